@@ -1,0 +1,66 @@
+# `make repro` and `make test` need Python 3.11 to 3.13, git and a package index, and set up the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+UV := uv==0.13.9
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# Nobody's tools report to anybody from here.
+export DVC_NO_ANALYTICS := true
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: help environment repro test test-unit test-pipeline test-system check format ui lock clean
+
+help: ## show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+environment: $(VENV)/.installed ## make .venv from requirements.lock and requirements-torch.txt
+
+$(VENV)/.installed: requirements.lock requirements-torch.txt
+	@python=""; for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
+	  [ -n "$$candidate" ] && "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	    2>/dev/null && python="$$candidate" && break; done; \
+	if [ -z "$$python" ]; then echo "unroll: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi; \
+	echo "making $(VENV) with $$python ($$($$python -V))"; "$$python" -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+	@$(VENV)/bin/uv pip install --quiet --require-hashes -r requirements.lock
+	@# torch stands apart, so that UV_TORCH_BACKEND=cpu (or cu130, …) chooses its build
+	@$(VENV)/bin/uv pip install --quiet -r requirements-torch.txt
+	@touch $@
+
+repro: environment ## run the pipeline (dvc repro), check the registry, show the table
+	@python -m stages.repro
+
+test: test-unit test-pipeline test-system ## all the tests
+
+test-unit: environment ## tests of milliseconds
+	@python -m pytest tests/unit -q
+
+test-pipeline: environment ## the real pipeline in temporary clones
+	@python -m pytest tests/pipeline -q
+
+test-system: environment ## environments and servers
+	@python -m pytest tests/system -q
+
+check: environment ## params.yaml, formatting, lint, types, and that dvc.lock fits the code
+	@python -m stages.params
+	@ruff format --check --quiet . || { echo "unroll: run 'make format'" >&2; exit 1; }
+	@ruff check --quiet .
+	@mypy --no-error-summary
+	@dvc repro --dry --allow-missing > /dev/null
+
+format: environment ## format the code
+	@ruff format --quiet . && ruff check --quiet --fix .
+
+ui: environment ## MLflow's pages on http://127.0.0.1:5000
+	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking)"
+
+lock: environment ## compile requirements.lock anew
+	@printf "torch ; python_version < '3'\n" > $(VENV)/without-torch.txt
+	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --overrides $(VENV)/without-torch.txt -o requirements.lock --quiet $(LOCK_OPTIONS)
+
+clean: ## remove what the pipeline made, but not the cache or the registry
+	@rm -rf data weights metrics plots receipts dvc_plots

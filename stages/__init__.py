@@ -1,0 +1,14 @@
+"""What a pipeline stage does: one verb a file, each run as `python -m stages.VERB TASK`."""
+
+import sys
+from importlib.util import find_spec
+
+# This file must stay readable for any Python 3, so that a wrong interpreter gets a sentence and not a traceback.
+if not (3, 11) <= sys.version_info[:2] <= (3, 13) or any(find_spec(n) is None for n in ("pydantic", "yaml", "pyarrow")):
+    sys.exit(
+        "unroll: {} (Python {}.{}) is not the project's environment. Activate it with\n"
+        "    source .venv/bin/activate\n"
+        "in the project's folder and try again; `make environment` makes it where it is missing.".format(
+            sys.executable, *sys.version_info[:2]
+        )
+    )

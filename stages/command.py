@@ -1,0 +1,55 @@
+"""The command line that all verbs share: check params.yaml, run, say in one line what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .params import TaskParams
+    from .tasks import Task
+
+
+def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> None:
+    """Parse `TASK`, check the whole of params.yaml, run the verb on that task.
+
+    Mistakes in params, data or environment end the process with one line and status 1; with UNROLL_TRACEBACK=1 in the
+    environment, they come with a traceback as well.
+    """
+    from .tasks import Task
+
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{verb}", description=purpose)
+    parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
+    task = Task(parser.parse_args().task)
+
+    from .params import ParamsError, load
+
+    try:
+        run(task, load()[task.name])
+    except ParamsError as error:
+        sys.exit(str(error))
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("UNROLL_TRACEBACK") == "1":
+            raise
+        sys.exit(f"unroll: {verb} {task.name}: {error}")
+
+
+@contextmanager
+def fresh_folder(final: Path) -> Iterator[Path]:
+    """An empty folder beside `final` that takes its name, and its place, when the block ends without an error."""
+    temporary = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)

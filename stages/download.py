@@ -1,0 +1,26 @@
+"""Fetch a task's raw data, or write its embedded sample.
+
+python -m stages.download TASK      reads  params.yaml: TASK.source
+                                    writes data/TASK/raw/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .command import fresh_folder, main
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from .params import TaskParams
+    from .tasks import Task
+
+
+def download(task: Task, params: TaskParams) -> None:
+    """Write the raw files of a task into their folder, all of them or none."""
+    with fresh_folder(Paths(task.name).raw) as folder:
+        task.source().download(params.source, folder)
+
+
+if __name__ == "__main__":
+    main("download", __doc__, download)

@@ -1,0 +1,41 @@
+"""Measure a trained network and the baselines on the test split.
+
+python -m stages.evaluate TASK      reads  weights/TASK/, data/TASK/prepared/, params.yaml: TASK.evaluate
+                                    writes metrics/TASK.json, plots/TASK/evaluation/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .command import fresh_folder, main
+from .paths import Paths
+
+if TYPE_CHECKING:
+    from .params import TaskParams
+    from .tasks import Task
+
+
+def evaluate(task: Task, params: TaskParams) -> None:
+    """Measure a task's network and write metrics, predictions and pictures."""
+    from . import engine
+    from .preparation import read_json, write_json
+    from .reporting import Report
+    from .signature import content_md5, metrics_signature
+    from .weights import load_network
+
+    paths = Paths(task.name)
+    training = read_json(paths.network)["training"]
+    engine.configure(seed=training["seed"], threads=training["threads"])
+    network, _ = load_network(paths.weights, task.model().build, type(params.model))
+    with fresh_folder(paths.evaluation) as folder:
+        report = Report(folder)
+        task.evaluate().evaluate(network.to(engine.device()), paths.prepared, params, report)
+    signature = metrics_signature(
+        data=content_md5(paths.prepared), split=report.split, n=report.n, seed=training["seed"]
+    )
+    write_json(paths.metrics, {**report.metrics, "signature": signature})
+
+
+if __name__ == "__main__":
+    main("evaluate", __doc__, evaluate)

@@ -1,0 +1,150 @@
+"""Downloads that hold: https, s3, gs, file and whatever else fsspec reads, each file whole and checked or not there at all.
+
+A broken connection is taken up where it broke, by this run or the next; a remote file that changed meanwhile begins anew.
+All files get their final names together, once the last has come, so that a folder is never half of something. What came
+is written down in a record that holds no time and no secret: equal files give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from tqdm import tqdm
+
+from .remote import DownloadError, Files, Remote, Web, public
+from .transfer import Cancelled, Fetched, Limits, Request, Transfer
+
+__all__ = ["DownloadError", "Limits", "Request", "fetch_all", "join_url"]
+
+PARTIALS = Path(".resume/downloads")
+_GRACE = 2.0  # seconds that the other downloads get to notice the end
+
+
+def fetch_all(
+    requests: Sequence[Request],
+    record: Path,
+    *,
+    workers: int = 4,
+    partials: Path = PARTIALS,
+    limits: Limits = Limits(),
+) -> None:
+    """Fetch every request to its target, at most `workers` at a time, and write down in `record` what came.
+
+    `record` is a JSON list sorted by `file` (relative to the record): `url` without user and query, `file`, `bytes`, `md5`,
+    `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken). Entries of an
+    earlier call for other files stay. Partials are kept in `partials`; the folder may be deleted at any time.
+
+    Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
+    """
+    _refuse_nonsense(requests)
+    stop, lock = threading.Event(), threading.Lock()
+    known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
+    web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)
+    files = Files(idle=limits.idle)
+    fetched: dict[Path, Fetched] = {}
+    with (
+        closing(web),
+        tqdm(total=known, desc="download", unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar,
+    ):
+
+        def progress(count: int) -> None:
+            with lock:
+                bar.update(count)
+
+        def run(transfer: Transfer) -> None:
+            result = transfer.run()
+            with lock:
+                fetched[transfer.request.target] = result
+                bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
+
+        def remote(url: str) -> Remote:
+            return web if urlsplit(url).scheme.lower() in ("http", "https") else files
+
+        transfers = [Transfer(r, partials, remote(r.url), limits, stop, progress) for r in requests]
+        _in_threads(run, transfers, workers, stop)
+    for transfer in transfers:
+        transfer.publish()
+    _write_record(record, requests, fetched)
+
+
+def join_url(base: str, *parts: str) -> str:
+    """`base` with each of `parts` after a slash; percent-encoded, all but slashes, where the host speaks HTTP.
+
+    Names on s3, gs and disks are what they are: fsspec takes a `%20` in them literally.
+    """
+    web = urlsplit(base).scheme.lower() in ("http", "https")
+    return "/".join([base.rstrip("/"), *(quote(part) if web else part for part in (p.strip("/") for p in parts))])
+
+
+def _refuse_nonsense(requests: Sequence[Request]) -> None:
+    seen: set[Path] = set()
+    for request in requests:
+        if request.target in seen:
+            raise ValueError(f"{request.target} is the target of two requests")
+        if request.lines is not None and request.lines < 1:
+            raise ValueError(f"{public(request.url)}: found lines={request.lines}; allowed are 1 and more, or None for all")
+        seen.add(request.target)
+
+
+def _in_threads(run: Callable[[Transfer], None], transfers: Sequence[Transfer], workers: int, stop: threading.Event) -> None:
+    """Run all, raise the first error, wait for nobody who is stuck.
+
+    The threads are daemons, which those of an executor are not: Ctrl-C must not wait for a host that has gone silent.
+    """
+    lock, pending = threading.Lock(), iter(transfers)
+    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    transfer = next(pending, None)
+                if transfer is None:
+                    break
+                run(transfer)
+        except Cancelled:
+            outcomes.put(None)
+        except BaseException as error:
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(transfers)))]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in threads:
+            if error := outcomes.get():
+                raise error
+    finally:
+        stop.set()
+        end = time.monotonic() + _GRACE
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+
+def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path, Fetched]) -> None:
+    entries: dict[str, dict[str, Any]] = {}
+    if record.exists():
+        try:
+            entries = {entry["file"]: entry for entry in json.loads(record.read_text(encoding="utf-8"))}
+        except (ValueError, TypeError, KeyError):
+            raise ValueError(f"{record}: found no record of downloads; delete it and fetch again") from None
+    for request in requests:
+        name = Path(os.path.relpath(request.target, record.parent)).as_posix()
+        entries[name] = {"url": public(request.url), "file": name, **asdict(fetched[request.target])}
+    record.parent.mkdir(parents=True, exist_ok=True)
+    temporary = record.with_name(f".{record.name}.partial")
+    text = json.dumps([entries[name] for name in sorted(entries)], indent=2, sort_keys=True, ensure_ascii=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, record)

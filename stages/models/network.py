@@ -1,0 +1,23 @@
+"""What the engine asks of a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ..batching import Batch
+
+Sums = Mapping[str, tuple[Tensor, Tensor | float]]
+
+
+class Network(nn.Module, ABC):
+    """A module that can say how wrong it is on a batch."""
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> Sums:
+        """Sums over the batch by name, each as `(total, weight)`; `loss` is what training lowers.
+
+        Sums and not means, so that batches, and ranks, of unequal size add up to the exact mean of the whole.
+        """

@@ -1,0 +1,87 @@
+"""What a registered model is made of: its own copy of the code, the weights, pinned requirements, a signature.
+
+The code travels as a package named after its hash, so that two versions and a checkout can live in one process and each
+runs its own code.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import imports
+from .signature import code_md5
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+    from .serving import Predictor
+    from .tasks import Task
+
+_ALWAYS = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch")
+
+
+def serving_modules(task: Task) -> tuple[str, ...]:
+    """The modules a registered model starts from."""
+    return ("stages.pyfunc", f"stages.tasks.{task.name}.serve")
+
+
+def serving_code(task: Task) -> str:
+    """The md5 of all the code that travels with the task's model."""
+    return code_md5(serving_modules(task))
+
+
+def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
+    """Copy the serving code into `folder` under its own name; returns the package and the script MLflow loads.
+
+    The project's modules import each other relatively, so the copy needs no change but an empty `__init__.py`, since
+    the checkout's own looks for the project's environment.
+    """
+    package = folder / f"unroll_{serving_code(task)[:16]}"
+    for module in serving_modules(task):
+        for path in imports.closure(module):
+            target = package / path.relative_to("stages")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(imports.ROOT / path, target)
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    script = folder / "model.py"
+    script.write_text(
+        f"from mlflow.models import set_model\n\n"
+        f"from {package.name}.pyfunc import ServedModel\n"
+        f"from {package.name}.tasks.{task.name}.serve import Predictor\n\n"
+        f"set_model(ServedModel(Predictor))\n",
+        encoding="utf-8",
+    )
+    return package, script
+
+
+def requirements(predictor: type[Predictor]) -> list[str]:
+    """What a machine must install to answer, at the versions that are installed here, without local build labels."""
+    names = sorted({*_ALWAYS, *predictor.requirements})
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names] + [f"mlflow=={version('mlflow')}"]
+
+
+def signature(predictor: type[Predictor]) -> ModelSignature:
+    """MLflow's signature of a predictor: input and output columns, and the params of `predict`."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    def columns(specification: Sequence[tuple[str, str]]) -> Schema:
+        special: dict[str, Any] = {
+            "any": AnyType(),
+            "strings": Array(DataType.string),
+            "doubles": Array(DataType.double),
+        }
+        return Schema([ColSpec(special.get(kind, kind), name) for name, kind in specification])
+
+    kinds = {int: "long", float: "double", str: "string"}
+    options = [ParamSpec("on_error", "string", "raise")]
+    options += [ParamSpec(name, kinds[type(default)], default) for name, default in predictor.options.items()]
+    return ModelSignature(
+        inputs=columns(list(predictor.inputs.items())),
+        outputs=columns(list(predictor.outputs.items())),
+        params=ParamSchema(options),
+    )

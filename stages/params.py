@@ -1,0 +1,159 @@
+"""params.yaml, parsed once into frozen objects.
+
+Every key must stand in params.yaml: a schema here checks a value and never supplies one, so that the file says all
+there is to say and a change of schema changes no result. A mistake is one line that names the key, the value and what
+is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PARAMS_FILE = Path("params.yaml")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class ParamsError(ValueError):
+    """params.yaml holds something it may not; the message has one line a mistake."""
+
+
+class Block(BaseModel):
+    """A block of params.yaml: frozen, typed, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TrainParams(Block):
+    """How the engine trains: the same keys for every task."""
+
+    seed: Count
+    threads: Positive
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup: Fraction
+    schedule: Literal["cosine", "constant"]
+    clip_norm: Annotated[float, Field(ge=0)]
+    patience: Positive
+    monitor: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class PrepareParams(Block):
+    """What every task's `prepare` block holds beside its own keys."""
+
+    max_rejected_share: Fraction
+
+
+class RegisterParams(Block):
+    """What the registry does with a new version."""
+
+    promotion: Literal["automatic", "approval"]
+
+
+class TaskParams(Block):
+    """The six blocks of one task; a task's own `params.py` says what is in `source`, `prepare`, `model` and
+    `evaluate`.
+    """
+
+    source: Block
+    prepare: PrepareParams
+    model: Block
+    train: TrainParams
+    evaluate: Block
+    register_: RegisterParams = Field(alias="register")
+
+
+def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
+    """Read and check the whole file; returns the params of each task by its name.
+
+    Raises ParamsError with one line a mistake.
+    """
+    from .tasks import Task
+
+    raw = read(path)
+    parsed: dict[str, TaskParams] = {}
+    mistakes: list[str] = []
+    allowed = Task.names()
+    for name in raw:
+        if name not in allowed:
+            mistakes.append(f"{path}: {name}: not a task; a task is one of {', '.join(allowed)}")
+    for name in allowed:
+        if name not in raw:
+            mistakes.append(f"{path}: {name}: missing; every task in stages/tasks/ has a block of params")
+            continue
+        try:
+            parsed[name] = Task(name).params_type().model_validate(raw[name])
+        except ValidationError as error:
+            mistakes.extend(f"{path}: {line}" for line in describe(error, name))
+    if mistakes:
+        raise ParamsError("\n".join(mistakes))
+    return parsed
+
+
+def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The file as plain mappings, unchecked. Raises ParamsError where it is no YAML mapping or names a key twice."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except FileNotFoundError:
+        raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path}: found {type(raw).__name__}; allowed is a mapping from task to its blocks")
+    return raw
+
+
+def describe(error: ValidationError, prefix: str) -> list[str]:
+    """One line a mistake: key, value found, what is allowed."""
+    lines = []
+    for item in error.errors():
+        key = ".".join([prefix, *(str(part) for part in item["loc"])])
+        if item["type"] == "missing":
+            lines.append(f"{key}: missing; every key must stand in params.yaml")
+        elif item["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key; found {item['input']!r}")
+        else:
+            allowed = item["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should be ")
+            lines.append(f"{key}: found {item['input']!r}; allowed: {allowed}")
+    return lines
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A safe loader that refuses a mapping with the same key twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys: `{"train": {"seed": 1}}` becomes `{"train.seed": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in block.items():
+        name = f"{prefix}{key}"
+        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+if __name__ == "__main__":
+    import sys
+
+    try:
+        load()
+    except ParamsError as error:
+        sys.exit(str(error))

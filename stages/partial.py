@@ -1,0 +1,131 @@
+"""A partial download: the bytes that came so far, and notes beside them that say of which remote version they are.
+
+It lies outside the folder that the file is meant for, since DVC empties that folder before it runs a stage, and stays
+there until it is published, so that a fetch of many files which is broken off need not fetch the finished ones again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from .remote import Version
+
+
+@dataclass(kw_only=True, slots=True)
+class Notes:
+    """What is known of a partial. No URL: it may hold a password."""
+
+    version: Version
+    total: int | None  # bytes of the remote file
+    md5: str | None  # of the remote file, where the host states it
+    settled: bool = False  # nothing more is wanted
+    complete: bool = False  # it is the whole remote file
+
+
+class Partial:
+    """The partial of the download that is known by `key`; `progress` is told of bytes gained and lost."""
+
+    def __init__(self, folder: Path, key: str, progress: Callable[[int], object]) -> None:
+        self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.partial"
+        self.notes: Notes | None = None
+        self.size = 0
+        self.line_ends = 0
+        self._notes_path = self.path.with_suffix(".json")
+        self._progress = progress
+        self._file: BinaryIO
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Open it for this process alone, go on from what an earlier start left. Raises BlockingIOError if it is taken."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a+b") as self._file:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self.path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path)):
+                raise BlockingIOError(errno.EAGAIN, "just published by another process")
+            self._restore()
+            try:
+                yield
+            finally:
+                if not self.size and not (self.notes and self.notes.settled):
+                    self.discard()
+
+    def _restore(self) -> None:
+        self.size = self._file.seek(0, os.SEEK_END)
+        self._progress(self.size)
+        try:
+            raw = json.loads(self._notes_path.read_text(encoding="utf-8"))
+            self.notes = Notes(**{**raw, "version": Version(**raw["version"])})
+        except (OSError, ValueError, TypeError, KeyError):
+            self.notes = None
+        if self.notes is None or (self.notes.total is not None and self.size > self.notes.total):
+            self.begin_anew()
+        self.line_ends = sum(chunk.count(b"\n") for chunk in self.chunks())
+
+    def begin_anew(self) -> None:
+        """Forget all bytes and notes."""
+        self._progress(-self.size)
+        self._file.truncate(0)
+        self._notes_path.unlink(missing_ok=True)
+        self.notes, self.size, self.line_ends = None, 0, 0
+
+    def discard(self) -> None:
+        """Forget all, and leave no file behind."""
+        self.begin_anew()
+        self.path.unlink(missing_ok=True)
+
+    def begin(self, notes: Notes) -> None:
+        """Say what the bytes that follow are of; written before the first of them."""
+        self.notes = notes
+        self._write_notes(notes)
+
+    def append(self, chunk: bytes) -> None:
+        self._file.write(chunk)
+        self.size += len(chunk)
+        self.line_ends += chunk.count(b"\n")
+        self._progress(len(chunk))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def settle(self, *, complete: bool) -> None:
+        """Say that nothing more is wanted, once the bytes are safely on the disk."""
+        assert self.notes is not None
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.notes.settled, self.notes.complete = True, complete
+        self._write_notes(self.notes)
+
+    def _write_notes(self, notes: Notes) -> None:
+        temporary = self._notes_path.with_suffix(".json.partial")
+        temporary.write_text(json.dumps(asdict(notes)), encoding="utf-8")
+        os.replace(temporary, self._notes_path)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes there are, from the first."""
+        self._file.seek(0)
+        while chunk := self._file.read(2**20):
+            yield chunk
+
+    def publish(self, target: Path) -> None:
+        """Give the file its name, all at once, also on another file system."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(self.path, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            beside = target.with_name(f".{target.name}.partial")
+            shutil.copyfile(self.path, beside)
+            os.replace(beside, target)
+            self.path.unlink()
+        self._notes_path.unlink(missing_ok=True)

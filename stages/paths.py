@@ -1,0 +1,60 @@
+"""Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NETWORK_NAME = "network.json"  # in the weights folder; a registered model has it too
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The outputs of one task's stages."""
+
+    task: str
+
+    @property
+    def raw(self) -> Path:
+        """`download`: files as their host gives them."""
+        return Path("data", self.task, "raw")
+
+    @property
+    def prepared(self) -> Path:
+        """`preprocess`: the sequence store, its description, the rejected records."""
+        return Path("data", self.task, "prepared")
+
+    @property
+    def preparation_metrics(self) -> Path:
+        """`preprocess`: how many records were accepted, repaired and rejected, by rule."""
+        return Path("metrics", "preprocess", f"{self.task}.json")
+
+    @property
+    def weights(self) -> Path:
+        """`train`: weights and what it takes to build the network again."""
+        return Path("weights", self.task)
+
+    @property
+    def network(self) -> Path:
+        """`train`: the network's params, the data it knows, and the training's signature."""
+        return self.weights / NETWORK_NAME
+
+    @property
+    def learning_curve(self) -> Path:
+        """`train`: one row an epoch."""
+        return Path("plots", self.task, "training.csv")
+
+    @property
+    def metrics(self) -> Path:
+        """`evaluate`: the metrics of the test split, flat."""
+        return Path("metrics", f"{self.task}.json")
+
+    @property
+    def evaluation(self) -> Path:
+        """`evaluate`: predictions beside the truth, and pictures."""
+        return Path("plots", self.task, "evaluation")
+
+    @property
+    def receipt(self) -> Path:
+        """`register`: which model was handed to the registry."""
+        return Path("receipts", f"{self.task}.json")

@@ -1,0 +1,91 @@
+"""Answering DataFrames: what every registered model does with good rows and with bad ones.
+
+This module and what it imports travel inside a registered model; it knows neither MLflow nor params.yaml.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+OnError = Literal["raise", "report"]
+Row = dict[str, Any]  # output column → value
+
+
+class InvalidRows(ValueError):
+    """Rows that no answer can be given for; the message lists each with its reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to answer: a row, or the rows of one series."""
+
+    name: str  # as errors call it, such as "row 3"
+    key: Mapping[str, Any]  # columns that identify it in the answer, such as {"unique_id": "store 1"}
+    content: Any
+
+
+class Predictor(ABC):
+    """A trained network that answers DataFrames. A task's subclass says how to read a row and how to answer many.
+
+    The subclass loads its weights in `__init__(folder)`, from the folder that the train stage wrote.
+    """
+
+    inputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "any" for AnyType
+    outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
+    options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
+    requirements: ClassVar[Sequence[str]]  # PyPI names of what `serve.py` needs, beside torch, numpy and pandas
+
+    @abstractmethod
+    def __init__(self, folder: Path) -> None: ...
+
+    @abstractmethod
+    def read(self, item: Item) -> Any:
+        """Check one item and turn it into what `answer` takes. Raises ValueError saying what was found and is allowed.
+        """
+
+    @abstractmethod
+    def answer(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
+        """The output rows of each example, in the examples' order; batched inside as the network likes it."""
+
+    def items(self, frame: pd.DataFrame) -> list[Item]:
+        """What there is to answer in a frame; a row each, unless the subclass groups rows."""
+        columns = [str(c) for c in frame.columns]
+        rows = frame.itertuples(index=False, name=None)
+        return [Item(f"row {i}", {}, dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)]
+
+    def predict(self, frame: pd.DataFrame, *, on_error: OnError = "raise", **options: Any) -> pd.DataFrame:
+        """Answer a frame, in its order.
+
+        With `on_error="raise"`, bad rows raise one InvalidRows that lists them all. With `"report"` they get nulls
+        and a text in the extra column `error`, and the other rows their usual answer.
+        """
+        if on_error not in ("raise", "report"):
+            raise ValueError(f"on_error: found {on_error!r}; allowed: 'raise', 'report'")
+        unknown = options.keys() - self.options.keys()
+        if unknown:
+            raise ValueError(f"unknown params {sorted(unknown)}; allowed: on_error, {', '.join(self.options)}")
+        missing = [c for c in self.inputs if c not in frame.columns]
+        if missing:
+            raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
+        items = self.items(frame)
+        examples: list[Any] = []
+        errors: dict[int, str] = {}
+        for position, item in enumerate(items):
+            try:
+                examples.append(self.read(item))
+            except ValueError as error:
+                errors[position] = str(error)
+        if errors and on_error == "raise":
+            lines = "\n".join(f"{items[i].name}: {reason}" for i, reason in errors.items())
+            raise InvalidRows(f"{len(errors)} of {len(items)} rows cannot be answered:\n{lines}")
+        answers = iter(self.answer(examples, {**self.options, **options}) if examples else [])
+        rows: list[Row] = []
+        for position, item in enumerate(items):
+            rows.extend([{**item.key, "error": errors[position]}] if position in errors else next(answers))
+        return pd.DataFrame(rows, columns=[*self.outputs, *(["error"] if on_error == "report" else [])])

@@ -1,0 +1,112 @@
+"""Tasks: what differs between sketches, clips, sentences and series. One folder each, the same file names in each.
+
+    NAME/__init__.py   DESCRIPTION: the registered model's name, the metric it is judged by
+    NAME/params.py     Params: what may stand under NAME in params.yaml
+    NAME/source.py     download(): raw files, in their native format, into a folder
+    NAME/prepare.py    prepare(): raw files into the sequence store
+    NAME/model.py      build(), dataset(): the network and its batches
+    NAME/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
+    NAME/serve.py      Predictor: a DataFrame in, a DataFrame out
+
+A task is found by its folder. Modules are imported when they are asked for, so that a download never waits for torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ..batching import Dataset
+    from ..models.network import Network
+    from ..params import TaskParams
+    from ..preparation import Preparation
+    from ..reporting import Report
+    from ..serving import Predictor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """A task in the words of its users."""
+
+    model_name: str  # in the MLflow registry
+    metric: str  # the key of metrics/TASK.json that the gate and the table look at
+    higher_is_better: bool
+
+
+class Source(Protocol):
+    """`source.py`"""
+
+    def download(self, params: Any, folder: Path) -> None:
+        """Write the raw files that `params` (the task's `source` block) asks for into the empty `folder`."""
+
+
+class Prepare(Protocol):
+    """`prepare.py`"""
+
+    def prepare(self, raw: Path, params: Any, output: Preparation) -> None:
+        """Read the raw files and write sequences, or rejections with a reason, to `output`."""
+
+
+class Model(Protocol):
+    """`model.py`"""
+
+    def build(self, params: Any, data: Mapping[str, Any]) -> Network:
+        """A network with fresh weights, from the `model` block and preprocess's `description.json`."""
+
+    def dataset(self, folder: Path, split: str, params: Any, *, augment: bool) -> Dataset:
+        """The examples of one split (`train`, `validation`, `test`) of the prepared data in `folder`."""
+
+
+class Evaluate(Protocol):
+    """`evaluate.py`"""
+
+    def evaluate(self, network: Network, folder: Path, params: TaskParams, report: Report) -> None:
+        """Measure the network and the baselines on the test split and draw what a person should see."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task and its modules, each imported on first use. Raises ValueError for a name without a folder."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in Task.names():
+            raise ValueError(f"{self.name!r} is not a task; a task is one of {', '.join(Task.names())}")
+
+    @staticmethod
+    @cache
+    def names() -> tuple[str, ...]:
+        """All tasks: the folders beside this file, in alphabetical order."""
+        here = Path(__file__).parent
+        return tuple(sorted(p.name for p in here.iterdir() if (p / "params.py").is_file()))
+
+    def params_type(self) -> type[TaskParams]:
+        return cast("type[TaskParams]", self._module("params").Params)
+
+    def description(self) -> Description:
+        return cast(Description, import_module(f"{__name__}.{self.name}").DESCRIPTION)
+
+    def source(self) -> Source:
+        return cast(Source, self._module("source"))
+
+    def prepare(self) -> Prepare:
+        return cast(Prepare, self._module("prepare"))
+
+    def model(self) -> Model:
+        return cast(Model, self._module("model"))
+
+    def evaluate(self) -> Evaluate:
+        return cast(Evaluate, self._module("evaluate"))
+
+    def predictor(self) -> type[Predictor]:
+        return cast("type[Predictor]", self._module("serve").Predictor)
+
+    def _module(self, part: Literal["params", "source", "prepare", "model", "evaluate", "serve"]) -> Any:
+        return import_module(f"{__name__}.{self.name}.{part}")

@@ -1,0 +1,5 @@
+"""The smallest task there can be: is the sum of a sequence of numbers positive?"""
+
+from .. import Description
+
+DESCRIPTION = Description(model_name="toy-classifier", metric="accuracy", higher_is_better=True)
