@@ -1,8 +1,8 @@
-"""Downloads that hold: https, s3, gs, file and whatever else fsspec reads, each file whole and checked or not there at all.
+"""Downloads that hold: https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
 
-A broken connection is taken up where it broke, by this run or the next; a remote file that changed meanwhile begins anew.
-All files get their final names together, once the last has come, so that a folder is never half of something. What came
-is written down in a record that holds no time and no secret: equal files give equal bytes.
+A broken connection is taken up where it broke, by this run or the next; a remote file that has changed begins anew. All
+files get their final names together, once the last has come, so that a folder is never half of something. What came is
+written down in a record that holds no time and no secret: equal files give equal bytes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
-from .remote import DownloadError, Files, Remote, Web, public
+from .remote import DownloadError, Files, Remote, public
 from .transfer import Cancelled, Fetched, Limits, Request, Transfer
+from .web import Web
 
 __all__ = ["DownloadError", "Limits", "Request", "fetch_all", "join_url"]
 
 PARTIALS = Path(".resume/downloads")
+DEFAULT_LIMITS = Limits()
 _GRACE = 2.0  # seconds that the other downloads get to notice the end
 
 
@@ -36,13 +38,13 @@ def fetch_all(
     *,
     workers: int = 4,
     partials: Path = PARTIALS,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Fetch every request to its target, at most `workers` at a time, and write down in `record` what came.
 
-    `record` is a JSON list sorted by `file` (relative to the record): `url` without user and query, `file`, `bytes`, `md5`,
-    `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken). Entries of an
-    earlier call for other files stay. Partials are kept in `partials`; the folder may be deleted at any time.
+    `record` is a JSON list sorted by `file` (relative to the record): `url` without user and query, `file`, `bytes`,
+    `md5`, `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken). Entries
+    of an earlier call for other files stay. Partials are kept in `partials`; between runs it may be deleted.
 
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
     """
@@ -92,11 +94,14 @@ def _refuse_nonsense(requests: Sequence[Request]) -> None:
         if request.target in seen:
             raise ValueError(f"{request.target} is the target of two requests")
         if request.lines is not None and request.lines < 1:
-            raise ValueError(f"{public(request.url)}: found lines={request.lines}; allowed are 1 and more, or None for all")
+            found = f"found lines={request.lines}; allowed are 1 and more, or None for all"
+            raise ValueError(f"{public(request.url)}: {found}")
         seen.add(request.target)
 
 
-def _in_threads(run: Callable[[Transfer], None], transfers: Sequence[Transfer], workers: int, stop: threading.Event) -> None:
+def _in_threads(
+    run: Callable[[Transfer], None], transfers: Sequence[Transfer], workers: int, stop: threading.Event
+) -> None:
     """Run all, raise the first error, wait for nobody who is stuck.
 
     The threads are daemons, which those of an executor are not: Ctrl-C must not wait for a host that has gone silent.
@@ -147,4 +152,4 @@ def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path,
     temporary = record.with_name(f".{record.name}.partial")
     text = json.dumps([entries[name] for name in sorted(entries)], indent=2, sort_keys=True, ensure_ascii=False)
     temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, record)
+    temporary.replace(record)

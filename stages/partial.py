@@ -46,11 +46,11 @@ class Partial:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Open it for this process alone, go on from what an earlier start left. Raises BlockingIOError if it is taken."""
+        """Open it for this process alone, with what an earlier start left. Raises BlockingIOError where it is taken."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a+b") as self._file:
+        with self.path.open("a+b") as self._file:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not self.path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path)):
+            if not self.path.exists() or not os.path.samestat(os.fstat(self._file.fileno()), self.path.stat()):
                 raise BlockingIOError(errno.EAGAIN, "just published by another process")
             self._restore()
             try:
@@ -108,7 +108,7 @@ class Partial:
     def _write_notes(self, notes: Notes) -> None:
         temporary = self._notes_path.with_suffix(".json.partial")
         temporary.write_text(json.dumps(asdict(notes)), encoding="utf-8")
-        os.replace(temporary, self._notes_path)
+        temporary.replace(self._notes_path)
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes there are, from the first."""
@@ -120,12 +120,12 @@ class Partial:
         """Give the file its name, all at once, also on another file system."""
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.replace(self.path, target)
+            self.path.replace(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             beside = target.with_name(f".{target.name}.partial")
             shutil.copyfile(self.path, beside)
-            os.replace(beside, target)
+            beside.replace(target)
             self.path.unlink()
         self._notes_path.unlink(missing_ok=True)

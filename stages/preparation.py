@@ -121,7 +121,10 @@ class Preparation:
         if kind is not None:
             return
         total = self.accepted + self._rejections
-        worst = ", ".join(f"{rule} {count}" for rule, count in self._counts.most_common(3))
+        rejected = Counter(
+            {k.removeprefix("rejected_"): n for k, n in self._counts.items() if k.startswith("rejected_")}
+        )
+        worst = ", ".join(f"{rule} {count}" for rule, count in rejected.most_common(3))
         if not self.accepted:
             raise PreparationError(f"no record was accepted of {total}: {worst or 'the raw folder held none'}")
         if self._rejections > self._max_rejected_share * total:

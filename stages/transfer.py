@@ -30,7 +30,7 @@ class Cancelled(Exception):
 class Request:
     """A file to fetch. `size`, `md5` and `sha256` are those of the whole remote file, where they are known.
 
-    `lines`: only so many whole lines from the start are wanted; the checksums then apply only if that is the whole file.
+    `lines`: only so many whole lines from the start are wanted; the checksums then apply only if that is all.
     """
 
     url: str
@@ -102,7 +102,9 @@ class Transfer:
                 attempts(self._attempt)
                 return self._check()
         except Interrupted as error:
-            raise DownloadError(f"{self._url}: {error}{self._kept()}") from None
+            asked = error.wait if error.wait is not None and error.wait > self._limits.longest_wait else None
+            wait = f"; it asks to wait {asked:,.0f} s, allowed are {self._limits.longest_wait:,g} s" if asked else ""
+            raise DownloadError(f"{self._url}: {error}{wait}{self._kept()}") from None
         except BlockingIOError:
             raise DownloadError(f"{self._url}: another process is fetching it into {self._partial.path}") from None
         except OSError as error:
@@ -213,7 +215,8 @@ class Transfer:
         for kind, expected, found, by in checks if notes.complete else ():
             if expected is not None and expected.lower() != found:
                 partial.discard()
-                raise DownloadError(f"{self._url}: expected {kind} {expected} {by}, found {found}; the file was not kept")
+                what = f"expected {kind} {expected} {by}, found {found}"
+                raise DownloadError(f"{self._url}: {what}; the file was not kept")
         return Fetched(
             bytes=partial.size,
             md5=md5.hexdigest(),
@@ -239,7 +242,7 @@ class Transfer:
         return too_long or self._fruitless >= allowed or self._restarts >= self._limits.attempts
 
     def _wait(self, state: RetryCallState) -> float:
-        """Seconds: doubled for each fruitless attempt, drawn from the upper half of that, at least what the host asks."""
+        """Seconds: doubled for each fruitless attempt, drawn from the upper half of it, at least what the host asks."""
         error = _error(state)
         pause = self._limits.backoff * 2 ** max(0, self._fruitless - 1) * random.SystemRandom().uniform(0.5, 1)
         pause = min(max(pause, error.wait or 0.0), self._limits.longest_wait)

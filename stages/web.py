@@ -1,0 +1,143 @@
+"""HTTP: range requests that are guarded against a change of the file, and what hosts do instead of answering them."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+import httpx
+
+from .remote import DownloadError, Interrupted, Reply, Stale, Version, hexadecimal, one_line, public
+
+_CONNECT = 15.0  # seconds; less where `idle` is
+_COMPRESSED = {".gz", ".tgz", ".svgz"}  # names whose content is meant to stay compressed
+
+
+class Web:
+    """http and https, by httpx. Shared by the threads of one `fetch_all`; `stop` ends its waits."""
+
+    def __init__(self, *, idle: float, longest_wait: float, connections: int, stop: threading.Event) -> None:
+        self._client = httpx.Client(
+            follow_redirects=True,
+            timeout=httpx.Timeout(idle, connect=min(idle, _CONNECT), pool=None),
+            limits=httpx.Limits(max_connections=connections),
+            headers={"User-Agent": "unroll (httpx)", "Accept-Encoding": "identity", "Accept": "*/*"},
+        )
+        self._idle = idle
+        self._longest_wait = longest_wait
+        self._stop = stop
+        self._without_ranges: set[str] = set()
+        self._quiet_until: dict[str, float] = {}  # by host: what one thread was told holds for all
+
+    def close(self) -> None:
+        self._client.close()
+
+    @contextmanager
+    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> Iterator[Reply]:
+        headers = {}
+        if url not in self._without_ranges and (start or stop is not None):
+            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
+            if start and version and version.validator:
+                headers["If-Range"] = version.validator
+        host = urlsplit(url).hostname or ""
+        self._stop.wait(max(0.0, self._quiet_until.get(host, 0.0) - time.monotonic()))
+        try:
+            with self._client.stream("GET", url, headers=headers) as response:
+                yield self._reply(response, url, host, ranged="Range" in headers, start=start)
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
+            raise DownloadError(f"{public(url)}: not a URL that can be followed: {one_line(error)}") from None
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            port = urlsplit(url).port
+            where = f"{host}:{port}" if port else host
+            reason = f"cannot reach {where}: is there a network? ({one_line(error)})"
+            raise Interrupted(reason, unreachable=True) from None
+        except httpx.TimeoutException:
+            raise Interrupted(f"no byte came for {self._idle:g} s") from None
+        except httpx.RequestError as error:
+            raise Interrupted(f"the connection broke: {one_line(error)}") from None
+
+    def _reply(self, response: httpx.Response, url: str, host: str, *, ranged: bool, start: int) -> Reply:
+        status, headers = response.status_code, response.headers
+        found = f"HTTP {status} {response.reason_phrase}".strip()
+        if status in (408, 425, 429) or status >= 500:
+            wait = _retry_after(headers.get("Retry-After"))
+            if wait is not None:
+                self._quiet_until[host] = time.monotonic() + min(wait, self._longest_wait)
+            raise Interrupted(found, wait=wait)
+        if status == 416 and start == 0 and headers.get("Content-Range", "").replace(" ", "") == "bytes*/0":
+            return Reply(start=0, stop=None, total=0, version=_version(headers), md5=None, chunks=iter(()))
+        if status == 416 and ranged:
+            self._without_ranges.update({url} if start == 0 else ())
+            raise Stale(found)
+        if status not in (200, 206):
+            raise DownloadError(f"{public(url)}: expected the file, found {found}")
+        encoded = headers.get("Content-Encoding", "identity").lower() not in ("identity", "")
+        keep = PurePosixPath(urlsplit(url).path).suffix.lower() in _COMPRESSED
+        span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", ""))
+        stop: int | None
+        total: int | None
+        if status == 206:
+            if span is None or (encoded and not keep):
+                self._without_ranges.add(url)
+                raise Stale(f"{found} with Content-Range {headers.get('Content-Range')!r}")
+            first, last, total = (int(group) for group in span.groups())
+            stop = last + 1
+        elif encoded and not keep:
+            # The host compresses although identity was asked for: neither its length nor its hash is the file's.
+            self._without_ranges.add(url)
+            version, decoded = _version(headers), response.iter_bytes()
+            return Reply(start=0, stop=None, total=None, version=version, md5=None, chunks=decoded)
+        else:
+            length = headers.get("Content-Length", "")
+            total = int(length) if length.isdigit() else None
+            first, stop = 0, total
+        return Reply(
+            start=first,
+            stop=stop,
+            total=total,
+            version=_version(headers),
+            md5=_stated_md5(headers),
+            chunks=response.iter_raw(),
+        )
+
+
+def _version(headers: httpx.Headers) -> Version:
+    return Version(
+        etag=headers.get("ETag"), generation=headers.get("x-goog-generation"), modified=headers.get("Last-Modified")
+    )
+
+
+def _stated_md5(headers: httpx.Headers) -> str | None:
+    """The whole file's md5 where the host vouches for it: Google's `x-goog-hash`, or the ETag of Amazon S3 proper.
+
+    An ETag of 32 hexadecimal digits is an md5 on S3 unless the object is encrypted with a key of the user's or KMS's
+    (docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html); other hosts promise nothing about theirs.
+    """
+    if headers.get("x-goog-stored-content-encoding", "identity") == "identity":
+        for part in re.split(r"[,\s]+", headers.get("x-goog-hash", "")):
+            if part.startswith("md5="):
+                return hexadecimal(part.removeprefix("md5="))
+    plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
+    customer = "x-amz-server-side-encryption-customer-algorithm" in headers
+    etag = headers.get("ETag", "").strip('"')
+    if headers.get("Server") == "AmazonS3" and plain and not customer and re.fullmatch(r"[0-9a-f]{32}", etag):
+        return str(etag)
+    return None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds, from either form of the header: a number or a date (RFC 9110, 10.2.3)."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,155 @@
+"""The real pipeline on tiny params: what runs, what does not run again, what comes out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.tasks import Task
+
+from .conftest import REPOSITORY, Clone, commit, make_clone, ran
+
+pytestmark = pytest.mark.pipeline
+VERBS = ("download", "preprocess", "train", "evaluate", "register")
+SHARED = REPOSITORY.parent / "shared" / "data"
+
+
+def test_one_command_runs_every_stage_of_every_task(finished):
+    _, stages = finished
+    assert sorted(stages) == sorted(f"{verb}@{task}" for verb in VERBS for task in Task.names())
+
+
+def test_a_second_run_does_nothing(finished):
+    clone, _ = finished
+    before = (clone.folder / "dvc.lock").read_bytes()
+    assert clone.repro() == []
+    assert (clone.folder / "dvc.lock").read_bytes() == before
+
+
+def test_outputs_hold_no_time_path_or_run_id(finished):
+    clone, _ = finished
+    for folder in ("data", "weights", "metrics", "plots", "receipts"):
+        for path in (clone.folder / folder).rglob("*"):
+            if path.is_file() and path.suffix in {".json", ".csv", ".ndjson", ".yaml"}:
+                assert str(clone.folder) not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize("task", Task.names())
+def test_training_again_gives_the_same_bits(finished, task):
+    clone, _ = finished
+    weights = clone.folder / "weights" / task / "weights.safetensors"
+    before = weights.read_bytes()
+    assert clone.repro("--force", "--single-item", "--no-run-cache", f"train@{task}") == [f"train@{task}"]
+    assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "first"),
+    [
+        ("source", "kind", "download"),
+        ("prepare", "max_rejected_share", "preprocess"),
+        ("train", "weight_decay", "train"),
+    ],
+)
+def test_a_changed_param_runs_only_what_reads_it_and_what_follows(finished, block, key, first):
+    clone, _ = finished
+    params = clone.folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    start = text.index(f"  {block}:", text.index("\nforecast:" if "\nforecast:" in text else "forecast:"))
+    line_start = text.index(f"    {key}:", start)
+    line_end = text.index("\n", line_start)
+    value = {"kind": "csv", "max_rejected_share": "0.33", "weight_decay": "0.123"}[key]
+    params.write_text(f"{text[:line_start]}    {key}: {value}{text[line_end:]}", encoding="utf-8")
+    try:
+        planned = ran(clone.run("dvc", "repro", "--dry"))
+    finally:
+        params.write_text(text, encoding="utf-8")
+    assert planned[0] == f"{first}@forecast"
+    assert all(stage.endswith("@forecast") for stage in planned)
+
+
+def test_metrics_are_flat_and_signed(finished):
+    clone, _ = finished
+    for name in Task.names():
+        metrics = json.loads((clone.folder / "metrics" / f"{name}.json").read_text(encoding="utf-8"))
+        assert all(isinstance(value, (int, float, str)) for value in metrics.values())
+        description = Task(name).description()
+        assert description.metric in metrics
+        assert any(key.startswith("baseline_") and key.endswith(description.metric) for key in metrics)
+        assert {"data", "split", "n", "seed", "torch"} <= {
+            part.split(":")[0] for part in metrics["signature"].split("|")
+        }
+    shown = clone.run("dvc", "metrics", "show")
+    assert all(f"metrics/{name}.json" in shown for name in Task.names())
+
+
+def test_plots_hold_curves_confusion_and_pictures(finished):
+    clone, _ = finished
+    clone.run("dvc", "plots", "show", "--out", "plots_page")
+    page = (clone.folder / "plots_page" / "index.html").read_text(encoding="utf-8")
+    for name in Task.names():
+        assert f"plots/{name}/training.csv" in page or f"{name}, loss by epoch" in page
+        pictures = list((clone.folder / "plots" / name / "evaluation" / "pictures").glob("*.png"))
+        assert pictures
+    shutil.rmtree(clone.folder / "plots_page")
+
+
+def test_a_pulled_result_is_not_computed_again_and_gets_registered(finished, tmp_path):
+    clone, _ = finished
+    remote = tmp_path / "remote"
+    clone.run("dvc", "remote", "add", "--force", "--local", "--default", "test", str(remote))
+    clone.run("dvc", "push", "--quiet")
+    other = Clone(tmp_path / "other")
+    clone.run("git", "clone", "--quiet", str(clone.folder), str(other.folder))
+    other.run("dvc", "remote", "add", "--force", "--local", "--default", "test", str(remote))
+    assert ran(other.run("dvc", "repro", "--dry", "--allow-missing")) == []
+    other.run("dvc", "pull", "--quiet")
+    assert other.repro() == []
+    table = other.run("python", "-m", "stages.registry", "sync")
+    for name in Task.names():
+        assert f"{Task(name).description().model_name} version 1" in table
+    again = other.run("python", "-m", "stages.registry", "sync")
+    assert "version 1:" not in again
+
+
+def test_a_fifth_task_is_a_folder_its_params_and_one_entry(finished, tmp_path):
+    clone = Clone(tmp_path / "fifth")
+    finished[0].run("git", "clone", "--quiet", str(finished[0].folder), str(clone.folder))
+    toy = clone.folder / "stages" / "tasks" / "toy"
+    shutil.copytree(Path(__file__).with_name("toy_task"), toy)
+    with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
+        params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
+    (toy / "params.yaml").unlink()
+    clone.edit("dvc.yaml", "      sketch: {", "      toy: {gpus: 0, template: confusion}\n      sketch: {")
+    commit(clone)
+    assert clone.repro("register@toy") == [f"{verb}@toy" for verb in VERBS]
+    counted = json.loads((clone.folder / "metrics" / "preprocess" / "toy.json").read_text(encoding="utf-8"))
+    assert counted["rejected_not_json"] == 1
+    # No other stage is touched by it.
+    assert ran(clone.run("dvc", "repro", "--dry", "--allow-missing")) == []
+
+
+def test_an_environment_that_is_not_active_is_said_in_words(empty_clone, tmp_path):
+    import os
+    import subprocess
+    import sys
+
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
+    environment = {**os.environ, "PATH": f"{bare / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin"}
+    command = [sys.executable, "-m", "dvc", "repro", "download@sketch"]
+    done = subprocess.run(command, cwd=empty_clone.folder, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "source .venv/bin/activate" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_mistake_in_params_is_one_line_and_not_a_traceback(tmp_path):
+    clone = make_clone(tmp_path)
+    clone.edit("params.yaml", "    epochs: ", "    epochs: -")
+    printed = clone.run("python", "-m", "stages.train", "video", ok=False)
+    assert "train.epochs: found -" in printed
+    assert "Traceback" not in printed

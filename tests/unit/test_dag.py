@@ -1,0 +1,108 @@
+"""dvc.yaml against the code: a stage must name what decides its result, all of it and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stages.imports import closure
+from stages.paths import Paths
+from stages.tasks import Task
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
+
+# Glue decides which code runs, where its outputs lie and what is told to whom, never what an output holds. Params are
+# checked by their schemas and never filled in by them, and DVC itself compares the values.
+GLUE = {
+    "stages/__init__.py",
+    "stages/command.py",
+    "stages/params.py",
+    "stages/paths.py",
+    "stages/table.py",
+    "stages/tasks/__init__.py",
+    "stages/tracking.py",
+}
+PARTS = {
+    "download": ["source"],
+    "preprocess": ["prepare"],
+    "train": ["model"],
+    "evaluate": ["model", "evaluate"],
+    "register": ["serve"],
+}
+FURTHER = {"register": ["stages.pyfunc"]}  # named to MLflow, not imported
+
+
+def deps(verb: str, task: str) -> list[str]:
+    return [dep.replace("${key}", task) for dep in DAG["stages"][verb]["do"]["deps"]]
+
+
+def imported(verb: str, task: str) -> set[str]:
+    modules = [f"stages.{verb}", *FURTHER.get(verb, [])] + [f"stages.tasks.{task}.{part}" for part in PARTS[verb]]
+    files = {path.as_posix() for module in modules for path in closure(module)}
+    task_glue = {f"stages/tasks/{task}/__init__.py", f"stages/tasks/{task}/params.py"}
+    return files - GLUE - task_glue
+
+
+def covers(dep: str, file: str) -> bool:
+    return file == dep or file.startswith(f"{dep}/")
+
+
+@pytest.mark.parametrize("task", Task.names())
+@pytest.mark.parametrize("verb", PARTS)
+def test_a_stage_names_all_the_code_it_runs(verb, task):
+    unnamed = {file for file in imported(verb, task) if not any(covers(dep, file) for dep in deps(verb, task))}
+    assert not unnamed
+
+
+@pytest.mark.parametrize("verb", PARTS)
+def test_a_stage_names_no_code_that_no_task_runs(verb):
+    idle = {
+        dep
+        for dep in deps(verb, "TASK")
+        if dep.startswith("stages/")
+        and not dep.endswith("manifest.yaml")
+        and not any(covers(dep.replace("TASK", task), file) for task in Task.names() for file in imported(verb, task))
+    }
+    assert not idle
+
+
+@pytest.mark.parametrize("task", Task.names())
+def test_stages_and_code_agree_on_where_outputs_lie(task):
+    def outs(verb: str) -> list[str]:
+        stage: dict[str, Any] = DAG["stages"][verb]["do"]
+        entries = [e for kind in ("outs", "metrics", "plots") for e in stage.get(kind, [])]
+        return sorted((next(iter(e)) if isinstance(e, dict) else e).replace("${key}", task) for e in entries)
+
+    paths = Paths(task)
+    assert outs("download") == [paths.raw.as_posix()]
+    assert outs("preprocess") == sorted([paths.prepared.as_posix(), paths.preparation_metrics.as_posix()])
+    assert outs("train") == sorted([paths.weights.as_posix(), paths.learning_curve.as_posix()])
+    evaluation = [(paths.evaluation / name).as_posix() for name in ("pictures", "predictions.csv")]
+    assert outs("evaluate") == sorted([*evaluation, paths.metrics.as_posix()])
+    assert outs("register") == [paths.receipt.as_posix()]
+
+
+def test_every_task_has_its_entry():
+    tasks = next(entry["tasks"] for entry in DAG["vars"] if "tasks" in entry)
+    assert tuple(sorted(tasks)) == Task.names()
+
+
+def test_every_output_is_cached_and_may_come_from_another_machine():
+    for verb, stage in DAG["stages"].items():
+        text = yaml.safe_dump(stage)
+        assert "cache: false" not in text, verb
+        assert "persist" not in text, verb
+        assert stage["do"]["deps"], verb
+
+
+def test_stages_of_a_verb_read_only_their_own_blocks():
+    blocks = {verb: [p.partition(".")[2] for p in stage["do"]["params"]] for verb, stage in DAG["stages"].items()}
+    assert blocks == {
+        "download": ["source"],
+        "preprocess": ["prepare"],
+        "train": ["model", "train"],
+        "evaluate": ["evaluate"],
+        "register": ["register"],
+    }

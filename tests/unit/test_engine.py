@@ -1,0 +1,135 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages import engine
+from stages.batching import Batch, pad
+from stages.models.network import Network
+from stages.params import TrainParams
+
+PARAMS = TrainParams(
+    seed=1,
+    threads=1,
+    epochs=4,
+    batch_size=8,
+    learning_rate=0.05,
+    weight_decay=0.0,
+    warmup=0.1,
+    schedule="cosine",
+    clip_norm=1.0,
+    patience=4,
+    monitor="loss",
+)
+
+
+class Sums:
+    """Sequences of numbers; the target is their sum."""
+
+    def __init__(self, count: int = 40, seed: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        self.sequences = [
+            generator.normal(size=(n, 1)).astype(np.float32) for n in generator.integers(1, 9, size=count)
+        ]
+        self.lengths = np.array([len(s) for s in self.sequences])
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        chosen = [self.sequences[i] for i in examples]
+        values, lengths = pad(chosen)
+        return Batch(values=values, lengths=lengths, targets=torch.tensor([float(s.sum()) for s in chosen]))
+
+
+class Linear(Network):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 1)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return self.head(batch.values.sum(dim=1)).squeeze(1)
+
+    def losses(self, batch: Batch):
+        assert batch.targets is not None
+        difference = self(batch) - batch.targets
+        return {"loss": (difference.square().sum(), float(len(difference))), "score": (torch.tensor(1.0), 1.0)}
+
+
+def trained(params: TrainParams = PARAMS) -> tuple[Linear, engine.Fit]:
+    engine.configure(seed=params.seed, threads=params.threads)
+    network = Linear()
+    return network, engine.fit(network, Sums(), Sums(seed=1), params)
+
+
+def test_two_trainings_give_the_same_bits():
+    one, two = trained()[0].state_dict(), trained()[0].state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_training_learns():
+    fit = trained(PARAMS.model_copy(update={"epochs": 20, "patience": 20}))[1]
+    assert fit.epochs[-1].validation["loss"] < 0.05 * fit.epochs[0].validation["loss"]
+
+
+def test_the_best_epochs_weights_come_back():
+    network, fit = trained(PARAMS.model_copy(update={"learning_rate": 5.0, "epochs": 6, "patience": 6}))
+    losses = [record.validation["loss"] for record in fit.epochs]
+    assert fit.best_epoch == int(np.argmin(losses))
+    assert engine.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_training_stops_when_patience_is_over():
+    flat = PARAMS.model_copy(update={"monitor": "score", "epochs": 50, "patience": 3})
+    # `score` is 1 in every epoch: the first is the best, and three more bring nothing better.
+    assert len(trained(flat)[1].epochs) == 4
+
+
+def test_a_mean_is_taken_once_over_all_and_not_over_batches():
+    network = Linear()
+    whole = engine.measure(network, Sums(10), 10)["loss"]
+    # Batches of 7 and 3: the mean of their means would differ.
+    assert engine.measure(network, Sums(10), 7)["loss"] == pytest.approx(whole, rel=1e-6)
+
+
+def test_predictions_come_in_the_datasets_order():
+    network, data = Linear(), Sums(11)
+    predicted = engine.predict(network, data, 4)
+    with torch.inference_mode():
+        expected = [network(data.batch(np.array([i]))).item() for i in range(11)]
+    np.testing.assert_allclose(predicted, expected, rtol=1e-5)
+
+
+def test_an_unknown_monitor_names_what_there_is():
+    with pytest.raises(engine.TrainingError, match=r"found 'bleu'; this network measures: loss, score"):
+        trained(PARAMS.model_copy(update={"monitor": "bleu"}))
+
+
+def test_a_loss_that_is_not_finite_names_epoch_step_and_examples():
+    data = Sums()
+    data.sequences[0][:] = math.nan
+    with pytest.raises(engine.TrainingError, match=r"epoch 0, step \d: loss is nan; examples \["):
+        engine.fit(Linear(), data, Sums(), PARAMS)
+
+
+def test_learning_rate_rises_then_falls_along_a_cosine():
+    factor = engine._schedule(PARAMS, steps=100)
+    assert factor(0) == pytest.approx(0.1)
+    assert factor(9) == pytest.approx(1.0)
+    assert factor(55) == pytest.approx(0.5)
+    assert factor(100) == pytest.approx(0.0)
+
+
+def test_clipping_limits_the_step():
+    torch.manual_seed(0)
+    free, bound = Linear(), Linear()
+    bound.load_state_dict(free.state_dict())
+    before = free.head.weight.item()
+    one_step = {"epochs": 1, "batch_size": 40, "learning_rate": 0.1, "warmup": 0.0}
+    fit = engine.fit(free, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 0.0}))
+    assert fit.epochs[0].gradient_norm > 1
+    engine.fit(bound, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 1e-9}))
+    # Adam divides by the gradient's own size, all but its epsilon of 1e-8: a gradient below that moves little.
+    assert abs(bound.head.weight.item() - before) < 0.2 * abs(free.head.weight.item() - before)

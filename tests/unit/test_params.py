@@ -1,0 +1,78 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stages.params import ParamsError, flatten, load
+from stages.tasks import Task
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    return Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
+
+
+def edited(path: Path, before: str, after: str) -> Path:
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")
+    return path
+
+
+def mistakes(path: Path) -> list[str]:
+    with pytest.raises(ParamsError) as caught:
+        load(path)
+    return str(caught.value).splitlines()
+
+
+def test_the_files_own_params_are_valid_and_complete():
+    assert tuple(sorted(load(REPOSITORY / "params.yaml"))) == Task.names()
+
+
+def test_an_unknown_key_is_one_line_that_names_it(params):
+    (line,) = mistakes(edited(params, "sketch:\n", "sketch:\n  surprise: 1\n"))
+    assert line.endswith("sketch.surprise: unknown key; found 1")
+
+
+def test_a_wrong_type_is_one_line_with_value_and_what_is_allowed(params):
+    (line,) = mistakes(edited(params, "    epochs: ", "    epochs: many #"))
+    assert "train.epochs: found 'many'; allowed: a valid integer" in line
+
+
+def test_a_value_out_of_range_is_one_line(params):
+    (line,) = mistakes(edited(params, "    warmup: ", "    warmup: 7 #"))
+    assert "train.warmup: found 7; allowed: less than or equal to 1" in line
+
+
+def test_a_missing_key_is_one_line(params):
+    (line,) = mistakes(edited(params, "    patience: ", "    # patience: "))
+    assert line.endswith("train.patience: missing; every key must stand in params.yaml")
+
+
+def test_all_mistakes_are_said_at_once(params):
+    edited(params, "    patience: ", "    patience: no #")
+    edited(params, "    epochs: ", "    epochs: -1 #")
+    assert len(mistakes(params)) == 2
+
+
+def test_a_key_that_stands_twice_is_refused(params):
+    (line,) = mistakes(edited(params, "sketch:\n", "sketch: {}\nsketch:\n"))
+    assert "stands twice" in line
+
+
+def test_an_unknown_task_and_a_missing_one_are_named(params):
+    lines = mistakes(edited(params, "sketch:\n", "drawings:\n"))
+    assert any("drawings: not a task; a task is one of forecast, sketch" in line for line in lines)
+    assert any("sketch: missing" in line for line in lines)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: b: c", "", "\x00"])
+def test_a_file_that_is_no_mapping_is_one_line(tmp_path, text):
+    (tmp_path / "params.yaml").write_text(text)
+    assert len(mistakes(tmp_path / "params.yaml")) == 1
+
+
+def test_flatten_by_hand():
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
