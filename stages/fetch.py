@@ -29,7 +29,7 @@ __all__ = ["DownloadError", "Limits", "Request", "fetch_all", "join_url"]
 
 PARTIALS = Path(".resume/downloads")
 DEFAULT_LIMITS = Limits()
-_GRACE = 2.0  # seconds that the other downloads get to notice the end
+_GRACE = 0.5  # seconds that the other downloads get to notice the end
 
 
 def fetch_all(
@@ -48,7 +48,7 @@ def fetch_all(
 
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
     """
-    _refuse_nonsense(requests)
+    _refuse_nonsense(requests, workers)
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)
@@ -88,7 +88,9 @@ def join_url(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *(quote(part) if web else part for part in (p.strip("/") for p in parts))])
 
 
-def _refuse_nonsense(requests: Sequence[Request]) -> None:
+def _refuse_nonsense(requests: Sequence[Request], workers: int) -> None:
+    if workers < 1:
+        raise ValueError(f"found workers={workers}; allowed are 1 and more")
     seen: set[Path] = set()
     for request in requests:
         if request.target in seen:

@@ -159,7 +159,8 @@ def _asked(url: str, call: Callable[[], Result]) -> Result:
         if _is_path(url):
             raise Interrupted(f"cannot be read: {one_line(error)}") from None
         where = urlsplit(url).netloc.rpartition("@")[2] or urlsplit(url).scheme
-        reason = f"cannot read from {where}: is there a network? ({one_line(error)})"
+        text = "no answer came in time" if isinstance(error, TimeoutError) else one_line(error)
+        reason = f"cannot read from {where}: is there a network? ({text})"
         raise Interrupted(reason, unreachable=True) from None
 
 

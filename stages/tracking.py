@@ -240,3 +240,8 @@ def _warn(error: Exception) -> None:
 def _without_credentials(uri: str) -> str:
     scheme, separator, rest = uri.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+if __name__ == "__main__":
+    # For shells: `mlflow ui --backend-store-uri "$(python -m stages.tracking)"`
+    print(store_uri())

@@ -18,7 +18,6 @@ from .remote import DownloadError, Interrupted, Remote, Reply, Stale, public
 
 _log = logging.getLogger(__name__)
 _LEAST_PIECE, _MOST_PIECE = 2**16, 2**26  # bytes in one range request for lines
-_LINE = 1024  # bytes a line is taken to have before one was seen
 _ATTEMPTS_UNREACHED = 3  # where nothing ever came: rather no network than a bad moment
 
 
@@ -78,7 +77,7 @@ class Transfer:
     ) -> None:
         self.request = request
         self._url = public(request.url)
-        self._partial = Partial(folder, f"{request.url}\n{request.lines}\n{request.target.name}", progress)
+        self._partial = Partial(folder, f"{request.url}\n{request.lines}\n{request.target}", progress)
         self._remote, self._limits, self._stop = remote, limits, stop
         self._deadline = 0.0
         self._furthest = 0  # bytes the partial had at best
@@ -96,6 +95,7 @@ class Transfer:
                     retry=retry_if_exception_type(Interrupted),
                     stop=self._give_up,
                     wait=self._wait,
+                    before_sleep=self._say,
                     sleep=sleep_using_event(self._stop),
                     reraise=True,
                 )
@@ -121,16 +121,21 @@ class Transfer:
         before, partial = self._furthest, self._partial
         try:
             if partial.notes and partial.notes.settled and not self._unchanged(partial.notes):
-                partial.begin_anew()
+                self._start_over()
             while not (partial.notes and partial.notes.settled):
                 self._advance()
         except Stale as error:
-            partial.begin_anew()
-            self._restarts += 1
+            self._start_over()
             raise Interrupted(str(error)) from None
         finally:
             partial.flush()
             self._fruitless = 0 if self._furthest > before else self._fruitless + 1
+
+    def _start_over(self) -> None:
+        """Begin anew with another version of the remote file; how often is bounded, since a host may never settle."""
+        self._partial.begin_anew()
+        self._furthest = 0
+        self._restarts += 1
 
     def _unchanged(self, notes: Notes) -> bool:
         """Whether the remote file still is the one that an earlier start fetched."""
@@ -146,8 +151,9 @@ class Transfer:
         if partial.size and not (partial.notes and partial.notes.version.validator):
             partial.begin_anew()  # nothing could tell whether the rest is of the same version
         version = partial.notes.version if partial.notes else None
-        stop = None if self.request.lines is None else partial.size + self._piece()
-        with self._remote.read(self.request.url, partial.size, stop, version) as reply:
+        start = partial.size
+        stop = None if self.request.lines is None else start + self._piece()
+        with self._remote.read(self.request.url, start, stop, version) as reply:
             self._accept(reply)
             for chunk in reply.chunks:
                 self._in_time()
@@ -158,11 +164,15 @@ class Transfer:
             raise Interrupted(f"the connection closed after {partial.size:,} of {reply.stop:,} bytes")
         if reply.stop is None or reply.stop == reply.total:
             partial.settle(complete=True)
+        elif partial.size == start:
+            raise Interrupted("the answer was empty")
 
     def _accept(self, reply: Reply) -> None:
         """Look at a reply's head before its bytes are taken; go back to 0 where it does."""
         partial, notes, total = self._partial, self._partial.notes, reply.total
-        if notes and (reply.start != partial.size or notes.version.differs(reply.version) or notes.total != total):
+        if notes and (notes.version.differs(reply.version) or notes.total != total):
+            self._start_over()
+        elif notes and reply.start != partial.size:
             partial.begin_anew()
         if reply.start != partial.size:
             raise Stale("the remote file has changed")
@@ -192,8 +202,8 @@ class Transfer:
         """Bytes that the missing lines may take, by the lines seen so far, and a little more."""
         seen, size = self._partial.line_ends, self._partial.size
         missing = (self.request.lines or 0) - seen
-        # Where no line has ended yet there is one long line: doubled each time.
-        needed = int(1.1 * missing * size / seen) + 1 if seen else max(_LINE * missing, size)
+        # Before a line has ended a little is asked for, then twice as much each time.
+        needed = int(1.1 * missing * size / seen) + 1 if seen else size
         return min(max(needed, _LEAST_PIECE), _MOST_PIECE)
 
     def _check(self) -> Fetched:
@@ -245,9 +255,10 @@ class Transfer:
         """Seconds: doubled for each fruitless attempt, drawn from the upper half of it, at least what the host asks."""
         error = _error(state)
         pause = self._limits.backoff * 2 ** max(0, self._fruitless - 1) * random.SystemRandom().uniform(0.5, 1)
-        pause = min(max(pause, error.wait or 0.0), self._limits.longest_wait)
-        _log.warning("%s: %s; trying again in %.1f s", self._url, error, pause)
-        return pause
+        return min(max(pause, error.wait or 0.0), self._limits.longest_wait)
+
+    def _say(self, state: RetryCallState) -> None:
+        _log.warning("%s: %s; trying again in %.1f s", self._url, _error(state), state.upcoming_sleep)
 
     def _kept(self) -> str:
         size = self._partial.size

@@ -71,4 +71,4 @@ def test_a_missing_column_and_a_wrong_on_error_are_named():
     with pytest.raises(ValueError, match=r"columns missing: \['number'\]; found \['other'\]"):
         Double().predict(pd.DataFrame({"other": [1]}))
     with pytest.raises(ValueError, match="allowed: 'raise', 'report'"):
-        Double().predict(frame(1), on_error="ignore")  # type: ignore[arg-type]
+        Double().predict(frame(1), on_error="ignore")

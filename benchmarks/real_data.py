@@ -1,0 +1,79 @@
+"""The recipes on real data, over HTTP: what they reach and how long each stage takes.
+
+    python -m benchmarks.real_data quickdraw --data ../shared/data/quickdraw
+    python -m benchmarks.real_data ucf101 --data ../shared/data/ucf101
+
+Clones HEAD into a temporary folder, serves `--data` on a free port of 127.0.0.1 in place of the recipe's host, lays the
+recipe over params.yaml and runs the stages up to `evaluate` one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from stages.recipe import RECIPES
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+VERBS = ("download", "preprocess", "train", "evaluate")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on a free local port inside the block; gives the address."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+def measure(recipe: str, data: Path, file: str) -> None:
+    """Run one recipe in a clone of HEAD and print seconds a stage, then the metrics."""
+    yaml = YAML()
+    overlay = yaml.load(REPOSITORY / RECIPES / f"{recipe}.yaml")
+    (task,) = overlay
+    with tempfile.TemporaryDirectory() as folder, served(data) as address:
+        clone = Path(folder, "clone")
+        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+        overlay[task]["source"]["url"] = address + file
+        yaml.dump(overlay, clone / RECIPES / f"{recipe}.yaml")
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        run = functools.partial(subprocess.run, cwd=clone, env=environment, check=True)
+        run([sys.executable, "-m", "stages.recipe", recipe, "--only-params"])
+        for verb in VERBS:
+            started = time.perf_counter()
+            run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
+            print(f"{verb}@{task}: {time.perf_counter() - started:.1f} s", flush=True)
+        for name in (f"metrics/preprocess/{task}.json", f"metrics/{task}.json"):
+            print(name, json.dumps(json.loads((clone / name).read_text(encoding="utf-8")), indent=1))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--data", type=Path, required=True, help="the folder that stands in for the host")
+    parser.add_argument("--file", default="", help="path below the address, such as /fra-eng.zip")
+    chosen = parser.parse_args()
+    measure(chosen.recipe, chosen.data.resolve(), chosen.file)

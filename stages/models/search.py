@@ -1,0 +1,196 @@
+"""Greedy and beam search over any network that gives next-token probabilities, batched over sentences and hypotheses.
+
+The network is a `Step`. What it carries from step to step is its state; what stays the same for a sentence is its
+memory, which all hypotheses of the sentence share and which is therefore never copied or reordered.
+
+A hypothesis ends with the end token. One that has `max_length` tokens may do nothing else, so that every hypothesis
+ends and its score counts its end. The score is the sum of the log-probabilities over the length, end token included, to
+the power of `length_penalty`: 1 gives the mean a token, 0 the sum, which prefers short ones (Wu et al., "Google's
+Neural Machine Translation System", 2016, section 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+State = Mapping[str, Tensor]  # every tensor (sentences, hypotheses, …)
+Memory = Mapping[str, Tensor]  # every tensor (sentences, …)
+
+
+class Step(Protocol):
+    """One step of a decoder."""
+
+    def __call__(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        """Read the last tokens `(sentences, hypotheses)`; give log-probabilities of the next ones `(sentences,
+        hypotheses, vocabulary)` and the new state.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vocabulary:
+    """The tokens that search itself must know."""
+
+    start: int
+    end: int
+    forbidden: Sequence[int]  # never part of an answer, such as padding
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hypotheses of each sentence, best first."""
+
+    tokens: Tensor  # (sentences, hypotheses, time) int64, without start and end; after its length, a row means nothing
+    lengths: Tensor  # (sentences, hypotheses) int64, without the end
+    scores: Tensor  # (sentences, hypotheses); -inf where there were not as many hypotheses
+
+
+def greedy_search(
+    step: Step,
+    state: State,
+    memory: Memory,
+    vocabulary: Vocabulary,
+    *,
+    max_length: int,
+    length_penalty: float = 1.0,
+) -> Found:
+    """The likeliest token at each step, until every sentence has ended. `state` has one hypothesis a sentence."""
+    sentences = next(iter(state.values())).shape[0]
+    device = next(iter(state.values())).device
+    tokens = torch.full((sentences, 1), vocabulary.start, device=device)
+    sums = torch.zeros(sentences, device=device)
+    lengths = torch.zeros(sentences, dtype=torch.int64, device=device)
+    ended = torch.zeros(sentences, dtype=torch.bool, device=device)
+    history: list[Tensor] = []
+    for length in range(max_length + 1):
+        log_probabilities, state = step(tokens, state, memory)
+        best = _allowed(log_probabilities, vocabulary, last=length == max_length)[:, 0].max(dim=-1)
+        sums = torch.where(ended, sums, sums + best.values)
+        tokens = torch.where(ended, vocabulary.end, best.indices)[:, None]
+        lengths += ~ended
+        ended = ended | (tokens[:, 0] == vocabulary.end)
+        history.append(tokens)
+        if ended.all():
+            break
+    scores = sums / lengths**length_penalty
+    return Found(torch.cat(history, dim=1)[:, None], (lengths - 1)[:, None], scores[:, None])
+
+
+def beam_search(
+    step: Step,
+    state: State,
+    memory: Memory,
+    vocabulary: Vocabulary,
+    *,
+    beam_size: int,
+    max_length: int,
+    length_penalty: float = 1.0,
+) -> Found:
+    """Keep the `beam_size` best hypotheses of each sentence until all of them have ended.
+
+    Hypotheses that have ended stay and compete by score with those that go on. The greedy one is never dropped, so that
+    the best score is at least that of greedy search, and a beam of 1 is greedy search. `state` has one hypothesis a
+    sentence. Sentences whose hypotheses have all ended leave the batch.
+    """
+    first = next(iter(state.values()))
+    sentences, device = first.shape[0], first.device
+    beam = _Beam.start(sentences, max_length, device)
+    waiting = torch.arange(sentences, device=device)  # the sentences in the batch
+    result = Found(
+        torch.zeros((sentences, beam_size, max_length + 1), dtype=torch.int64, device=device),
+        torch.zeros((sentences, beam_size), dtype=torch.int64, device=device),
+        torch.full((sentences, beam_size), -torch.inf, device=device),
+    )
+    tokens = torch.full((sentences, 1), vocabulary.start, device=device)
+    for length in range(max_length + 1):
+        log_probabilities, state = step(tokens, state, memory)
+        allowed = _allowed(log_probabilities, vocabulary, last=length == max_length)
+        beam, parents, tokens = beam.advanced(allowed, beam_size, length, vocabulary.end, length_penalty)
+        rows = torch.arange(len(tokens), device=device)[:, None]
+        state = {name: value[rows, parents] for name, value in state.items()}
+        done = beam.ended.all(dim=1)
+        if done.any():
+            _write(result, waiting[done], beam.select(done), length_penalty)
+            go_on = ~done
+            waiting, tokens, beam = waiting[go_on], tokens[go_on], beam.select(go_on)
+            state = {name: value[go_on] for name, value in state.items()}
+            memory = {name: value[go_on] for name, value in memory.items()}
+            if not len(waiting):
+                break
+    return result
+
+
+def _allowed(log_probabilities: Tensor, vocabulary: Vocabulary, *, last: bool) -> Tensor:
+    """The log-probabilities, -inf where a token may not stand: forbidden ones, at the last step all but the end."""
+    allowed = log_probabilities.clone()
+    if last:
+        allowed.fill_(-torch.inf)
+        allowed[..., vocabulary.end] = log_probabilities[..., vocabulary.end]
+    else:
+        allowed[..., list(vocabulary.forbidden)] = -torch.inf
+    return allowed
+
+
+@dataclass(frozen=True, slots=True)
+class _Beam:
+    """The hypotheses of each sentence in the batch; the first of each is the greedy one."""
+
+    tokens: Tensor  # (sentences, hypotheses, max_length + 1)
+    sums: Tensor  # (sentences, hypotheses) log-probabilities
+    lengths: Tensor  # (sentences, hypotheses) with the end token
+    ended: Tensor  # (sentences, hypotheses)
+
+    @staticmethod
+    def start(sentences: int, max_length: int, device: torch.device) -> _Beam:
+        shape = (sentences, 1)
+        return _Beam(
+            torch.zeros((*shape, max_length + 1), dtype=torch.int64, device=device),
+            torch.zeros(shape, device=device),
+            torch.zeros(shape, dtype=torch.int64, device=device),
+            torch.zeros(shape, dtype=torch.bool, device=device),
+        )
+
+    def advanced(
+        self, allowed: Tensor, size: int, step: int, end: int, length_penalty: float
+    ) -> tuple[_Beam, Tensor, Tensor]:
+        """The beam after one more token: the greedy hypothesis, then the best others, `size` at the most.
+
+        `allowed` `(sentences, hypotheses, vocabulary)` are log-probabilities. Also gives, for each new hypothesis, the
+        one that it goes on from and its token, both `(sentences, hypotheses)`.
+        """
+        sentences, width, vocabulary = allowed.shape
+        stay = torch.full_like(allowed[:1, :1], -torch.inf)
+        stay[..., end] = 0.0  # one that has ended can only stay, as if by another end
+        sums = self.sums.unsqueeze(-1) + torch.where(self.ended.unsqueeze(-1), stay, allowed)
+        lengths = self.lengths + ~self.ended
+        scores = (sums / lengths.unsqueeze(-1) ** length_penalty).view(sentences, width * vocabulary)
+        greedy = sums[:, 0].argmax(dim=-1, keepdim=True)  # of hypothesis 0: its place among all is its token
+        others = scores.scatter(1, greedy, -torch.inf).topk(min(size, width * vocabulary) - 1, dim=1)
+        chosen = torch.cat([greedy, others.indices], dim=1)
+        parents, tokens = chosen // vocabulary, chosen % vocabulary
+
+        rows = torch.arange(sentences, device=allowed.device)[:, None]
+        kept_sums = sums.view(sentences, -1).gather(1, chosen)
+        # What has probability 0 only fills a place, be it with the greedy one again: it ends here and ranks last.
+        kept_sums[:, 1:].masked_fill_(others.values == -torch.inf, -torch.inf)
+        history = self.tokens[rows, parents]
+        history[:, :, step] = tokens
+        ended = self.ended[rows, parents] | (tokens == end) | (kept_sums == -torch.inf)
+        return _Beam(history, kept_sums, lengths[rows, parents], ended), parents, tokens
+
+    def select(self, chosen: Tensor) -> _Beam:
+        return _Beam(self.tokens[chosen], self.sums[chosen], self.lengths[chosen], self.ended[chosen])
+
+
+def _write(result: Found, sentences: Tensor, beam: _Beam, length_penalty: float) -> None:
+    """Put the hypotheses of sentences that are done into the result, best first; of equal ones the greedy one."""
+    scores, order = (beam.sums / beam.lengths**length_penalty).sort(dim=1, descending=True, stable=True)
+    rows = torch.arange(len(sentences), device=sentences.device)[:, None]
+    width = scores.shape[1]
+    result.scores[sentences, :width] = scores
+    result.lengths[sentences, :width] = beam.lengths[rows, order] - 1
+    result.tokens[sentences, :width] = beam.tokens[rows, order]

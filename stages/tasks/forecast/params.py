@@ -1,0 +1,98 @@
+"""What may stand under `forecast` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import PrepareParams as CommonPrepareParams
+
+Name = Annotated[str, Field(min_length=1)]
+NEEDED_QUANTILES = (0.05, 0.5, 0.95)  # the registered model answers with these
+
+
+class SourceParams(Block):
+    """Where the raw series come from."""
+
+    kind: Literal["sample", "csv", "tsf"]
+    url: str
+
+    @model_validator(mode="after")
+    def _has_address(self) -> SourceParams:
+        if self.kind != "sample" and not self.url:
+            raise ValueError(f"an address in source.url where source.kind is {self.kind}")
+        return self
+
+
+class PrepareParams(CommonPrepareParams):
+    """How the files are to be read, which repairs are made, and where each series is cut."""
+
+    delimiter: Literal[",", ";", "\t", "|"]
+    date_columns: Annotated[list[Name], Field(min_length=1, max_length=3)]
+    date_format: Annotated[str, Field(pattern="%")]
+    value_columns: Annotated[list[Name], Field(min_length=1)]
+    id_column: str
+    duplicates: Literal["first", "last", "mean", "sum"]
+    max_gap_days: Count
+    validation_days: Annotated[int, Field(ge=7)]
+    test_days: Annotated[int, Field(ge=7)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> PrepareParams:
+        names = [*self.date_columns, *self.value_columns, *([self.id_column] if self.id_column else [])]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"each column once among date_columns, value_columns and id_column; {twice} stand twice")
+        return self
+
+
+class ModelParams(Block):
+    """The network, and what of a series it sees."""
+
+    kind: Literal["rnn", "lstm", "gru", "conv_gru"]
+    members: Positive
+    hidden_size: Positive
+    layers: Positive
+    channels: Positive
+    kernel_size: Positive
+    dropout: Dropout
+    context_days: Annotated[int, Field(ge=14)]
+    scale_days: Annotated[int, Field(ge=14)]
+    covariates: list[Literal["day_of_week", "day_of_year"]]
+    quantiles: list[Annotated[float, Field(gt=0, lt=1)]]
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, quantiles: list[float]) -> list[float]:
+        missing = [q for q in NEEDED_QUANTILES if q not in quantiles]
+        if missing or quantiles != sorted(set(quantiles)):
+            raise ValueError("ascending numbers between 0 and 1, each once, with 0.05, 0.5 and 0.95 among them")
+        return quantiles
+
+    @field_validator("covariates")
+    @classmethod
+    def _each_once(cls, covariates: list[str]) -> list[str]:
+        if len(set(covariates)) < len(covariates):
+            raise ValueError("each covariate once")
+        return covariates
+
+
+class EvaluateParams(Block):
+    """The origins in the test days, and the baselines."""
+
+    origins: Positive
+    origin_step: Positive
+    baselines: list[Literal["naive", "seasonal_naive", "autoets"]]
+    autoets_days: Annotated[int, Field(ge=0)]
+    processes: Positive
+
+
+class Params(TaskParams):
+    """The six blocks under `forecast`."""
+
+    source: SourceParams
+    prepare: PrepareParams
+    model: ModelParams
+    evaluate: EvaluateParams

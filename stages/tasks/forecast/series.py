@@ -1,0 +1,118 @@
+"""From observations in any order to a series without holes, by stated rules; the same in preprocessing and in serving.
+
+1. Days are put in order.
+2. The values of one day become one value: the first, the last (in the file's order), their mean or their sum.
+3. Where more than `max_gap_days` days in a row are missing, only what follows the last such gap is kept.
+4. Any other missing day takes the value of the same weekday a week earlier, or in the first week the value of the day
+   before. It counts as not observed: it may be an input, never a target.
+
+All of it looks back only, so that no value is ever made from a later one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+
+Duplicates = Literal["first", "last", "mean", "sum"]
+
+HORIZON = 7  # days ahead
+SEASON = 7  # days after which a daily series repeats itself
+MIN_HISTORY = 14  # days before an origin: two weeks
+MAX_MAGNITUDE = 1e15  # beyond it, float32 networks overflow
+MIN_YEAR, MAX_YEAR = 1700, 2250  # what pandas' nanoseconds can hold
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+class SeriesError(ValueError):
+    """A series that cannot be used; `rule` is the short name it is counted under."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """A daily series without holes."""
+
+    start: int  # the first day, in days since 1970-01-01
+    values: np.ndarray  # (time,) float64
+    observed: np.ndarray  # (time,) bool, false where a missing day was filled
+    repairs: dict[str, int]  # rule → how many observations or days it touched
+
+
+def day_number(day: date) -> int:
+    """Days since 1970-01-01."""
+    return day.toordinal() - _EPOCH
+
+
+def calendar_date(day: int) -> date:
+    """The date of a number of days since 1970-01-01."""
+    return date.fromordinal(day + _EPOCH)
+
+
+def regular(
+    days: np.ndarray, values: np.ndarray, *, duplicates: Duplicates, max_gap_days: int, min_days: int
+) -> Series:
+    """The series of some observations: `days` `(n,)` integers since 1970-01-01, `values` `(n,)`, NaN where missing.
+
+    Raises SeriesError for a series that is not daily, has fewer than `min_days` days, or never changes.
+    """
+    known = ~np.isnan(values)
+    days, values = np.asarray(days, dtype=np.int64)[known], np.asarray(values, dtype=np.float64)[known]
+    if not len(days):
+        raise SeriesError("too_short", f"no values; allowed are at least {min_days} days")
+    unsorted = int((days < np.maximum.accumulate(days)).sum())
+    order = np.argsort(days, kind="stable")
+    days, values = days[order], values[order]
+    first = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+    repeated = len(days) - len(first)
+    conflicting = int((np.maximum.reduceat(values, first) != np.minimum.reduceat(values, first)).sum())
+    values = _one_a_day(values, first, duplicates)
+    days = days[first]
+
+    spacing = np.diff(days)
+    if len(spacing) and np.median(spacing) > 1:
+        raise SeriesError("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
+    gaps = np.flatnonzero(spacing > max_gap_days + 1)
+    dropped = int(gaps[-1]) + 1 if len(gaps) else 0
+    days, values = days[dropped:], values[dropped:]
+    length = int(days[-1] - days[0]) + 1
+    if length < min_days:
+        after = f" after the last gap of more than {max_gap_days} days" if dropped else ""
+        raise SeriesError("too_short", f"{length} days{after}; allowed are at least {min_days}")
+    if values.max() == values.min():
+        raise SeriesError("constant", f"every value is {values[0]:g}; allowed are series that change")
+    filled, observed = _fill(days - days[0], values, length)
+    repairs = {
+        "unsorted_row": unsorted,
+        "duplicate_row": repeated,
+        "conflicting_day": conflicting,
+        "day_before_long_gap": dropped,
+        "filled_day": int((~observed).sum()),
+    }
+    return Series(start=int(days[0]), values=filled, observed=observed, repairs={k: n for k, n in repairs.items() if n})
+
+
+def _one_a_day(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> np.ndarray:
+    """One value for each run of equal days; `first` holds where each run begins."""
+    if duplicates == "first":
+        return values[first]
+    if duplicates == "last":
+        return values[np.append(first[1:], len(values)) - 1]
+    sums = np.add.reduceat(values, first)
+    return sums if duplicates == "sum" else sums / np.diff(first, append=len(values))
+
+
+def _fill(positions: np.ndarray, values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values at all days 0 … length-1, and which of them were observed."""
+    filled = np.full(length, np.nan)
+    filled[positions] = values
+    observed = ~np.isnan(filled)
+    for day in np.flatnonzero(~observed):
+        filled[day] = filled[day - SEASON] if day >= SEASON else filled[day - 1]
+    return filled, observed

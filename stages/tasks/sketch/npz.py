@@ -1,0 +1,208 @@
+"""sketch-rnn's `.npz` files, which hold pickles, read without running what a pickle asks for.
+
+A pickle can name any function and have it called. Here the names that NumPy writes for an array of arrays stand for
+stand-ins that only note their arguments; every other name, every other operation and every size that does not fit is
+refused. Files of both Python 2 (as the host serves them) and Python 3 are read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+MAX_MEMBER_BYTES = 256 * 2**20  # unpacked; 75,000 drawings take about 25 MB
+MAX_ARRAYS = 500_000  # of one split; the largest category has 340,000 drawings
+_OPERATIONS_PER_ARRAY = 40  # of the pickle machine; NumPy's pickles need 15 to 25
+
+
+class UnreadableFile(ValueError):
+    """The file cannot be used at all; the message says what was found and what is allowed."""
+
+
+def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
+    """The arrays of each named member, such as `{"train": [(time, 3), …]}`. Raises UnreadableFile."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
+            if missing:
+                found = ", ".join(sorted(archive.namelist())[:10])
+                raise UnreadableFile(f"{path.name}: no {', '.join(missing)} inside; found: {found}")
+            return {name: _arrays(f"{path.name}: {name}", _member(archive, f"{name}.npy", path)) for name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise UnreadableFile(f"{path.name}: not a readable .npz archive: {error}") from None
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    with archive.open(name) as file:
+        content = file.read(MAX_MEMBER_BYTES + 1)
+    if len(content) > MAX_MEMBER_BYTES:
+        raise UnreadableFile(f"{path.name}: {name} is larger than {MAX_MEMBER_BYTES} bytes unpacked")
+    return content
+
+
+def _arrays(where: str, content: bytes) -> list[np.ndarray]:
+    """The arrays in one `.npy` member: an object array of arrays, or a plain array whose first axis is the examples."""
+    stream = io.BytesIO(content)
+    try:
+        version = npy.read_magic(stream)
+        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        shape, fortran, dtype = read_header(stream)
+    except (ValueError, KeyError) as error:
+        raise UnreadableFile(f"{where}: not an .npy array: {error}") from None
+    if not shape or shape[0] > MAX_ARRAYS:
+        raise UnreadableFile(f"{where}: an array of shape {shape}; allowed: up to {MAX_ARRAYS} examples")
+    rest = content[stream.tell() :]
+    if not dtype.hasobject:
+        return list(_Array().set(shape, _plain(where, dtype), fortran, rest, where))
+    if len(shape) != 1:
+        raise UnreadableFile(f"{where}: an object array of shape {shape}; allowed is one axis")
+    try:
+        outer = _ArrayUnpickler(rest, operations=_OPERATIONS_PER_ARRAY * (shape[0] + 100)).load()
+    except UnreadableFile as error:
+        raise UnreadableFile(f"{where}: {error}") from None
+    except (
+        pickle.UnpicklingError,
+        LookupError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        raise UnreadableFile(f"{where}: not a pickle of NumPy arrays ({type(error).__name__}: {error})") from None
+    items = outer.value if isinstance(outer, _Array) else None
+    if not isinstance(items, list) or len(items) != shape[0] or not all(isinstance(i, _Array) for i in items):
+        raise UnreadableFile(f"{where}: found {type(items).__name__}; allowed is an array of {shape[0]} arrays")
+    arrays = [item.value for item in items]
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        raise UnreadableFile(f"{where}: arrays within arrays within arrays; allowed is an array of arrays of numbers")
+    return arrays
+
+
+def _plain(where: str, dtype: np.dtype) -> np.dtype:
+    if dtype.kind not in "iuf" or dtype.names or dtype.shape:
+        raise UnreadableFile(f"{where}: values of type {dtype}; allowed are integers and floating-point numbers")
+    return dtype
+
+
+class _Array:
+    """What stands for an array while a pickle is read: NumPy's `__setstate__`, written again with checks."""
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+    def set(self, shape: Any, dtype: np.dtype, fortran: Any, data: bytes, where: str) -> np.ndarray:
+        if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape) and len(shape) <= 4):
+            raise UnreadableFile(f"{where}: an array with a shape that is not some whole numbers")
+        if math.prod(shape) * dtype.itemsize != len(data):
+            raise UnreadableFile(f"{where}: {len(data)} bytes for an array of shape {shape} and type {dtype}")
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        if dtype.spec == "O8":
+            self.value = data
+            return
+        content = data.encode("latin1") if isinstance(data, str) else data
+        self.value = self.set(shape, dtype.numpy(), fortran, content, "pickle")
+
+
+class _Type:
+    """What stands for a `numpy.dtype`: its name and, from its state, its byte order."""
+
+    def __init__(self, spec: Any, *_: Any) -> None:
+        self.spec = spec.decode("latin1") if isinstance(spec, bytes) else spec if isinstance(spec, str) else ""
+        self.order = "="
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
+        self.order = {"<": "<", ">": ">", "|": "|", "=": "="}[order]
+
+    def numpy(self) -> np.dtype:
+        if self.spec not in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"):
+            raise UnreadableFile(f"values of type {self.spec[:20]!r}; allowed are integers and floating-point numbers")
+        return np.dtype(self.order + self.spec)
+
+
+_NDARRAY = "numpy.ndarray"  # only ever an argument of `_reconstruct`: nothing can call a text
+
+
+def _reconstruct(kind: Any, *_: Any) -> _Array:
+    if kind != _NDARRAY:
+        raise UnreadableFile(f"an array of a type that is a {type(kind).__name__}; allowed: {_NDARRAY}")
+    return _Array()
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    """`_codecs.encode`, by which Python 3 writes bytes into a protocol 2 pickle."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise UnreadableFile("text in another encoding; allowed: latin1")
+    return text.encode("latin1")
+
+
+_NAMES: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _Type,
+    ("_codecs", "encode"): _encode,
+}
+
+_OPERATIONS = (
+    *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE),
+    *(pickle.MEMOIZE, pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET),
+    *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1),
+    *(pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
+    *(pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8),
+    *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
+    *(pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS),
+)
+
+
+def _counted(operation: Callable[[Any], None]) -> Callable[[Any], None]:
+    def run(self: _ArrayUnpickler) -> None:
+        self.operations -= 1
+        if self.operations < 0:
+            raise UnreadableFile("a pickle with more operations than its arrays need")
+        operation(self)
+
+    return run
+
+
+def _build(self: Any) -> None:
+    """The state of an object: given to our stand-ins alone, since a state can change whatever it is given to."""
+    state = self.stack.pop()
+    target = self.stack[-1]
+    if not isinstance(target, (_Array, _Type)):
+        raise UnreadableFile(f"a state for a {type(target).__name__}; allowed are NumPy arrays and types")
+    target.__setstate__(state)
+
+
+_Machine: Any = pickle._Unpickler  # the one in Python: the one in C cannot refuse operations
+
+
+class _ArrayUnpickler(_Machine):
+    """Python's unpickler with the names and the operations that arrays need."""
+
+    dispatch = {
+        **{ord(operation): _counted(_Machine.dispatch[ord(operation)]) for operation in _OPERATIONS},
+        ord(pickle.BUILD): _counted(_build),
+    }
+
+    def __init__(self, content: bytes, *, operations: int) -> None:
+        super().__init__(io.BytesIO(content), encoding="bytes")
+        self.operations = operations
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _NAMES:
+            raise UnreadableFile(f"a pickle that asks for {module}.{name}; allowed are NumPy arrays")
+        return _NAMES[module, name]

@@ -1,0 +1,91 @@
+"""What may stand under `sketch` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
+from ...params import PrepareParams as CommonPrepareParams
+
+# A category is a file's name, here and at the host: no separators, nothing that begins with a dot.
+Category = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.'()-]{0,79}$")]
+
+
+class SourceParams(Block):
+    """Where drawings come from."""
+
+    kind: Literal["sample", "quickdraw"]
+    per_category: Count
+    seed: Count
+    url: str
+    categories: dict[Category, Literal["simplified", "raw", "sketchrnn"]]
+
+    @model_validator(mode="after")
+    def _enough_to_tell_apart(self) -> Self:
+        if self.kind == "sample" and not self.per_category:
+            raise ValueError("per_category of at least 1 for the sample, which has no whole file")
+        if self.kind == "quickdraw" and len(self.categories) < 2:
+            raise ValueError("at least 2 categories")
+        return self
+
+
+class PrepareParams(CommonPrepareParams):
+    """Which drawings are taken, and how they are split."""
+
+    seed: Count
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
+    test_share: Annotated[float, Field(gt=0, lt=0.5)]
+    max_points: Annotated[int, Field(ge=16, le=10_000)]
+    unrecognized: Literal["keep", "drop"]
+    other_word: Literal["keep", "reject"]
+
+
+class AugmentationParams(Block):
+    """How far a drawing is changed each time it is learned from."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    scale: Annotated[float, Field(ge=0, le=1)]
+    shear: Annotated[float, Field(ge=0, le=1)]
+    jitter: Annotated[float, Field(ge=0, le=32)]
+    drop_strokes: Annotated[float, Field(ge=0, lt=1)]
+    mirror: Fraction
+
+
+class ModelParams(Block):
+    """The network, and what it is shown in training."""
+
+    conv_channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
+    conv_strides: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1, max_length=8)]
+    kernel_size: Annotated[int, Field(ge=1, le=31)]
+    cell: Literal["lstm", "gru", "rnn"]
+    hidden_size: Annotated[int, Field(ge=1, le=4096)]
+    layers: Annotated[int, Field(ge=1, le=16)]
+    dropout: Dropout
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    augmentation: AugmentationParams
+
+    @model_validator(mode="after")
+    def _one_stride_a_layer(self) -> Self:
+        if len(self.conv_strides) != len(self.conv_channels):
+            raise ValueError("as many conv_strides as conv_channels")
+        if self.kernel_size % 2 == 0:
+            raise ValueError("an odd kernel_size")
+        return self
+
+
+class EvaluateParams(Block):
+    """How the evaluate stage goes about it."""
+
+    batch_size: Positive
+    pictures: Annotated[int, Field(ge=1, le=100)]
+
+
+class Params(TaskParams):
+    """The `sketch` block."""
+
+    source: SourceParams
+    prepare: PrepareParams
+    model: ModelParams
+    evaluate: EvaluateParams

@@ -1,0 +1,76 @@
+"""What may stand under `translation` in params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import PrepareParams as CommonPrepareParams
+
+Language = Annotated[str, Field(pattern="^[A-Za-z]{2,8}(_[A-Za-z]{2,8})?$")]
+
+
+class SourceParams(Block):
+    """Which pairs to fetch, or how many to make."""
+
+    kind: Literal["sample", "multi30k", "tatoeba", "tsv"]
+    url: str
+    source_language: Language
+    target_language: Language
+    pairs: Annotated[int, Field(ge=100, le=1_000_000)]
+    seed: Count
+
+    @model_validator(mode="after")
+    def _can_be_found(self) -> SourceParams:
+        if self.kind == "tsv" and not self.url:
+            raise ValueError("an address in source.url where source.kind is tsv")
+        if self.kind != "sample" and self.source_language == self.target_language:
+            raise ValueError(f"two languages; source_language and target_language are both {self.source_language!r}")
+        return self
+
+
+class PrepareParams(CommonPrepareParams):
+    """How pairs become tokens, and which pairs measure what was learned."""
+
+    tokenizer: Literal["character", "subword"]
+    vocabulary_size: Annotated[int, Field(ge=16, le=64_000)]
+    max_source_tokens: Positive
+    max_target_tokens: Positive
+    split_by: Literal["source", "target"]
+    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
+    test_share: Annotated[float, Field(gt=0, lt=0.5)]
+    seed: Count
+
+
+class ModelParams(Block):
+    """The network, and how its loss is smoothed."""
+
+    cell: Literal["lstm", "gru"]
+    embedding_size: Positive
+    hidden_size: Annotated[int, Field(ge=2, multiple_of=2)]
+    encoder_layers: Positive
+    decoder_layers: Positive
+    attention: Literal["additive", "general", "dot"]
+    tied_embeddings: bool
+    dropout: Dropout
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+
+class EvaluateParams(Block):
+    """How translations are searched for on the test split."""
+
+    beam_size: Annotated[int, Field(ge=1, le=100)]
+    max_length: Annotated[int, Field(ge=1, le=1000)]
+    batch_size: Positive
+    pictures: Annotated[int, Field(ge=1, le=20)]
+
+
+class Params(TaskParams):
+    """The six blocks of the task."""
+
+    source: SourceParams
+    prepare: PrepareParams
+    model: ModelParams
+    evaluate: EvaluateParams

@@ -1,0 +1,205 @@
+"""Clips into frames: any file that FFmpeg decodes, within bounds, as small pictures of one size.
+
+Frames are counted and taken in the order in which the decoder gives them. Timestamps (often not monotone in UCF-101)
+and frame counts in headers are not trusted. Sound is never touched.
+
+prepare.py and serve.py both read clips through here, so that a network is asked about what it was trained on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+# Containers of video alone: FFmpeg also "plays" playlists that name further files and addresses, text and pictures.
+CONTAINERS = (
+    "3g2,3gp,asf,avi,dv,flv,gif,h264,hevc,ivf,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,mxf,nut,ogg,rm,webm"
+)
+# Exact arithmetic, so that processors with other vector units give the same bytes.
+_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+
+Rule = Literal["no_file", "not_a_clip", "no_video", "too_large", "undecodable", "too_short", "too_slow"]
+
+
+class ClipError(ValueError):
+    """A clip that gives no frames; `rule` is the short name of the reason."""
+
+    def __init__(self, rule: Rule, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
+    def __reduce__(self) -> tuple[type[ClipError], tuple[Rule, str]]:
+        return ClipError, (self.rule, str(self))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoding:
+    """What a clip becomes, and what decoding it may cost at the most."""
+
+    size: int  # pixels of the square that every frame is scaled to, whatever its shape
+    channels: Literal[1, 3]  # brightness, or red, green and blue
+    frames: int  # taken evenly over the clip; a clip with fewer gives all it has
+    min_frames: int  # a clip with fewer is refused
+    max_decoded_frames: int  # what comes after these is left alone
+    max_pixels: int  # of one frame as it is in the file; a clip with larger ones is refused
+    max_seconds: float  # of work; a clip that takes longer is refused
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(height, width, channels)` of a frame."""
+        return (self.size, self.size, self.channels)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Decoding:
+        return Decoding(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The frames of a clip, `(time, height, width, channels)` uint8, and what had to be done to get them."""
+
+    frames: np.ndarray
+    repairs: tuple[str, ...] = ()
+
+
+def read_clip(path: Path, decoding: Decoding) -> Clip:
+    """Decode a clip and take its frames evenly.
+
+    `repairs` may hold `truncated` (the file breaks off; the frames before the break are used) and `shortened` (the clip
+    goes on after `max_decoded_frames`). Raises ClipError where there is nothing to use.
+    """
+    deadline = time.monotonic() + decoding.max_seconds
+    # Counting packets is cheap, and one packet is nearly always one frame. Where it is not, the second pass knows better.
+    expected = min(_count_packets(path, decoding, deadline), decoding.max_decoded_frames)
+    for _ in range(2):
+        taken, count, repairs = _decode(path, decoding, positions(expected, decoding.frames), deadline)
+        if count == expected:
+            break
+        expected = count
+    if count < decoding.min_frames:
+        raise ClipError("too_short", f"{count} frames; allowed: {decoding.min_frames} or more")
+    return Clip(np.stack(taken), repairs)
+
+
+def read_or_explain(folder: Path, decoding: Decoding, name: str) -> Clip | ClipError:
+    """`read_clip` of `folder/name` for another process: an error is returned, not raised."""
+    try:
+        return read_clip(folder / name, decoding)
+    except ClipError as error:
+        return error
+
+
+def positions(count: int, wanted: int) -> np.ndarray:
+    """Which of `count` frames to take to have `wanted`: the middles of as many equal parts; all, where there are fewer."""
+    taken = min(count, wanted)
+    return ((np.arange(taken) + 0.5) * count / max(taken, 1)).astype(np.int64)
+
+
+def _open(path: Path, decoding: Decoding) -> tuple[InputContainer, VideoStream]:
+    try:
+        container = av.open(
+            f"file:{path}",  # the prefix keeps FFmpeg from reading a file name as an address
+            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except FileNotFoundError:
+        raise ClipError("no_file", "no such file") from None
+    except (av.FFmpegError, OSError) as error:
+        raise ClipError("not_a_clip", f"no video container that can be read: {_reason(error)}") from None
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        container.close()
+        raise ClipError("no_video", "the file holds no video stream")
+    pixels = stream.codec_context.width * stream.codec_context.height
+    if pixels > decoding.max_pixels:
+        container.close()
+        raise ClipError("too_large", f"frames of {pixels:,} pixels; allowed: {decoding.max_pixels:,}")
+    # One thread, since several clips are decoded at once and a damaged one must break at the same frame every time.
+    stream.codec_context.thread_count = 1
+    # The header may state smaller frames than come: the decoder refuses larger ones before it makes room for them.
+    stream.codec_context.options = {"max_pixels": str(decoding.max_pixels)}
+    return container, stream
+
+
+def _count_packets(path: Path, decoding: Decoding, deadline: float) -> int:
+    container, stream = _open(path, decoding)
+    count = 0
+    with container:
+        try:
+            for packet in container.demux(stream):
+                count += packet.size > 0
+                if count > decoding.max_decoded_frames:
+                    break
+                _check(deadline, decoding)
+        except av.FFmpegError:
+            pass  # the file breaks off here; decoding will meet the same place
+    return count
+
+
+def _decode(
+    path: Path, decoding: Decoding, wanted: np.ndarray, deadline: float
+) -> tuple[list[np.ndarray], int, tuple[str, ...]]:
+    """The frames at the positions `wanted`, how many frames there are, and `truncated` or `shortened` if so."""
+    container, stream = _open(path, decoding)
+    reformatter = VideoReformatter()  # keeps its tables from frame to frame, which is most of the cost of scaling
+    places = set(wanted.tolist())
+    taken: list[np.ndarray] = []
+    count = 0
+    problem = "no frame came out"
+    with container:
+        packets = container.demux(stream)
+        while True:
+            _check(deadline, decoding)
+            try:
+                packet = next(packets)
+                frames = packet.decode()
+            except (StopIteration, av.EOFError):
+                break
+            except av.FFmpegError as error:
+                problem = _reason(error)
+                if count:
+                    return taken, count, ("truncated",)
+                continue  # a stream cut at its start: nothing can be decoded before the first whole picture
+            for frame in frames:
+                if frame.is_corrupt:
+                    if count:
+                        return taken, count, ("truncated",)
+                    continue
+                if count == decoding.max_decoded_frames:
+                    return taken, count, ("shortened",)
+                if count in places:
+                    taken.append(_picture(frame, reformatter, decoding))
+                count += 1
+    if not count:
+        raise ClipError("undecodable", f"{stream.codec_context.name}: {problem}")
+    return taken, count, ()
+
+
+def _picture(frame: av.VideoFrame, reformatter: VideoReformatter, decoding: Decoding) -> np.ndarray:
+    """A frame as it is meant to be seen, `(size, size, channels)` uint8."""
+    kind = "gray" if decoding.channels == 1 else "rgb24"
+    small = reformatter.reformat(frame, decoding.size, decoding.size, kind, interpolation=_SCALING, threads=1)
+    turns = round(frame.rotation / 90)  # against the clock, as the display matrix says and numpy turns
+    return np.rot90(small.to_ndarray().reshape(decoding.shape), turns)
+
+
+def _check(deadline: float, decoding: Decoding) -> None:
+    if time.monotonic() > deadline:
+        raise ClipError("too_slow", f"decoding took more than {decoding.max_seconds:g} seconds")
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's words, without the path in them: it differs from machine to machine."""
+    return str(getattr(error, "strerror", None) or type(error).__name__)

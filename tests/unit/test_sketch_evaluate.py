@@ -1,0 +1,83 @@
+"""The evaluate stage measures on the test split, beside its baselines, and draws what a person should see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages.batching import Batch
+from stages.models.network import Network, Sums
+from stages.preparation import Preparation
+from stages.reporting import Report
+from stages.tasks.sketch.evaluate import evaluate
+from stages.tasks.sketch.params import EvaluateParams, Params
+from stages.tasks.sketch.prepare import COLUMNS
+from tests.unit.test_sketch_model import LIVELY, model_params
+
+CLASSES = ["flat", "steep", "tall"]
+
+
+def drawing(label: str, number: int) -> np.ndarray:
+    """Flat and tall ones differ by their box; steep ones have the box of a tall one and another line."""
+    width, height = {"flat": (255, 20 + number % 9), "steep": (30, 255), "tall": (30, 255)}[label]
+    middle = (width, 0) if label == "steep" else (0, height)
+    return np.array([[0, 0, 0], [*middle, 0], [width, height, 1]], dtype=np.uint8)
+
+
+class Knowing(Network):
+    """Answers by the second step, and takes every ninth drawing for a flat one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, batch: Batch) -> Tensor:
+        x, y = batch.values[:, 1, 2], batch.values[:, 1, 3]
+        wide = batch.values[:, 2, 2] > 0.5
+        label = torch.where(wide, 0, torch.where(y < x, 1, 2))
+        label[::9] = 0
+        return torch.nn.functional.one_hot(label, 3) * 3.0 + self.weight
+
+    def losses(self, batch: Batch) -> Sums:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    with Preparation(tmp_path / "prepared", max_rejected_share=0.0) as output:
+        with output.store(COLUMNS) as store:
+            for number in range(120):
+                label = CLASSES[0 if number % 4 == 0 else 1 + number % 2]
+                values = drawing(label, number)
+                split = "test" if number % 3 == 0 else "train"
+                row: dict[str, Any] = {"id": str(number), "split": split, "length": 3, "label": label}
+                store.append({**row, "word": label, "values": values})
+        output.describe({"classes": CLASSES})
+    return tmp_path / "prepared"
+
+
+def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Path) -> None:
+    report = Report(tmp_path / "plots")
+    params = Params.model_construct(
+        model=model_params(augmentation=LIVELY),
+        train=cast(Any, type("Train", (), {"seed": 1})),
+        evaluate=EvaluateParams(batch_size=16, pictures=6),
+    )
+    evaluate(Knowing(), prepared, params, report)
+    # 40 test drawings: 10 flat, 20 steep, 10 tall. Batches of 16, 16 and 8: the 1st and the 10th of each, so five, are
+    # taken for flat ones.
+    assert report.n == 40
+    assert report.metrics["accuracy"] >= 35 / 40
+    assert report.metrics["baseline_majority_accuracy"] in (0.5, 0.25)
+    assert 0.4 < report.metrics["baseline_linear_accuracy"] < 0.9  # the flat ones, and a guess at the others
+    lines = (tmp_path / "plots" / "predictions.csv").read_text().splitlines()
+    assert lines[0] == "actual,predicted"
+    assert len(lines) == 41
+    pictures = {path.name: path.stat().st_size for path in (tmp_path / "plots" / "pictures").iterdir()}
+    assert pictures.keys() == {"confusion.png", "mistakes.png", "right.png"}
+    assert min(pictures.values()) > 5000

@@ -1,0 +1,221 @@
+"""The network sees a drawing and nothing beside it, and augmentation keeps what a drawing is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages.batching import Batch
+from stages.preparation import Preparation
+from stages.tasks.sketch.augment import augment
+from stages.tasks.sketch.features import FEATURES, features
+from stages.tasks.sketch.model import MaskedConv, SketchClassifier, SketchDataset, build, padded
+from stages.tasks.sketch.params import AugmentationParams, ModelParams
+from stages.tasks.sketch.prepare import COLUMNS
+
+STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "drop_strokes": 0.0, "mirror": 0.0}
+LIVELY = {"rotation": 20.0, "scale": 0.2, "shear": 0.2, "jitter": 2.0, "drop_strokes": 0.3, "mirror": 0.5}
+
+
+def model_params(**changes: Any) -> ModelParams:
+    block: dict[str, Any] = {
+        "conv_channels": [8, 12],
+        "conv_strides": [1, 2],
+        "kernel_size": 5,
+        "cell": "lstm",
+        "hidden_size": 6,
+        "layers": 2,
+        "dropout": 0.2,
+        "label_smoothing": 0.1,
+        "augmentation": STILL,
+    }
+    return ModelParams.model_validate({**block, **changes})
+
+
+def drawings(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random canonical steps of different lengths, some with one stroke and some with many."""
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(2, 40, count)
+    steps = generator.integers(0, 256, (int(lengths.sum()), 3)).astype(np.uint8)
+    steps[:, 2] = generator.random(len(steps)) < 0.2
+    steps[np.cumsum(lengths) - 1, 2] = 1
+    return steps, lengths
+
+
+def change(
+    numbers: dict[str, float], steps: np.ndarray, lengths: np.ndarray, **where: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    at: dict[str, Any] = {"seed": 5, "epoch": 2, "examples": np.arange(len(lengths)), **where}
+    return augment(steps, lengths, AugmentationParams.model_validate(numbers), **at)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("strides", [[1, 1], [1, 2], [2, 2], [3, 4]])
+def test_padding_changes_no_logit(cell: str, strides: list[int]) -> None:
+    torch.manual_seed(0)
+    network = build(model_params(cell=cell, conv_strides=strides), {"classes": ["a", "b", "c"]}).eval()
+    steps, lengths = drawings(9)
+    batch = padded(features(steps, lengths), lengths)
+    longer = torch.full((9, batch.values.shape[1] + 17, len(FEATURES)), 3.0)  # padding need not even be zero
+    longer[:, : batch.values.shape[1]] = torch.where(batch.mask[:, :, None], batch.values, 3.0)
+    with torch.inference_mode():
+        together = network(batch)
+        padded_more = network(Batch(values=longer, lengths=batch.lengths))
+        alone = [
+            network(padded(features(s, n), n)) for s, n in ((s, np.array([len(s)])) for s in split(steps, lengths))
+        ]
+    assert (together - padded_more).abs().max() < 1e-5
+    assert (together - torch.cat(alone)).abs().max() < 1e-5
+
+
+def split(steps: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    return np.split(steps, np.cumsum(lengths)[:-1])
+
+
+def test_a_convolution_sees_zeros_after_each_sequences_end() -> None:
+    convolution = MaskedConv(1, 4, 3, stride=2)
+    values, lengths = torch.ones(2, 6, 1), torch.tensor([6, 3])
+    outputs, shorter = convolution(values, lengths)
+    assert shorter.tolist() == [3, 2]
+    assert outputs.shape == (2, 3, 4)
+    alone, _ = convolution(values[1:, :3], lengths[1:])
+    assert torch.allclose(outputs[1:, :2], alone, atol=1e-6)
+
+
+def test_the_order_of_a_drawings_steps_matters() -> None:
+    torch.manual_seed(0)
+    network = build(model_params(), {"classes": ["a", "b"]}).eval()
+    steps, lengths = drawings(1, seed=3)
+    with torch.inference_mode():
+        there = network(padded(features(steps, lengths), lengths))
+        back = network(padded(features(steps[::-1].copy(), lengths), lengths))
+    assert (there - back).abs().max() > 1e-3
+
+
+def test_label_smoothing_is_for_training_alone() -> None:
+    torch.manual_seed(0)
+    network: SketchClassifier = build(model_params(dropout=0.0, label_smoothing=0.5), {"classes": ["a", "b"]})
+    steps, lengths = drawings(4)
+    batch = padded(features(steps, lengths), lengths, torch.tensor([0, 1, 0, 1]))
+    logits = network(batch)
+    plain = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 0, 1]), reduction="sum")
+    assert not torch.isclose(network.train().losses(batch)["loss"][0], plain)
+    assert torch.isclose(network.eval().losses(batch)["loss"][0], plain)
+
+
+def test_features_of_two_strokes_worked_out_by_hand() -> None:
+    steps = np.array([[0, 0, 0], [200, 0, 1], [200, 100, 0], [100, 100, 1]], dtype=np.uint8)
+    found = features(steps, np.array([4]))
+    # The box is 200 by 100: its middle is (100, 50) and half its longer side 100. Offsets count 4 such halves.
+    assert found.tolist() == [
+        [0, 0, -1, -0.5, 1, 0],
+        [8, 0, 1, -0.5, 0, 1],
+        [0, 4, 1, 0.5, 1, 0],
+        [-4, 0, 0, 0.5, 0, 1],
+    ]
+
+
+def test_features_of_a_drawing_do_not_depend_on_the_ones_before_it() -> None:
+    steps, lengths = drawings(6)
+    together = np.split(features(steps, lengths), np.cumsum(lengths)[:-1])
+    for one, values in zip(split(steps, lengths), together, strict=True):
+        assert np.array_equal(features(one, np.array([len(one)])), values)
+
+
+def test_an_augmentation_of_nothing_changes_nothing() -> None:
+    steps, lengths = drawings(20)
+    changed, kept = change(STILL, steps, lengths)
+    assert kept.tolist() == lengths.tolist()
+    assert np.allclose(changed[:, :2] + 127.5, steps[:, :2], atol=1e-4)
+    assert (changed[:, 2] == steps[:, 2]).all()
+
+
+def test_an_example_changes_in_the_same_way_in_any_batch() -> None:
+    steps, lengths = drawings(30)
+    changed, kept = change(LIVELY, steps, lengths)
+    some = np.array([17, 3, 28])
+    parts = split(steps, lengths)
+    again, again_kept = change(LIVELY, np.concatenate([parts[i] for i in some]), lengths[some], examples=some)
+    assert again_kept.tolist() == kept[some].tolist()
+    whole = split(changed, kept)
+    assert np.array_equal(again, np.concatenate([whole[i] for i in some]))
+
+
+@pytest.mark.parametrize("where", [{"seed": 6}, {"epoch": 3}, {"examples": np.arange(100, 130)}])
+def test_another_seed_epoch_or_example_changes_otherwise(where: dict[str, Any]) -> None:
+    steps, lengths = drawings(30)
+    still_there = {**LIVELY, "drop_strokes": 0.0}
+    assert not np.allclose(change(still_there, steps, lengths)[0], change(still_there, steps, lengths, **where)[0])
+
+
+def test_turning_and_mirroring_keep_distances() -> None:
+    steps, lengths = drawings(30)
+    changed, _ = change({**STILL, "rotation": 90.0, "mirror": 0.5}, steps, lengths)
+    before = np.linalg.norm(np.diff(steps[:, :2].astype(float), axis=0), axis=1)
+    after = np.linalg.norm(np.diff(changed[:, :2], axis=0), axis=1)
+    within = np.ones(len(before), dtype=bool)
+    within[np.cumsum(lengths)[:-1] - 1] = False
+    assert np.allclose(before[within], after[within], atol=1e-3)
+
+
+def test_mirroring_turns_left_and_right_round_and_never_up_and_down() -> None:
+    steps, lengths = drawings(10)
+    changed, _ = change({**STILL, "mirror": 1.0}, steps, lengths)
+    assert np.allclose(127.5 - changed[:, 0], steps[:, 0], atol=1e-4)
+    assert np.allclose(changed[:, 1] + 127.5, steps[:, 1], atol=1e-4)
+
+
+def test_dropped_strokes_are_whole_strokes_and_one_always_stays() -> None:
+    steps, lengths = drawings(300)
+    changed, kept = change({**STILL, "drop_strokes": 0.6}, steps, lengths)
+    assert kept.min() >= 1
+    assert kept.sum() < 0.8 * lengths.sum()
+    for before, after in zip(split(steps, lengths), split(changed, kept), strict=True):
+        strokes = {s.tobytes() for s in np.split(before, np.flatnonzero(before[:, 2])[:-1] + 1)}
+        restored = np.rint(after + [127.5, 127.5, 0]).astype(np.uint8)
+        assert {s.tobytes() for s in np.split(restored, np.flatnonzero(after[:, 2])[:-1] + 1)} <= strokes
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """Sixty drawings: even ones a "line", odd ones a "cross"."""
+    steps, lengths = drawings(60)
+    with Preparation(tmp_path, max_rejected_share=0.0) as output:
+        with output.store(COLUMNS) as store:
+            for number, values in enumerate(split(steps, lengths)):
+                label = ("line", "cross")[number % 2]
+                where = "train" if number < 50 else "test"
+                store.append(
+                    {
+                        "id": str(number),
+                        "split": where,
+                        "length": len(values),
+                        "label": label,
+                        "word": None,
+                        "values": values,
+                    }
+                )
+        output.describe({"classes": ["cross", "line"]})
+    return tmp_path
+
+
+def test_a_dataset_keeps_each_drawings_label_through_augmentation(prepared: Path) -> None:
+    train = SketchDataset(prepared, "train", AugmentationParams.model_validate(LIVELY), seed=1)
+    batch = train.batch(np.array([4, 7, 49]), epoch=3)
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [1, 0, 0]
+    plain = train.batch(np.array([4, 7, 49]))
+    assert plain.lengths.tolist() == train.lengths[[4, 7, 49]].tolist()
+    assert not torch.equal(plain.values[:, :2], batch.values[:, :2])
+    again = train.batch(np.array([4, 7, 49]), epoch=3)
+    assert torch.equal(again.values, batch.values)
+    assert len(SketchDataset(prepared, "test")) == 10
+
+
+def test_without_augmentation_an_epoch_changes_nothing(prepared: Path) -> None:
+    test = SketchDataset(prepared, "test")
+    assert torch.equal(test.batch(np.arange(10), epoch=1).values, test.batch(np.arange(10)).values)

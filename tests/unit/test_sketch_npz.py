@@ -1,0 +1,151 @@
+"""sketch-rnn's archives are read, and run nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.tasks.sketch.npz import UnreadableFile, read_npz
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
+
+
+def objects(*arrays: np.ndarray) -> np.ndarray:
+    outer = np.empty(len(arrays), dtype=object)
+    outer[:] = arrays
+    return outer
+
+
+def archive(path: Path, payload: bytes, shape: str = "(1,)", descr: str = "|O") -> Path:
+    """An npz whose only member has a header and then any bytes."""
+    header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("train.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + payload)
+    return path
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", "<f4", "|u1", "<f8"])
+def test_arrays_come_back_as_numpy_wrote_them(tmp_path: Path, protocol: int, dtype: str) -> None:
+    arrays = objects(
+        np.arange(6).reshape(2, 3).astype(dtype), np.asfortranarray(np.arange(12).reshape(4, 3).astype(dtype))
+    )
+    path = archive(tmp_path / "a.npz", pickle.dumps(arrays, protocol=protocol), shape="(2,)")
+    found = read_npz(path, ("train",))["train"]
+    assert [a.dtype.str for a in found] == [dtype, dtype]
+    assert [a.tolist() for a in found] == [a.tolist() for a in arrays]
+
+
+def test_what_numpy_saves_is_read(tmp_path: Path) -> None:
+    several = objects(np.ones((2, 3), np.int16), np.zeros((5, 3), np.int16))
+    np.savez_compressed(tmp_path / "a.npz", train=several, valid=np.arange(12.0).reshape(2, 2, 3), test=several[:1])
+    found = read_npz(tmp_path / "a.npz", ("train", "valid", "test"))
+    assert [len(arrays) for arrays in found.values()] == [2, 2, 1]
+    assert found["valid"][1].tolist() == [[6, 7, 8], [9, 10, 11]]
+
+
+class Foreign:
+    """Unpickling this makes a folder, if it is let to."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_a_foreign_pickle_is_refused_and_does_not_run(tmp_path: Path, protocol: int) -> None:
+    made = tmp_path / "made"
+    outer = np.empty(1, dtype=object)
+    outer[0] = Foreign(str(made))
+    path = archive(tmp_path / "a.npz", pickle.dumps(outer, protocol=protocol))
+    with pytest.raises(UnreadableFile, match="a.npz: train: "):
+        read_npz(path, ("train",))
+    assert not made.exists()
+    np.load(path, allow_pickle=True)["train"]
+    assert made.exists(), "the pickle would have run"
+
+
+# Hand-written pickles: each asks a trusted name for something else than an array.
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
+DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00i2tR"
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "not a pickle"),
+        (b"\x80\x04N.", "found NoneType"),
+        (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.", "not a pickle of NumPy arrays"),  # numpy.ndarray((2**31,))
+        (b"\x80\x02cnumpy\nload\n.", "asks for numpy.load"),
+        (b"\x80\x02cbuiltins\neval\n(X\x01\x00\x00\x001tR.", "asks for builtins.eval"),
+        (b"\x80\x02" + RECONSTRUCT + RECONSTRUCT + b"(K\x00tX\x01\x00\x00\x00bt\x85R.", "not a pickle of NumPy arrays"),
+        (b"\x80\x02" + RECONSTRUCT + b"}X\x08\x00\x00\x00__name__K\x01sb.", "not a pickle of NumPy arrays"),
+        (b"\x80\x02" + RECONSTRUCT + b"Nb.", "a state for a function"),
+        (b"\x80\x02r\xff\xff\xff\xff.", "not a pickle of NumPy arrays"),  # a memo of four milliards of places
+        (b"\x80\x04" + b"N" * 100_000, "more operations"),
+        (b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", "not a pickle of NumPy arrays"),  # bytes of 2**63
+        (b"\x80\x04" + b"(" * 3000 + b"t" * 3000 + b".", "more operations"),
+    ],
+)
+def test_a_pickle_that_is_not_of_arrays_is_refused(tmp_path: Path, payload: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableFile, match=reason):
+        read_npz(archive(tmp_path / "a.npz", payload), ("train",))
+
+
+@pytest.mark.parametrize(
+    ("shape", "data", "descr"),
+    [
+        ("(100000000000,)", b"", "|O"),
+        ("(2, 1000000000, 3)", bytes(12), "<i2"),
+        ("(1, 2, 3)", bytes(11), "<i2"),
+        ("(1,)", bytes(8), "<M8[s]"),
+        ("()", bytes(2), "<i2"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_data_is_refused(tmp_path: Path, shape: str, data: bytes, descr: str) -> None:
+    with pytest.raises(UnreadableFile):
+        read_npz(archive(tmp_path / "a.npz", data, shape=shape, descr=descr), ("train",))
+
+
+def test_an_array_whose_state_does_not_fit_its_data_is_refused(tmp_path: Path) -> None:
+    good = pickle.dumps(objects(np.ones((2, 3), np.int16)), protocol=2)
+    longer = good.replace(b"K\x02K\x03\x86", b"K\x63K\x03\x86")  # shape (99, 3) for the bytes of (2, 3)
+    assert longer != good
+    with pytest.raises(UnreadableFile, match="12 bytes for an array of shape"):
+        read_npz(archive(tmp_path / "a.npz", longer), ("train",))
+
+
+def test_a_file_that_is_no_archive_or_lacks_a_split_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(UnreadableFile, match="not a readable .npz"):
+        read_npz(tmp_path / "a.npz", ("train",))
+    np.savez(tmp_path / "b.npz", train=np.zeros((1, 2, 3)))
+    with pytest.raises(UnreadableFile, match="no valid, test inside; found: train.npy"):
+        read_npz(tmp_path / "b.npz", ("train", "valid", "test"))
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stages.tasks.sketch.npz.MAX_MEMBER_BYTES", 10_000)
+    with pytest.raises(UnreadableFile, match="larger than 10000 bytes"):
+        read_npz(archive(tmp_path / "a.npz", bytes(1_000_000)), ("train",))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")
+@pytest.mark.parametrize("name", ["sketchrnn/radio.npz", "other-npz/omniglot.npz"])
+def test_the_hosts_files_are_read_as_numpy_reads_them(name: str) -> None:
+    """The second one was written by Python 2, as the host's are."""
+    ours = read_npz(SHARED / name, ("valid", "test"))
+    with np.load(io.BytesIO((SHARED / name).read_bytes()), allow_pickle=True, encoding="latin1") as theirs:
+        for split, arrays in ours.items():
+            assert len(arrays) == len(theirs[split])
+            assert all(np.array_equal(a, b) for a, b in zip(arrays, theirs[split], strict=True))

@@ -1,0 +1,177 @@
+"""The translator: padding changes nothing, one step at a time equals the whole at once, the loss is the one stated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch.nn import functional
+
+from stages.models.attention import Score
+from stages.tasks.translation.model import Translator, build, make_batch
+from stages.tasks.translation.params import ModelParams
+from stages.tasks.translation.tokenizer import END, PADDING, START
+from stages.tasks.translation.translate import translate
+
+DATA = {"source_vocabulary_size": 12, "target_vocabulary_size": 9}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower on several threads, and far slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def translator(seed: int = 0, **values: Any) -> Translator:
+    defaults = {
+        "cell": "gru",
+        "embedding_size": 8,
+        "hidden_size": 10,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "attention": "general",
+        "tied_embeddings": True,
+        "dropout": 0.0,
+        "label_smoothing": 0.0,
+    }
+    torch.manual_seed(seed)
+    return build(ModelParams(**{**defaults, **values}), DATA).eval()
+
+
+def sentences(count: int, vocabulary: int, seed: int) -> list[np.ndarray]:
+    generator = np.random.Generator(np.random.Philox(key=[seed, 0]))
+    return [generator.integers(4, vocabulary, size=n) for n in generator.integers(1, 8, size=count)]
+
+
+SOURCES, TARGETS = sentences(6, 12, seed=1), sentences(6, 9, seed=2)
+KINDS = [(cell, layers, attention) for cell in ("lstm", "gru") for layers in (1, 2) for attention in get_args(Score)]
+
+
+def test_targets_end_with_the_end_and_the_decoder_starts_with_the_start() -> None:
+    batch = make_batch([np.array([5, 6]), np.array([7])], [np.array([4]), np.array([8, 4])])
+    assert batch.targets is not None
+    assert batch.targets.tolist() == [[4, END, PADDING], [8, 4, END]]
+    assert batch.context["previous"].tolist() == [[START, 4, PADDING], [START, 8, 4]]
+    assert batch.values.tolist() == [[5, 6], [7, PADDING]]
+
+
+@pytest.mark.parametrize(("cell", "layers", "attention"), KINDS)
+def test_padding_changes_no_output(cell: str, layers: int, attention: str) -> None:
+    network = translator(cell=cell, encoder_layers=layers, decoder_layers=layers, attention=attention)
+    together = network(make_batch(SOURCES, TARGETS))
+    for row, (source, target) in enumerate(zip(SOURCES, TARGETS, strict=True)):
+        alone = network(make_batch([source], [target]))[0]
+        torch.testing.assert_close(together[row, : len(target) + 1], alone)
+
+
+@pytest.mark.parametrize(("cell", "layers", "attention"), KINDS)
+def test_step_by_step_the_decoder_says_what_it_says_at_once(cell: str, layers: int, attention: str) -> None:
+    network = translator(cell=cell, decoder_layers=layers, attention=attention)
+    batch = make_batch(SOURCES, TARGETS)
+    at_once = network(batch).log_softmax(dim=-1)
+    memory, state = network.encode(batch.values, batch.lengths)
+    for time in range(at_once.shape[1]):
+        log_probabilities, state = network.step(batch.context["previous"][:, time : time + 1], state, memory)
+        torch.testing.assert_close(log_probabilities[:, 0], at_once[:, time])
+
+
+def test_hypotheses_of_a_sentence_do_not_touch_each_other() -> None:
+    network = translator(cell="lstm", decoder_layers=2)
+    batch = make_batch(SOURCES, TARGETS)
+    memory, state = network.encode(batch.values, batch.lengths)
+    double = {name: value.repeat(1, 2, 1, 1) for name, value in state.items()}
+    tokens = torch.tensor([[START, 5]]).expand(len(SOURCES), 2)
+    both, after = network.step(tokens, double, memory)
+    for hypothesis in (0, 1):
+        one, one_after = network.step(tokens[:, hypothesis : hypothesis + 1], state, memory)
+        torch.testing.assert_close(both[:, hypothesis : hypothesis + 1], one)
+        torch.testing.assert_close(after["cell"][:, hypothesis : hypothesis + 1], one_after["cell"])
+
+
+def test_the_loss_is_the_cross_entropy_of_each_real_token() -> None:
+    network = translator()
+    batch = make_batch(SOURCES, TARGETS)
+    logits = network(batch).log_softmax(dim=-1)
+    expected, right, count = 0.0, 0, 0
+    for row, target in enumerate(TARGETS):
+        for time, token in enumerate([*target.tolist(), END]):
+            expected -= logits[row, time, token].item()
+            right += int(logits[row, time].argmax()) == token
+            count += 1
+    sums = network.losses(batch)
+    assert sums["loss"][0].item() == pytest.approx(expected, rel=1e-5)
+    assert sums["token_accuracy"][0].item() == right
+    assert sums["loss"][1].item() == sums["token_accuracy"][1].item() == count
+
+
+def test_label_smoothing_is_for_training_alone() -> None:
+    network, plain = translator(label_smoothing=0.3), translator()
+    batch = make_batch([np.array([5])], [np.array([6])])
+    assert network.losses(batch)["loss"][0] == plain.losses(batch)["loss"][0]
+    logits = plain(batch)[0]
+    log = functional.log_softmax(logits, dim=-1)
+    smoothed = -(0.7 * (log[0, 6] + log[1, END]) + 0.3 * log.mean(dim=-1).sum())
+    network.train()
+    assert network.losses(batch)["loss"][0].item() == pytest.approx(smoothed.item(), rel=1e-5)
+
+
+def test_attention_weights_sum_to_one_over_the_real_source() -> None:
+    batch = make_batch(SOURCES, TARGETS)
+    weights = translator().alignments(batch)
+    assert weights.shape == (6, batch.context["previous"].shape[1], batch.values.shape[1])
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
+    assert (weights.masked_select(~batch.mask.unsqueeze(1).expand_as(weights)) == 0).all()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_weights_can_be_saved_and_tied_ones_are_saved_once(tied: bool) -> None:
+    network = translator(tied_embeddings=tied)
+    loaded = translator(seed=1, tied_embeddings=tied)
+    loaded.load_state_dict(load(save(network.state_dict())))
+    batch = make_batch(SOURCES, TARGETS)
+    assert torch.equal(loaded(batch), network(batch))
+    assert ("output_weight" in network.state_dict()) is not tied
+
+
+@pytest.mark.parametrize("beam_size", [1, 4])
+def test_translations_come_in_the_order_of_the_sources(beam_size: int) -> None:
+    network = translator(seed=3)
+    together = translate(network, SOURCES, beam_size=beam_size, max_length=6, batch_size=4)
+    for source, answer in zip(SOURCES, together, strict=True):
+        (alone,) = translate(network, [source], beam_size=beam_size, max_length=6, batch_size=1)
+        assert alone.tokens == answer.tokens
+        assert alone.score == pytest.approx(answer.score, abs=1e-5)
+        assert len(answer.tokens) <= 6
+        assert answer.score < 0
+
+
+def test_a_translation_s_score_is_the_mean_log_probability_that_training_would_see() -> None:
+    network = translator(seed=3)
+    (answer,) = translate(network, SOURCES[:1], beam_size=3, max_length=6, batch_size=1)
+    batch = make_batch(SOURCES[:1], [np.array(answer.tokens, dtype=np.int64)])
+    loss, tokens = network.losses(batch)["loss"]
+    assert answer.score == pytest.approx(-(loss / tokens).item(), abs=1e-5)
+
+
+def test_the_network_can_learn_a_word_for_word_dictionary() -> None:
+    """Two words each way, in turned order: alignment has to be found."""
+    network = translator(hidden_size=24, embedding_size=16).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    pairs = [(np.array(s), np.array(s[::-1]) - 2) for s in ([6, 7], [7, 6], [6, 6, 7], [8, 6], [7, 8, 8], [8, 8], [7])]
+    batch = make_batch([p[0] for p in pairs], [p[1] for p in pairs])
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss, tokens = network.losses(batch)["loss"]
+        (loss / tokens).backward()
+        optimizer.step()
+    assert (loss / tokens).item() < 0.1 * math.log(9)
+    found = translate(network.eval(), [p[0] for p in pairs], beam_size=2, max_length=5, batch_size=8)
+    assert [answer.tokens for answer in found] == [p[1].tolist() for p in pairs]

@@ -1,0 +1,192 @@
+"""What the registered translator answers, and what it refuses, and how evaluation scores."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from stages.preparation import Preparation, open_prepared
+from stages.reporting import Report
+from stages.serving import InvalidRows
+from stages.tasks.translation.evaluate import evaluate, nearest_translations, scores
+from stages.tasks.translation.model import Translator, build
+from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
+from stages.tasks.translation.pictures import drawable
+from stages.tasks.translation.prepare import prepare
+from stages.tasks.translation.serve import Predictor
+from stages.tasks.translation.source import download
+from stages.weights import save_network
+
+SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
+PREPARE = PrepareParams(
+    tokenizer="character",
+    vocabulary_size=500,
+    max_source_tokens=64,
+    max_target_tokens=32,
+    split_by="target",
+    validation_share=0.1,
+    test_share=0.2,
+    seed=1,
+    max_rejected_share=0.1,
+)
+MODEL = ModelParams(
+    cell="gru",
+    embedding_size=8,
+    hidden_size=8,
+    encoder_layers=1,
+    decoder_layers=1,
+    attention="dot",
+    tied_embeddings=True,
+    dropout=0.0,
+    label_smoothing=0.0,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small are slower on several threads, and far slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The prepared folder and the weights folder of an untrained network."""
+    root = tmp_path_factory.mktemp("translation")
+    (root / "raw").mkdir()
+    download(SOURCE, root / "raw")
+    with Preparation(root / "prepared", max_rejected_share=0.1) as output:
+        prepare(root / "raw", PREPARE, output)
+    _, data = open_prepared(root / "prepared")
+    torch.manual_seed(0)
+    save_network(root / "weights", build(MODEL, data), MODEL, data, prepared=root / "prepared", training={})
+    return root / "prepared", root / "weights"
+
+
+@pytest.fixture(scope="module")
+def predictor(folders: tuple[Path, Path]) -> Predictor:
+    return Predictor(folders[1])
+
+
+def ask(predictor: Predictor, *texts: object, **options: Any) -> pd.DataFrame:
+    return predictor.predict(pd.DataFrame({"text": list(texts)}), **options)
+
+
+def test_a_text_gets_a_translation_and_a_score(predictor: Predictor) -> None:
+    answer = ask(predictor, "<en_US> March 5, 1999", "<de> 5. März 1999", max_length=12)
+    assert list(answer.columns) == ["translation", "score"]
+    assert answer["translation"].map(lambda text: isinstance(text, str) and len(text) <= 12).all()
+    assert (answer["score"] < 0).all()
+
+
+def test_beam_search_scores_no_lower_than_greedy(predictor: Predictor) -> None:
+    texts = [f"<en_US> March {n}, 1999" for n in range(1, 29)]
+    greedy, beam = ask(predictor, *texts, beam_size=1, max_length=12), ask(predictor, *texts, max_length=12)
+    assert (beam["score"] >= greedy["score"] - 1e-5).all()
+
+
+REFUSED = [
+    ("", "found 0 characters and none to translate"),
+    (" \u00a0\u200b\n", "found 4 characters and none to translate"),
+    ("\x00\x1b", "found 2 characters and none to translate"),
+    ("5" * 65, "found 65 tokens in 65 characters; this model reads 1 to 64 tokens"),
+    ("5" * 10_000, "found 10000 characters; this model reads at most 64 tokens"),
+    (None, "found no value; allowed: a string"),
+    (float("nan"), "found no value; allowed: a string"),
+    (7.5, "found float; allowed: a string"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason"), REFUSED)
+def test_texts_that_cannot_be_translated_are_refused_in_words(predictor: Predictor, text: object, reason: str) -> None:
+    with pytest.raises(InvalidRows, match=reason):
+        ask(predictor, text)
+
+
+@pytest.mark.parametrize("text", ["猫が好き", "مرحبا", "a\x00b\x1b[31m", "\u0301" * 50, "</s><pad>"])
+def test_unseen_scripts_and_control_characters_get_a_bounded_answer(predictor: Predictor, text: str) -> None:
+    answer = ask(predictor, text, max_length=7)
+    assert len(answer["translation"][0]) <= 7
+
+
+def test_bad_rows_do_not_change_the_others(predictor: Predictor) -> None:
+    good = ask(predictor, "<de> 5.3.1999", max_length=12)
+    mixed = ask(predictor, "", "<de> 5.3.1999", None, on_error="report", max_length=12)
+    assert mixed["translation"][1] == good["translation"][0]
+    assert mixed["error"].notna().tolist() == [True, False, True]
+    assert mixed["translation"].isna().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"beam_size": 0}, "beam_size: found 0; allowed: a whole number from 1 to 32"),
+        ({"beam_size": 1.5}, "beam_size: found 1.5"),
+        ({"max_length": 100_000}, "max_length: found 100000; allowed: a whole number from 1 to 1000"),
+    ],
+)
+def test_options_out_of_range_are_refused(predictor: Predictor, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        ask(predictor, "<de> 5.3.1999", **options)
+
+
+def test_scores_are_shares_and_sacrebleus_percentages() -> None:
+    found = scores(["the cat sat on the mat", "no"], ["the cat sat on the mat", "yes"])
+    assert found["exact_match"] == 0.5
+    assert scores(["the cat sat on the mat"], ["the cat sat on the mat"]) == {
+        "exact_match": 1.0,
+        "bleu": pytest.approx(100.0),
+        "chrf": pytest.approx(100.0),
+    }
+    # 4 of 5 words, 3 of 4 pairs, 2 of 3 triples, 1 of 2 quadruples: (0.8 · 0.75 · 0.667 · 0.5) ^ 1/4
+    assert scores(["a b c d x"], ["a b c d e"])["bleu"] == pytest.approx(100 * 0.2**0.25, rel=1e-6)
+
+
+def test_the_nearest_source_lends_its_translation() -> None:
+    known = ["a red dog", "a blue house", "the green river"]
+    answers = nearest_translations(["the red dogs", "green rivers", "zzz"], known, ["Hund", "Haus", "Fluss"])
+    assert answers == ["Hund", "Fluss", "Hund"]  # where nothing is alike, the first
+
+
+def test_pictures_use_only_characters_that_their_font_can_write() -> None:
+    assert drawable("<ru> 5 марта, 1999 – ß")
+    assert not drawable("1999年")
+    assert not drawable("مارس")
+
+
+def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    prepared, _ = folders
+    store, data = open_prepared(prepared)
+    torch.manual_seed(0)
+    network = build(MODEL, data).eval()
+    assert isinstance(network, Translator)
+
+    class WholeParams:
+        evaluate = EvaluateParams(beam_size=2, max_length=14, batch_size=32, pictures=2)
+
+    report = Report(tmp_path)
+    evaluate(network, prepared, WholeParams(), report)  # type: ignore[arg-type]
+    for name in ("exact_match", "bleu", "chrf"):
+        assert {name, f"greedy_{name}", f"baseline_copy_{name}", f"baseline_nearest_{name}"} <= report.metrics.keys()
+    assert report.metrics["best_possible_exact_match"] == round(data["best_possible_exact_match"], 6)
+    test = store.rows("test")
+    texts, targets = (store.column(name)[test] for name in ("source_text", "target_text"))
+    copied = sum(text.partition("> ")[2] == target for text, target in zip(texts, targets, strict=True)) / len(test)
+    assert copied > 0
+    assert report.metrics["baseline_copy_exact_match"] == pytest.approx(copied, abs=1e-6)
+    assert report.metrics["baseline_nearest_exact_match"] == 0  # no date of the test set is in training
+    assert report.n == len(test)
+    with (tmp_path / "predictions.csv").open() as file:
+        rows = list(csv.reader(file))[1:]
+    assert len(rows) == len(test)
+    assert {actual for actual, _ in rows} == {"10"}
+    assert all(int(predicted) <= 14 for _, predicted in rows)
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"attention.png", "translations.png"}

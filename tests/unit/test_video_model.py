@@ -1,0 +1,202 @@
+"""What the network may see of a clip: its own frames, in their order, changed alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stages.batching import Batch, pad
+from stages.preparation import Preparation
+from stages.reporting import Report
+from stages.tasks.video.decode import Decoding
+from stages.tasks.video.evaluate import ShuffledClips, _cells, evaluate
+from stages.tasks.video.model import Augmentation, ClipDataset, build, changes
+from stages.tasks.video.params import ModelParams, Params
+
+MODEL = {
+    "kind": "cnn_lstm",
+    "channels": [8, 16],
+    "features": 8,
+    "frame_changes": True,
+    "cell": "lstm",
+    "hidden_size": 8,
+    "layers": 1,
+    "bidirectional": False,
+    "pooling": "last",
+    "dropout": 0.1,
+    "label_smoothing": 0.0,
+    "augment_shift": 0.25,
+    "augment_brightness": 0.2,
+    "augment_flip": False,
+}
+DECODING = Decoding(
+    size=16, channels=1, frames=8, min_frames=4, max_decoded_frames=100, max_pixels=10**6, max_seconds=30.0
+)
+DATA = {"classes": ["Dark", "Grey", "Light"], "decoding": DECODING.as_json(), "clips": {}}
+
+
+def _clips(*lengths: int, side: int = 16) -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    return [generator.integers(0, 256, (length, side, side, 1), dtype=np.uint8) for length in lengths]
+
+
+def _batch(clips: list[np.ndarray]) -> Batch:
+    values, lengths = pad(clips)
+    return Batch(values=values, lengths=lengths)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "bidirectional"), [("last", False), ("mean", False), ("max", False), ("mean", True), ("max", True)]
+)
+def test_a_longer_clip_beside_it_changes_no_answer(pooling: str, bidirectional: bool) -> None:
+    torch.manual_seed(0)
+    params = ModelParams.model_validate({**MODEL, "pooling": pooling, "bidirectional": bidirectional})
+    network = build(params, DATA).eval()
+    short, long = _clips(5, 9)
+    with torch.inference_mode():
+        alone = network(_batch([short]))[0]
+        beside = network(_batch([short, long]))[0]
+    assert torch.allclose(alone, beside, atol=1e-5)
+
+
+def test_a_change_is_what_a_frame_adds_to_the_one_before() -> None:
+    frames = torch.tensor([[1.0, 4.0, 2.0]]).reshape(1, 3, 1)
+    assert changes(frames).flatten().tolist() == [0.0, 3.0, -2.0]
+
+
+def test_augmentation_is_the_same_in_all_frames_of_a_clip() -> None:
+    still = [np.repeat(clip, 6, axis=0) for clip in _clips(1, 1)]
+    changed = Augmentation(ModelParams.model_validate(MODEL), seed=1)(still, np.array([0, 1]), epoch=0)
+    for before, after in zip(still, changed, strict=True):
+        assert after.shape == before.shape and after.dtype == np.uint8
+        assert (after == after[:1]).all()
+        assert not np.array_equal(after, before)
+
+
+def test_augmentation_depends_on_seed_epoch_and_example_alone() -> None:
+    clip = _clips(4)[0]
+    augmentation = Augmentation(ModelParams.model_validate(MODEL), seed=1)
+
+    def changed(example: int, epoch: int, beside: int) -> np.ndarray:
+        return augmentation([clip, clip], np.array([beside, example]), epoch)[1]
+
+    assert np.array_equal(changed(5, 0, beside=1), changed(5, 0, beside=2))
+    assert not np.array_equal(changed(5, 0, beside=1), changed(5, 1, beside=1))
+    assert not np.array_equal(changed(5, 0, beside=1), changed(6, 0, beside=1))
+
+
+def test_left_stays_left_unless_flips_are_asked_for() -> None:
+    clip = np.zeros((4, 16, 16, 1), dtype=np.uint8)
+    clip[:, :, :3] = 200  # light on the left
+    examples = np.arange(40)
+    for flip, sides in ((False, {True}), (True, {True, False})):
+        params = ModelParams.model_validate({**MODEL, "augment_flip": flip})
+        changed = Augmentation(params, seed=1)([clip] * len(examples), examples, epoch=0)
+        assert {bool(c[:, :, :8].mean() >= c[:, :, 8:].mean()) for c in changed} == sides
+
+
+def test_no_change_is_asked_for_and_none_is_made() -> None:
+    none = {"augment_shift": 0.0, "augment_brightness": 0.0}
+    clips = _clips(4, 7)
+    changed = Augmentation(ModelParams.model_validate({**MODEL, **none}), seed=1)(clips, np.array([3, 4]), epoch=2)
+    assert all(np.array_equal(a, b) for a, b in zip(clips, changed, strict=True))
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """Three classes that differ in their level: 4 clips each to train on, 1 to validate, 2 to test."""
+    import pyarrow as pa
+
+    from stages.sequences import ragged
+
+    generator = np.random.default_rng(1)
+    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *DECODING.shape)}
+    with Preparation(tmp_path / "prepared", max_rejected_share=0.0) as output:
+        with output.store(columns, rows_per_batch=4, metadata={"shape": DECODING.shape}) as store:
+            for number in range(21):
+                label, turn = number % 3, number // 3
+                length = 4 + turn % 3
+                frames = generator.integers(0, 20, (length, *DECODING.shape)) + 100 * label
+                store.append(
+                    {
+                        "id": f"{number:02d}",
+                        "split": "train" if turn < 4 else "validation" if turn == 4 else "test",
+                        "length": length,
+                        "label": label,
+                        "group": f"g{turn}",
+                        "frames": frames.astype(np.uint8),
+                    }
+                )
+        output.describe(DATA)
+    return tmp_path / "prepared"
+
+
+PARAMS = {
+    "source": {"kind": "sample", "url": "", "classes": [], "clips_per_class": 10, "seed": 1, "max_gigabytes": 1.0},
+    "prepare": {
+        "size": 16,
+        "color": "gray",
+        "frames": 8,
+        "min_frames": 4,
+        "max_decoded_frames": 100,
+        "max_megapixels": 1.0,
+        "max_seconds": 30.0,
+        "split": "group",
+        "group_pattern": "(g)",
+        "validation_share": 0.2,
+        "test_share": 0.2,
+        "seed": 1,
+        "max_rejected_share": 0.1,
+    },
+    "model": MODEL,
+    "train": {
+        "seed": 1,
+        "threads": 1,
+        "epochs": 1,
+        "batch_size": 4,
+        "learning_rate": 0.001,
+        "weight_decay": 0.0,
+        "warmup": 0.0,
+        "schedule": "constant",
+        "clip_norm": 1.0,
+        "patience": 1,
+        "monitor": "loss",
+    },
+    "evaluate": {"seed": 1, "pictures": 3, "single_frames_per_clip": 2},
+    "register": {"promotion": "automatic"},
+}
+
+
+def test_shuffled_clips_keep_their_frames_and_their_padding(prepared: Path) -> None:
+    clips = ClipDataset(prepared, "test", Params.model_validate(PARAMS), augment=False)
+    examples = np.arange(len(clips))
+    ordered = clips.batch(examples)
+    shuffled = ShuffledClips(clips, seed=1).batch(examples)
+    again = ShuffledClips(clips, seed=1).batch(examples[::-1].copy())
+    assert torch.equal(shuffled.values, again.values.flip(0))
+    assert not torch.equal(shuffled.values, ordered.values)
+    for before, after, length in zip(ordered.values, shuffled.values, ordered.lengths.tolist(), strict=True):
+        assert sorted(f.sum().item() for f in before[:length]) == sorted(f.sum().item() for f in after[:length])
+        assert (after[length:] == 0).all()
+
+
+def test_single_frames_are_averaged_down_to_cells() -> None:
+    frame = np.arange(32 * 32).reshape(1, 32, 32, 1)
+    cells = _cells(frame)
+    assert cells.shape == (1, 16 * 16)
+    assert cells[0, 0] == (0 + 1 + 32 + 33) / 4
+
+
+def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    params = Params.model_validate(PARAMS)
+    report = Report(tmp_path / "report")
+    evaluate(build(params.model, DATA), prepared, params, report)
+    assert report.n == 6
+    assert report.metrics["baseline_majority_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
+    assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
+    assert 0.0 <= report.metrics["shuffled_accuracy"] <= 1.0
+    assert sorted(p.name for p in (tmp_path / "report" / "pictures").iterdir()) == ["clips.png", "confusion.png"]

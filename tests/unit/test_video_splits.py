@@ -1,0 +1,77 @@
+"""Whole groups go to one side, and the official lists are read as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages.tasks.video.layout import label_of, read_list
+from stages.tasks.video.splits import group_of, read_official, split_by_group, split_officially
+
+PATTERN = "_(g[0-9]+)_c[0-9]+$"
+
+
+def test_the_group_is_found_in_the_name_and_a_clip_without_one_is_its_own() -> None:
+    assert group_of("Punch/v_Punch_g08_c01.avi", PATTERN) == "g08"
+    assert group_of("Punch/holiday.mp4", PATTERN) == "holiday"
+
+
+def test_the_class_is_the_folder_at_any_depth() -> None:
+    assert label_of("UCF-101/Punch/v_Punch_g08_c01.avi") == "Punch"
+    assert label_of("clip.avi") == ""
+
+
+def test_no_group_stands_on_two_sides_and_the_shares_are_met() -> None:
+    groups = {f"{label}/v_{label}_g{g:02d}_c{c:02d}.avi": f"g{g:02d}" for label in "AB" for g in range(20) for c in (1, 2)}
+    splits = split_by_group(groups, validation_share=0.1, test_share=0.25, seed=1)
+    sides: dict[str, set[str]] = {}
+    for clip, split in splits.items():
+        sides.setdefault(groups[clip], set()).add(split)
+    assert all(len(side) == 1 for side in sides.values())
+    # 80 clips, 4 in each group: 5 groups to test, 2 to validation.
+    assert sorted(splits.values()).count("test") == 20
+    assert sorted(splits.values()).count("validation") == 8
+
+
+def test_a_further_group_moves_few_of_the_others() -> None:
+    groups = {f"A/{number}": f"g{number}" for number in range(100)}
+    before = split_by_group(groups, validation_share=0.1, test_share=0.2, seed=1)
+    after = split_by_group({**groups, "A/new": "gnew"}, validation_share=0.1, test_share=0.2, seed=1)
+    assert sum(before[clip] != after[clip] for clip in groups) <= 2
+
+
+def test_two_groups_cannot_make_three_splits() -> None:
+    with pytest.raises(ValueError, match=r"4 clips in 2 groups \(g1, g2\).*at least 3 groups.*prepare.group_pattern"):
+        split_by_group({"a": "g1", "b": "g1", "c": "g2", "d": "g2"}, validation_share=0.1, test_share=0.1, seed=1)
+
+
+def test_official_lists_decide_and_validation_comes_from_their_training_clips(tmp_path: Path) -> None:
+    lists = tmp_path / "ucfTrainTestlist"
+    lists.mkdir()
+    names = [f"Punch/v_Punch_g{g:02d}_c01.avi" for g in range(1, 9)]
+    (lists / "trainlist02.txt").write_bytes("".join(f"{n} 71\r\n" for n in names[2:]).encode())
+    (lists / "testlist02.txt").write_bytes("".join(f"{n}\r\n" for n in names[:2]).encode())
+    groups = {name: group_of(name, PATTERN) for name in [*names, "Punch/v_Punch_g09_c01.avi"]}
+    splits = split_officially(groups, read_official(tmp_path, 2), validation_share=0.34, seed=1)
+    assert [splits[n] for n in names[:2]] == ["test", "test"]
+    assert sorted(splits[n] for n in names[2:]) == ["train"] * 4 + ["validation"] * 2
+    assert "Punch/v_Punch_g09_c01.avi" not in splits
+    with pytest.raises(ValueError, match="found ucf101_1, but there is no .*testlist01|trainlist01"):
+        read_official(tmp_path, 1)
+
+
+def test_a_damaged_list_is_refused_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "testlist01.txt"
+    path.write_bytes(b"Punch/v_Punch_g01_c01.avi\r\n\r\n../../etc/passwd\r\n")
+    with pytest.raises(ValueError, match=r"testlist01.txt, line 3: found '../../etc/passwd'; allowed: CLASS/clip.avi"):
+        read_list(path)
+
+
+def test_a_clip_on_both_sides_is_refused(tmp_path: Path) -> None:
+    lists = tmp_path / "ucfTrainTestlist"
+    lists.mkdir()
+    (lists / "trainlist01.txt").write_text("Punch/a.avi 1\n")
+    (lists / "testlist01.txt").write_text("Punch/a.avi\n")
+    with pytest.raises(ValueError, match="Punch/a.avi stands in the train list, too"):
+        read_official(tmp_path, 1)
