@@ -17,8 +17,10 @@ from stages.tasks.sketch.model import MaskedConv, SketchClassifier, SketchDatase
 from stages.tasks.sketch.params import AugmentationParams, ModelParams
 from stages.tasks.sketch.prepare import COLUMNS
 
-STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "drop_strokes": 0.0, "mirror": 0.0}
-LIVELY = {"rotation": 20.0, "scale": 0.2, "shear": 0.2, "jitter": 2.0, "drop_strokes": 0.3, "mirror": 0.5}
+STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "mirror": 0.0}
+STILL |= {"drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
+LIVELY = {"rotation": 20.0, "scale": 0.2, "shear": 0.2, "jitter": 2.0, "mirror": 0.5}
+LIVELY |= {"drop_strokes": 0.3, "reverse_strokes": 0.5, "shuffle_strokes": 0.5}
 
 
 def model_params(**changes: Any) -> ModelParams:
@@ -148,8 +150,8 @@ def test_an_example_changes_in_the_same_way_in_any_batch() -> None:
 @pytest.mark.parametrize("where", [{"seed": 6}, {"epoch": 3}, {"examples": np.arange(100, 130)}])
 def test_another_seed_epoch_or_example_changes_otherwise(where: dict[str, Any]) -> None:
     steps, lengths = drawings(30)
-    still_there = {**LIVELY, "drop_strokes": 0.0}
-    assert not np.allclose(change(still_there, steps, lengths)[0], change(still_there, steps, lengths, **where)[0])
+    in_order = {**LIVELY, "drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
+    assert not np.allclose(change(in_order, steps, lengths)[0], change(in_order, steps, lengths, **where)[0])
 
 
 def test_turning_and_mirroring_keep_distances() -> None:
@@ -175,9 +177,32 @@ def test_dropped_strokes_are_whole_strokes_and_one_always_stays() -> None:
     assert kept.min() >= 1
     assert kept.sum() < 0.8 * lengths.sum()
     for before, after in zip(split(steps, lengths), split(changed, kept), strict=True):
-        strokes = {s.tobytes() for s in np.split(before, np.flatnonzero(before[:, 2])[:-1] + 1)}
-        restored = np.rint(after + [127.5, 127.5, 0]).astype(np.uint8)
-        assert {s.tobytes() for s in np.split(restored, np.flatnonzero(after[:, 2])[:-1] + 1)} <= strokes
+        assert set(strokes_of(after)) <= set(strokes_of(before))
+
+
+def strokes_of(steps: np.ndarray) -> list[bytes]:
+    """The points of each stroke of one drawing, without the pen."""
+    points = np.rint(steps[:, :2] + (127.5 if steps.dtype == np.float32 else 0)).astype(np.uint8)
+    return [s.tobytes() for s in np.split(points, np.flatnonzero(steps[:, 2])[:-1] + 1)]
+
+
+def test_turned_strokes_run_from_their_other_end_and_keep_their_place() -> None:
+    steps, lengths = drawings(50)
+    changed, kept = change({**STILL, "reverse_strokes": 1.0}, steps, lengths)
+    assert kept.tolist() == lengths.tolist()
+    for before, after in zip(split(steps, lengths), split(changed, kept), strict=True):
+        expected = [np.frombuffer(s, np.uint8).reshape(-1, 2)[::-1].tobytes() for s in strokes_of(before)]
+        assert strokes_of(after) == expected
+
+
+def test_shuffled_drawings_have_their_strokes_in_another_order() -> None:
+    steps, lengths = drawings(200)
+    changed, kept = change({**STILL, "shuffle_strokes": 0.5}, steps, lengths)
+    assert kept.tolist() == lengths.tolist()
+    pairs = zip(split(steps, lengths), split(changed, kept), strict=True)
+    orders = [(strokes_of(before), strokes_of(after)) for before, after in pairs if before[:, 2].sum() > 3]
+    assert all(sorted(before) == sorted(after) for before, after in orders)
+    assert 0.35 < np.mean([before != after for before, after in orders]) < 0.65
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from stages.tasks.video.decode import ClipError, Decoding, positions, read_clip
+from stages.tasks.video.prepare.decode import ClipError, Decoding, positions, read_clip
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 DECODING = Decoding(
@@ -55,7 +55,9 @@ def test_frames_are_taken_from_the_middles_of_equal_parts(count: int, wanted: in
 def test_frames_come_in_order_and_evenly(tmp_path: Path) -> None:
     path = _write(tmp_path / "clip.mp4", _ramp(30))
     clip = read_clip(path, replace(DECODING, frames=5))
-    assert clip.frames.shape == (5, 32, 32, 1) and clip.frames.dtype == np.uint8 and clip.repairs == ()
+    assert clip.frames.shape == (5, 32, 32, 1)
+    assert clip.frames.dtype == np.uint8
+    assert clip.repairs == ()
     # Frames 3, 9, 15, 21, 27, each 8 levels lighter than the one before it.
     assert np.abs(clip.frames.mean(axis=(1, 2, 3)) - np.array([24, 72, 120, 168, 216])).max() < 3
 
@@ -71,7 +73,8 @@ def test_a_file_that_breaks_off_is_used_up_to_the_break(tmp_path: Path) -> None:
     whole = _write(tmp_path / "whole.mp4", _noise(40), options={"movflags": "faststart"}).read_bytes()
     (tmp_path / "half.mp4").write_bytes(whole[: len(whole) // 2])
     clip = read_clip(tmp_path / "half.mp4", DECODING)
-    assert 12 <= len(clip.frames) <= 20 and clip.repairs == ("truncated",)
+    assert 12 <= len(clip.frames) <= 20
+    assert clip.repairs == ("truncated",)
     (tmp_path / "start.mp4").write_bytes(whole[: len(whole) // 10])
     assert _rule(tmp_path / "start.mp4") == "too_short"
 
@@ -179,7 +182,8 @@ def test_odd_clips_of_the_world(name: str, expected: int | str) -> None:
         assert _rule(CLIPS / name) == expected
         return
     clip = read_clip(CLIPS / name, DECODING)
-    assert len(clip.frames) == expected and clip.repairs == ()
+    assert len(clip.frames) == expected
+    assert clip.repairs == ()
     assert clip.frames.std() > 2  # pictures, not a grey field
 
 

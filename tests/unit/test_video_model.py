@@ -11,10 +11,13 @@ import torch
 from stages.batching import Batch, pad
 from stages.preparation import Preparation
 from stages.reporting import Report
-from stages.tasks.video.decode import Decoding
-from stages.tasks.video.evaluate import ShuffledClips, _cells, evaluate
-from stages.tasks.video.model import Augmentation, ClipDataset, build, changes
-from stages.tasks.video.params import ModelParams, Params
+from stages.tasks.video.evaluate import evaluate
+from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
+from stages.tasks.video.model import build, dataset
+from stages.tasks.video.model.augment import augmented
+from stages.tasks.video.model.network import changes
+from stages.tasks.video.params import AugmentationParams, ModelParams, Params
+from stages.tasks.video.prepare.decode import Decoding
 
 MODEL = {
     "kind": "cnn_lstm",
@@ -28,9 +31,7 @@ MODEL = {
     "pooling": "last",
     "dropout": 0.1,
     "label_smoothing": 0.0,
-    "augment_shift": 0.25,
-    "augment_brightness": 0.2,
-    "augment_flip": False,
+    "augmentation": {"shift": 0.25, "brightness": 0.2, "flip": False},
 }
 DECODING = Decoding(
     size=16, channels=1, frames=8, min_frames=4, max_decoded_frames=100, max_pixels=10**6, max_seconds=30.0
@@ -67,25 +68,31 @@ def test_a_change_is_what_a_frame_adds_to_the_one_before() -> None:
     assert changes(frames).flatten().tolist() == [0.0, 3.0, -2.0]
 
 
+def _augmentation(**changes: object) -> AugmentationParams:
+    return AugmentationParams.model_validate({"shift": 0.25, "brightness": 0.2, "flip": False, **changes})
+
+
 def test_augmentation_is_the_same_in_all_frames_of_a_clip() -> None:
     still = [np.repeat(clip, 6, axis=0) for clip in _clips(1, 1)]
-    changed = Augmentation(ModelParams.model_validate(MODEL), seed=1)(still, np.array([0, 1]), epoch=0)
+    changed = augmented(still, _augmentation(), np.array([0, 1]), seed=1, epoch=0)
     for before, after in zip(still, changed, strict=True):
-        assert after.shape == before.shape and after.dtype == np.uint8
+        assert after.shape == before.shape
+        assert after.dtype == np.uint8
         assert (after == after[:1]).all()
         assert not np.array_equal(after, before)
 
 
 def test_augmentation_depends_on_seed_epoch_and_example_alone() -> None:
     clip = _clips(4)[0]
-    augmentation = Augmentation(ModelParams.model_validate(MODEL), seed=1)
 
-    def changed(example: int, epoch: int, beside: int) -> np.ndarray:
-        return augmentation([clip, clip], np.array([beside, example]), epoch)[1]
+    def changed(*, example: int, epoch: int, beside: int, seed: int = 1) -> np.ndarray:
+        return augmented([clip, clip], _augmentation(), np.array([beside, example]), seed=seed, epoch=epoch)[1]
 
-    assert np.array_equal(changed(5, 0, beside=1), changed(5, 0, beside=2))
-    assert not np.array_equal(changed(5, 0, beside=1), changed(5, 1, beside=1))
-    assert not np.array_equal(changed(5, 0, beside=1), changed(6, 0, beside=1))
+    first = changed(example=5, epoch=0, beside=1)
+    assert np.array_equal(first, changed(example=5, epoch=0, beside=2))
+    assert not np.array_equal(first, changed(example=5, epoch=1, beside=1))
+    assert not np.array_equal(first, changed(example=6, epoch=0, beside=1))
+    assert not np.array_equal(first, changed(example=5, epoch=0, beside=1, seed=2))
 
 
 def test_left_stays_left_unless_flips_are_asked_for() -> None:
@@ -93,15 +100,14 @@ def test_left_stays_left_unless_flips_are_asked_for() -> None:
     clip[:, :, :3] = 200  # light on the left
     examples = np.arange(40)
     for flip, sides in ((False, {True}), (True, {True, False})):
-        params = ModelParams.model_validate({**MODEL, "augment_flip": flip})
-        changed = Augmentation(params, seed=1)([clip] * len(examples), examples, epoch=0)
+        changed = augmented([clip] * len(examples), _augmentation(flip=flip), examples, seed=1, epoch=0)
         assert {bool(c[:, :, :8].mean() >= c[:, :, 8:].mean()) for c in changed} == sides
 
 
 def test_no_change_is_asked_for_and_none_is_made() -> None:
-    none = {"augment_shift": 0.0, "augment_brightness": 0.0}
     clips = _clips(4, 7)
-    changed = Augmentation(ModelParams.model_validate({**MODEL, **none}), seed=1)(clips, np.array([3, 4]), epoch=2)
+    none = _augmentation(shift=0.0, brightness=0.0)
+    changed = augmented(clips, none, np.array([3, 4]), seed=1, epoch=2)
     assert all(np.array_equal(a, b) for a, b in zip(clips, changed, strict=True))
 
 
@@ -171,7 +177,7 @@ PARAMS = {
 
 
 def test_shuffled_clips_keep_their_frames_and_their_padding(prepared: Path) -> None:
-    clips = ClipDataset(prepared, "test", Params.model_validate(PARAMS), augment=False)
+    clips = dataset(prepared, "test", Params.model_validate(PARAMS), augment=False)
     examples = np.arange(len(clips))
     ordered = clips.batch(examples)
     shuffled = ShuffledClips(clips, seed=1).batch(examples)
@@ -185,9 +191,9 @@ def test_shuffled_clips_keep_their_frames_and_their_padding(prepared: Path) -> N
 
 def test_single_frames_are_averaged_down_to_cells() -> None:
     frame = np.arange(32 * 32).reshape(1, 32, 32, 1)
-    cells = _cells(frame)
-    assert cells.shape == (1, 16 * 16)
-    assert cells[0, 0] == (0 + 1 + 32 + 33) / 4
+    averaged = cells(frame)
+    assert averaged.shape == (1, 16 * 16)
+    assert averaged[0, 0] == (0 + 1 + 32 + 33) / 4
 
 
 def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp_path: Path) -> None:

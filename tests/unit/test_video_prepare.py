@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from pydantic import ValidationError
 from stages.preparation import Preparation, open_prepared
 from stages.tasks.video.params import ModelParams, PrepareParams
 from stages.tasks.video.prepare import prepare
-from stages.tasks.video.workers import Crash, ordered_map
 from tests.unit.video_clips import write_clip
 
 PARAMS = {
@@ -59,7 +57,8 @@ def test_clips_are_stored_in_order_with_label_group_and_frames(raw: Path, tmp_pa
     assert description["classes"] == ["Dark", "Light"]
     assert description["clips"] == {"train": 6, "validation": 2, "test": 2}
     names = [store.value("id", row) for row in range(10)]
-    assert names == sorted(names) and names[0] == "Dark/v_Dark_g01_c01.mp4"
+    assert names == sorted(names)
+    assert names[0] == "Dark/v_Dark_g01_c01.mp4"
     assert store.column("label").tolist() == [0] * 5 + [1] * 5
     assert store.column("length").tolist() == [7, 8, 8, 8, 8] * 2  # of 7 to 11 frames, 8 at the most
     assert store.value("group", 1) == "g02"
@@ -89,7 +88,8 @@ def test_bad_clips_are_set_aside_with_their_reason(raw: Path, tmp_path: Path) ->
         "Dark/v_Dark_g02_c02.mp4": "too_short",
         "Light/v_Light_g02_c02.mp4": "too_large",
     }
-    assert metrics["accepted"] == 10 and metrics["rejected_too_short"] == 1
+    assert metrics["accepted"] == 10
+    assert metrics["rejected_too_short"] == 1
 
 
 def test_a_class_with_nothing_to_train_on_is_set_aside(raw: Path, tmp_path: Path) -> None:
@@ -112,7 +112,9 @@ def test_the_official_lists_split_clips_however_deep_they_lie(raw: Path, tmp_pat
     (raw / "UCF-101").rename(raw / "clips/UCF-101")
     (raw / "ucfTrainTestlist").mkdir()
     for split, numbers in (("train", (1, 2, 3)), ("test", (4,))):
-        lines = [f"{c}/v_{c}_g{n:02d}_c01.mp4{' 1' * (split == 'train')}\r\n" for c in ("Dark", "Light") for n in numbers]
+        lines = [
+            f"{c}/v_{c}_g{n:02d}_c01.mp4{' 1' * (split == 'train')}\r\n" for c in ("Dark", "Light") for n in numbers
+        ]
         (raw / "ucfTrainTestlist" / f"{split}list03.txt").write_bytes("".join(lines).encode())
     _prepare(raw, tmp_path / "prepared", split="ucf101_3")
     store, description = open_prepared(tmp_path / "prepared")
@@ -124,22 +126,10 @@ def test_the_official_lists_split_clips_however_deep_they_lie(raw: Path, tmp_pat
     assert set(_rejected(tmp_path / "prepared").values()) == {"not_listed"}
 
 
-def _square_or_die(number: int) -> int:
-    if number == 3:
-        os._exit(9)  # as a decoder that crashes
-    return number * number
-
-
-def test_a_crash_takes_the_one_item_that_caused_it() -> None:
-    results = dict(ordered_map(_square_or_die, range(8), processes=2))
-    assert list(results) == list(range(8))
-    assert isinstance(results.pop(3), Crash)
-    assert results == {number: number * number for number in (0, 1, 2, 4, 5, 6, 7)}
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"min_frames": 101}, "min_frames of at most max_decoded_frames"),
         ({"group_pattern": "g[0-9]+"}, "one pair of parentheses; this one has 0"),
         ({"group_pattern": "(g"}, "this one has an error"),
         ({"split": "ucf101_4"}, "'ucf101_3'"),

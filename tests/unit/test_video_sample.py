@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from stages.tasks.video.sample import (
+from stages.tasks.video.source.sample import (
     MOTIONS,
     SIDE,
     Track,
@@ -48,9 +48,11 @@ def test_motions_go_where_their_names_say() -> None:
         track = draw_track(motion, 16, _generator(1))
         return np.diff(track.x), np.diff(track.y), np.diff(track.size)
 
-    assert (steps("MoveRight")[0] > 0).all() and (steps("MoveRight")[1] == 0).all()
+    assert (steps("MoveRight")[0] > 0).all()
+    assert (steps("MoveRight")[1] == 0).all()
     assert (steps("MoveLeft")[0] < 0).all()
-    assert (steps("MoveUp")[1] < 0).all() and (steps("MoveUp")[0] == 0).all()
+    assert (steps("MoveUp")[1] < 0).all()
+    assert (steps("MoveUp")[0] == 0).all()
     assert (steps("MoveDown")[1] > 0).all()
     for motion, sign in (("CircleClockwise", 1), ("CircleCounterclockwise", -1)):
         x, y, _ = steps(motion)
@@ -88,7 +90,8 @@ def test_the_same_seed_gives_the_same_bytes_and_more_clips_change_none(tmp_path:
     write_sample(tmp_path / "two", clips_per_class=3, seed=3)
     first = {p.relative_to(tmp_path / "one"): p.read_bytes() for p in (tmp_path / "one").rglob("*.mp4")}
     second = {p.relative_to(tmp_path / "two"): p.read_bytes() for p in (tmp_path / "two").rglob("*.mp4")}
-    assert len(first) == len(MOTIONS) and len(second) == 3 * len(MOTIONS)
+    assert len(first) == len(MOTIONS)
+    assert len(second) == 3 * len(MOTIONS)
     assert {name: second[name] for name in first} == first
     assert len(set(second.values())) == len(second)
     assert Path("Grow/v_Grow_g02_c01.mp4") in second  # the third clip shows the second digit

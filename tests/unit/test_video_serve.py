@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from stages.serving import InvalidRows
-from stages.tasks.video.local_copy import local_copy
 from stages.tasks.video.model import build
 from stages.tasks.video.params import ModelParams
 from stages.tasks.video.serve import Predictor
+from stages.tasks.video.serve.local_copy import local_copy
 from stages.weights import save_network
 from tests.unit.http_server import serving
 from tests.unit.test_video_model import DATA, MODEL
@@ -37,7 +37,8 @@ def test_a_clip_gets_the_same_answer_wherever_it_lies(predictor: Predictor, tmp_
         frame = pd.DataFrame({"path": [str(clip), f"file://{clip}", "memory://bucket/clip", f"{server.url}/clip"]})
         answers = predictor.predict(frame)
     assert list(answers.columns) == ["label", "probability", "top5_labels", "top5_probabilities"]
-    assert len(answers) == 4 and answers["label"].nunique() == 1
+    assert len(answers) == 4
+    assert answers["label"].nunique() == 1
     assert np.ptp(answers["probability"]) < 1e-6
     assert sorted(answers["top5_labels"][0]) == DATA["classes"]
     assert sum(answers["top5_probabilities"][0]) == pytest.approx(1.0)
@@ -71,7 +72,10 @@ def test_bad_rows_are_named_with_their_reason(predictor: Predictor, tmp_path: Pa
 
 def test_what_is_copied_is_bounded_and_gone_afterwards() -> None:
     fsspec.filesystem("memory").pipe("/bucket/large", bytes(3_000_000))
-    with pytest.raises(ValueError, match="more than 2,000,000 bytes"), local_copy("memory://bucket/large", max_bytes=2_000_000):
+    with (
+        pytest.raises(ValueError, match="more than 2,000,000 bytes"),
+        local_copy("memory://bucket/large", max_bytes=2_000_000),
+    ):
         pass
     with pytest.raises(ValueError, match="too long"), local_copy("memory://bucket/large", max_seconds=-1.0):
         pass

@@ -11,7 +11,7 @@ import pytest
 from stages.fetch import DownloadError
 from stages.tasks.video.params import SourceParams
 from stages.tasks.video.source import download
-from stages.tasks.video.tree import clips_below
+from stages.tasks.video.source.tree import clips_below
 from tests.unit.http_server import serving
 
 FILES = {
@@ -134,5 +134,5 @@ def test_more_files_than_allowed_are_refused(mirror: Path) -> None:
 
 
 def test_a_folder_without_an_address_is_refused() -> None:
-    with pytest.raises(ValueError, match="an address in source.url where source.kind is folder"):
+    with pytest.raises(ValueError, match="an address in url where kind is folder"):
         _params("folder", "")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.tasks.video.layout import label_of, read_list
-from stages.tasks.video.splits import group_of, read_official, split_by_group, split_officially
+from stages.tasks.video.prepare.layout import label_of, read_list
+from stages.tasks.video.prepare.splits import group_of, read_official, split_by_group, split_officially
 
 PATTERN = "_(g[0-9]+)_c[0-9]+$"
 
@@ -23,7 +23,9 @@ def test_the_class_is_the_folder_at_any_depth() -> None:
 
 
 def test_no_group_stands_on_two_sides_and_the_shares_are_met() -> None:
-    groups = {f"{label}/v_{label}_g{g:02d}_c{c:02d}.avi": f"g{g:02d}" for label in "AB" for g in range(20) for c in (1, 2)}
+    groups = {
+        f"{label}/v_{label}_g{g:02d}_c{c:02d}.avi": f"g{g:02d}" for label in "AB" for g in range(20) for c in (1, 2)
+    }
     splits = split_by_group(groups, validation_share=0.1, test_share=0.25, seed=1)
     sides: dict[str, set[str]] = {}
     for clip, split in splits.items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.tasks.video.sample import encode
+from stages.tasks.video.source.sample import encode
 
 
 def write_clip(path: Path, level: int, *, frames: int = 10, side: int = 32) -> Path:

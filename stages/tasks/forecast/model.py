@@ -96,10 +96,8 @@ class Member(nn.Module):
 
     Beside the head, one linear map leads from the last two weeks straight to the seven days, so that the recurrent part
     learns only what a linear autoregression cannot (Lai et al., "Modeling Long- and Short-Term Temporal Patterns with
-    Deep Neural Networks", 2018).
+    Deep Neural Networks", 2018). It starts at zero: random weights take a short training long to unlearn.
     """
-
-    horizon: Tensor
 
     def __init__(self, params: ModelParams) -> None:
         super().__init__()
@@ -117,24 +115,38 @@ class Member(nn.Module):
             dropout=params.dropout,
         )
         self.autoregression = nn.Linear(MIN_HISTORY, HORIZON)
-        self.head = nn.Sequential(
-            nn.Dropout(params.dropout),
-            nn.Linear(params.hidden_size + known + HORIZON, params.hidden_size),
-            nn.GELU(),
-            nn.Dropout(params.dropout),
-            nn.Linear(params.hidden_size, len(params.quantiles)),
-        )
-        self.register_buffer("horizon", torch.eye(HORIZON), persistent=False)
+        nn.init.zeros_(self.autoregression.weight)
+        nn.init.zeros_(self.autoregression.bias)
+        self.head = Head(params.hidden_size, known, len(params.quantiles), dropout=params.dropout)
         self._middle = params.quantiles.index(0.5)
 
     def forward(self, batch: Batch) -> Tensor:
         """`(batch, 7, quantiles)`, scaled and ascending."""
         state = last_step(self.recurrent(self.front(batch.values), batch.lengths), batch.lengths)
-        known = [batch.context["future"], self.horizon.expand(len(state), -1, -1)]
-        day = torch.cat([state[:, None].expand(-1, HORIZON, -1), *known], dim=-1)
+        outputs = ascending(self.head(state, batch.context["future"]), self._middle)
         back = batch.lengths[:, None] - 1 - torch.arange(MIN_HISTORY, device=state.device)
         linear = self.autoregression(batch.values[..., 0].gather(1, back))
-        return ascending(self.head(day), self._middle) + linear[..., None]
+        return outputs + linear[..., None]
+
+
+class Head(nn.Module):
+    """From the state at the origin and what is known of each day ahead to `outputs` numbers a day.
+
+    The first layer is the same for all days, the second is each day's own: a band widens with the days.
+    """
+
+    def __init__(self, hidden_size: int, known: int, outputs: int, *, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(hidden_size + known, hidden_size)
+        self.weight = nn.Parameter(torch.randn(HORIZON, hidden_size, outputs) / hidden_size**0.5)
+        self.bias = nn.Parameter(torch.zeros(HORIZON, outputs))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, state: Tensor, future: Tensor) -> Tensor:
+        """`(batch, hidden_size)` and `(batch, 7, known)` to `(batch, 7, outputs)`."""
+        day = torch.cat([state[:, None].expand(-1, HORIZON, -1), future], dim=-1)
+        hidden = self.dropout(functional.gelu(self.first(self.dropout(day))))
+        return torch.einsum("bdh,dho->bdo", hidden, self.weight) + self.bias
 
 
 class CausalConvolution(nn.Module):

@@ -1,7 +1,8 @@
-"""Drawings changed in ways that leave their meaning: turned, stretched, slanted, shaken, mirrored, with strokes gone.
+"""Drawings changed in ways that leave their meaning: another shape, another pen.
 
-All changes of a drawing are a function of (seed, epoch, example), so that it changes in the same way in whatever batch
-or process it comes; all drawings of a batch are changed together.
+The whole drawing is turned, stretched, slanted and mirrored, and its points are shaken; strokes are left out, drawn
+from the other end or in another order. All changes of a drawing are a function of (seed, epoch, example), so that it
+changes in the same way in whatever batch or process it comes; all drawings of a batch are changed together.
 """
 
 from __future__ import annotations
@@ -10,33 +11,32 @@ import numpy as np
 
 from ...batching import uniform
 from .params import AugmentationParams
-from .strokes import SIDE
+from .strokes import SIDE, ranges
 
-# The columns of random numbers: five for the whole drawing, then one for each of the first strokes, then two a point.
-_WHOLE = 5
+# The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then two a point.
+_WHOLE = 6
+_A_STROKE = 3
 _STROKES = 64  # the strokes after these take the same draws again
 
 
 def augment(
     steps: np.ndarray, lengths: np.ndarray, params: AugmentationParams, *, seed: int, epoch: int, examples: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Changed steps `(steps, 3)` float32, and the steps of each drawing, fewer where strokes were dropped.
+    """Changed steps `(steps, 3)` float32, and the steps of each drawing, fewer where strokes were left out.
 
     `steps` holds x, y (pixels) and pen_up of all drawings, one after the other. A drawing keeps at least one stroke.
     """
-    draws = uniform(seed, epoch, examples, _WHOLE + _STROKES + 2 * int(lengths.max())).astype(np.float32)
-    steps = steps.astype(np.float32)
+    first_of_points = _WHOLE + _A_STROKE * _STROKES
+    draws = uniform(seed, epoch, examples, first_of_points + 2 * int(lengths.max())).astype(np.float32)
     drawing = np.repeat(np.arange(len(lengths)), lengths)
-    within = np.arange(len(steps)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    column = _WHOLE + _STROKES + 2 * within
-    shaken = np.stack([draws[drawing, column], draws[drawing, column + 1]], axis=1)
-    points = steps[:, :2] + params.jitter * np.float32(np.sqrt(12)) * (shaken - 0.5)
-    matrices = _matrices(draws[:, :_WHOLE], params)
-    steps[:, :2] = np.einsum("pi,pij->pj", points - SIDE / 2, matrices[drawing])
-    if not params.drop_strokes:
-        return steps, lengths
-    kept = _kept(steps[:, 2], lengths, drawing, draws[:, _WHOLE : _WHOLE + _STROKES] >= params.drop_strokes)
-    return steps[kept], np.bincount(drawing[kept], minlength=len(lengths))
+    column = first_of_points + 2 * ranges(np.zeros_like(lengths), lengths)
+    shaken = np.stack([draws[drawing, column], draws[drawing, column + 1]], axis=1) - 0.5
+    points = steps[:, :2] + params.jitter * np.float32(np.sqrt(12)) * shaken
+    changed = np.empty(steps.shape, dtype=np.float32)
+    changed[:, :2] = np.einsum("pi,pij->pj", points - SIDE / 2, _matrices(draws, params)[drawing])
+    changed[:, 2] = steps[:, 2]
+    of_strokes = draws[:, _WHOLE:first_of_points].reshape(len(draws), _STROKES, _A_STROKE)
+    return _redrawn(changed, drawing, draws[:, _WHOLE - 1] < params.shuffle_strokes, of_strokes, params)
 
 
 def _matrices(draws: np.ndarray, params: AugmentationParams) -> np.ndarray:
@@ -54,11 +54,27 @@ def _matrices(draws: np.ndarray, params: AugmentationParams) -> np.ndarray:
     return first @ turn
 
 
-def _kept(pen_up: np.ndarray, lengths: np.ndarray, drawing: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """`(steps,)` bool: the steps of the strokes that stay; all of them where no stroke would."""
-    stroke = np.cumsum(pen_up).astype(np.int64) - pen_up.astype(np.int64)
-    starts = np.cumsum(lengths) - lengths
-    stroke -= np.repeat(stroke[starts], lengths)
-    kept = wanted[drawing, stroke % wanted.shape[1]]
-    none = ~np.logical_or.reduceat(kept, starts)
-    return kept | none[drawing]
+def _redrawn(
+    steps: np.ndarray, drawing: np.ndarray, shuffled: np.ndarray, draws: np.ndarray, params: AugmentationParams
+) -> tuple[np.ndarray, np.ndarray]:
+    """Strokes left out, turned round and, in the `shuffled` drawings, in another order; steps of each drawing.
+
+    `draws` is `(drawings, strokes, 3)`. All strokes stay where otherwise none would.
+    """
+    ends = np.flatnonzero(steps[:, 2])
+    counts = np.diff(ends, prepend=-1)
+    owner = drawing[ends]
+    place = ranges(np.zeros(len(shuffled), dtype=np.int64), np.bincount(owner, minlength=len(shuffled)))
+    kept, turned, order = draws[owner, place % _STROKES].T
+    stays = kept >= params.drop_strokes
+    stays |= ~np.logical_or.reduceat(stays, np.flatnonzero(place == 0))[owner]
+    chosen = np.lexsort((np.where(shuffled[owner], order, 0), owner))  # stable: others keep their order
+    chosen = chosen[stays[chosen]]
+    backwards = (turned < params.reverse_strokes)[chosen]
+    counts, starts = counts[chosen], (ends - counts + 1)[chosen]
+    within = ranges(np.zeros_like(counts), counts)
+    index = np.repeat(np.where(backwards, ends[chosen], starts), counts) + np.repeat(1 - 2 * backwards, counts) * within
+    redrawn = steps[index]
+    redrawn[:, 2] = 0
+    redrawn[np.cumsum(counts) - 1, 2] = 1
+    return redrawn, np.bincount(drawing[index], minlength=len(shuffled))

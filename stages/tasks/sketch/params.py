@@ -49,8 +49,10 @@ class AugmentationParams(Block):
     scale: Annotated[float, Field(ge=0, le=1)]
     shear: Annotated[float, Field(ge=0, le=1)]
     jitter: Annotated[float, Field(ge=0, le=32)]
-    drop_strokes: Annotated[float, Field(ge=0, lt=1)]
     mirror: Fraction
+    drop_strokes: Annotated[float, Field(ge=0, lt=1)]
+    reverse_strokes: Fraction
+    shuffle_strokes: Fraction
 
 
 class ModelParams(Block):

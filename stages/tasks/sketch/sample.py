@@ -65,7 +65,7 @@ def doodle(category: str, generator: np.random.Generator) -> tuple[list[Stroke],
     """One drawing as a person might draw it, and how many of its strokes are missing."""
     strokes = DOODLES[category](generator)
     missing = 0
-    while len(strokes) > 2 and generator.random() < 0.1:
+    while len(strokes) > 2 and generator.random() < 0.08:
         strokes.pop(int(generator.integers(len(strokes))))
         missing += 1
     if generator.random() < 0.5:
@@ -104,7 +104,7 @@ def _pen(strokes: list[Stroke], generator: np.random.Generator) -> list[Stroke]:
             lifted.append(stroke + generator.normal(0, 0.03, stroke.shape))
     drawn = lifted[:1]
     for stroke in lifted[1:]:
-        if generator.random() < 0.1:
+        if generator.random() < 0.07:
             drawn[-1] = np.concatenate([drawn[-1], stroke])
         else:
             drawn.append(stroke)

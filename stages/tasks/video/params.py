@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
+from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import PrepareParams as CommonPrepareParams
 
-Name = Annotated[str, Field(pattern=r"^[^/\\]+$")]
+# A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
+Class = Annotated[str, Field(pattern=r"^[^./\\][^/\\]{0,99}$")]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
 class SourceParams(Block):
+    """Where clips come from."""
+
     kind: Literal["sample", "ucf101", "folder"]
     url: str
-    classes: list[Name]
+    classes: list[Class]
     clips_per_class: Annotated[int, Field(ge=10, le=1000)]
     seed: Count
     max_gigabytes: Annotated[float, Field(gt=0)]
 
     @model_validator(mode="after")
-    def _has_address(self) -> SourceParams:
+    def _has_address(self) -> Self:
         if self.kind == "folder" and not self.url:
-            raise ValueError("an address in source.url where source.kind is folder")
+            raise ValueError("an address in url where kind is folder")
         return self
 
 
-class PrepareParams(Block):
+class PrepareParams(CommonPrepareParams):
+    """What is kept of a clip, what decoding it may cost, and how clips are split."""
+
     size: Annotated[int, Field(ge=16, le=512)]
     color: Literal["gray", "rgb"]
     frames: Annotated[int, Field(ge=2, le=1000)]
@@ -37,10 +44,9 @@ class PrepareParams(Block):
     max_seconds: Annotated[float, Field(gt=0)]
     split: Literal["group", "ucf101_1", "ucf101_2", "ucf101_3"]
     group_pattern: str
-    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
-    test_share: Annotated[float, Field(gt=0, lt=0.5)]
+    validation_share: Share
+    test_share: Share
     seed: Count
-    max_rejected_share: Fraction
 
     @field_validator("group_pattern")
     @classmethod
@@ -53,8 +59,24 @@ class PrepareParams(Block):
             raise ValueError(f"a regular expression with one pair of parentheses; this one has {groups}")
         return pattern
 
+    @model_validator(mode="after")
+    def _can_be_long_enough(self) -> Self:
+        if self.min_frames > self.max_decoded_frames:
+            raise ValueError("min_frames of at most max_decoded_frames; with more, every clip is rejected")
+        return self
+
+
+class AugmentationParams(Block):
+    """How far a clip is changed each time it is learned from, alike in all its frames."""
+
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    brightness: Annotated[float, Field(ge=0, lt=1)]
+    flip: bool
+
 
 class ModelParams(Block):
+    """The network, and what it is shown in training."""
+
     kind: Literal["cnn_lstm"]
     channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=6)]
     features: Positive
@@ -66,24 +88,26 @@ class ModelParams(Block):
     pooling: Literal["last", "mean", "max"]
     dropout: Dropout
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    augment_shift: Annotated[float, Field(ge=0, le=0.5)]
-    augment_brightness: Annotated[float, Field(ge=0, lt=1)]
-    augment_flip: bool
+    augmentation: AugmentationParams
 
     @model_validator(mode="after")
-    def _last_step_has_read_all(self) -> ModelParams:
+    def _last_step_has_read_all(self) -> Self:
         if self.bidirectional and self.pooling == "last":
-            raise ValueError("pooling mean or max where bidirectional is true: at the last step, the backward direction has read one frame")
+            raise ValueError("pooling mean or max where bidirectional is true; last has read one frame backwards")
         return self
 
 
 class EvaluateParams(Block):
+    """What is measured beside the network, and how much is shown."""
+
     seed: Count
     pictures: Annotated[int, Field(ge=1, le=50)]
     single_frames_per_clip: Positive
 
 
 class Params(TaskParams):
+    """The six blocks of `video`."""
+
     source: SourceParams
     prepare: PrepareParams
     model: ModelParams

@@ -1,4 +1,4 @@
-"""Work in several processes, its results in the order of the items: a decoder that crashes takes one clip, not the stage."""
+"""Work in several processes, results in the order of the items; a crash takes the item that caused it."""
 
 from __future__ import annotations
 

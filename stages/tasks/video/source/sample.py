@@ -1,12 +1,12 @@
 """The embedded sample: real H.264 clips of handwritten digits in motion, where the motion is the class.
 
-A digit moves over a torus (what leaves the picture on one side comes back on the other), so that no position is special.
-Start positions, phases and sizes are uniform, and the classes that change the size sweep, cyclically, the very
+A digit moves over a torus (what leaves the picture on one side comes back on the other), so that no position is
+special. Start positions, phases and sizes are uniform, and the classes that change the size sweep, cyclically, the very
 distribution from which the other classes draw theirs. Hence one frame alone is distributed alike in all classes: only
 the order of frames says which way a digit goes. Motions come in pairs that are each other's reverse.
 
-The digits are those of scikit-learn (E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998),
-read from the file that the package brings, since importing the package would take longer than making the clips.
+The digits are those of scikit-learn (E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI,
+1998), read from the file that the package brings, since importing the package takes longer than making the clips.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Track:
 def write_sample(folder: Path, *, clips_per_class: int, seed: int) -> None:
     """Write `clips_per_class` clips of each motion as `CLASS/v_CLASS_gNN_cNN.mp4`; a group `gNN` is one digit image.
 
-    Each clip depends on the seed and its own name alone, so that asking for more clips leaves the first ones as they are.
+    Each clip depends on the seed and its own name alone, so that asking for more clips changes none of the first ones.
     """
     digits = read_digits()
     order = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(digits))

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ... import serving
-from ...batching import Batch, by_length, pad
-from ...models.classification import ranked
-from ...serving import Item, Row
-from ...weights import load_network
-from .decode import Decoding, read_clip
+from .... import serving
+from ....batching import Batch, by_length, pad
+from ....models.classification import ranked
+from ....serving import Item, Row
+from ....weights import load_network
+from ..model import build
+from ..params import ModelParams
+from ..prepare.decode import Decoding, read_clip
 from .local_copy import local_copy
-from .model import build
-from .params import ModelParams
 
 _BATCH_SIZE = 16
 
@@ -32,7 +32,7 @@ class Predictor(serving.Predictor):
         "top5_labels": "strings",
         "top5_probabilities": "doubles",
     }
-    requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec")
+    requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec", "tqdm")
 
     def __init__(self, folder: Path) -> None:
         self._network, data = load_network(folder, build, ModelParams)

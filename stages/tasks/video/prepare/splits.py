@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from .layout import LISTS, read_list
 
+
 def group_of(clip: str, pattern: str) -> str:
-    """The group in a clip's file name: what the parentheses of `pattern` match; the name itself where it does not match."""
+    """The group in a clip's file name: what the parentheses of `pattern` match, or the name where there is no match."""
     name = PurePosixPath(clip).stem
     match = re.search(pattern, name)
     return (match.group(1) if match else None) or name

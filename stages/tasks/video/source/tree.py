@@ -1,8 +1,10 @@
-"""Listing a folder of clips, `CLASS/clip.ext`, wherever it lies: on disk, in a bucket, behind a web server's index pages."""
+"""Listing a folder of clips, `CLASS/clip.ext`: on disk, in a bucket, behind a web server's index pages."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,8 +14,8 @@ import fsspec
 def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str, str]:
     """`CLASS/clip.ext → address` of each file in the class folders below `url`; `classes` limits them, if not empty.
 
-    Empty where there is nothing, or a web server that does not list. Raises ValueError where the place cannot be reached
-    and where it holds more than `max_files`.
+    Empty where there is nothing, or a web server that does not list. Raises ValueError where the place cannot be
+    reached and where it holds more than `max_files`.
     """
     system, root = fsspec.core.url_to_fs(url)
     clips: dict[str, str] = {}
@@ -23,8 +25,15 @@ def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str
         for name, path in _entries(system, place, "file").items():
             clips[f"{label}/{name}"] = system.unstrip_protocol(path)
             if len(clips) > max_files:
-                raise ValueError(f"{url}: more than {max_files} clips; allowed: {max_files}")
+                raise ValueError(f"{url}: more than {max_files:,} clips; allowed are as many")
     return clips
+
+
+def clips_named(path: Path) -> list[str]:
+    """The clips, as `CLASS/clip.avi`, that one of UCF-101's split lists names; other lines are passed over."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    matches = (re.match(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s|$)", line) for line in lines)
+    return [match.group(1) for match in matches if match]
 
 
 def _entries(system: Any, place: str, kind: str) -> dict[str, str]:
@@ -42,11 +51,11 @@ def _entries(system: Any, place: str, kind: str) -> dict[str, str]:
     found = {}
     for entry in listed:
         path = str(entry["name"])
-        # A web server's index does not say what is a folder; their links end in a slash.
+        # A web server's index does not say what is a folder; their links end in a slash, and may lead anywhere.
         actual = "directory" if path.endswith("/") else entry["type"]
+        inside = path.startswith(place) or not web
         name = path.rstrip("/").rpartition("/")[2]
         name = unquote(name) if web else name
-        inside = path.startswith(place) if web else True  # an index page may link anywhere
         if inside and actual == kind and name and not name.startswith(".") and not set(name) & set("/\\?\0"):
             found[name] = path
     return dict(sorted(found.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 CLIPS = "clips"
 LISTS = "ucfTrainTestlist"
@@ -19,7 +19,7 @@ def find_clips(folder: Path) -> list[str]:
 
 def label_of(clip: str) -> str:
     """The class of a clip: the name of the folder that it lies in; empty where it lies in none."""
-    return clip.rpartition("/")[0].rpartition("/")[2]
+    return PurePosixPath(clip).parent.name
 
 
 def read_list(path: Path) -> list[str]:
@@ -33,5 +33,6 @@ def read_list(path: Path) -> list[str]:
         if match:
             clips.append(match.group(1))
         elif line.strip():
-            raise ValueError(f"{path}, line {row}: found {line[:100]!r}; allowed: CLASS/clip.avi and, in a train list, a number")
+            found = f"found {line[:100]!r}; allowed: CLASS/clip.avi and, in a train list, a number"
+            raise ValueError(f"{path}, line {row}: {found}")
     return clips

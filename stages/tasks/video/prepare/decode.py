@@ -81,7 +81,7 @@ def read_clip(path: Path, decoding: Decoding) -> Clip:
     goes on after `max_decoded_frames`). Raises ClipError where there is nothing to use.
     """
     deadline = time.monotonic() + decoding.max_seconds
-    # Counting packets is cheap, and one packet is nearly always one frame. Where it is not, the second pass knows better.
+    # Counting packets is cheap, and nearly always one packet is one frame. Where not, the second pass knows better.
     expected = min(_count_packets(path, decoding, deadline), decoding.max_decoded_frames)
     for _ in range(2):
         taken, count, repairs = _decode(path, decoding, positions(expected, decoding.frames), deadline)
@@ -102,7 +102,7 @@ def read_or_explain(folder: Path, decoding: Decoding, name: str) -> Clip | ClipE
 
 
 def positions(count: int, wanted: int) -> np.ndarray:
-    """Which of `count` frames to take to have `wanted`: the middles of as many equal parts; all, where there are fewer."""
+    """Which of `count` frames make `wanted`: the middles of as many equal parts; all, where there are fewer."""
     taken = min(count, wanted)
     return ((np.arange(taken) + 0.5) * count / max(taken, 1)).astype(np.int64)
 

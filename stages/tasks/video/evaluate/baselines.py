@@ -1,0 +1,65 @@
+"""What is known of a clip without the order of its frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ....batching import Batch
+from ..model.clips import ClipDataset
+from ..params import EvaluateParams
+
+_CELLS = 16  # the single-frame baseline sees frames averaged down to about this many cells a side
+
+
+class ShuffledClips:
+    """Clips whose frames come in a random order, the same one each time."""
+
+    def __init__(self, clips: ClipDataset, seed: int) -> None:
+        self._clips = clips
+        self._seed = seed
+        self.lengths = clips.lengths
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        batch = self._clips.batch(examples)
+        values = batch.values.clone()
+        for row, example in enumerate(examples):
+            generator = np.random.Generator(np.random.Philox(key=[self._seed, int(example)]))
+            order = torch.from_numpy(generator.permutation(int(self.lengths[example])))
+            values[row, : len(order)] = batch.values[row, order]
+        return replace(batch, values=values)
+
+
+def single_frame_predictions(train: ClipDataset, test: ClipDataset, params: EvaluateParams) -> np.ndarray:
+    """The class that a linear classifier of frames gives the middle frame of each test clip, `(clips,)`."""
+    generator = np.random.Generator(np.random.Philox(key=[params.seed, 0]))
+    pictures, labels = [], []
+    for example in range(len(train)):
+        clip = train.clip(example)
+        chosen = generator.permutation(len(clip))[: params.single_frames_per_clip]
+        pictures.append(cells(clip[np.sort(chosen)]))
+        labels.append(np.full(len(chosen), train.labels[example]))
+    middles = [cells(clip[len(clip) // 2][None]) for clip in map(test.clip, range(len(test)))]
+    if len(np.unique(train.labels)) == 1:
+        return np.full(len(test), train.labels[0])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
+    classifier.fit(np.concatenate(pictures), np.concatenate(labels))
+    predicted: np.ndarray = classifier.predict(np.concatenate(middles))
+    return predicted
+
+
+def cells(frames: np.ndarray) -> np.ndarray:
+    """Frames `(n, height, width, channels)`, averaged down, as vectors `(n, cells)`."""
+    count, height, width, channels = frames.shape
+    step = max(1, min(height, width) // _CELLS)
+    rows, columns = height // step, width // step
+    blocks = frames[:, : rows * step, : columns * step].reshape(count, rows, step, columns, step, channels)
+    return blocks.mean(axis=(2, 4)).reshape(count, -1)
