@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def evaluate(task: Task, params: TaskParams) -> None:
     """Measure a task's network and write metrics, predictions and pictures."""
     from . import engine
-    from .preparation import read_json, write_json
+    from .json_files import read_json, write_json
     from .reporting import Report
     from .signature import content_md5, metrics_signature
     from .weights import load_network

@@ -26,7 +26,7 @@ _ALWAYS = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "t
 
 def serving_modules(task: Task) -> tuple[str, ...]:
     """The modules a registered model starts from."""
-    return ("stages.pyfunc", f"stages.tasks.{task.name}.serve")
+    return ("stages.pyfunc", f"stages.tasks.{task.name}.serve.predictor")
 
 
 def serving_code(task: Task) -> str:
@@ -51,7 +51,7 @@ def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
     script.write_text(
         f"from mlflow.models import set_model\n\n"
         f"from {package.name}.pyfunc import ServedModel\n"
-        f"from {package.name}.tasks.{task.name}.serve import Predictor\n\n"
+        f"from {package.name}.tasks.{task.name}.serve.predictor import Predictor\n\n"
         f"set_model(ServedModel(Predictor))\n",
         encoding="utf-8",
     )

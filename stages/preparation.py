@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .json_files import read_json, write_json
 from .sequences import FILE_NAME, SequenceStore, SequenceWriter, schema
 
 DESCRIPTION_NAME = "description.json"
@@ -139,20 +139,3 @@ class Preparation:
 def open_prepared(folder: Path) -> tuple[SequenceStore, dict[str, Any]]:
     """The store and the description that a Preparation left in `folder`."""
     return SequenceStore(folder / FILE_NAME), read_json(folder / DESCRIPTION_NAME)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ValueError where the file holds anything else."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: found {type(value).__name__}; allowed is an object")
-    return value
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON with sorted keys, under a temporary name first, so that equal content gives equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def preprocess(task: Task, params: TaskParams) -> None:
     """Write the sequence store of a task and count what was accepted, repaired and rejected."""
-    from .preparation import Preparation, write_json
+    from .json_files import write_json
+    from .preparation import Preparation
 
     paths = Paths(task.name)
     with fresh_folder(paths.prepared) as folder:

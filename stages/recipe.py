@@ -4,8 +4,8 @@
     python -m stages.recipe --list      the recipes and what they are
     git checkout params.yaml            go back
 
-A recipe holds only the keys it changes. params.yaml keeps its comments. A mapping under a key is replaced as a whole where
-its keys are data (such as categories) and laid over where they are params.
+A recipe holds only the keys it changes. params.yaml keeps its comments. A key's value is replaced as a whole, also
+where it is a mapping: a recipe's categories are all there are.
 """
 
 from __future__ import annotations

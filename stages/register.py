@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def register(task: Task, params: TaskParams) -> None:
     """Give a task's network a version in the registry and write its receipt."""
     from . import registry
-    from .preparation import write_json
+    from .json_files import write_json
 
     receipt = registry.receipt(task)
     version = registry.register(task, params, receipt)

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import tracking
+from .json_files import read_json
 from .packaging import requirements, serving_code, signature, write_code
 from .paths import Paths
-from .preparation import read_json
 from .reporting import best_baseline
 from .signature import content_md5, file_md5
 

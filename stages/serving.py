@@ -46,7 +46,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def read(self, item: Item) -> Any:
-        """Check one item and turn it into what `answer` takes. Raises ValueError saying what was found and is allowed."""
+        """Check one item and turn it into what `answer` takes. Raises ValueError: what was found, what is allowed."""
 
     @abstractmethod
     def answer(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:

@@ -84,7 +84,7 @@ def training_signature(task: Task, params: TaskParams) -> str:
     facts = {
         "task": task.name,
         "data": content_md5(Paths(task.name).prepared),
-        "code": code_md5(["stages.engine", f"stages.tasks.{task.name}.model"]),
+        "code": code_md5(["stages.engine", f"stages.tasks.{task.name}.model.network"]),
         "model": params.model.model_dump(),
         "train": params.train.model_dump(),
     }

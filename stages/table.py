@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from . import tracking
+from .json_files import read_json
 from .paths import Paths
-from .preparation import read_json
 from .registry import content_hash, find_version
 from .reporting import best_baseline
 from .tasks import Task

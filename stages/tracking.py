@@ -34,9 +34,9 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import learning_curve
+from .json_files import read_json
 from .params import flatten
 from .paths import Paths
-from .preparation import read_json
 from .signature import content_md5, locked_stages
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _create(store: MlflowClient, task: Task, params: TaskParams, signature: str)
 
 
 def lineage(task: Task) -> tuple[dict[str, str], str]:
-    """Tags that say which commit, which uncommitted change and which data a run stands on; and that change as a diff."""
+    """Tags that say which commit, uncommitted change and data a run stands on; and that change as a diff."""
     commit = _git("rev-parse", "HEAD").strip()
     # `dvc.lock` changes with every run and says what came out, not what went in.
     difference = _git("diff", "HEAD", "--", ".", ":(exclude)dvc.lock")

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 from safetensors.torch import load_file, save_file
 
+from .json_files import read_json, write_json
 from .models.network import Network
 from .params import Block
 from .paths import NETWORK_NAME
-from .preparation import read_json, write_json
 
 WEIGHTS_NAME = "weights.safetensors"
 

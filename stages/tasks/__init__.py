@@ -1,14 +1,16 @@
 """Tasks: what differs between sketches, clips, sentences and series. One folder each, the same file names in each.
 
-    NAME/__init__.py   DESCRIPTION: the registered model's name, the metric it is judged by
-    NAME/params.py     Params: what may stand under NAME in params.yaml
-    NAME/source.py     download(): raw files, in their native format, into a folder
-    NAME/prepare.py    prepare(): raw files into the sequence store
-    NAME/model.py      build(), dataset(): the network and its batches
-    NAME/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
-    NAME/serve.py      Predictor: a DataFrame in, a DataFrame out
+    NAME/__init__.py            DESCRIPTION: the registered model's name, the metric it is judged by
+    NAME/params.py              Params: what may stand under NAME in params.yaml
+    NAME/manifest.yaml          the sources: addresses, sizes, checksums
+    NAME/source/download.py     download(): raw files, in their native format, into a folder
+    NAME/prepare/prepare.py     prepare(): raw files into the sequence store
+    NAME/model/network.py       build(), dataset(): the network and its batches
+    NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
+    NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
 
-A task is found by its folder. Modules are imported when they are asked for, so that a download never waits for torch.
+A part is a folder because DVC's stages depend on folders: what two parts share lies in the earlier one, in a module of
+its own. A task is found by its folder. Modules are imported when they are asked for: a download never waits for torch.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,21 +42,21 @@ class Description:
 
 
 class Source(Protocol):
-    """`source.py`"""
+    """`source/download.py`"""
 
     def download(self, params: Any, folder: Path) -> None:
         """Write the raw files that `params` (the task's `source` block) asks for into the empty `folder`."""
 
 
 class Prepare(Protocol):
-    """`prepare.py`"""
+    """`prepare/prepare.py`"""
 
     def prepare(self, raw: Path, params: Any, output: Preparation) -> None:
         """Read the raw files and write sequences, or rejections with a reason, to `output`."""
 
 
 class Model(Protocol):
-    """`model.py`"""
+    """`model/network.py`"""
 
     def build(self, params: Any, data: Mapping[str, Any]) -> Network:
         """A network with fresh weights, from the `model` block and preprocess's `description.json`."""
@@ -64,7 +66,7 @@ class Model(Protocol):
 
 
 class Evaluate(Protocol):
-    """`evaluate.py`"""
+    """`evaluate/evaluate.py`"""
 
     def evaluate(self, network: Network, folder: Path, params: TaskParams, report: Report) -> None:
         """Measure the network and the baselines on the test split and draw what a person should see."""
@@ -94,19 +96,19 @@ class Task:
         return cast(Description, import_module(f"{__name__}.{self.name}").DESCRIPTION)
 
     def source(self) -> Source:
-        return cast(Source, self._module("source"))
+        return cast(Source, self._module("source.download"))
 
     def prepare(self) -> Prepare:
-        return cast(Prepare, self._module("prepare"))
+        return cast(Prepare, self._module("prepare.prepare"))
 
     def model(self) -> Model:
-        return cast(Model, self._module("model"))
+        return cast(Model, self._module("model.network"))
 
     def evaluate(self) -> Evaluate:
-        return cast(Evaluate, self._module("evaluate"))
+        return cast(Evaluate, self._module("evaluate.evaluate"))
 
     def predictor(self) -> type[Predictor]:
-        return cast("type[Predictor]", self._module("serve").Predictor)
+        return cast("type[Predictor]", self._module("serve.predictor").Predictor)
 
-    def _module(self, part: Literal["params", "source", "prepare", "model", "evaluate", "serve"]) -> Any:
-        return import_module(f"{__name__}.{self.name}.{part}")
+    def _module(self, module: str) -> Any:
+        return import_module(f"{__name__}.{self.name}.{module}")

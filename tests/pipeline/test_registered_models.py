@@ -55,7 +55,9 @@ def test_sketches_are_answered_as_lists_and_as_text(finished, tmp_path):
 def test_clips_are_answered_by_path(finished, tmp_path):
     clone, _ = finished
     clip = sorted((clone.folder / "data" / "video" / "raw").rglob("*.mp4"))[0]
-    answers = ask(clone, tmp_path, "video-classifier", [{"path": str(clip)}, {"path": "/no/such.mp4"}], on_error="report")
+    answers = ask(
+        clone, tmp_path, "video-classifier", [{"path": str(clip)}, {"path": "/no/such.mp4"}], on_error="report"
+    )
     assert 0 < answers[0]["probability"] <= 1
     assert answers[0]["top5_probabilities"] == sorted(answers[0]["top5_probabilities"], reverse=True)
     assert "/no/such.mp4" in answers[1]["error"]

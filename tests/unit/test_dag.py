@@ -25,11 +25,11 @@ GLUE = {
     "stages/tracking.py",
 }
 PARTS = {
-    "download": ["source"],
-    "preprocess": ["prepare"],
-    "train": ["model"],
-    "evaluate": ["model", "evaluate"],
-    "register": ["serve"],
+    "download": ["source.download"],
+    "preprocess": ["prepare.prepare"],
+    "train": ["model.network"],
+    "evaluate": ["model.network", "evaluate.evaluate"],
+    "register": ["serve.predictor"],
 }
 FURTHER = {"register": ["stages.pyfunc"]}  # named to MLflow, not imported
 

@@ -24,7 +24,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from stages.fetch import DownloadError, Limits, Request, fetch_all, join_url
-from stages.remote import public
+from stages.fetch.remote import public
 from tests.unit.http_server import Fault, Host, google_hash, serving
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -413,7 +413,7 @@ def test_other_file_systems_are_read_by_the_same_rules(folder: Folder, tmp_path:
 def test_a_part_of_a_local_file_is_continued_only_while_that_is_unchanged(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.remote._PIECE", 100_000)
+    monkeypatch.setattr("stages.fetch.remote._PIECE", 100_000)
     source = tmp_path / "source"
     read: list[tuple[int, int]] = []
     faults: list[OSError] = []

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stages.preparation import Preparation, PreparationError, open_prepared, write_json
+from stages.json_files import write_json
+from stages.preparation import Preparation, PreparationError, open_prepared
 from stages.sequences import ragged
 
 COLUMNS = {"values": ragged(np.int32)}

@@ -14,9 +14,9 @@ from stages.batching import Batch
 from stages.models.network import Network, Sums
 from stages.preparation import Preparation
 from stages.reporting import Report
-from stages.tasks.sketch.evaluate import evaluate
+from stages.tasks.sketch.evaluate.evaluate import evaluate
 from stages.tasks.sketch.params import EvaluateParams, Params
-from stages.tasks.sketch.prepare import COLUMNS
+from stages.tasks.sketch.prepare.prepare import COLUMNS
 from tests.unit.test_sketch_model import LIVELY, model_params
 
 CLASSES = ["flat", "steep", "tall"]

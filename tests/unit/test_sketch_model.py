@@ -11,11 +11,11 @@ import torch
 
 from stages.batching import Batch
 from stages.preparation import Preparation
-from stages.tasks.sketch.augment import augment
-from stages.tasks.sketch.features import FEATURES, features
-from stages.tasks.sketch.model import MaskedConv, SketchClassifier, SketchDataset, build, padded
+from stages.tasks.sketch.model.augment import augment
+from stages.tasks.sketch.model.features import FEATURES, features
+from stages.tasks.sketch.model.network import MaskedConv, SketchClassifier, SketchDataset, build, padded
 from stages.tasks.sketch.params import AugmentationParams, ModelParams
-from stages.tasks.sketch.prepare import COLUMNS
+from stages.tasks.sketch.prepare.prepare import COLUMNS
 
 STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "mirror": 0.0}
 STILL |= {"drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}

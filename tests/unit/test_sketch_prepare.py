@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.preparation import Preparation, PreparationError, open_prepared
-from stages.tasks.sketch import quickdraw
 from stages.tasks.sketch.params import PrepareParams
-from stages.tasks.sketch.prepare import prepare
+from stages.tasks.sketch.prepare.prepare import prepare
+from stages.tasks.sketch.source import quickdraw
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")

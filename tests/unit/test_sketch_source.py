@@ -11,11 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from stages.preparation import Preparation
-from stages.tasks.sketch import source
-from stages.tasks.sketch.doodles import DOODLES
 from stages.tasks.sketch.params import PrepareParams, SourceParams
-from stages.tasks.sketch.prepare import prepare
-from stages.tasks.sketch.sample import records
+from stages.tasks.sketch.prepare.prepare import prepare
+from stages.tasks.sketch.source import download as source
+from stages.tasks.sketch.source.doodles import DOODLES
+from stages.tasks.sketch.source.sample import records
 
 HOST = "https://storage.googleapis.com/quickdraw_dataset"
 
@@ -97,8 +97,8 @@ def test_more_doodles_leave_the_first_ones_as_they_were_and_none_is_twice() -> N
 
 
 def test_counting_strokes_and_points_and_measuring_boxes_does_not_tell_doodles_apart(tmp_path: Path) -> None:
-    from stages.tasks.sketch.evaluate import linear_accuracy
-    from stages.tasks.sketch.model import SketchDataset
+    from stages.tasks.sketch.evaluate.evaluate import linear_accuracy
+    from stages.tasks.sketch.model.network import SketchDataset
 
     source.download(params(kind="sample", per_category=80), tmp_path / "raw")
     prepared = PrepareParams(

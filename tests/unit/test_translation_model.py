@@ -13,10 +13,10 @@ from safetensors.torch import load, save
 from torch.nn import functional
 
 from stages.models.attention import Score
-from stages.tasks.translation.model import Translator, build, make_batch
+from stages.tasks.translation.model.network import Translator, build, make_batch
+from stages.tasks.translation.model.translate import translate
 from stages.tasks.translation.params import ModelParams
-from stages.tasks.translation.tokenizer import END, PADDING, START
-from stages.tasks.translation.translate import translate
+from stages.tasks.translation.prepare.tokenizer import END, PADDING, START
 
 DATA = {"source_vocabulary_size": 12, "target_vocabulary_size": 9}
 

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 from stages.preparation import Preparation, PreparationError, open_prepared
 from stages.sequences import SequenceStore
 from stages.tasks.translation.params import PrepareParams, SourceParams
-from stages.tasks.translation.prepare import prepare
-from stages.tasks.translation.readers import MAX_LINE, Corpus, Pair, Part, Unreadable, read_pairs, write_corpus
-from stages.tasks.translation.source import download
+from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.source.download import download
+from stages.tasks.translation.source.readers import MAX_LINE, Corpus, Pair, Part, Unreadable, read_pairs, write_corpus
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside this checkout")

@@ -14,13 +14,13 @@ import torch
 from stages.preparation import Preparation, open_prepared
 from stages.reporting import Report
 from stages.serving import InvalidRows
-from stages.tasks.translation.evaluate import evaluate, nearest_translations, scores
-from stages.tasks.translation.model import Translator, build
+from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations, scores
+from stages.tasks.translation.evaluate.pictures import drawable
+from stages.tasks.translation.model.network import Translator, build
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
-from stages.tasks.translation.pictures import drawable
-from stages.tasks.translation.prepare import prepare
-from stages.tasks.translation.serve import Predictor
-from stages.tasks.translation.source import download
+from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.serve.predictor import Predictor
+from stages.tasks.translation.source.download import download
 from stages.weights import save_network
 
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)

@@ -11,11 +11,10 @@ import torch
 from stages.batching import Batch, pad
 from stages.preparation import Preparation
 from stages.reporting import Report
-from stages.tasks.video.evaluate import evaluate
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
-from stages.tasks.video.model import build, dataset
+from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.augment import augmented
-from stages.tasks.video.model.network import changes
+from stages.tasks.video.model.network import build, changes, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params
 from stages.tasks.video.prepare.decode import Decoding
 

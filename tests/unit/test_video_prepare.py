@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from stages.preparation import Preparation, open_prepared
 from stages.tasks.video.params import ModelParams, PrepareParams
-from stages.tasks.video.prepare import prepare
+from stages.tasks.video.prepare.prepare import prepare
 from tests.unit.video_clips import write_clip
 
 PARAMS = {

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from stages.serving import InvalidRows
-from stages.tasks.video.model import build
+from stages.tasks.video.model.network import build
 from stages.tasks.video.params import ModelParams
-from stages.tasks.video.serve import Predictor
 from stages.tasks.video.serve.local_copy import local_copy
+from stages.tasks.video.serve.predictor import Predictor
 from stages.weights import save_network
 from tests.unit.http_server import serving
 from tests.unit.test_video_model import DATA, MODEL

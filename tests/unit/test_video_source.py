@@ -10,7 +10,7 @@ import pytest
 
 from stages.fetch import DownloadError
 from stages.tasks.video.params import SourceParams
-from stages.tasks.video.source import download
+from stages.tasks.video.source.download import download
 from stages.tasks.video.source.tree import clips_below
 from tests.unit.http_server import serving
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +15,8 @@ from ....models.convolution import PictureEncoder
 from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack, last_step
-from ..params import ModelParams
+from ..params import ModelParams, Params
+from .clips import ClipDataset
 
 
 class ClipClassifier(Network):
@@ -63,3 +68,13 @@ class ClipClassifier(Network):
 def changes(frames: Tensor) -> Tensor:
     """What each frame adds to the one before, `(batch, time, …)`; nothing for the first."""
     return torch.cat([torch.zeros_like(frames[:, :1]), frames[:, 1:] - frames[:, :-1]], dim=1)
+
+
+def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
+    """A network with fresh weights for the classes and the frames that `description.json` tells of."""
+    return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]))
+
+
+def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> ClipDataset:
+    """The clips of one split of the prepared data in `folder`."""
+    return ClipDataset(folder, split, params.model.augmentation if augment else None, seed=params.train.seed)

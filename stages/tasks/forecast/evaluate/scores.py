@@ -1,0 +1,58 @@
+"""How good forecasts are. Arrays are `(origins, 7)`; days that were not observed do not count.
+
+Formulas: Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 5.8 and 5.9; sMAPE in percent
+as in the M4 competition; weighted quantile loss as in GluonTS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..prepare.series import SEASON
+
+
+def absolute_errors(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """`(origins, 7)` in the series' unit, NaN where nothing was observed."""
+    return np.where(observed, np.abs(actual - forecast), np.nan)
+
+
+def mean_error(errors: np.ndarray, *, axis: int | None = None) -> np.ndarray:
+    """The mean over what is not NaN; NaN where nothing is left."""
+    known = ~np.isnan(errors)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, errors, 0.0).sum(axis=axis) / known.sum(axis=axis)
+
+
+def naive_scale(values: np.ndarray, observed: np.ndarray) -> float:
+    """The mean error of repeating the value of a week ago within `(time,)`: what MASE divides by. NaN where unknown."""
+    known = observed[SEASON:] & observed[:-SEASON]
+    errors = np.abs(values[SEASON:] - values[:-SEASON])[known]
+    return float(errors.mean()) if len(errors) and errors.any() else np.nan
+
+
+def smape(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> float:
+    """Symmetric mean absolute percentage error, 0 to 200; two zeros are no error."""
+    size = np.abs(actual) + np.abs(forecast)
+    errors = 200.0 * np.divide(np.abs(actual - forecast), size, out=np.zeros_like(size), where=size > 0)
+    return float(errors[observed].mean())
+
+
+def weighted_quantile_loss(
+    actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float], observed: np.ndarray
+) -> float:
+    """Twice the pinball loss over all days, divided by the sum of absolute values, averaged over the levels.
+
+    `quantiles` is `(origins, 7, levels)`. NaN where every value is zero.
+    """
+    error = actual[..., None] - quantiles
+    level = np.asarray(levels)
+    pinball = np.maximum(level * error, (level - 1) * error)[observed]
+    total = float(np.abs(actual[observed]).sum())
+    return float(2 * pinball.sum(axis=0).mean() / total) if total else np.nan
+
+
+def coverage(actual: np.ndarray, low: np.ndarray, high: np.ndarray, observed: np.ndarray) -> float:
+    """The share of days that lie within the band, borders included."""
+    return float(((low <= actual) & (actual <= high))[observed].mean())

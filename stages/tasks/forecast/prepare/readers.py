@@ -1,0 +1,183 @@
+"""Readers of daily series: any CSV, and the .tsf files of the Monash repository.
+
+Each yields observations one by one and never stops at a bad one: it yields a Bad record with the reason. A file that
+cannot be read at all raises ValueError.
+Format of .tsf: Godahewa et al., "Monash Time Series Forecasting Archive", 2021, https://forecastingdata.org
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+from ..params import PrepareParams
+from .series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, day_number
+
+MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
+_TSF_DATE = "%Y-%m-%d %H-%M-%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One value of one series on one day; NaN where the file says that it is missing."""
+
+    series: str
+    day: int  # days since 1970-01-01
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A record that is set aside: `rule` is the short name it is counted under."""
+
+    where: str  # such as "line 12"
+    rule: str
+    reason: str
+    content: str
+    observations: int  # how many values were lost with it
+
+
+def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | Bad]:
+    """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
+
+    A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each.
+    """
+    to_day = _day_parser(params.date_format)
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        rows = csv.reader(file, delimiter=params.delimiter)
+        try:
+            header = [name.strip() for name in next(rows, [])]
+            find = _column_finder(path, header)
+            date_at = [find(name, "prepare.date_columns") for name in params.date_columns]
+            value_at = [(name, find(name, "prepare.value_columns")) for name in params.value_columns]
+            id_at = find(params.id_column, "prepare.id_column") if params.id_column else None
+            for row in rows:
+                if not row:
+                    continue  # an empty line, as many files have one at their end
+                where, content = f"line {rows.line_num}", params.delimiter.join(row)
+                if len(row) != len(header):
+                    reason = f"{len(row)} columns; the header has {len(header)}"
+                    yield Bad(where, "columns", reason, content, len(value_at))
+                    continue
+                try:
+                    day = to_day("-".join(row[i].strip() for i in date_at))
+                except ValueError as error:
+                    yield Bad(where, "date", str(error), content, len(value_at))
+                    continue
+                for name, column in value_at:
+                    try:
+                        value = to_value(row[column])
+                    except ValueError as error:
+                        yield Bad(where, "value", f"{name}: {error}", content, 1)
+                    else:
+                        yield Observation(_series_name(row, id_at, name, len(value_at)), day, value)
+        except csv.Error as error:
+            raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
+
+
+def read_tsf(path: Path) -> Iterator[Observation | Bad]:
+    """The observations of a daily .tsf, whose series each state the date they start."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        lines = enumerate(file, start=1)
+        name_at, start_at, attributes = _tsf_header(path, lines)
+        for number, line in lines:
+            text = line.strip()
+            if not text or text.startswith("#"):
+                continue
+            where = f"line {number}"
+            fields = text.split(":")
+            values = fields[-1].split(",")
+            if len(fields) != attributes + 1:
+                reason = f"{len(fields)} fields parted by colons; allowed are {attributes} attributes and the values"
+                yield Bad(where, "columns", reason, text, 1)
+                continue
+            try:
+                day = _day_parser(_TSF_DATE)(fields[start_at])
+                if day + len(values) > day_number(datetime(MAX_YEAR, 12, 31)):
+                    raise ValueError(f"{len(values)} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
+            except ValueError as error:
+                yield Bad(where, "date", str(error), text, len(values))
+                continue
+            name = fields[name_at] if name_at is not None else f"T{number}"
+            for offset, value in enumerate(values):
+                try:
+                    yield Observation(name, day + offset, to_value(value))
+                except ValueError as error:
+                    yield Bad(f"{where}, value {offset + 1}", "value", str(error), name, 1)
+
+
+def to_value(text: str) -> float:
+    """A number, or NaN for a mark of a missing one. Raises ValueError for anything else, and for infinity."""
+    stripped = text.strip()
+    if stripped.lower() in MISSING:
+        return math.nan
+    try:
+        value = float(stripped)
+    except ValueError:
+        raise ValueError(f"found {text[:40]!r}; allowed is a number") from None
+    if not abs(value) <= MAX_MAGNITUDE:
+        raise ValueError(f"found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
+    return value
+
+
+def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[int | None, int, int]:
+    """Which attribute is the name, which the start, and how many there are; reads up to and with `@data`."""
+    attributes: list[tuple[str, str]] = []
+    frequency = ""
+    for _, line in lines:
+        words = line.split()
+        match [word.lower() for word in words[:1]]:
+            case ["@attribute"] if len(words) == 3:
+                attributes.append((words[1].lower(), words[2].lower()))
+            case ["@frequency"] if len(words) == 2:
+                frequency = words[1].lower()
+            case ["@data"]:
+                break
+    else:
+        raise ValueError(f"{path.name}: not a .tsf: no line @data")
+    if frequency != "daily":
+        raise ValueError(f"{path.name}: @frequency {frequency or 'is not stated'}; allowed: daily")
+    dates = [i for i, (_, kind) in enumerate(attributes) if kind == "date"]
+    if not dates:
+        raise ValueError(f"{path.name}: no @attribute of type date; without a start its days have no calendar")
+    names = [i for i, (name, _) in enumerate(attributes) if name == "series_name"]
+    return (names[0] if names else None), dates[0], len(attributes)
+
+
+@lru_cache(maxsize=4)
+def _day_parser(date_format: str) -> Callable[[str], int]:
+    """A function from text to days since 1970-01-01, which remembers days: many series have the same."""
+
+    @lru_cache(maxsize=65536)
+    def parse(text: str) -> int:
+        try:
+            day = datetime.strptime(text, date_format).date()
+        except ValueError:
+            raise ValueError(f"date {text[:40]!r}; allowed is the format {date_format!r}") from None
+        if not MIN_YEAR <= day.year <= MAX_YEAR:
+            raise ValueError(f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
+        return day_number(day)
+
+    return parse
+
+
+def _column_finder(path: Path, header: Sequence[str]) -> Callable[[str, str], int]:
+    def find(name: str, key: str) -> int:
+        if header.count(name) != 1:
+            found = f"stands {header.count(name)} times" if name in header else "is not a column"
+            raise ValueError(f"{path.name}: {name!r} ({key}) {found}; the header is {', '.join(header)[:400]}")
+        return header.index(name)
+
+    return find
+
+
+def _series_name(row: Sequence[str], id_at: int | None, column: str, columns: int) -> str:
+    if id_at is None:
+        return column
+    name = row[id_at].strip()
+    return f"{name}/{column}" if columns > 1 else name

@@ -1,0 +1,128 @@
+"""Answers in Nixtla's long format: any number of series in, the seven days after each one's last day out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ....serving import Item, Row
+from ....serving import Predictor as BasePredictor
+from ....weights import load_network
+from ..model.network import Forecaster, build
+from ..model.windows import Past, encode
+from ..params import ModelParams
+from ..prepare.series import HORIZON, MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR, calendar_date, regular
+
+BATCH_SIZE = 512  # series at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A series to forecast, and how it is called in the answer."""
+
+    name: str
+    past: Past
+
+
+class Predictor(BasePredictor):
+    """Rows are grouped by `unique_id`; a series is repaired by the rules of `series.py`, as the training data was.
+
+    What preprocessing counts and goes on with is asked back here where a person can still mend it: a value that is no
+    finite number, and two different values on one day.
+    """
+
+    inputs: ClassVar[Mapping[str, str]] = {"unique_id": "any", "ds": "any", "y": "any"}
+    outputs: ClassVar[Mapping[str, str]] = {
+        "unique_id": "string",
+        "ds": "datetime",
+        "mean": "double",
+        "q05": "double",
+        "q50": "double",
+        "q95": "double",
+    }
+    requirements: ClassVar[Sequence[str]] = ("pydantic", "pyarrow", "safetensors", "pyyaml")
+
+    def __init__(self, folder: Path) -> None:
+        network, data = load_network(folder, build, ModelParams)
+        self._network = cast(Forecaster, network)
+        self._max_gap_days: int = data["max_gap_days"]
+        self._columns = [1 + self._network.params.quantiles.index(q) for q in (0.05, 0.5, 0.95)]
+
+    def items(self, frame: pd.DataFrame) -> list[Item]:
+        """One item a series, in the order of their first rows."""
+        groups = frame.groupby("unique_id", sort=False, dropna=False)
+        return [
+            Item(f"series {str(name)!r}", {"unique_id": None if pd.isna(name) else str(name)}, rows)
+            for name, rows in groups
+        ]
+
+    def read(self, item: Item) -> Request:
+        """The series of one `unique_id`, from its rows in any order."""
+        name = item.key["unique_id"]
+        if name is None:
+            raise ValueError("unique_id is missing; allowed is a name for each series")
+        days = _days(item.content["ds"])
+        values = _values(item.content["y"], days)
+        _one_value_a_day(days, values)
+        series = regular(days, values, duplicates="last", max_gap_days=self._max_gap_days, min_days=MIN_HISTORY)
+        return Request(name, Past(series.values, series.start + len(series.values)))
+
+    def answer(self, examples: Sequence[Request], options: Mapping[str, Any]) -> list[list[Row]]:
+        answers: list[list[Row]] = []
+        for start in range(0, len(examples), BATCH_SIZE):
+            requests = examples[start : start + BATCH_SIZE]
+            with torch.inference_mode():
+                batch = encode([request.past for request in requests], self._network.params)
+                forecasts = self._network.forecast(batch).numpy()
+            answers.extend(self._rows(request, forecast) for request, forecast in zip(requests, forecasts, strict=True))
+        return answers
+
+    def _rows(self, request: Request, forecast: np.ndarray) -> list[Row]:
+        rows: list[Row] = []
+        for ahead in range(HORIZON):
+            mean, q05, q50, q95 = (float(forecast[ahead, column]) for column in (0, *self._columns))
+            day = pd.Timestamp(calendar_date(request.past.next_day + ahead))
+            rows.append({"unique_id": request.name, "ds": day, "mean": mean, "q05": q05, "q50": q50, "q95": q95})
+        return rows
+
+
+def _days(column: pd.Series) -> np.ndarray:
+    """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock."""
+    allowed = f"allowed are ISO 8601 dates of {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31, all in one time zone"
+    if pd.api.types.is_numeric_dtype(column):
+        raise ValueError(f"ds holds numbers, such as {column.iloc[0]!r}; {allowed}")
+    try:
+        dates = pd.to_datetime(column, format="ISO8601", errors="coerce").dt.tz_localize(None)
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"ds: {error}; {allowed}") from None
+    bad = np.flatnonzero(~dates.dt.year.between(MIN_YEAR, MAX_YEAR))
+    if len(bad):
+        raise ValueError(f"ds holds {column.iloc[bad[0]]!r}; {allowed}")
+    return dates.to_numpy(dtype="datetime64[D]").astype(np.int64)
+
+
+def _values(column: pd.Series, days: np.ndarray) -> np.ndarray:
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
+    if len(bad):
+        raise ValueError(
+            f"y is {column.iloc[bad[0]]!r} on {calendar_date(int(days[bad[0]]))}; allowed are finite numbers (leave a "
+            f"missing day out: it is filled from the same weekday a week earlier)"
+        )
+    return values
+
+
+def _one_value_a_day(days: np.ndarray, values: np.ndarray) -> None:
+    order = np.lexsort((values, days))
+    days, values = days[order], values[order]
+    conflicting = np.flatnonzero((np.diff(days) == 0) & (np.diff(values) != 0))
+    if len(conflicting):
+        at = int(conflicting[0])
+        found = f"{values[at]:g} and {values[at + 1]:g}"
+        raise ValueError(f"y is {found} on {calendar_date(int(days[at]))}; allowed is one value a day")

@@ -1,0 +1,71 @@
+"""Raw series into a folder, in their native format: the sample, a CSV or a Monash .tsf, plain or inside an archive."""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ....archives import extract
+from ....fetch import Request, fetch_all
+from ..params import SourceParams
+
+MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
+MAX_ARCHIVE_BYTES = 4 << 30
+MAX_ARCHIVE_FILES = 1000
+
+
+def download(params: SourceParams, folder: Path) -> None:
+    """Write `series.csv` or `*.tsf` to `folder`, as `source.kind` says, and the record of what was fetched.
+
+    Raises ValueError where the sample is not the one the manifest describes, and where an archive holds no such file.
+    """
+    manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    if params.kind == "sample":
+        (folder / "series.csv").write_bytes(_sample(manifest["sample"]))
+        return
+    target = folder / f"series.{params.kind}"
+    known: dict[str, Any] = next((entry for entry in manifest["known"] if entry["url"] == params.url), {})
+    request = Request(url=params.url, target=target, size=known.get("size"), sha256=known.get("sha256"))
+    fetch_all([request], folder / "downloads.json")
+    if zipfile.is_zipfile(target) or tarfile.is_tarfile(target):
+        _unpack(target, params)
+
+
+def _sample(entry: dict[str, Any]) -> bytes:
+    spec = find_spec(entry["package"])  # finds the folder without importing the package, and pandas with it
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"the sample lies in the package {entry['package']}, which is not installed")
+    path = Path(spec.submodule_search_locations[0]) / entry["file"]
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != entry["sha256"]:
+        raise ValueError(f"{path}: sha256 {found}; the manifest allows {entry['sha256']}")
+    return content
+
+
+def _unpack(archive: Path, params: SourceParams) -> None:
+    """Replace an archive by the files of the wanted kind inside it, all in one folder."""
+    suffix = f".{params.kind}"
+    packed = archive.rename(archive.with_name("packed"))
+    inside = archive.with_name("inside")
+    paths = extract(
+        packed,
+        inside,
+        max_bytes=MAX_ARCHIVE_BYTES,
+        max_files=MAX_ARCHIVE_FILES,
+        wanted=lambda name: name.lower().endswith(suffix),
+    )
+    packed.unlink()
+    if not paths:
+        raise ValueError(f"{params.url}: an archive without a *{suffix} file; source.kind is {params.kind}")
+    for number, path in enumerate(paths):
+        path.rename(archive.with_name(f"series-{number:03d}{suffix}"))
+    for folder in sorted((p for p in inside.rglob("*") if p.is_dir()), reverse=True):
+        folder.rmdir()
+    inside.rmdir()

@@ -1,0 +1,71 @@
+"""How well drawings are told apart, beside what a majority vote and a linear model on counts and boxes reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ....classification import report_classification
+from ....engine import predict
+from ....models.network import Network
+from ....reporting import Report
+from ..model.network import SketchDataset, dataset
+from ..params import Params
+from .pictures import drawings_figure
+
+_BASELINE_DRAWINGS = 20_000  # that the linear model learns from; it gains nothing from more
+
+
+def evaluate(network: Network, folder: Path, params: Params, report: Report) -> None:
+    """Measure the network and the baselines on the test split; draw right answers and the surest mistakes."""
+    test = dataset(folder, "test", params, augment=False)
+    train = dataset(folder, "train", params, augment=False)
+    probabilities = predict(
+        network, test, params.evaluate.batch_size, lambda batch: torch.softmax(network(batch).double(), dim=1)
+    )
+    report_classification(report, probabilities, test.targets, test.classes)
+    majority = np.bincount(train.targets, minlength=len(train.classes)).argmax()
+    report.measured(
+        {
+            "baseline_majority_accuracy": float((test.targets == majority).mean()),
+            "baseline_linear_accuracy": linear_accuracy(train, test),
+        }
+    )
+    right, wrong = _chosen(probabilities, test.targets, params.evaluate.pictures)
+    report.picture("right", drawings_figure(test, right, probabilities))
+    if len(wrong):
+        report.picture("mistakes", drawings_figure(test, wrong, probabilities))
+
+
+def linear_accuracy(train: SketchDataset, test: SketchDataset) -> float:
+    """What logistic regression reaches on numbers of strokes and points and the shape of the bounding box, 0 to 1."""
+    some = np.unique(np.linspace(0, len(train) - 1, min(len(train), _BASELINE_DRAWINGS)).astype(np.int64))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    model.fit(counts_and_boxes(train, some), train.targets[some])
+    return float(model.score(counts_and_boxes(test, np.arange(len(test))), test.targets))
+
+
+def counts_and_boxes(drawings: SketchDataset, examples: np.ndarray) -> np.ndarray:
+    """Strokes, points, points a stroke, width, height and the logarithm of their ratio: `(examples, 6)`."""
+    rows = np.empty((len(examples), 6))
+    for row, example in zip(rows, examples, strict=True):
+        steps = drawings.steps(np.array([example]))[0].astype(float)
+        strokes = steps[:, 2].sum()
+        width, height = np.ptp(steps[:, :2], axis=0)
+        row[:] = strokes, len(steps), len(steps) / strokes, width, height, np.log((width + 1) / (height + 1))
+    return rows
+
+
+def _chosen(probabilities: np.ndarray, actual: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Up to `count` right answers, evenly over the split, and the `count` mistakes that the network was surest of."""
+    predicted = probabilities.argmax(axis=1)
+    right = np.flatnonzero(predicted == actual)
+    spread = right[np.unique(np.linspace(0, len(right) - 1, min(count, len(right))).astype(np.int64))]
+    wrong = np.flatnonzero(predicted != actual)
+    surest = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
+    return spread, surest[:count]

@@ -1,0 +1,131 @@
+"""The sketch classifier: convolutions over the steps, recurrent layers in both directions, pooling, a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ....batching import Batch, length_mask
+from ....models.classification import classification_losses
+from ....models.network import Network
+from ....models.pooling import masked_max, masked_mean
+from ....models.recurrent import RecurrentStack
+from ....preparation import open_prepared
+from ..params import AugmentationParams, ModelParams, Params
+from .augment import augment as augmented
+from .features import FEATURES, features
+
+
+def build(params: ModelParams, data: Mapping[str, Any]) -> SketchClassifier:
+    """A network with fresh weights for the classes of `description.json`."""
+    return SketchClassifier(params, len(data["classes"]))
+
+
+def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> SketchDataset:
+    """The drawings of one split."""
+    return SketchDataset(folder, split, params.model.augmentation if augment else None, seed=params.train.seed)
+
+
+class SketchClassifier(Network):
+    """Conv1D front → bidirectional recurrent layers → masked mean and maximum → logits.
+
+    The padding is set to zero before every convolution, as beyond a sequence's end there is nothing, so that a
+    drawing's logits do not depend on what it is batched with.
+    """
+
+    def __init__(self, params: ModelParams, classes: int) -> None:
+        super().__init__()
+        sizes = [len(FEATURES), *params.conv_channels]
+        self.convolutions = nn.ModuleList(
+            MaskedConv(before, after, params.kernel_size, stride=stride)
+            for before, after, stride in zip(sizes, sizes[1:], params.conv_strides, strict=False)
+        )
+        self.dropout = nn.Dropout(params.dropout)
+        self.recurrent = RecurrentStack(
+            sizes[-1],
+            params.hidden_size,
+            layers=params.layers,
+            cell=params.cell,
+            bidirectional=True,
+            dropout=params.dropout,
+        )
+        self.classify = nn.Linear(2 * self.recurrent.output_size, classes)
+        self.label_smoothing = params.label_smoothing
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`batch.values` `(batch, time, features)` to logits `(batch, classes)`."""
+        values, lengths = batch.values, batch.lengths
+        for convolution in self.convolutions:
+            values, lengths = convolution(values, lengths)
+        values = self.recurrent(self.dropout(values), lengths)
+        mask = length_mask(lengths, values.shape[1])
+        pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=1)
+        return self.classify(self.dropout(pooled))
+
+    def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
+        """`loss` and `accuracy`, see `classification_losses`."""
+        assert batch.targets is not None
+        smoothing = self.label_smoothing if self.training else 0.0
+        return classification_losses(self(batch), batch.targets, label_smoothing=smoothing)
+
+
+class MaskedConv(nn.Module):
+    """Convolution over time, layer norm, GELU. A sequence ends where it ends: after it the convolution sees zeros."""
+
+    def __init__(self, input_size: int, output_size: int, kernel_size: int, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.convolution = nn.Conv1d(input_size, output_size, kernel_size, stride=stride, padding=kernel_size // 2)
+        self.norm = nn.LayerNorm(output_size)
+
+    def forward(self, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """`(batch, time, input_size)` to `(batch, ceil(time / stride), output_size)`, and the lengths of these."""
+        values = values * length_mask(lengths, values.shape[1]).unsqueeze(-1)
+        values = self.convolution(values.transpose(1, 2)).transpose(1, 2)
+        return functional.gelu(self.norm(values)), (lengths + self.stride - 1) // self.stride
+
+
+class SketchDataset:
+    """The drawings of one split as batches of features; with an `augmentation`, changed anew in each epoch."""
+
+    def __init__(
+        self, folder: Path, split: str, augmentation: AugmentationParams | None = None, *, seed: int = 0
+    ) -> None:
+        self.store, description = open_prepared(folder)
+        self.rows = self.store.rows(split)
+        self.lengths = self.store.column("length")[self.rows].astype(np.int64)
+        self.classes: list[str] = description["classes"]
+        self.targets = np.searchsorted(self.classes, self.store.column("label")[self.rows].astype(str))
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The steps of some drawings, one after the other, `(steps, 3)` uint8, and how many each has."""
+        parts = [self.store.sequence("values", row) for row in self.rows[examples]]
+        return np.concatenate(parts), self.lengths[examples]
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        """Values `(batch, time, features)` float32, targets `(batch,)` class numbers."""
+        steps, lengths = self.steps(examples)
+        if epoch is not None and self._augmentation is not None:
+            steps, lengths = augmented(
+                steps, lengths, self._augmentation, seed=self._seed, epoch=epoch, examples=examples
+            )
+        return padded(features(steps, lengths), lengths, torch.from_numpy(self.targets[examples]))
+
+
+def padded(values: np.ndarray, lengths: np.ndarray, targets: Tensor | None = None) -> Batch:
+    """Features of drawings, one after the other, as a batch padded with zeros to its longest."""
+    mask = np.arange(int(lengths.max())) < lengths[:, None]
+    filled = np.zeros((*mask.shape, values.shape[1]), dtype=np.float32)
+    filled[mask] = values
+    return Batch(values=torch.from_numpy(filled), lengths=torch.from_numpy(lengths.astype(np.int64)), targets=targets)

@@ -1,0 +1,94 @@
+"""Answers for drawings, in any of Quick, Draw!'s forms, finished or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from ....models.classification import ranked
+from ....serving import Item, Row
+from ....serving import Predictor as BasePredictor
+from ....weights import load_network
+from ..model.features import features
+from ..model.network import build, padded
+from ..params import ModelParams
+from ..source.drawings import MAX_INPUT_POINTS, canonical_readings, collect
+
+MAX_TEXT = 4 * 2**20  # characters of a drawing as JSON, as prepare allows bytes
+BATCH_SIZE = 256  # drawings at a time
+
+
+class Predictor(BasePredictor):
+    """`drawing` is `[[xs, ys], …]`, or `[[xs, ys, ts], …]`, in any unit: as JSON text, nested lists or arrays.
+
+    It takes the same way to its canonical form as the training data did. A drawing may have up to MAX_INPUT_POINTS
+    points and, once simplified, as many as `prepare.max_points` allowed.
+    """
+
+    inputs: ClassVar[Mapping[str, str]] = {"drawing": "any"}
+    outputs: ClassVar[Mapping[str, str]] = {
+        "label": "string",
+        "probability": "double",
+        "top5_labels": "strings",
+        "top5_probabilities": "doubles",
+    }
+    requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
+
+    def __init__(self, folder: Path) -> None:
+        self._network, description = load_network(folder, build, ModelParams)
+        self._classes: list[str] = description["classes"]
+        self._max_points: int = description["max_points"]
+
+    def read(self, item: Item) -> np.ndarray:
+        """The canonical steps `(time, 3)` of one drawing."""
+        collected = collect([plain(item.content["drawing"])])
+        readings = canonical_readings(collected, max_points=self._max_points)
+        if readings.bad:
+            raise ValueError(f"drawing: {readings.bad[0]}")
+        return readings.steps
+
+    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+        """One row a drawing; drawings of like length are answered together."""
+        lengths = np.array([len(steps) for steps in examples])
+        order = np.argsort(-lengths, kind="stable")
+        rows: list[list[Row]] = [[] for _ in examples]
+        for start in range(0, len(order), BATCH_SIZE):
+            some = order[start : start + BATCH_SIZE]
+            values = features(np.concatenate([examples[i] for i in some]), lengths[some])
+            with torch.inference_mode():
+                logits = self._network(padded(values, lengths[some]))
+            for index, row in zip(some.tolist(), ranked(logits, self._classes), strict=True):
+                rows[index] = [row]
+        return rows
+
+
+def plain(drawing: object) -> object:
+    """JSON text, tuples and arrays as nested lists. Raises ValueError where the text is no JSON."""
+    if isinstance(drawing, (str, bytes)):
+        if len(drawing) > MAX_TEXT:
+            raise ValueError(f"drawing: a text of {len(drawing)} characters; allowed: {MAX_TEXT}")
+        try:
+            return json.loads(drawing)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"drawing: not JSON: {error}; allowed is a list of strokes [[xs, ys], …]") from None
+    if isinstance(drawing, float) and np.isnan(drawing):
+        return None  # what pandas puts where there is nothing
+    return _lists(drawing, depth=3)
+
+
+def _lists(value: object, depth: int) -> object:
+    """Three levels of lists, where a list may be a tuple or an array; what stands deeper is left as it is."""
+    if isinstance(value, np.ndarray):
+        value = list(value) if value.dtype.hasobject else value.tolist()
+    if not isinstance(value, (list, tuple)):
+        return value
+    if depth > 1:
+        return [_lists(part, depth - 1) for part in value]
+    if len(value) > MAX_INPUT_POINTS:
+        raise ValueError(f"drawing: a stroke of {len(value)} points; allowed: {MAX_INPUT_POINTS} in a drawing")
+    return list(value)

@@ -1,0 +1,73 @@
+"""The registered translator: a text in, its translation and score out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .... import serving
+from ....serving import Item, Row
+from ....weights import load_network
+from ..model.network import Translator, build
+from ..model.translate import translate
+from ..params import ModelParams
+from ..prepare.text import normalise
+from ..prepare.tokenizer import load_tokenizer
+
+MAX_BEAM_SIZE, MAX_LENGTH = 32, 1000
+_CHARACTERS_A_TOKEN = 100  # a text with more than so many characters for each allowed token is refused unread
+_BATCH_SIZE = 64
+
+
+class Predictor(serving.Predictor):
+    """Answers one translation a row; `score` is the mean log-probability of its tokens, in nats: 0 is certainty."""
+
+    inputs: ClassVar[Mapping[str, str]] = {"text": "string"}
+    outputs: ClassVar[Mapping[str, str]] = {"translation": "string", "score": "double"}
+    options: ClassVar[Mapping[str, int | float | str]] = {"beam_size": 5, "max_length": 100}
+    requirements: ClassVar[Sequence[str]] = ("tokenizers", "tqdm")
+
+    def __init__(self, folder: Path) -> None:
+        network, data = load_network(folder, build, ModelParams)
+        assert isinstance(network, Translator)
+        self._network = network
+        source, target = (folder / name for name in data["assets"])
+        self._source = load_tokenizer(data["tokenizer"], source)
+        self._target = load_tokenizer(data["tokenizer"], target)
+        self._max_tokens: int = data["max_source_tokens"]
+
+    def read(self, item: Item) -> np.ndarray:
+        """The source's tokens `(time,)`, after the same normalisation as in training."""
+        text = item.content["text"]
+        if not isinstance(text, str):
+            found = "no value" if text is None or text != text else type(text).__name__  # NaN is unlike itself
+            raise ValueError(f"text: found {found}; allowed: a string")
+        if len(text) > self._max_tokens * _CHARACTERS_A_TOKEN:
+            raise ValueError(f"text: found {len(text)} characters; this model reads at most {self._max_tokens} tokens")
+        normalised, _ = normalise(text)
+        if not normalised:
+            raise ValueError(f"text: found {len(text)} characters and none to translate; allowed: a sentence")
+        tokens = self._source.encode(normalised)
+        if not 0 < len(tokens) <= self._max_tokens:
+            found = f"{len(tokens)} tokens in {len(text)} characters"
+            raise ValueError(f"text: found {found}; this model reads 1 to {self._max_tokens} tokens")
+        return np.array(tokens, dtype=np.int64)
+
+    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+        translations = translate(
+            self._network,
+            examples,
+            beam_size=_within("beam_size", options["beam_size"], MAX_BEAM_SIZE),
+            max_length=_within("max_length", options["max_length"], MAX_LENGTH),
+            batch_size=_BATCH_SIZE,
+        )
+        return [[{"translation": self._target.decode(t.tokens), "score": t.score}] for t in translations]
+
+
+def _within(name: str, value: object, largest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= largest:
+        raise ValueError(f"{name}: found {value!r}; allowed: a whole number from 1 to {largest}")
+    return int(value)

@@ -1,0 +1,48 @@
+"""How well the network tells clips apart, what single frames tell, and what is left when their order is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ....classification import report_classification
+from ....engine import predict
+from ....reporting import Report
+from ..model.clips import ClipDataset
+from ..model.network import ClipClassifier, dataset
+from ..params import Params
+from .baselines import ShuffledClips, single_frame_predictions
+from .pictures import strips
+
+_BATCH_SIZE = 32
+
+
+def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Report) -> None:
+    """Measure the network on the test clips, in order and shuffled, and two baselines; draw clips as strips of frames.
+
+    `shuffled_accuracy`: the same network where each clip's frames come in a random order.
+    `baseline_single_frame_accuracy`: a linear classifier of frames, learnt from random frames of the training clips and
+    asked about the middle frame of each test clip.
+    """
+    train = dataset(folder, "train", params, augment=False)
+    test = dataset(folder, "test", params, augment=False)
+    probabilities = _probabilities(network, test)
+    report_classification(report, probabilities, test.labels, test.classes)
+    shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
+    majority = np.bincount(train.labels, minlength=len(test.classes)).argmax()
+    single = single_frame_predictions(train, test, params.evaluate)
+    report.measured(
+        {
+            "shuffled_accuracy": np.mean(shuffled.argmax(axis=1) == test.labels),
+            "baseline_majority_accuracy": np.mean(test.labels == majority),
+            "baseline_single_frame_accuracy": np.mean(single == test.labels),
+        }
+    )
+    report.picture("clips", strips(test, probabilities, params.evaluate))
+
+
+def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:
+    logits = predict(network, clips, _BATCH_SIZE)
+    return torch.softmax(torch.from_numpy(logits).double(), dim=1).numpy()

@@ -1,0 +1,94 @@
+"""Raw clips into the sequence store: a few small frames of each, decoded once."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from ....preparation import Preparation
+from ....sequences import SPLITS, ragged
+from ..params import PrepareParams
+from .decode import ClipError, Decoding, read_or_explain
+from .layout import CLIPS, find_clips, label_of
+from .splits import group_of, read_official, split_by_group, split_officially
+from .workers import Crash, cores, ordered_map
+
+_ROWS_PER_BATCH = 32  # a clip is tens to hundreds of kilobytes
+
+
+def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
+    """Decode every clip below `raw/clips`; its class is the name of its folder.
+
+    A clip without frames to use, without a class, not in the official lists (where these make the split) or of a class
+    with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
+    """
+    decoding = decoding_of(params)
+    clips = find_clips(raw / CLIPS)
+    splits = _split(raw, list(clips), params)
+    trained = {label_of(clip) for clip, split in splits.items() if split == "train"}
+    wanted: list[str] = []
+    for clip in clips:
+        if "/" not in clip:
+            output.reject(id=clip, file=clip, rule="no_class", reason="lies in no folder; allowed: CLASS/clip.ext")
+        elif clip not in splits:
+            output.reject(id=clip, file=clip, rule="not_listed", reason="stands in neither official list of this split")
+        elif label_of(clip) not in trained:
+            reason = f"no clip of class {label_of(clip)} is left to train on; needed: more groups"
+            output.reject(id=clip, file=clip, rule="class_not_trained", reason=reason)
+        else:
+            wanted.append(clip)
+    classes = sorted({label_of(clip) for clip in wanted})
+    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *decoding.shape)}
+    counts = dict.fromkeys(SPLITS, 0)
+    with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": decoding.shape}) as store:
+        decode = partial(read_or_explain, raw / CLIPS, decoding)
+        results = ordered_map(decode, wanted, processes=min(cores(), len(wanted)))
+        for clip, result in tqdm(results, desc="decode", total=len(wanted), unit="clip", disable=None):
+            if isinstance(result, Crash):
+                output.reject(id=clip, file=clip, rule="crashed", reason="the decoder crashed on it")
+                continue
+            if isinstance(result, ClipError):
+                output.reject(id=clip, file=clip, rule=result.rule, reason=str(result))
+                continue
+            for rule in result.repairs:
+                output.repair(rule)
+            counts[splits[clip]] += 1
+            store.append(
+                {
+                    "id": clip,
+                    "split": splits[clip],
+                    "length": len(result.frames),
+                    "label": classes.index(label_of(clip)),
+                    "group": group_of(clip, params.group_pattern),
+                    "frames": result.frames,
+                }
+            )
+    output.describe({"classes": classes, "decoding": decoding.as_json(), "clips": counts})
+
+
+def decoding_of(params: PrepareParams) -> Decoding:
+    """The decoder's orders, as the `prepare` block gives them."""
+    return Decoding(
+        size=params.size,
+        channels=1 if params.color == "gray" else 3,
+        frames=params.frames,
+        min_frames=params.min_frames,
+        max_decoded_frames=params.max_decoded_frames,
+        max_pixels=round(params.max_megapixels * 1e6),
+        max_seconds=params.max_seconds,
+    )
+
+
+def _split(raw: Path, clips: list[str], params: PrepareParams) -> dict[str, str]:
+    groups = {clip: group_of(clip, params.group_pattern) for clip in clips if label_of(clip)}
+    share, seed = params.validation_share, params.seed
+    if params.split == "group":
+        return split_by_group(groups, validation_share=share, test_share=params.test_share, seed=seed)
+    official = read_official(raw, int(params.split.removeprefix("ucf101_")))
+    # The lists name clips as CLASS/clip.avi; an archive may hold them one folder deeper.
+    found = {clip: official[name] for clip in groups if (name := "/".join(clip.split("/")[-2:])) in official}
+    return split_officially(groups, found, validation_share=share, seed=seed)

@@ -1,0 +1,61 @@
+"""The registered video classifier: paths or addresses of clips in, classes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from .... import serving
+from ....batching import Batch, by_length, pad
+from ....models.classification import ranked
+from ....serving import Item, Row
+from ....weights import load_network
+from ..model.network import build
+from ..params import ModelParams
+from ..prepare.decode import Decoding, read_clip
+from .local_copy import local_copy
+
+_BATCH_SIZE = 16
+
+
+class Predictor(serving.Predictor):
+    """Decodes clips as the preprocess stage did and names their classes."""
+
+    inputs: ClassVar[Mapping[str, str]] = {"path": "string"}
+    outputs: ClassVar[Mapping[str, str]] = {
+        "label": "string",
+        "probability": "double",
+        "top5_labels": "strings",
+        "top5_probabilities": "doubles",
+    }
+    requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec", "tqdm")
+
+    def __init__(self, folder: Path) -> None:
+        self._network, data = load_network(folder, build, ModelParams)
+        self._classes: list[str] = data["classes"]
+        self._decoding = Decoding.from_json(data["decoding"])
+
+    def read(self, item: Item) -> np.ndarray:
+        """The frames of the clip at `path`, `(time, height, width, channels)` uint8."""
+        path = item.content["path"]
+        if not isinstance(path, str) or not path.strip():
+            raise ValueError(f"path: found {path!r}; allowed: a local path or an address such as https://host/clip.mp4")
+        try:
+            with local_copy(path) as local:
+                return read_clip(local, self._decoding).frames
+        except ValueError as error:
+            raise ValueError(f"path {path!r}: {error}") from None
+
+    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+        rows: list[list[Row]] = [[] for _ in examples]
+        for numbers in by_length(np.array([len(clip) for clip in examples]), _BATCH_SIZE):
+            values, lengths = pad([examples[number] for number in numbers])
+            with torch.inference_mode():
+                logits = self._network(Batch(values=values, lengths=lengths))
+            for number, row in zip(numbers, ranked(logits, self._classes), strict=True):
+                rows[number] = [row]
+        return rows

@@ -1,0 +1,100 @@
+"""Raw clips into a folder: the sample, UCF-101 from its host or a mirror, or any folder or archive of clips.
+
+- `clips/CLASS/clip.ext`: every clip, its class the name of its folder; from an archive, at any depth
+- `ucfTrainTestlist/*.txt`: the official split lists, where the source is UCF-101
+- `downloads.json`: what was fetched from where, where anything was
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from ....archives import extract
+from ....fetch import Request, fetch_all, join_url
+from ..params import SourceParams
+from .sample import write_sample
+from .tree import clips_below, clips_named
+
+MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
+ARCHIVES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+RECORD = "downloads.json"
+CLIPS = "clips"
+LISTS = "ucfTrainTestlist"
+MAX_FILES = 1_000_000
+
+
+def download(params: SourceParams, folder: Path) -> None:
+    """Write the clips that `source` asks for into the empty `folder`.
+
+    An address that ends like an archive is one; any other is a folder. Raises ValueError where the source holds no
+    clip, or none of a class that is asked for.
+    """
+    if params.kind == "sample":
+        write_sample(folder / CLIPS, clips_per_class=params.clips_per_class, seed=params.seed)
+        return
+    ucf101 = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["ucf101"]
+    url = params.url or join_url(ucf101["url"], ucf101["archive"])
+    known = ucf101 if params.kind == "ucf101" else None
+    write = _from_archive if url.lower().endswith(ARCHIVES) else _from_tree
+    found = {label_of(clip) for clip in write(url, known, params, folder)} - {""}
+    missing = sorted(set(params.classes) - found)
+    if missing or not found:
+        some = ", ".join(sorted(found)[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+        raise ValueError(f"{url}: no clips of {', '.join(missing) or 'any class'}; found are {some or 'none'}")
+
+
+def label_of(clip: str) -> str:
+    """The class of a clip: the name of the folder that it lies in; empty where it lies in none."""
+    return PurePosixPath(clip).parent.name
+
+
+def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
+    """Fetch and unpack an archive; UCF-101's lists lie in a second one beside it. Returns the clips."""
+    archive = folder / PurePosixPath(url).name
+    requests = [Request(url=url, target=archive)]
+    if ucf101:
+        lists = ucf101["lists"]
+        official = url.startswith(ucf101["url"])  # a mirror may have packed the lists anew
+        requests.append(
+            Request(
+                url=join_url(url.rpartition("/")[0], lists["archive"]),
+                target=folder / lists["archive"],
+                size=lists["size"] if official else None,
+                sha256=lists["sha256"] if official else None,
+            )
+        )
+    fetch_all(requests, folder / RECORD)
+    bounds = {"max_bytes": round(params.max_gigabytes * 1e9), "max_files": MAX_FILES}
+    clips = extract(
+        archive,
+        folder / CLIPS,
+        wanted=lambda name: not params.classes or label_of(name) in params.classes,
+        **bounds,
+    )
+    if ucf101:
+        extract(requests[1].target, folder, wanted=lambda name: name.startswith(f"{LISTS}/"), **bounds)
+    for request in requests:
+        request.target.unlink()
+    return [clip.relative_to(folder / CLIPS).as_posix() for clip in clips]
+
+
+def _from_tree(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
+    """Fetch a folder of clips, and UCF-101's lists from the one beside it. Returns the clips."""
+    base = url
+    if ucf101:
+        tree = ucf101["tree"]
+        requests = [
+            Request(url=join_url(url, tree["lists"], name), target=folder / LISTS / name) for name in tree["files"]
+        ]
+        fetch_all(requests, folder / RECORD)
+        base = join_url(url, tree["clips"])
+    clips = clips_below(base, params.classes, max_files=MAX_FILES)
+    if ucf101 and not clips:
+        # The host lists no folders. Each of the three official splits names every clip; the first will do.
+        named = [clip for split in ("train", "test") for clip in clips_named(folder / LISTS / f"{split}list01.txt")]
+        clips = {c: join_url(base, c) for c in named if not params.classes or label_of(c) in params.classes}
+    fetch_all([Request(url=clips[name], target=folder / CLIPS / name) for name in sorted(clips)], folder / RECORD)
+    return list(clips)
