@@ -83,6 +83,8 @@ def _create_version(
     training = read_json(paths.network)["training"]
     run_id = tracking.ensure_run(store, task, params, training["signature"])
     tracking.log_evaluation(store, run_id, task)
+    # A logged model belongs to the run's experiment, or it would land in the default one, below the present folder.
+    mlflow.set_experiment(experiment_id=store.get_run(run_id).info.experiment_id)
     predictor = task.predictor()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # The signature is given in full, so that MLflow need not infer one from type hints or an example.

@@ -60,7 +60,7 @@ def test_every_way_to_write_a_drawing_gets_the_same_answer(predictor: Predictor)
 def test_answers_come_in_the_order_of_the_rows_and_each_as_if_alone(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.tasks.sketch.serve.BATCH_SIZE", 3)
+    monkeypatch.setattr("stages.tasks.sketch.serve.predictor.BATCH_SIZE", 3)
     several = [[[[0, 255, n * 9 % 200], [0, 5, n]]] + [[[n, 99], [n * 5, 255]]] * (n % 4) for n in range(10)]
     together = predictor.predict(frame(*several))
     alone = pd.concat([predictor.predict(frame(one)) for one in several], ignore_index=True)

@@ -58,7 +58,9 @@ class Predictor(BasePredictor):
         """One item a series, in the order of their first rows."""
         groups = frame.groupby("unique_id", sort=False, dropna=False)
         return [
-            Item(f"series {str(name)!r}", {"unique_id": None if pd.isna(name) else str(name)}, rows)
+            Item("the rows without unique_id", {"unique_id": None}, rows)
+            if pd.isna(name)
+            else Item(f"series {str(name)!r}", {"unique_id": str(name)}, rows)
             for name, rows in groups
         ]
 
@@ -96,7 +98,7 @@ def _days(column: pd.Series) -> np.ndarray:
     """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock."""
     allowed = f"allowed are ISO 8601 dates of {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31, all in one time zone"
     if pd.api.types.is_numeric_dtype(column):
-        raise ValueError(f"ds holds numbers, such as {column.iloc[0]!r}; {allowed}")
+        raise ValueError(f"ds holds numbers, such as {column.iloc[0]}; {allowed}")
     try:
         dates = pd.to_datetime(column, format="ISO8601", errors="coerce").dt.tz_localize(None)
     except (ValueError, AttributeError) as error:
@@ -112,7 +114,7 @@ def _values(column: pd.Series, days: np.ndarray) -> np.ndarray:
     bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
     if len(bad):
         raise ValueError(
-            f"y is {column.iloc[bad[0]]!r} on {calendar_date(int(days[bad[0]]))}; allowed are finite numbers (leave a "
+            f"y is {column.iloc[bad[0]]} on {calendar_date(int(days[bad[0]]))}; allowed are finite numbers (leave a "
             f"missing day out: it is filled from the same weekday a week earlier)"
         )
     return values

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from ....preparation import Preparation
 from ....sequences import SPLITS, ragged
 from ..params import PrepareParams
+from ..source.layout import CLIPS, find_clips, label_of
 from .decode import ClipError, Decoding, read_or_explain
-from .layout import CLIPS, find_clips, label_of
 from .splits import group_of, read_official, split_by_group, split_officially
 from .workers import Crash, cores, ordered_map
 

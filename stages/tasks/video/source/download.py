@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from ....archives import extract
 from ....fetch import Request, fetch_all, join_url
 from ..params import SourceParams
+from .layout import CLIPS, LISTS, label_of, read_list
 from .sample import write_sample
-from .tree import clips_below, clips_named
+from .tree import clips_below
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 ARCHIVES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 RECORD = "downloads.json"
-CLIPS = "clips"
-LISTS = "ucfTrainTestlist"
 MAX_FILES = 1_000_000
 
 
@@ -38,7 +38,7 @@ def download(params: SourceParams, folder: Path) -> None:
     ucf101 = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["ucf101"]
     url = params.url or join_url(ucf101["url"], ucf101["archive"])
     known = ucf101 if params.kind == "ucf101" else None
-    write = _from_archive if url.lower().endswith(ARCHIVES) else _from_tree
+    write = _from_archive if urlsplit(url).path.lower().endswith(ARCHIVES) else _from_tree
     found = {label_of(clip) for clip in write(url, known, params, folder)} - {""}
     missing = sorted(set(params.classes) - found)
     if missing or not found:
@@ -46,14 +46,9 @@ def download(params: SourceParams, folder: Path) -> None:
         raise ValueError(f"{url}: no clips of {', '.join(missing) or 'any class'}; found are {some or 'none'}")
 
 
-def label_of(clip: str) -> str:
-    """The class of a clip: the name of the folder that it lies in; empty where it lies in none."""
-    return PurePosixPath(clip).parent.name
-
-
 def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
     """Fetch and unpack an archive; UCF-101's lists lie in a second one beside it. Returns the clips."""
-    archive = folder / PurePosixPath(url).name
+    archive = folder / PurePosixPath(urlsplit(url).path).name
     requests = [Request(url=url, target=archive)]
     if ucf101:
         lists = ucf101["lists"]
@@ -94,7 +89,7 @@ def _from_tree(url: str, ucf101: dict[str, Any] | None, params: SourceParams, fo
     clips = clips_below(base, params.classes, max_files=MAX_FILES)
     if ucf101 and not clips:
         # The host lists no folders. Each of the three official splits names every clip; the first will do.
-        named = [clip for split in ("train", "test") for clip in clips_named(folder / LISTS / f"{split}list01.txt")]
+        named = [clip for split in ("train", "test") for clip in read_list(folder / LISTS / f"{split}list01.txt")]
         clips = {c: join_url(base, c) for c in named if not params.classes or label_of(c) in params.classes}
     fetch_all([Request(url=clips[name], target=folder / CLIPS / name) for name in sorted(clips)], folder / RECORD)
     return list(clips)

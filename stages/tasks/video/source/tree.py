@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,13 +25,6 @@ def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str
             if len(clips) > max_files:
                 raise ValueError(f"{url}: more than {max_files:,} clips; allowed are as many")
     return clips
-
-
-def clips_named(path: Path) -> list[str]:
-    """The clips, as `CLASS/clip.avi`, that one of UCF-101's split lists names; other lines are passed over."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    matches = (re.match(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s|$)", line) for line in lines)
-    return [match.group(1) for match in matches if match]
 
 
 def _entries(system: Any, place: str, kind: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ def read_list(path: Path) -> list[str]:
     """
     clips = []
     for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        match = re.fullmatch(r"([^/\\\s]+/[^/\\\s]+)(\s+\d+)?", line.strip())
+        match = re.fullmatch(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s+\d+)?", line.strip())
         if match:
             clips.append(match.group(1))
         elif line.strip():

@@ -1,0 +1,160 @@
+"""CSV and .tsf files as they are found, and as they are broken."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.tasks.forecast.params import PrepareParams
+from stages.tasks.forecast.prepare.readers import Bad, Observation, read_csv, read_tsf
+
+TSF = """# a comment
+@relation test
+@attribute series_name string
+@attribute start_timestamp date
+@frequency daily
+@data
+"""
+
+
+def prepare_params(**values: Any) -> PrepareParams:
+    defaults = {
+        "delimiter": ",",
+        "date_columns": ["date"],
+        "date_format": "%Y-%m-%d",
+        "value_columns": ["y"],
+        "id_column": "",
+        "duplicates": "last",
+        "max_gap_days": 28,
+        "validation_days": 14,
+        "test_days": 14,
+        "max_rejected_share": 1.0,
+    }
+    return PrepareParams(**{**defaults, **values})
+
+
+def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | Bad]:
+    path = folder / "series.csv"
+    path.write_bytes(text.encode())
+    return list(read_csv(path, prepare_params(**params)))
+
+
+def from_tsf(folder: Path, text: str) -> list[Observation | Bad]:
+    path = folder / "series.tsf"
+    path.write_text(text)
+    return list(read_tsf(path))
+
+
+def test_one_column_of_values(tmp_path: Path) -> None:
+    found = from_csv(tmp_path, "\ufeffdate,y\r\n1970-01-02,1.5\r\n\r\n1970-01-01,-2e1\r\n")
+    assert found == [Observation("y", 1, 1.5), Observation("y", 0, -20.0)]
+
+
+def test_a_date_in_three_columns(tmp_path: Path) -> None:
+    found = from_csv(tmp_path, "year,month,day,y\n1970,2,1,7\n", date_columns=["year", "month", "day"])
+    assert found == [Observation("y", 31, 7.0)]
+
+
+def test_us_dates_semicolons_and_quotes(tmp_path: Path) -> None:
+    found = from_csv(tmp_path, '"date";"y"\n"01/31/1970";"3"\n', date_format="%m/%d/%Y", delimiter=";")
+    assert found == [Observation("y", 30, 3.0)]
+
+
+def test_series_are_named_by_id_and_column(tmp_path: Path) -> None:
+    text = "date,store,y,z\n1970-01-01,north,1,2\n"
+    assert [o.series for o in from_csv(tmp_path, text, id_column="store") if isinstance(o, Observation)] == ["north"]
+    both = from_csv(tmp_path, text, id_column="store", value_columns=["y", "z"])
+    assert both == [Observation("north/y", 0, 1.0), Observation("north/z", 0, 2.0)]
+
+
+@pytest.mark.parametrize("mark", ["", " ", "NA", "NaN", "null", "?"])
+def test_marks_of_a_missing_value(tmp_path: Path, mark: str) -> None:
+    (found,) = from_csv(tmp_path, f"date,y\n1970-01-01,{mark}\n")
+    assert isinstance(found, Observation)
+    assert math.isnan(found.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("1970-01-01,many", "value"),
+        ("1970-01-01,inf", "value"),
+        ("1970-01-01,1e300", "value"),
+        ("1970-02-30,1", "date"),
+        ("0970-02-03,1", "date"),
+        ("yesterday,1", "date"),
+        ("1970-01-01,1,000", "columns"),
+        ("1970-01-01", "columns"),
+    ],
+)
+def test_a_bad_line_is_set_aside_and_the_next_is_read(tmp_path: Path, line: str, rule: str) -> None:
+    bad, good = from_csv(tmp_path, f"date,y\n{line}\n1970-01-02,5\n")
+    assert isinstance(bad, Bad)
+    assert (bad.where, bad.rule, bad.content, bad.observations) == ("line 2", rule, line, 1)
+    assert good == Observation("y", 1, 5.0)
+
+
+def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
+    (bad,) = from_csv(tmp_path, "date,y,z\n?,1,2\n", value_columns=["y", "z"])
+    assert isinstance(bad, Bad)
+    assert bad.observations == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("day,y\n1,2\n", r"'date' \(prepare.date_columns\) is not a column; the header is day, y"),
+        ("date,y,y\n", r"'y' \(prepare.value_columns\) stands 2 times"),
+        ("", "'date'"),
+        ('date,y\n"' + "x" * 200_000, "line 2: not a CSV"),
+    ],
+)
+def test_a_file_that_is_no_such_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"series.csv: .*{message}"):
+        from_csv(tmp_path, text)
+
+
+def test_tsf_series_state_their_start(tmp_path: Path) -> None:
+    found = from_tsf(tmp_path, TSF + "T1:1970-01-03 00-00-00:1,?,3.5\n\nT2:1970-01-01 00-00-00:9\n")
+    assert [(o.series, o.day) for o in found if isinstance(o, Observation)] == [
+        ("T1", 2),
+        ("T1", 3),
+        ("T1", 4),
+        ("T2", 0),
+    ]
+    values = [o.value for o in found if isinstance(o, Observation)]
+    assert (values[0], values[2], values[3]) == (1.0, 3.5, 9.0)
+    assert math.isnan(values[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "rule", "lost"),
+    [
+        ("T1:1970-01-01 00-00-00:x", "value", 1),
+        ("T1:soon:1,2,3", "date", 3),
+        ("T1:2249-12-31 00-00-00:" + ",".join(["1"] * 400), "date", 400),
+        ("T1:1,2,3", "columns", 1),
+    ],
+)
+def test_a_bad_tsf_line_is_set_aside(tmp_path: Path, line: str, rule: str, lost: int) -> None:
+    bad, good = from_tsf(tmp_path, f"{TSF}{line}\nT2:1970-01-01 00-00-00:9\n")
+    assert isinstance(bad, Bad)
+    assert (bad.rule, bad.observations) == (rule, lost)
+    assert good == Observation("T2", 0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TSF.replace("daily", "weekly"), "@frequency weekly; allowed: daily"),
+        (TSF.replace("@frequency daily\n", ""), "@frequency is not stated"),
+        (TSF.replace("@attribute start_timestamp date\n", ""), "no @attribute of type date"),
+        ("T1:1,2,3\n", "not a .tsf: no line @data"),
+    ],
+)
+def test_a_file_that_is_no_daily_tsf_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"series.tsf: {message}"):
+        from_tsf(tmp_path, text)
