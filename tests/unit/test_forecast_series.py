@@ -55,8 +55,8 @@ def test_a_missing_day_of_the_first_week_takes_the_day_before() -> None:
 
 
 def test_a_value_marked_as_missing_is_a_missing_day() -> None:
-    series = made([0, 1, 2], [1.0, np.nan, 3.0])
-    assert (series.values.tolist(), series.repairs) == ([1.0, 1.0, 3.0], {"filled_day": 1})
+    series = made([0, 1, 2, 3, 4], [1.0, np.nan, 3.0, 4.0, 5.0])
+    assert (series.values.tolist(), series.repairs) == ([1.0, 1.0, 3.0, 4.0, 5.0], {"filled_day": 1})
 
 
 def test_filling_looks_back_only() -> None:
@@ -76,7 +76,7 @@ def test_series_that_cannot_be_used_say_why() -> None:
     weeks = list(range(0, 210, 7))
     assert broken(weeks, [float(i) for i in weeks]) == "not_daily"
     assert broken([0, 1, 2], [1.0, 2.0, 3.0], min_days=4) == "too_short"
-    assert broken([0, 1, 9], [1.0, 2.0, 3.0]) == "too_short"  # after the gap one day is left
+    assert broken([0, 1, 2, 9], [1.0, 2.0, 3.0, 4.0]) == "too_short"  # after the gap one day is left
     assert broken([], []) == "too_short"
     assert broken([0, 1], [np.nan, np.nan]) == "too_short"
     assert broken([0, 1, 2], [4.0, 4.0, 4.0]) == "constant"

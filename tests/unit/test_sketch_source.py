@@ -85,7 +85,7 @@ def test_doodles_look_like_the_hosts_files(tmp_path: Path) -> None:
             assert line["word"] == path.stem
             values = np.concatenate([np.array(stroke).T for stroke in line["drawing"]])
             assert values.dtype.kind == "i"
-            assert values.min() == 0
+            assert 0 <= values.min() < 25  # resampling can cut off the outermost corner, as in the host's files
             assert 225 <= values.max() <= 255
 
 
