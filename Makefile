@@ -49,7 +49,9 @@ check: environment ## params.yaml, formatting, lint, types, and that dvc.lock fi
 	@ruff format --check --quiet . || { echo "unroll: run 'make format'" >&2; exit 1; }
 	@ruff check --quiet .
 	@mypy --no-error-summary
-	@dvc repro --dry --allow-missing > /dev/null
+	@planned=$$(dvc repro --dry --allow-missing) || exit 1; \
+	stale=$$(echo "$$planned" | sed -n "s/^Running stage '\(.*\)':/\1/p"); if [ -n "$$stale" ]; then \
+	  echo "unroll: dvc.lock does not fit the code or params; run 'make repro' and commit dvc.lock. Stale:" $$stale >&2; exit 1; fi
 
 format: environment ## format the code
 	@ruff format --quiet . && ruff check --quiet --fix .

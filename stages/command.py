@@ -24,8 +24,8 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     """
     from .tasks import Task
 
-    # OpenMP's threads spin while they wait. Where anything else runs on the cores, that was seen to make a training of two
-    # threads twenty times slower; sleeping instead costs a third on an idle machine. OpenMP reads it when torch loads.
+    # OpenMP's threads spin while they wait. Where anything else runs on the cores, that was seen to make a training of
+    # two threads twenty times slower; sleeping costs a third on an idle machine. OpenMP reads it when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = argparse.ArgumentParser(prog=f"python -m stages.{verb}", description=purpose)
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")

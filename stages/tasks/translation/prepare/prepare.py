@@ -23,12 +23,11 @@ from tqdm import tqdm
 from ....preparation import Preparation
 from ....sequences import SPLITS, ragged
 from ..params import PrepareParams
-from ..source.readers import Corpus, Pair, Unreadable, read_corpus, read_pairs
+from ..source.readers import AMBIGUOUS, Corpus, Pair, Unreadable, read_corpus, read_pairs
 from .text import normalise
 from .tokenizer import Tokenizer, train_tokenizer
 
 SOURCE_TOKENIZER, TARGET_TOKENIZER = "source_tokenizer.json", "target_tokenizer.json"
-AMBIGUOUS = "ambiguous.tsv"  # of the sample alone
 COLUMNS = {"source": ragged("int32"), "target": ragged("int32"), "source_text": pa.string(), "target_text": pa.string()}
 
 
@@ -96,7 +95,7 @@ class CleanPairs:
         self._path = path
 
     def write(self, records: Iterator[Pair | Unreadable], params: PrepareParams, output: Preparation) -> None:
-        seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 50 MB
+        seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
         tested: set[bytes] = set()  # sources that the publisher holds out
         draw = splitter(params)
         with self._path.open("w", encoding="utf-8", newline="\n") as file:

@@ -19,6 +19,7 @@ from typing import IO, Literal, cast
 from ....json_files import read_json, write_json
 
 CORPUS = "corpus.json"
+AMBIGUOUS = "ambiguous.tsv"  # of the sample alone: source, one of its targets, that target's probability
 MAX_LINE = 32 * 2**10  # bytes; a sentence has some hundred
 MAX_FILE = 16 * 2**30  # bytes, after decompression
 

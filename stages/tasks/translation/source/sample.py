@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from .dates import FIRST, LAST, LOCALES, forms, meanings
+from .readers import AMBIGUOUS
 
 PAIRS = "dates.tsv"
-AMBIGUOUS = "ambiguous.tsv"  # source, target, probability of the target
 
 
 def write_sample(folder: Path, *, pairs: int, seed: int) -> None:
