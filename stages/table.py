@@ -28,7 +28,9 @@ def show() -> None:
         table.add_column(column, justify="right" if column in ("test", "trained in") else "left")
     for name in Task.names():
         table.add_row(name, *_row(store, Task(name)))
-    Console().print(table)
+    console = Console()
+    # In a log there is no terminal to be too narrow.
+    (console if console.is_terminal else Console(width=140)).print(table)
 
 
 def _row(store: MlflowClient, task: Task) -> list[str]:
