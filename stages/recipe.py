@@ -4,8 +4,8 @@
     python -m stages.recipe --list      the recipes and what they are
     git checkout params.yaml            go back
 
-A recipe holds only the keys it changes. params.yaml keeps its comments. A key's value is replaced as a whole, also
-where it is a mapping: a recipe's categories are all there are.
+A recipe holds only the keys it changes. params.yaml keeps its comments. A value that is data is replaced as a whole,
+also where it is a mapping: a recipe's categories are all there are.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
 
-from .params import PARAMS_FILE, ParamsError, load, read
+from .params import PARAMS_FILE, Block, ParamsError, load, read
+from .tasks import Task
 
 RECIPES = Path("recipes")
 
@@ -43,7 +43,10 @@ def apply(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
     yaml.width = 120
     before = params.read_text(encoding="utf-8")
     document = yaml.load(before)
-    _lay_over(document, overlay, depth=0)
+    for task, blocks in overlay.items():
+        if task not in Task.names():
+            raise ParamsError(f"{recipe}: {task}: not a task; a task is one of {', '.join(Task.names())}")
+        _lay_over(document[task], blocks, Task(task).params_type())
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     try:
@@ -54,11 +57,12 @@ def apply(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
     return list(overlay)
 
 
-def _lay_over(target: Any, overlay: dict[str, Any], *, depth: int) -> None:
+def _lay_over(target: Any, overlay: dict[str, Any], block: type[Block]) -> None:
+    types = {field.alias or name: field.annotation for name, field in block.model_fields.items()}
     for key, value in overlay.items():
-        # Task and block are the two levels whose keys are params; what is below is a value.
-        if depth < 2 and isinstance(value, dict) and isinstance(target.get(key), CommentedMap):
-            _lay_over(target[key], value, depth=depth + 1)
+        inner = types.get(key)
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Block):
+            _lay_over(target[key], value, inner)
         else:
             target[key] = value
 

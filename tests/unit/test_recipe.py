@@ -1,0 +1,60 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.params import ParamsError, load
+from stages.recipe import RECIPES, apply, available
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    return Path(shutil.copy(REPOSITORY / "params.yaml", tmp_path))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted((REPOSITORY / RECIPES).glob("*.yaml"))])
+def test_every_recipe_fits_the_params_and_changes_only_its_own_keys(params, name):
+    overlay = yaml.safe_load((REPOSITORY / RECIPES / f"{name}.yaml").read_text(encoding="utf-8"))
+    before = load(params)
+    tasks = apply(REPOSITORY / RECIPES / f"{name}.yaml", params)
+    after = load(params)
+    assert tasks == list(overlay)
+    assert {task for task in before if before[task] != after[task]} == set(tasks)
+    for task in tasks:
+        dumped = after[task].model_dump(by_alias=True)
+        for block, keys in overlay[task].items():
+            for key, value in keys.items():
+                found = dumped[block][key]
+                assert found == value or value.items() <= found.items()
+    assert "# " in params.read_text(encoding="utf-8")
+
+
+def test_a_blocks_other_keys_stay_and_a_mapping_of_data_is_replaced(params, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    source = "{kind: quickdraw, categories: {face: raw, eye: raw}}"
+    recipe.write_text(f"sketch: {{source: {source}, model: {{augmentation: {{rotation: 3.0}}}}}}")
+    jitter = load(params)["sketch"].model.augmentation.jitter  # type: ignore[attr-defined]
+    apply(recipe, params)
+    recipe.write_text("sketch: {source: {categories: {pig: raw, cat: raw}}}")
+    apply(recipe, params)
+    sketch = load(params)["sketch"]
+    assert sketch.source.categories == {"pig": "raw", "cat": "raw"}  # type: ignore[attr-defined]
+    assert sketch.model.augmentation.rotation == 3.0  # type: ignore[attr-defined]
+    assert sketch.model.augmentation.jitter == jitter  # type: ignore[attr-defined]
+
+
+def test_a_wrong_recipe_leaves_params_as_they_were(params, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("sketch: {train: {epochs: -3}}")
+    before = params.read_text(encoding="utf-8")
+    with pytest.raises(ParamsError, match=r"sketch\.train\.epochs: found -3"):
+        apply(recipe, params)
+    assert params.read_text(encoding="utf-8") == before
+
+
+def test_each_recipe_says_what_it_is(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    assert all(available().values())
