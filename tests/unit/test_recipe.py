@@ -36,14 +36,14 @@ def test_a_blocks_other_keys_stay_and_a_mapping_of_data_is_replaced(params, tmp_
     recipe = tmp_path / "recipe.yaml"
     source = "{kind: quickdraw, categories: {face: raw, eye: raw}}"
     recipe.write_text(f"sketch: {{source: {source}, model: {{augmentation: {{rotation: 3.0}}}}}}")
-    jitter = load(params)["sketch"].model.augmentation.jitter  # type: ignore[attr-defined]
+    jitter = load(params)["sketch"].model.augmentation.jitter
     apply(recipe, params)
     recipe.write_text("sketch: {source: {categories: {pig: raw, cat: raw}}}")
     apply(recipe, params)
     sketch = load(params)["sketch"]
-    assert sketch.source.categories == {"pig": "raw", "cat": "raw"}  # type: ignore[attr-defined]
-    assert sketch.model.augmentation.rotation == 3.0  # type: ignore[attr-defined]
-    assert sketch.model.augmentation.jitter == jitter  # type: ignore[attr-defined]
+    assert sketch.source.categories == {"pig": "raw", "cat": "raw"}
+    assert sketch.model.augmentation.rotation == 3.0
+    assert sketch.model.augmentation.jitter == jitter
 
 
 def test_a_wrong_recipe_leaves_params_as_they_were(params, tmp_path):
