@@ -27,7 +27,9 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     # OpenMP's threads spin while they wait. Where anything else runs on the cores, that was seen to make a training of
     # two threads twenty times slower; sleeping costs a third on an idle machine. OpenMP reads it when torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    parser = argparse.ArgumentParser(prog=f"python -m stages.{verb}", description=purpose)
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{verb}", description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
     task = Task(parser.parse_args().task)
 
@@ -37,6 +39,11 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
         run(task, load()[task.name])
     except ParamsError as error:
         sys.exit(str(error))
+    except FileNotFoundError as error:
+        if os.environ.get("UNROLL_TRACEBACK") == "1":
+            raise
+        missing = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
+        sys.exit(f"unroll: {verb} {task.name}: {error}{missing}")
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("UNROLL_TRACEBACK") == "1":
             raise

@@ -7,6 +7,7 @@ is allowed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -108,6 +109,8 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
         raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project's folder") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if raw is None:
+        raise ParamsError(f"{path}: the file is empty; allowed is a mapping from task to its blocks")
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: found {type(raw).__name__}; allowed is a mapping from task to its blocks")
     return raw
@@ -124,7 +127,13 @@ def describe(error: ValidationError, prefix: str) -> list[str]:
             lines.append(f"{key}: unknown key; found {item['input']!r}")
         else:
             allowed = item["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should be ")
-            lines.append(f"{key}: found {item['input']!r}; allowed: {allowed}")
+            # A rule between several keys is broken by a whole block, which is too long to show.
+            found = (
+                ""
+                if isinstance(item["input"], dict) and item["type"] == "value_error"
+                else f"found {item['input']!r}; "
+            )
+            lines.append(f"{key}: {found}allowed: {allowed}")
     return lines
 
 
@@ -141,6 +150,12 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 reads `1e-3` as text; DVC, and everybody who trains models, reads it as a number.
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as dotted keys: `{"train": {"seed": 1}}` becomes `{"train.seed": 1}`."""
     flat: dict[str, Any] = {}
@@ -154,6 +169,6 @@ if __name__ == "__main__":
     import sys
 
     try:
-        load()
+        print(f"{PARAMS_FILE}: in order ({', '.join(load())})")
     except ParamsError as error:
         sys.exit(str(error))

@@ -2,7 +2,7 @@
 
     python -m stages.recipe NAME        lay recipes/NAME.yaml over params.yaml and run its task's stages
     python -m stages.recipe --list      the recipes and what they are
-    git checkout params.yaml            go back
+    git checkout params.yaml dvc.lock && dvc repro      go back
 
 A recipe holds only the keys it changes. params.yaml keeps its comments. A value that is data is replaced as a whole,
 also where it is a mapping: a recipe's categories are all there are.
@@ -69,7 +69,9 @@ def _lay_over(target: Any, overlay: dict[str, Any], block: type[Block]) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m stages.recipe", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", nargs="?", help=", ".join(available()))
     parser.add_argument("--list", action="store_true", help="show the recipes")
     parser.add_argument("--only-params", action="store_true", help="change params.yaml and run nothing")
@@ -84,6 +86,7 @@ def main() -> None:
         tasks = apply(RECIPES / f"{chosen.name}.yaml")
     except ParamsError as error:
         sys.exit(str(error))
+    print(f"{RECIPES}/{chosen.name}.yaml laid over {PARAMS_FILE}, on top of any edits there (`git diff {PARAMS_FILE}`)")
     if not chosen.only_params:
         targets = [f"register@{task}" for task in tasks]
         sys.exit(subprocess.run([sys.executable, "-m", "dvc", "exp", "run", *targets], check=False).returncode)

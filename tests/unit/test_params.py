@@ -74,5 +74,15 @@ def test_a_file_that_is_no_mapping_is_one_line(tmp_path, text):
     assert len(mistakes(tmp_path / "params.yaml")) == 1
 
 
+def test_numbers_may_be_written_as_people_who_train_models_write_them(params):
+    edited(params, "    learning_rate: ", "    learning_rate: 1e-3 #")
+    assert load(params)["sketch"].train.learning_rate == 0.001
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    (tmp_path / "params.yaml").write_text("")
+    assert "the file is empty" in mistakes(tmp_path / "params.yaml")[0]
+
+
 def test_flatten_by_hand():
     assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
