@@ -25,9 +25,9 @@ $(VENV)/.installed: requirements.lock requirements-torch.txt
 	if [ -z "$$python" ]; then echo "unroll: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi; \
 	echo "making $(VENV) with $$python ($$($$python -V))"; "$$python" -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
-	@$(VENV)/bin/uv pip install --quiet --require-hashes -r requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
 	@# torch stands apart, so that UV_TORCH_BACKEND=cpu (or cu130, …) chooses its build
-	@$(VENV)/bin/uv pip install --quiet -r requirements-torch.txt
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode -r requirements-torch.txt
 	@touch $@
 
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table
