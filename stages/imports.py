@@ -12,6 +12,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Glue decides which code runs, where its outputs lie and what is told to whom, never what an output holds: no stage
+# depends on it and no signature counts it. Params are checked by their schemas and never filled in by them; their
+# values are compared apart.
+_GLUE = frozenset(
+    f"stages/{name}.py" for name in ("__init__", "command", "params", "paths", "table", "tasks/__init__", "tracking")
+)
+
+
+def is_glue(path: Path) -> bool:
+    """Whether a file of `closure` can change no result: see `_GLUE`; a task's own `__init__.py` and `params.py` too."""
+    in_task = len(path.parts) == 4 and path.parts[:2] == ("stages", "tasks")
+    return path.as_posix() in _GLUE or (in_task and path.name in ("__init__.py", "params.py"))
+
 
 def closure(module: str, *, root: Path = ROOT) -> list[Path]:
     """The files of `module` (such as `stages.train`) and all project modules it imports, relative to `root`, sorted.

@@ -6,6 +6,7 @@ runs its own code.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -30,7 +31,7 @@ def serving_modules(task: Task) -> tuple[str, ...]:
 
 
 def serving_code(task: Task) -> str:
-    """The md5 of all the code that travels with the task's model."""
+    """The md5 of the code that decides the answers of the task's model."""
     return code_md5(serving_modules(task))
 
 
@@ -40,12 +41,15 @@ def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
     The project's modules import each other relatively, so the copy needs no change but an empty `__init__.py`, since
     the checkout's own looks for the project's environment.
     """
-    package = folder / f"unroll_{serving_code(task)[:16]}"
-    for module in serving_modules(task):
-        for path in imports.closure(module):
-            target = package / path.relative_to("stages")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(imports.ROOT / path, target)
+    files = sorted({path for module in serving_modules(task) for path in imports.closure(module)})
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in files:
+        digest.update(f"{path.as_posix()}\0".encode() + (imports.ROOT / path).read_bytes())
+    package = folder / f"unroll_{digest.hexdigest()[:16]}"
+    for path in files:
+        target = package / path.relative_to("stages")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(imports.ROOT / path, target)
     (package / "__init__.py").write_text("", encoding="utf-8")
     script = folder / "model.py"
     script.write_text(

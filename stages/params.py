@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -119,22 +120,37 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
 def describe(error: ValidationError, prefix: str) -> list[str]:
     """One line a mistake: key, value found, what is allowed."""
     lines = []
+    missing = {item["loc"] for item in error.errors() if item["type"] == "missing"}
     for item in error.errors():
-        key = ".".join([prefix, *(str(part) for part in item["loc"])])
-        if item["type"] == "missing":
+        location, kind, found = item["loc"], item["type"], item["input"]
+        key = ".".join([prefix, *(str(part) for part in location)])
+        if kind == "missing":
             lines.append(f"{key}: missing; every key must stand in params.yaml")
-        elif item["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key; found {item['input']!r}")
+        elif kind == "extra_forbidden":
+            # A mistyped key is missing under its right name.
+            names = [str(other[-1]) for other in missing if other[:-1] == location[:-1]]
+            similar = get_close_matches(str(location[-1]), names, n=1)
+            meant = f"; did you mean {similar[0]}?" if similar else ""
+            lines.append(f"{key}: unknown key; found {found!r}{meant}")
         else:
             allowed = item["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should be ")
             # A rule between several keys is broken by a whole block, which is too long to show.
-            found = (
-                ""
-                if isinstance(item["input"], dict) and item["type"] == "value_error"
-                else f"found {item['input']!r}; "
-            )
-            lines.append(f"{key}: {found}allowed: {allowed}")
+            whole_block = isinstance(found, dict) and kind == "value_error"
+            shown = "" if whole_block else f"found {'nothing' if found is None else repr(found)}; "
+            lines.append(f"{key}: {shown}allowed: {_KINDS.get(kind, allowed)}")
     return lines
+
+
+_KINDS = {  # pydantic's name of a mistake → what is allowed, in YAML's words
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+}
 
 
 class _UniqueKeys(yaml.SafeLoader):

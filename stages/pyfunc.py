@@ -22,10 +22,13 @@ class ServedModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         self._loaded = self._predictor(Path(context.artifacts["weights"]))
 
-    # Without type hints: MLflow would take them for the signature, which stands in the model explicitly.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    # MLflow warns at every load where the input has no type hint, and infers nothing from this one: the signature
+    # stands in the model.
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
-        options: dict[str, Any] = dict(params or {})
+        options = dict(params or {})
         try:
             return self._loaded.predict(frame, **options)
         except ValueError as error:

@@ -106,7 +106,7 @@ def _create_version(
         finally:
             sys.path.remove(folder)
     try:
-        store.create_registered_model(name)
+        store.create_registered_model(name, description=_described(task))
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -119,6 +119,12 @@ def _create_version(
     }
     tags["unroll.metrics_signature"] = str(metrics["signature"])
     return store.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
+
+
+def _described(task: Task) -> str:
+    predictor = task.predictor()
+    columns = [", ".join(f"`{name}`" for name in names) for names in (predictor.inputs, predictor.outputs)]
+    return f"{task.description().summary} A DataFrame with {columns[0]} in, one with {columns[1]} out."
 
 
 def _judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVersion) -> str:

@@ -39,6 +39,7 @@ class Predictor(ABC):
     inputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "any" for AnyType
     outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
     options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
+    unit: ClassVar[str] = "rows"  # what `items` gives, in the plural
     requirements: ClassVar[Sequence[str]]  # PyPI names of what `serve.py` needs, beside torch, numpy and pandas
 
     @abstractmethod
@@ -82,7 +83,7 @@ class Predictor(ABC):
                 errors[position] = str(error)
         if errors and on_error == "raise":
             lines = "\n".join(f"{items[i].name}: {reason}" for i, reason in errors.items())
-            raise InvalidRows(f"{len(errors)} of {len(items)} rows cannot be answered:\n{lines}")
+            raise InvalidRows(f"{len(errors)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
         answers = iter(self.answer(examples, {**self.options, **options}) if examples else [])
         rows: list[Row] = []
         for position, item in enumerate(items):

@@ -71,8 +71,8 @@ def locked_stages() -> dict[str, dict[str, Any]]:
 
 
 def code_md5(modules: Iterable[str]) -> str:
-    """One md5 over the source of some modules and of all project modules they import."""
-    files = sorted({path for module in modules for path in imports.closure(module)})
+    """One md5 over the source of some modules and of all project modules they import, without the glue."""
+    files = sorted({path for module in modules for path in imports.closure(module) if not imports.is_glue(path)})
     digest = hashlib.md5(usedforsecurity=False)
     for path in files:
         digest.update(f"{path.as_posix()}\0{file_md5(imports.ROOT / path)}\n".encode())

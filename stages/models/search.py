@@ -3,10 +3,10 @@
 The network is a `Step`. What it carries from step to step is its state; what stays the same for a sentence is its
 memory, which all hypotheses of the sentence share and which is therefore never copied or reordered.
 
-A hypothesis ends with the end token. One that has `max_length` tokens may do nothing else, so that every hypothesis
-ends and its score counts its end. The score is the sum of the log-probabilities over the length, end token included, to
-the power of `length_penalty`: 1 gives the mean a token, 0 the sum, which prefers short ones (Wu et al., "Google's
-Neural Machine Translation System", 2016, section 7).
+A hypothesis ends with the end token, though never with nothing before it. One that has `max_length` tokens may do
+nothing else, so that every hypothesis ends and its score counts its end. The score is the sum of the log-probabilities
+over the length, end token included, to the power of `length_penalty`: 1 gives the mean a token, 0 the sum, which
+prefers short ones (Wu et al., "Google's Neural Machine Translation System", 2016, section 7).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def greedy_search(
     history: list[Tensor] = []
     for length in range(max_length + 1):
         log_probabilities, state = step(tokens, state, memory)
-        best = _allowed(log_probabilities, vocabulary, last=length == max_length)[:, 0].max(dim=-1)
+        best = _allowed(log_probabilities, vocabulary, length, max_length)[:, 0].max(dim=-1)
         sums = torch.where(ended, sums, sums + best.values)
         tokens = torch.where(ended, vocabulary.end, best.indices)[:, None]
         lengths += ~ended
@@ -108,7 +108,7 @@ def beam_search(
     tokens = torch.full((sentences, 1), vocabulary.start, device=device)
     for length in range(max_length + 1):
         log_probabilities, state = step(tokens, state, memory)
-        allowed = _allowed(log_probabilities, vocabulary, last=length == max_length)
+        allowed = _allowed(log_probabilities, vocabulary, length, max_length)
         beam, parents, tokens = beam.advanced(allowed, beam_size, length, vocabulary.end, length_penalty)
         rows = torch.arange(len(tokens), device=device)[:, None]
         state = {name: value[rows, parents] for name, value in state.items()}
@@ -124,14 +124,14 @@ def beam_search(
     return result
 
 
-def _allowed(log_probabilities: Tensor, vocabulary: Vocabulary, *, last: bool) -> Tensor:
-    """The log-probabilities, -inf where a token may not stand: forbidden ones, at the last step all but the end."""
+def _allowed(log_probabilities: Tensor, vocabulary: Vocabulary, length: int, max_length: int) -> Tensor:
+    """The log-probabilities, -inf where a token may not stand: forbidden ones, the end at first, all else at last."""
     allowed = log_probabilities.clone()
-    if last:
+    if length == max_length:
         allowed.fill_(-torch.inf)
         allowed[..., vocabulary.end] = log_probabilities[..., vocabulary.end]
     else:
-        allowed[..., list(vocabulary.forbidden)] = -torch.inf
+        allowed[..., [*vocabulary.forbidden, *([vocabulary.end] if length == 0 else [])]] = -torch.inf
     return allowed
 
 

@@ -37,6 +37,7 @@ class Description:
     """A task in the words of its users."""
 
     model_name: str  # in the MLflow registry
+    summary: str  # what the model answers, in a sentence, for those who find it there
     metric: str  # the key of metrics/TASK.json that the gate and the table look at
     higher_is_better: bool
 

@@ -6,24 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.imports import closure
+from stages.imports import closure, is_glue
 from stages.paths import Paths
 from stages.tasks import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 
-# Glue decides which code runs, where its outputs lie and what is told to whom, never what an output holds. Params are
-# checked by their schemas and never filled in by them, and DVC itself compares the values.
-GLUE = {
-    "stages/__init__.py",
-    "stages/command.py",
-    "stages/params.py",
-    "stages/paths.py",
-    "stages/table.py",
-    "stages/tasks/__init__.py",
-    "stages/tracking.py",
-}
 PARTS = {
     "download": ["source.download"],
     "preprocess": ["prepare.prepare"],
@@ -40,9 +29,7 @@ def deps(verb: str, task: str) -> list[str]:
 
 def imported(verb: str, task: str) -> set[str]:
     modules = [f"stages.{verb}", *FURTHER.get(verb, [])] + [f"stages.tasks.{task}.{part}" for part in PARTS[verb]]
-    files = {path.as_posix() for module in modules for path in closure(module)}
-    task_glue = {f"stages/tasks/{task}/__init__.py", f"stages/tasks/{task}/params.py"}
-    return files - GLUE - task_glue
+    return {path.as_posix() for module in modules for path in closure(module) if not is_glue(path)}
 
 
 def covers(dep: str, file: str) -> bool:

@@ -36,9 +36,14 @@ def test_an_unknown_key_is_one_line_that_names_it(params):
     assert line.endswith("sketch.surprise: unknown key; found 1")
 
 
+def test_a_mistyped_key_is_asked_about(params):
+    lines = mistakes(edited(params, "    patience: ", "    pateince: "))
+    assert any("train.pateince: unknown key; found 10; did you mean patience?" in line for line in lines)
+
+
 def test_a_wrong_type_is_one_line_with_value_and_what_is_allowed(params):
     (line,) = mistakes(edited(params, "    epochs: ", "    epochs: many #"))
-    assert "train.epochs: found 'many'; allowed: a valid integer" in line
+    assert "train.epochs: found 'many'; allowed: a whole number" in line
 
 
 def test_a_value_out_of_range_is_one_line(params):

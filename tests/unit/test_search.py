@@ -84,13 +84,19 @@ def test_beam_of_two_finds_the_better_sentence_that_greedy_misses() -> None:
 
 
 def test_length_penalty_decides_between_short_and_long() -> None:
-    # Ending at once has probability 0.5; A, B and the end 0.5 · 0.8 · 1 = 0.4: less in sum, more a token.
-    memory = tables({START: {END: 0.5, A: 0.5}, A: {END: 0.1, A: 0.1, B: 0.8}, B: {END: 1.0}})
+    # C and the end have probability 0.5; A, B and the end 0.5 · 0.8 · 1 = 0.4: less in sum, more a token.
+    memory = tables({START: {A: 0.5, C: 0.5}, A: {END: 0.1, A: 0.1, B: 0.8}, B: {END: 1.0}, C: {END: 1.0}})
     by_sum, by_mean = beam(memory, 3, length_penalty=0.0), beam(memory, 3, length_penalty=1.0)
-    assert sentence(by_sum, 0) == []
+    assert sentence(by_sum, 0) == [C]
     assert by_sum.scores[0, 0].item() == pytest.approx(math.log(0.5))
     assert sentence(by_mean, 0) == [A, B]
     assert by_mean.scores[0, 0].item() == pytest.approx(math.log(0.4) / 3)
+
+
+def test_no_answer_is_empty() -> None:
+    memory = tables({START: {END: 0.9, A: 0.1}, A: {END: 1.0}})
+    assert sentence(greedy(memory), 0) == [A]
+    assert sentence(beam(memory, 3), 0) == [A]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -111,10 +117,10 @@ def test_beam_never_scores_below_greedy(seed: int) -> None:
 def test_a_beam_that_holds_everything_finds_the_best_of_all_sentences() -> None:
     memory = random_tables(10, 4, seed=1)
     log = memory["log"]
-    found = beam(memory, 60, max_length=3)  # 1 + 3 + 9 + 27 sentences of up to three of A, B, C
+    found = beam(memory, 60, max_length=3)  # 3 + 9 + 27 sentences of one to three of A, B, C
     for row in range(10):
         scores = {}
-        for length in range(4):
+        for length in range(1, 4):
             for tokens in itertools.product((A, B, C), repeat=length):
                 path = [START, *tokens, END]
                 sums = sum(log[row, t, path[t], path[t + 1]].item() for t in range(length + 1))
@@ -122,9 +128,9 @@ def test_a_beam_that_holds_everything_finds_the_best_of_all_sentences() -> None:
         best = max(scores, key=lambda tokens: scores[tokens])
         assert tuple(sentence(found, row)) == best
         assert found.scores[row, 0].item() == pytest.approx(scores[best], abs=1e-5)
-        ranked = found.scores[row, :40]
+        ranked = found.scores[row, :39]
         assert ranked.tolist() == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-5)
-        assert found.scores[row, 40:].tolist() == [-math.inf] * 20
+        assert found.scores[row, 39:].tolist() == [-math.inf] * 21
 
 
 def test_a_sentence_gets_the_same_answer_alone_and_in_any_batch() -> None:

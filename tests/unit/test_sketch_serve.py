@@ -91,7 +91,7 @@ def test_the_answer_is_what_the_network_says_of_the_canonical_steps(tmp_path: Pa
         ("[]", "a drawing without points"),
         ("[[[0, NaN], [0, 1]]]", "NaN or infinite"),
         ([[[0, 1], [0]]], "a stroke with parts of 2, 1 values"),
-        ([[0, 1], [0, 1]], "a stroke with parts of int, int values"),
+        ([[0, 1], [0, 1]], "a stroke of plain values; allowed is [xs, ys], so a lone one is [[xs, ys]]"),
         ([[["a", 1], [0, 1]]], "not a number"),
         ([[[3, 3], [4, 4]]], "all points lie in one place"),
         ([[[0, 255, 128] * 20, [0, 0, 255] * 20]], "60 points after simplification; allowed: 30"),

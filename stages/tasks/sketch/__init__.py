@@ -1,3 +1,8 @@
 from .. import Description
 
-DESCRIPTION = Description(model_name="sketch-classifier", metric="accuracy", higher_is_better=True)
+DESCRIPTION = Description(
+    model_name="sketch-classifier",
+    summary="What a drawing shows, from its strokes, finished or not.",
+    metric="accuracy",
+    higher_is_better=True,
+)

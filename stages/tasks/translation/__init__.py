@@ -1,3 +1,8 @@
 from .. import Description
 
-DESCRIPTION = Description(model_name="translator", metric="exact_match", higher_is_better=True)
+DESCRIPTION = Description(
+    model_name="translator",
+    summary="A text's translation, by beam search.",
+    metric="exact_match",
+    higher_is_better=True,
+)

@@ -1,3 +1,8 @@
 from .. import Description
 
-DESCRIPTION = Description(model_name="video-classifier", metric="accuracy", higher_is_better=True)
+DESCRIPTION = Description(
+    model_name="video-classifier",
+    summary="What happens in a clip, from its frames in order.",
+    metric="accuracy",
+    higher_is_better=True,
+)

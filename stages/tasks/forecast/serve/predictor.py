@@ -46,6 +46,7 @@ class Predictor(BasePredictor):
         "q50": "double",
         "q95": "double",
     }
+    unit: ClassVar[str] = "series"
     requirements: ClassVar[Sequence[str]] = ("pydantic", "pyarrow", "safetensors", "pyyaml")
 
     def __init__(self, folder: Path) -> None:
@@ -127,4 +128,6 @@ def _one_value_a_day(days: np.ndarray, values: np.ndarray) -> None:
     if len(conflicting):
         at = int(conflicting[0])
         found = f"{values[at]:g} and {values[at + 1]:g}"
-        raise ValueError(f"y is {found} on {calendar_date(int(days[at]))}; allowed is one value a day")
+        raise ValueError(
+            f"y is {found} on {calendar_date(int(days[at]))}; allowed is one value a day (add up what is finer)"
+        )

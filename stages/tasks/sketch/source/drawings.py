@@ -159,6 +159,10 @@ def _check_stroke(stroke: object) -> None:
         xs = stroke[0]
         if isinstance(xs, list) and all(isinstance(part, list) and len(part) == len(xs) for part in stroke[1:]):
             return
+        if not any(isinstance(part, list) for part in stroke):
+            raise BadDrawing(
+                "malformed_drawing", "a stroke of plain values; allowed is [xs, ys], so a lone one is [[xs, ys]]"
+            )
         found = ", ".join(str(len(p)) if isinstance(p, list) else type(p).__name__ for p in stroke)
         reason = f"a stroke with parts of {found} values; allowed are two or three equally long lists"
     else:

@@ -28,8 +28,9 @@ def local_copy(address: str, *, max_bytes: int = MAX_BYTES, max_seconds: float =
         target = Path(folder) / "clip"
         try:
             _copy(address, target, max_bytes, time.monotonic() + max_seconds)
-        except FileNotFoundError:
-            raise ValueError("no such file") from None
+        except FileNotFoundError as error:
+            # fsspec's HTTP file system calls every failure a missing file; the failure itself is the cause.
+            raise ValueError(f"cannot be read: {error.__cause__}" if error.__cause__ else "no such file") from None
         except Exception as error:  # the library behind each protocol has errors of its own
             raise ValueError(f"cannot be read: {error or type(error).__name__}") from None
         yield target
