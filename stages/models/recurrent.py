@@ -72,8 +72,8 @@ class RecurrentStack(nn.Module):
         )
         self.norms = nn.ModuleList(nn.LayerNorm(self.output_size) for _ in (sizes if layer_norm else []))
         self.dropout = nn.Dropout(dropout)
-        self._recurrent_dropout = recurrent_dropout
-        self._truncation = truncation
+        self.recurrent_dropout = recurrent_dropout
+        self.truncation = truncation
 
     def forward(self, values: Tensor, lengths: Tensor) -> Tensor:
         """`(batch, time, input_size)` to `(batch, time, output_size)`; what stands after a sequence's end is
@@ -94,14 +94,14 @@ class RecurrentStack(nn.Module):
     def _read(self, layer: nn.Module, values: Tensor) -> Tensor:
         """One layer in one direction: `(batch, time, features)` to `(batch, time, hidden_size)`."""
         weights: dict[str, Tensor] = {}
-        if self.training and self._recurrent_dropout:
+        if self.training and self.recurrent_dropout:
             weight = layer.get_parameter("weight_hh_l0")
-            kept = functional.dropout(weight.new_ones(weight.shape[1]), self._recurrent_dropout)
+            kept = functional.dropout(weight.new_ones(weight.shape[1]), self.recurrent_dropout)
             weights["weight_hh_l0"] = weight * kept
-        if not (self.training and self._truncation):
+        if not (self.training and self.truncation):
             return functional_call(layer, weights, (values,))[0]
         outputs, state = [], None
-        for stretch in values.split(self._truncation, dim=1):
+        for stretch in values.split(self.truncation, dim=1):
             output, state = functional_call(layer, weights, (stretch, state))
             outputs.append(output)
             state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()

@@ -1,8 +1,20 @@
+from pathlib import Path
+
 import pytest
 import torch
 
 from stages.models.pooling import masked_max, masked_mean
 from stages.models.recurrent import RecurrentStack, last_step, reverse_sequences
+from stages.params import load
+from stages.tasks import Task
+
+PARAMS = load(Path(__file__).resolve().parents[2] / "params.yaml")
+DATA = {
+    "sketch": {"classes": ["a", "b"]},
+    "video": {"classes": ["a", "b"], "decoding": {"channels": 1}},
+    "translation": {"source_vocabulary_size": 12, "target_vocabulary_size": 9},
+    "forecast": {},
+}
 
 
 def test_each_sequence_turns_round_within_its_own_length():
@@ -153,3 +165,18 @@ def test_what_is_turned_off_adds_no_weights_and_draws_no_random_numbers():
     before = torch.random.get_rng_state()
     stack(torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1)), torch.tensor([5, 3]))
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("task", DATA)
+def test_a_tasks_params_reach_its_recurrent_layers(task):
+    params = PARAMS[task].model
+    changes = {"recurrent_dropout": 0.3, "layer_norm": True}
+    if "truncation" in type(params).model_fields:
+        changes["truncation"] = 5
+    network = Task(task).model().build(params.model_copy(update=changes), DATA[task])
+    stacks = [module for module in network.modules() if isinstance(module, RecurrentStack)]
+    assert stacks
+    for stack in stacks:
+        assert stack.recurrent_dropout == 0.3
+        assert len(stack.norms) == len(stack.forward_layers)
+        assert stack.truncation == changes.get("truncation", 0)
