@@ -1,20 +1,14 @@
-"""Batches of sequences: padded to their longest, with lengths and mask; planned so that neighbours have like lengths.
-
-Padding is work thrown away. `plan` shuffles, sorts within pools and cuts batches from the pools, so that a batch's
-sequences have similar lengths while the order of an epoch stays random (length buckets with moving borders).
-"""
+"""Batches of sequences: padded to their longest, with lengths and mask, and what a batch is drawn from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-
-POOL = 50  # batches sorted together: measured, with more the padding falls by less than a point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,24 +26,34 @@ class Batch:
         return length_mask(self.lengths, self.values.shape[1])
 
     def to(self, device: torch.device) -> Batch:
-        return replace(
-            self,
-            values=self.values.to(device, non_blocking=True),
-            lengths=self.lengths.to(device, non_blocking=True),
-            targets=None if self.targets is None else self.targets.to(device, non_blocking=True),
-            context={name: value.to(device, non_blocking=True) for name, value in self.context.items()},
+        """The batch on another device; from pinned memory, without waiting."""
+        return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The batch in memory that a GPU copies from by itself."""
+        return self._changed(Tensor.pin_memory)
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            values=change(self.values),
+            lengths=change(self.lengths),
+            targets=None if self.targets is None else change(self.targets),
+            context={name: change(value) for name, value in self.context.items()},
         )
 
 
 class Dataset(Protocol):
     """Examples that can be batched; an example need not be a row of a store (a window of a series is one)."""
 
-    lengths: np.ndarray  # (examples,) steps of each example: what `plan` sorts by
+    lengths: np.ndarray  # (examples,) steps of each example: what a plan sorts by
 
     def __len__(self) -> int: ...
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Load and pad examples. With an `epoch`, augmentation is drawn by (seed, epoch, example) and nothing else."""
+
+    def name(self, example: int) -> str:
+        """What a person finds the example by, such as its id in the store."""
 
 
 def length_mask(lengths: Tensor, time: int) -> Tensor:
@@ -67,32 +71,11 @@ def pad(sequences: Sequence[np.ndarray], *, dtype: np.dtype | type | None = None
     return torch.from_numpy(padded), torch.from_numpy(lengths)
 
 
-def plan(lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
-    """The batches of one epoch, each an array of example numbers; every example exactly once.
-
-    A pure function of its arguments, so that any process can make it again from the seed and the epoch.
-    """
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    order = generator.permutation(len(lengths))
-    batches: list[np.ndarray] = []
-    for start in range(0, len(order), POOL * batch_size):
-        pool = order[start : start + POOL * batch_size]
-        pool = pool[np.argsort(lengths[pool], kind="stable")]
-        batches.extend(pool[i : i + batch_size] for i in range(0, len(pool), batch_size))
-    return [batches[i] for i in generator.permutation(len(batches))]
-
-
 def by_length(lengths: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
     """Batches for reading everything once, longest first, so that the largest batch shows at once whether it fits."""
     order = np.argsort(-lengths, kind="stable")
     for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
-
-
-def padding_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
-    """The share of padded steps among all steps of the batches, 0 to 1."""
-    padded = sum(len(b) * int(lengths[b].max()) for b in batches)
-    return 1.0 - float(lengths.sum()) / padded if padded else 0.0
 
 
 def uniform(seed: int, epoch: int, examples: np.ndarray, columns: int) -> np.ndarray:
@@ -101,19 +84,19 @@ def uniform(seed: int, epoch: int, examples: np.ndarray, columns: int) -> np.nda
     The same example gets the same draws in whatever batch, process or order it comes. Counter-based: SplitMix64's
     finaliser (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014) over the mixed counters.
     """
-    state = _mix(np.array([seed + 1], dtype=np.uint64) * _GOLDEN)
-    state = _mix(state ^ np.array([epoch + 1], dtype=np.uint64) * _GOLDEN)
-    row = _mix(state ^ (np.asarray(examples, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
+    state = mix(np.array([seed + 1], dtype=np.uint64) * _GOLDEN)
+    state = mix(state ^ np.array([epoch + 1], dtype=np.uint64) * _GOLDEN)
+    row = mix(state ^ (np.asarray(examples, dtype=np.uint64) + np.uint64(1)) * _GOLDEN)
     column = (np.arange(columns, dtype=np.uint64) + np.uint64(1)) * _GOLDEN
-    bits = _mix(row[:, None] + column[None, :]) >> np.uint64(11)
+    bits = mix(row[:, None] + column[None, :]) >> np.uint64(11)
     return bits.astype(np.float64) * 2.0**-53
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser on uint64, modulo 2^64."""
+def mix(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser on uint64, modulo 2^64: neighbouring numbers become unrelated ones."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -1,15 +1,16 @@
-"""The learning curve: one row an epoch, as CSV for DVC plots and as a line for people."""
+"""The learning curve: one row an epoch, and one a step, as CSV for DVC plots; an epoch as a line for people."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .engine import Epoch
+    from .engine import Epoch, Stretch
 
 
 def row(record: Epoch) -> dict[str, float]:
@@ -20,6 +21,15 @@ def row(record: Epoch) -> dict[str, float]:
     values["learning_rate"] = record.learning_rate
     values["gradient_norm"] = record.gradient_norm
     values["padding_share"] = record.padding_share
+    return _rounded(values)
+
+
+def stretch_row(stretch: Stretch) -> dict[str, float]:
+    """A step, or the mean of several, flat."""
+    return _rounded(asdict(stretch))
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
     return {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()}
 
 

@@ -37,17 +37,30 @@ class Block(BaseModel):
 class TrainParams(Block):
     """How the engine trains: the same keys for every task."""
 
+    mode: Literal["full", "overfit", "smoke"]
     seed: Count
+    ranks: Positive
     threads: Positive
+    precision: Literal["float32", "bfloat16", "float16"]
     epochs: Positive
     batch_size: Positive
+    accumulate: Positive
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     weight_decay: Annotated[float, Field(ge=0)]
     warmup: Fraction
-    schedule: Literal["cosine", "constant"]
+    schedule: Literal["cosine", "plateau", "constant"]
+    plateau_factor: Annotated[float, Field(gt=0, lt=1)]
+    plateau_patience: Positive
     clip_norm: Annotated[float, Field(ge=0)]
+    clip_value: Annotated[float, Field(ge=0)]
     patience: Positive
     monitor: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+
+
+class EvaluateParams(Block):
+    """What every task's `evaluate` block holds beside its own keys."""
+
+    ranks: Positive
 
 
 class PrepareParams(Block):
@@ -71,7 +84,7 @@ class TaskParams(Block):
     prepare: PrepareParams
     model: Block
     train: TrainParams
-    evaluate: Block
+    evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
 
 

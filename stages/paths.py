@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,15 @@ class Paths:
         return Path("plots", self.task, "training.csv")
 
     @property
+    def steps(self) -> Path:
+        """`train`: one row a step, or a stretch of steps."""
+        return Path("plots", self.task, "steps.csv")
+
+    def resume(self, signature: str) -> Path:
+        """`train`: the state of the training that has this signature, while it goes on. No output."""
+        return resume_root() / signature
+
+    @property
     def metrics(self) -> Path:
         """`evaluate`: the metrics of the test split, flat."""
         return Path("metrics", f"{self.task}.json")
@@ -58,3 +69,17 @@ class Paths:
     def receipt(self) -> Path:
         """`register`: which model was handed to the registry."""
         return Path("receipts", f"{self.task}.json")
+
+
+def project_root() -> Path:
+    """The main checkout's folder, also from a worktree of it: runs, models and resumable trainings have one home."""
+    command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    common = Path(answer.stdout.strip())
+    return common.parent if answer.returncode == 0 and common.name == ".git" else Path.cwd()
+
+
+def resume_root() -> Path:
+    """Where trainings keep their state: UNROLL_RESUME, such as a folder that several machines share, or `.resume`."""
+    named = os.environ.get("UNROLL_RESUME")
+    return Path(named) if named else project_root() / ".resume"

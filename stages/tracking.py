@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -36,7 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import learning_curve
 from .json_files import read_json
 from .params import flatten
-from .paths import Paths
+from .paths import Paths, project_root
 from .signature import content_md5, locked_stages
 
 if TYPE_CHECKING:
@@ -49,14 +48,6 @@ if TYPE_CHECKING:
 SIGNATURE_TAG = "unroll.signature"
 TASK_TAG = "unroll.task"
 _STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
-
-
-def project_root() -> Path:
-    """The main checkout's folder, also from a worktree of it: runs and models have one store."""
-    command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    common = Path(answer.stdout.strip())
-    return common.parent if answer.returncode == 0 and common.name == ".git" else Path.cwd()
 
 
 def store_uri() -> str:

@@ -1,11 +1,15 @@
 """Train a task's network.
 
 python -m stages.train TASK         reads  data/TASK/prepared/, params.yaml: TASK.model, TASK.train
-                                    writes weights/TASK/, plots/TASK/training.csv, a run in MLflow
+                                    writes weights/TASK/, plots/TASK/training.csv, plots/TASK/steps.csv, a run in MLflow
+
+A training that was stopped, whether asked to or killed, goes on from its newest state in .resume/ when it is started
+again. Asked to stop (SIGTERM, Ctrl-C), it saves its state and ends with status 75.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from .command import fresh_folder, main
@@ -17,10 +21,23 @@ if TYPE_CHECKING:
 
 
 def train(task: Task, params: TaskParams) -> None:
-    """Train a task's network from fresh weights and keep those of its best epoch."""
-    from . import engine, learning_curve, tracking
+    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch."""
+    from . import distributed
+
+    ranks = params.train.ranks
+    if ranks > 1 and not distributed.started_by_torchrun():
+        distributed.launch("train", task.name, ranks)
+        return
+    with distributed.joined(ranks, "train"):
+        _train(task, params)
+
+
+def _train(task: Task, params: TaskParams) -> None:
+    from . import distributed, engine, learning_curve, modes, tracking
+    from .checkpoint import Checkpoints
     from .preparation import open_prepared
     from .signature import training_signature
+    from .stopping import stop_signals
     from .weights import parameters, save_network
 
     paths = Paths(task.name)
@@ -28,24 +45,43 @@ def train(task: Task, params: TaskParams) -> None:
     _, description = open_prepared(paths.prepared)
     model = task.model()
     network = model.build(params.model, description)
-    signature = training_signature(task, params)
-    rows: list[dict[str, float]] = []
-    with tracking.training_run(task, params, signature, parameters=parameters(network)) as run:
+    signature = distributed.from_rank_0(training_signature(task, params))
+    checkpoints = Checkpoints.of(paths.resume(signature))
+    train, validation, train_params = modes.applied(
+        network,
+        model.dataset(paths.prepared, "train", params, augment=True),
+        model.dataset(paths.prepared, "validation", params, augment=False),
+        params.train,
+    )
+    with (
+        tracking.training_run(task, params, signature, parameters=parameters(network)) as run,
+        stop_signals() as stop_asked,
+    ):
 
         def on_epoch(record: engine.Epoch) -> None:
-            rows.append(learning_curve.row(record))
             run.epoch(record)
-            print(learning_curve.line(record), flush=True)
+            if distributed.rank() == 0:
+                print(learning_curve.line(record), flush=True)
 
-        fit = engine.fit(
-            network,
-            model.dataset(paths.prepared, "train", params, augment=True),
-            model.dataset(paths.prepared, "validation", params, augment=False),
-            params.train,
-            on_epoch=on_epoch,
-        )
+        try:
+            fit = engine.fit(
+                network,
+                train,
+                validation,
+                train_params,
+                checkpoints=checkpoints,
+                stop_asked=stop_asked,
+                on_epoch=on_epoch,
+            )
+        except engine.Stopped:
+            if distributed.rank() == 0:
+                print(f"unroll: train {task.name}: stopped; the next start goes on from {checkpoints.folder}")
+            sys.exit(distributed.PREEMPTED)
+    if distributed.rank() != 0:
+        return
     training = {
         "signature": signature,
+        "mode": params.train.mode,
         "seed": params.train.seed,
         "threads": params.train.threads,
         "best_epoch": fit.best_epoch,
@@ -53,7 +89,9 @@ def train(task: Task, params: TaskParams) -> None:
     }
     with fresh_folder(paths.weights) as folder:
         save_network(folder, network, params.model, description, prepared=paths.prepared, training=training)
-    learning_curve.write(paths.learning_curve, rows)
+    learning_curve.write(paths.learning_curve, [learning_curve.row(record) for record in fit.epochs])
+    learning_curve.write(paths.steps, [learning_curve.stretch_row(stretch) for stretch in fit.stretches])
+    checkpoints.remove()
 
 
 if __name__ == "__main__":

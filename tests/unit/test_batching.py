@@ -1,12 +1,7 @@
 import numpy as np
-import pytest
 import torch
 
-from stages.batching import Batch, by_length, length_mask, pad, padding_share, plan, uniform
-
-
-def lengths(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(1, 200, size=count)
+from stages.batching import Batch, by_length, length_mask, pad, uniform
 
 
 def test_pad_puts_zeros_after_each_end_and_the_mask_says_where():
@@ -15,34 +10,6 @@ def test_pad_puts_zeros_after_each_end_and_the_mask_says_where():
     batch = Batch(values=values, lengths=sizes)
     assert batch.mask.tolist() == [[True, True], [True, False]]
     assert length_mask(torch.tensor([0, 2]), 2).tolist() == [[False, False], [True, True]]
-
-
-@pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (8, 8), (1000, 16), (1003, 16), (5, 1)])
-def test_an_epoch_has_every_example_exactly_once(count, batch_size):
-    batches = plan(lengths(count), batch_size, seed=3, epoch=1)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(count))
-    assert max(len(b) for b in batches) <= batch_size
-
-
-def test_a_plan_depends_on_seed_and_epoch_alone():
-    def flat(seed: int, epoch: int) -> list[list[int]]:
-        return [b.tolist() for b in plan(lengths(500), 16, seed=seed, epoch=epoch)]
-
-    assert flat(1, 0) == flat(1, 0)
-    assert flat(1, 0) != flat(1, 1)
-    assert flat(1, 0) != flat(2, 0)
-
-
-def test_buckets_leave_little_padding():
-    sizes = lengths(6400)
-    fixed = [np.arange(i, i + 64) for i in range(0, 6400, 64)]
-    assert padding_share(sizes, fixed) > 0.45
-    assert padding_share(sizes, plan(sizes, 64, seed=1, epoch=0)) < 0.05
-
-
-def test_padding_share_by_hand():
-    # Two batches of lengths (1, 3) and (2, 2): 6 + 4 padded steps for 8 real ones.
-    assert padding_share(np.array([1, 3, 2, 2]), [np.array([0, 1]), np.array([2, 3])]) == pytest.approx(0.2)
 
 
 def test_by_length_starts_with_the_longest_and_reads_everything():

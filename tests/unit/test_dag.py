@@ -65,7 +65,8 @@ def test_stages_and_code_agree_on_where_outputs_lie(task):
     paths = Paths(task)
     assert outs("download") == [paths.raw.as_posix()]
     assert outs("preprocess") == sorted([paths.prepared.as_posix(), paths.preparation_metrics.as_posix()])
-    assert outs("train") == sorted([paths.weights.as_posix(), paths.learning_curve.as_posix()])
+    curves = [paths.learning_curve.as_posix(), paths.steps.as_posix()]
+    assert outs("train") == sorted([paths.weights.as_posix(), *curves])
     evaluation = [(paths.evaluation / name).as_posix() for name in ("pictures", "predictions.csv")]
     assert outs("evaluate") == sorted([*evaluation, paths.metrics.as_posix()])
     assert outs("register") == [paths.receipt.as_posix()]

@@ -66,7 +66,7 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
     params = Params.model_construct(
         model=model_params(augmentation=LIVELY),
         train=cast(Any, type("Train", (), {"seed": 1})),
-        evaluate=EvaluateParams(batch_size=16, pictures=6),
+        evaluate=EvaluateParams(ranks=1, batch_size=16, pictures=6),
     )
     evaluate(Knowing(), prepared, params, report)
     # 40 test drawings: 10 flat, 20 steep, 10 tall. Batches of 16, 16 and 8: the 1st and the 10th of each, so five, are

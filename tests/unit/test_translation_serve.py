@@ -172,7 +172,7 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert isinstance(network, Translator)
 
     class WholeParams:
-        evaluate = EvaluateParams(beam_size=2, max_length=14, batch_size=32, pictures=2)
+        evaluate = EvaluateParams(ranks=1, beam_size=2, max_length=14, batch_size=32, pictures=2)
 
     report = Report(tmp_path)
     evaluate(network, prepared, WholeParams(), report)  # type: ignore[arg-type]

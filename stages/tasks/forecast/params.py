@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
 Name = Annotated[str, Field(min_length=1)]
@@ -82,7 +83,7 @@ class ModelParams(Block):
         return covariates
 
 
-class EvaluateParams(Block):
+class EvaluateParams(CommonEvaluateParams):
     """The origins in the test days, and the baselines."""
 
     origins: Positive

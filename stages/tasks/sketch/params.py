@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
+from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
 # A category is a file's name, here and at the host: no separators, nothing that begins with a dot.
@@ -79,7 +80,7 @@ class ModelParams(Block):
         return self
 
 
-class EvaluateParams(Block):
+class EvaluateParams(CommonEvaluateParams):
     """How the evaluate stage goes about it."""
 
     batch_size: Positive

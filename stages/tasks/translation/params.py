@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
 Language = Annotated[str, Field(pattern="^[A-Za-z]{2,8}(_[A-Za-z]{2,8})?$")]
@@ -60,7 +61,7 @@ class ModelParams(Block):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 
-class EvaluateParams(Block):
+class EvaluateParams(CommonEvaluateParams):
     """How translations are searched for on the test split."""
 
     beam_size: Annotated[int, Field(ge=1, le=100)]

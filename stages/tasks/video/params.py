@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
 # A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
@@ -106,7 +107,7 @@ class ModelParams(Block):
         return self
 
 
-class EvaluateParams(Block):
+class EvaluateParams(CommonEvaluateParams):
     """What is measured beside the network, and how much is shown."""
 
     seed: Count

@@ -1,4 +1,4 @@
-from ...params import Block, Positive, PrepareParams, TaskParams
+from ...params import Block, EvaluateParams, Positive, PrepareParams, TaskParams
 
 
 class Source(Block):
@@ -13,7 +13,7 @@ class Model(Block):
     hidden_size: Positive
 
 
-class Evaluate(Block):
+class Evaluate(EvaluateParams):
     pictures: bool
 
 

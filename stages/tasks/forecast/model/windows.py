@@ -18,7 +18,7 @@ from ....batching import Batch
 from ....preparation import open_prepared
 from ....sequences import SequenceStore
 from ..params import ModelParams
-from ..prepare.series import HORIZON, MIN_HISTORY
+from ..prepare.series import HORIZON, MIN_HISTORY, calendar_date
 from .covariates import covariates
 
 Borders = Callable[[int, int, int], range]  # (train_end, validation_end, length) → origins
@@ -88,6 +88,10 @@ class Windows:
         """The row of an example's series in the store, and its origin."""
         row = int(np.searchsorted(self._ends, example, side="right"))
         return row, self._ranges[row][example - (int(self._ends[row]) - len(self._ranges[row]))]
+
+    def name(self, example: int) -> str:
+        row, origin = self.locate(example)
+        return f"{self.store.value('id', row)} from {calendar_date(int(self._starts[row]) + origin)}"
 
     def past(self, example: int) -> Past:
         """All that is known at the origin; a view of the store."""

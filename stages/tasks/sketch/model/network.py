@@ -110,6 +110,9 @@ class SketchDataset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def name(self, example: int) -> str:
+        return str(self.store.value("id", self.rows[example]))
+
     def steps(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The steps of some drawings, one after the other, `(steps, 3)` uint8, and how many each has."""
         parts = [self.store.sequence("values", row) for row in self.rows[examples]]

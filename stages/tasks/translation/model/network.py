@@ -162,6 +162,9 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def name(self, example: int) -> str:
+        return str(self._store.value("id", self.rows[example]))
+
     def source(self, example: int) -> np.ndarray:
         return self._store.sequence("source", self.rows[example])
 

@@ -28,6 +28,9 @@ class ShuffledClips:
     def __len__(self) -> int:
         return len(self._clips)
 
+    def name(self, example: int) -> str:
+        return self._clips.name(example)
+
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         batch = self._clips.batch(examples)
         values = batch.values.clone()

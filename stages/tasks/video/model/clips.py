@@ -29,6 +29,9 @@ class ClipDataset:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def name(self, example: int) -> str:
+        return str(self._store.value("id", self._rows[example]))
+
     def clip(self, example: int) -> np.ndarray:
         """The frames of one clip as they are stored, `(time, height, width, channels)` uint8."""
         return self._store.sequence("frames", self._rows[example]).reshape(-1, *self._shape)

@@ -35,6 +35,9 @@ class ToyDataset:
     def __len__(self):
         return len(self.rows)
 
+    def name(self, example):
+        return self.store.value("id", self.rows[example])
+
     def batch(self, examples, *, epoch=None):
         values, lengths = pad([self.store.sequence("values", row) for row in self.rows[examples]])
         return Batch(values=values, lengths=lengths, targets=torch.from_numpy(self.labels[examples]))

@@ -1,0 +1,45 @@
+"""Batches made beside the training, a few steps ahead of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Generic, TypeVar
+
+import torch
+
+Made = TypeVar("Made")
+
+_AHEAD = 4
+
+
+class Feed(Generic[Made]):
+    """Makes an item for each step in another thread, in order; `waited` is how long the reader has waited for them.
+
+    A thread, not a process: datasets read a memory map and work in NumPy, which lets other threads run meanwhile. What
+    `make` raises comes out of the iteration.
+    """
+
+    def __init__(self, make: Callable[[int], Made], steps: Iterable[int]) -> None:
+        self._make = make
+        self._steps = iter(steps)
+        self.waited = 0.0
+
+    def __iter__(self) -> Iterator[tuple[int, Made]]:
+        # A new thread has its own number of OpenMP threads.
+        pool = ThreadPoolExecutor(1, "feed", torch.set_num_threads, (1,))
+        try:
+            waiting: deque[tuple[int, Future[Made]]] = deque()
+            waiting.extend((step, pool.submit(self._make, step)) for step in islice(self._steps, _AHEAD))
+            while waiting:
+                step, future = waiting.popleft()
+                started = time.perf_counter()
+                item = future.result()
+                self.waited += time.perf_counter() - started
+                waiting.extend((next_, pool.submit(self._make, next_)) for next_ in islice(self._steps, 1))
+                yield step, item
+        finally:
+            pool.shutdown(cancel_futures=True)
