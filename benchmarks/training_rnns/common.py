@@ -1,0 +1,112 @@
+"""What the measurements share: data, a small network, figures, tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor, nn
+
+from stages.batching import Batch, Dataset
+from stages.models.classification import classification_losses
+from stages.models.network import Network
+from stages.models.recurrent import Cell, RecurrentStack, last_step
+from stages.params import load
+from stages.paths import Paths
+from stages.tasks import Task
+from stages.tasks.sketch.model.features import FEATURES
+from stages.tasks.sketch.model.network import SketchDataset
+from stages.tasks.sketch.params import Params as SketchParams
+
+FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
+COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
+
+
+class Reader(Network):
+    """The plainest classifier of drawings: one recurrent layer over the points, its last output gives the class."""
+
+    def __init__(self, cell: Cell, hidden_size: int, classes: int) -> None:
+        super().__init__()
+        self.recurrent = RecurrentStack(len(FEATURES), hidden_size, cell=cell)
+        self.output = nn.Linear(hidden_size, classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`batch.values` `(batch, time, features)` to logits `(batch, classes)`."""
+        return self.output(last_step(self.recurrent(batch.values, batch.lengths), batch.lengths))
+
+    def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
+        """`loss` and `accuracy`, see `classification_losses`."""
+        assert batch.targets is not None
+        return classification_losses(self(batch), batch.targets)
+
+
+class Some:
+    """The first so many examples of a data set in a random order that is always the same."""
+
+    def __init__(self, dataset: Dataset, count: int) -> None:
+        self._dataset = dataset
+        self._examples = np.random.default_rng(1).permutation(len(dataset))[:count]
+        self.lengths = dataset.lengths[self._examples]
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        return self._dataset.batch(self._examples[examples], epoch=epoch)
+
+    def name(self, example: int) -> str:
+        return self._dataset.name(int(self._examples[example]))
+
+
+def prepared(task: str) -> Path:
+    """The task's prepared sample. Raises FileNotFoundError with the commands that make it."""
+    folder = Paths(task).prepared
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"{folder} is not there; run: python -m stages.download {task} && python -m stages.preprocess {task}"
+        )
+    return folder
+
+
+def sketches() -> tuple[SketchParams, SketchDataset, SketchDataset]:
+    """The params of `sketch`, and its drawings to train on and to validate with, as they are."""
+    params = load()["sketch"]
+    assert isinstance(params, SketchParams)
+    model = Task("sketch").model()
+    train, validation = (
+        model.dataset(prepared("sketch"), split, params, augment=False) for split in ("train", "validation")
+    )
+    assert isinstance(train, SketchDataset)
+    assert isinstance(validation, SketchDataset)
+    return params, train, validation
+
+
+def axes_in_a_row(titles: Sequence[str], *, height: float = 3.2) -> tuple[Figure, list]:
+    """A figure 8 inches wide with one set of axes for each title."""
+    figure = Figure(figsize=(8, height), layout="constrained")
+    axes = list(figure.subplots(1, len(titles), squeeze=False)[0])
+    for one, title in zip(axes, titles, strict=True):
+        one.set_title(title, fontsize=10)
+        one.grid(alpha=0.3)
+    return figure, axes
+
+
+def save(figure: Figure, name: str) -> None:
+    """Write docs/figures/NAME.png with 64 colours: a third of the bytes, and lines look the same."""
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=130)
+    picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    picture.save(FIGURES / f"{name}.png", optimize=True)
+
+
+def table(*rows: Sequence[object]) -> None:
+    """Print rows as Markdown, the first as the head."""
+    head, *body = [[str(cell) for cell in row] for row in rows]
+    for row in (head, ["---"] * len(head), *body):
+        print("| " + " | ".join(row) + " |")
+    print(flush=True)
