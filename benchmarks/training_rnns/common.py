@@ -106,7 +106,19 @@ def save(figure: Figure, name: str) -> None:
 
 def table(*rows: Sequence[object]) -> None:
     """Print rows as Markdown, the first as the head."""
-    head, *body = [[str(cell) for cell in row] for row in rows]
-    for row in (head, ["---"] * len(head), *body):
-        print("| " + " | ".join(row) + " |")
+    head, *body = rows
+    heading(*head)
+    for one in body:
+        row(*one)
     print(flush=True)
+
+
+def heading(*cells: object) -> None:
+    """Print the head of a table as Markdown."""
+    row(*cells)
+    row(*["---"] * len(cells))
+
+
+def row(*cells: object) -> None:
+    """Print one row of a table as Markdown."""
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)

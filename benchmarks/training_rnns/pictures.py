@@ -83,8 +83,8 @@ def gru() -> None:
         axes.text(x + 0.07, 1.6, name, fontsize=8, color=COLORS[0], ha="left", va="center")
     # The new state: from the input, and from as much of the old state as r lets through.
     _line(axes, (1.8, only_x), (4.5, only_x))
-    _line(axes, (4.5, only_x), (4.5, 1.0))
     _arrow(axes, (4.5, 1.0), (4.5, middle - 0.27), over=True)
+    _line(axes, (4.5, only_x), (4.5, 1.1))
     _arrow(axes, (3.4, top), (3.4, 4.22))
     _gate(axes, (3.4, 3.95), "U")
     _arrow(axes, (3.4, 3.68), (3.4, middle + 0.27))
@@ -134,16 +134,10 @@ def _operation(axes: Axes, middle: Point, text: str) -> None:
 
 
 def _line(axes: Axes, start: Point, end: Point, *, over: bool = False) -> None:
-    """A line; `over` leaves a gap in the lines that it crosses."""
+    """A line; `over` leaves a gap in the lines that it crosses and that were drawn before."""
     halo = [withStroke(linewidth=7, foreground=INSIDE)] if over else []
-    axes.plot(
-        *zip(start, end, strict=True),
-        color=INK,
-        linewidth=1.4,
-        solid_capstyle="projecting",
-        zorder=2.5 if over else 2,
-        path_effects=halo,
-    )
+    places = zip(start, end, strict=True)
+    axes.plot(*places, color=INK, linewidth=1.4, solid_capstyle="projecting", snap=False, path_effects=halo)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, *, over: bool = False) -> None:

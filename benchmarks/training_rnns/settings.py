@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import torch
 
-from stages.engine import Fit, fit
+from stages.engine import fit
 from stages.tasks.sketch.model.network import build
 
-from .common import COLORS, Some, axes_in_a_row, save, sketches, table
+from .common import COLORS, Some, axes_in_a_row, heading, row, save, sketches
 
 SEEDS = (1, 2, 3, 4)
 PLAIN_MODEL: dict[str, object] = {
-    "conv_channels": [24, 48, 64],
+    "conv_channels": [32, 64],
+    "conv_strides": [2, 2],
     "hidden_size": 48,
     "layers": 2,
     "dropout": 0.0,
@@ -23,11 +22,11 @@ PLAIN_MODEL: dict[str, object] = {
     "label_smoothing": 0.0,
 }
 PLAIN_TRAIN: dict[str, object] = {
-    "epochs": 14,
-    "patience": 14,
+    "epochs": 16,
+    "patience": 16,
     "batch_size": 32,
     "accumulate": 1,
-    "learning_rate": 0.004,
+    "learning_rate": 0.002,
     "weight_decay": 0.0,
     "warmup": 0.0,
     "schedule": "constant",
@@ -45,6 +44,8 @@ CHANGES: list[tuple[str, dict[str, object]]] = [
     ("layer_norm", {"layer_norm": True}),
     ("weight_decay 0.1", {"weight_decay": 0.1}),
     ("warmup 0.1, cosine", {"warmup": 0.1, "schedule": "cosine"}),
+    ("learning_rate 0.008", {"learning_rate": 0.008}),
+    ("learning_rate 0.008, warmup, cosine", {"learning_rate": 0.008, "warmup": 0.1, "schedule": "cosine"}),
     ("plateau", {"schedule": "plateau"}),
     ("patience 3 (early stopping)", {"patience": 3}),
     ("accumulate 4", {"accumulate": 4}),
@@ -56,36 +57,27 @@ CHANGES: list[tuple[str, dict[str, object]]] = [
 def settings() -> None:
     """A small sketch network on 800 drawings, with one thing changed at a time."""
     params, train, validation = sketches()
-    few = Some(train, 800)
-    results: dict[str, list[tuple[Fit, float]]] = {}
+    few, unseen = Some(train, 800), Some(validation, 400)
+    losses: dict[str, list[float]] = {}
+    heading("setting", "validation loss", "accuracy", "loss of the last epoch", "epochs run")
     for name, change in CHANGES:
         model = params.model.model_copy(update={key: change.get(key, value) for key, value in PLAIN_MODEL.items()})
-        results[name] = []
+        fits = []
         for seed in SEEDS:
-            how = params.train.model_copy(
-                update={key: change.get(key, value) for key, value in PLAIN_TRAIN.items()} | {"seed": seed}
-            )
+            how = {key: change.get(key, value) for key, value in PLAIN_TRAIN.items()} | {"seed": seed}
             torch.manual_seed(seed)
             network = build(model, {"classes": train.classes})
-            started = time.perf_counter()
-            results[name].append((fit(network, few, validation, how), time.perf_counter() - started))
-    rows: list[tuple[object, ...]] = [
-        ("setting", "validation loss", "accuracy", "last epoch's loss", "epochs run", "seconds")
-    ]
-    losses = {name: [_best(found)["loss"] for found, _ in runs] for name, runs in results.items()}
-    for name, runs in results.items():
-        accuracies = [_best(found)["accuracy"] for found, _ in runs]
-        last = [found.epochs[-1].validation["loss"] for found, _ in runs]
-        rows.append(
-            (
-                name,
-                f"{np.mean(losses[name]):.3f} ± {np.std(losses[name], ddof=1):.3f}",
-                f"{np.mean(accuracies):.3f}",
-                f"{np.mean(last):.3f}",
-                f"{np.mean([len(found.epochs) for found, _ in runs]):.1f}",
-                f"{np.mean([seconds for _, seconds in runs]):.1f}",
-            )
+            fits.append(fit(network, few, unseen, params.train.model_copy(update=how)))
+        best = [found.epochs[found.best_epoch].validation for found in fits]
+        losses[name] = [values["loss"] for values in best]
+        row(
+            name,
+            f"{np.mean(losses[name]):.2f} ({min(losses[name]):.2f} to {max(losses[name]):.2f})",
+            f"{np.mean([values['accuracy'] for values in best]):.3f}",
+            f"{np.mean([found.epochs[-1].validation['loss'] for found in fits]):.2f}",
+            f"{np.mean([len(found.epochs) for found in fits]):.0f}",
         )
+    print()
     figure, (axis,) = axes_in_a_row([f"validation loss of the best epoch, {len(SEEDS)} seeds"], height=3.4)
     for place, found_losses in enumerate(losses.values()):
         axis.plot(found_losses, [place] * len(found_losses), "o", color=COLORS[0], alpha=0.6)
@@ -94,8 +86,3 @@ def settings() -> None:
     axis.set_yticks(range(len(losses)), list(losses), fontsize=8)
     axis.invert_yaxis()
     save(figure, "settings")
-    table(*rows)
-
-
-def _best(found: Fit) -> dict[str, float]:
-    return dict(found.epochs[found.best_epoch].validation)
