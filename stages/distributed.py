@@ -102,6 +102,8 @@ def launch(verb: str, task: str, count: int) -> None:
     if nodes == 1:
         settings += ["--rdzv-backend=c10d", f"--rdzv-endpoint={_LOCAL}:0", f"--local-addr={_LOCAL}"]
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # Each rank sets its own threads; without the variable, torchrun says at length that it sets it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config, *_ = config_from_args(get_args_parser().parse_args([*settings, "-m", f"stages.{verb}", task]))
     config.run_id = f"{verb}-{task}-{os.getpid()}" if nodes == 1 else config.run_id
     try:

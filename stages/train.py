@@ -58,6 +58,10 @@ def _train(task: Task, params: TaskParams) -> None:
         stop_signals() as stop_asked,
     ):
 
+        def on_resume(steps: int) -> None:
+            if distributed.rank() == 0:
+                print(f"train {task.name}: going on after step {steps}, from {checkpoints.folder}", flush=True)
+
         def on_epoch(record: engine.Epoch) -> None:
             run.epoch(record)
             if distributed.rank() == 0:
@@ -71,6 +75,7 @@ def _train(task: Task, params: TaskParams) -> None:
                 train_params,
                 checkpoints=checkpoints,
                 stop_asked=stop_asked,
+                on_resume=on_resume,
                 on_epoch=on_epoch,
             )
         except engine.Stopped:
