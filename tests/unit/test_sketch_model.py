@@ -32,6 +32,8 @@ def model_params(**changes: Any) -> ModelParams:
         "hidden_size": 6,
         "layers": 2,
         "dropout": 0.2,
+        "recurrent_dropout": 0.0,
+        "layer_norm": False,
         "label_smoothing": 0.1,
         "augmentation": STILL,
     }

@@ -40,6 +40,8 @@ def translator(seed: int = 0, **values: Any) -> Translator:
         "attention": "general",
         "tied_embeddings": True,
         "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "layer_norm": False,
         "label_smoothing": 0.0,
     }
     torch.manual_seed(seed)

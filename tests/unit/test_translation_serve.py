@@ -44,6 +44,8 @@ MODEL = ModelParams(
     attention="dot",
     tied_embeddings=True,
     dropout=0.0,
+    recurrent_dropout=0.0,
+    layer_norm=False,
     label_smoothing=0.0,
 )
 

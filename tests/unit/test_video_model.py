@@ -29,6 +29,9 @@ MODEL = {
     "bidirectional": False,
     "pooling": "last",
     "dropout": 0.1,
+    "recurrent_dropout": 0.0,
+    "layer_norm": False,
+    "truncation": 0,
     "label_smoothing": 0.0,
     "augmentation": {"shift": 0.25, "brightness": 0.2, "flip": False},
 }

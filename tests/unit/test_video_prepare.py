@@ -146,3 +146,10 @@ def test_the_last_output_of_two_directions_is_refused() -> None:
 
     with pytest.raises(ValidationError, match="pooling mean or max where bidirectional is true"):
         ModelParams.model_validate({**MODEL, "bidirectional": True, "pooling": "last"})
+
+
+def test_the_truncation_of_two_directions_is_refused() -> None:
+    from tests.unit.test_video_model import MODEL
+
+    with pytest.raises(ValidationError, match="truncation 0 where bidirectional is true; found 4"):
+        ModelParams.model_validate({**MODEL, "bidirectional": True, "pooling": "mean", "truncation": 4})

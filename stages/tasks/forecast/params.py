@@ -59,6 +59,9 @@ class ModelParams(Block):
     channels: Positive
     kernel_size: Positive
     dropout: Dropout
+    recurrent_dropout: Dropout
+    layer_norm: bool
+    truncation: Count
     context_days: Annotated[int, Field(ge=14)]
     scale_days: Annotated[int, Field(ge=14)]
     covariates: list[Literal["day_of_week", "day_of_year"]]

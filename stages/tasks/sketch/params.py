@@ -66,6 +66,8 @@ class ModelParams(Block):
     hidden_size: Annotated[int, Field(ge=1, le=4096)]
     layers: Annotated[int, Field(ge=1, le=16)]
     dropout: Dropout
+    recurrent_dropout: Dropout
+    layer_norm: bool
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     augmentation: AugmentationParams
 

@@ -56,6 +56,8 @@ class ModelParams(Block):
     attention: Literal["additive", "general", "dot"]
     tied_embeddings: bool
     dropout: Dropout
+    recurrent_dropout: Dropout
+    layer_norm: bool
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -88,6 +88,9 @@ class ModelParams(Block):
     bidirectional: bool
     pooling: Literal["last", "mean", "max"]
     dropout: Dropout
+    recurrent_dropout: Dropout
+    layer_norm: bool
+    truncation: Count
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     augmentation: AugmentationParams
 
@@ -95,6 +98,12 @@ class ModelParams(Block):
     def _last_step_has_read_all(self) -> Self:
         if self.bidirectional and self.pooling == "last":
             raise ValueError("pooling mean or max where bidirectional is true; last has read one frame backwards")
+        return self
+
+    @model_validator(mode="after")
+    def _truncated_in_one_direction(self) -> Self:
+        if self.bidirectional and self.truncation:
+            raise ValueError(f"truncation 0 where bidirectional is true; found {self.truncation}")
         return self
 
 

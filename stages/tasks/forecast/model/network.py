@@ -113,6 +113,9 @@ class Member(nn.Module):
             layers=params.layers,
             cell=cast(Cell, "gru" if convolutional else params.kind),
             dropout=params.dropout,
+            recurrent_dropout=params.recurrent_dropout,
+            layer_norm=params.layer_norm,
+            truncation=params.truncation,
         )
         self.autoregression = nn.Linear(MIN_HISTORY, HORIZON)
         nn.init.zeros_(self.autoregression.weight)

@@ -54,6 +54,8 @@ class SketchClassifier(Network):
             cell=params.cell,
             bidirectional=True,
             dropout=params.dropout,
+            recurrent_dropout=params.recurrent_dropout,
+            layer_norm=params.layer_norm,
         )
         self.classify = nn.Linear(2 * self.recurrent.output_size, classes)
         self.label_smoothing = params.label_smoothing

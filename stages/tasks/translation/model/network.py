@@ -43,6 +43,8 @@ class Translator(Network):
             cell=params.cell,
             bidirectional=True,
             dropout=params.dropout,
+            recurrent_dropout=params.recurrent_dropout,
+            layer_norm=params.layer_norm,
         )
         self.bridge = nn.Linear(size, self._layers * size * (2 if self._lstm else 1))
         self.decoder = (nn.LSTM if self._lstm else nn.GRU)(

@@ -39,6 +39,9 @@ class ClipClassifier(Network):
             cell=params.cell,
             bidirectional=params.bidirectional,
             dropout=params.dropout,
+            recurrent_dropout=params.recurrent_dropout,
+            layer_norm=params.layer_norm,
+            truncation=params.truncation,
         )
         self.dropout = nn.Dropout(params.dropout)
         self.output = nn.Linear(self.recurrent.output_size, classes)

@@ -1,0 +1,111 @@
+"""Recurrent cells written from their equations, and the loop that unrolls them over a padded batch.
+
+Networks use the fused kernels of `recurrent.py`, which compute the same several times faster. These are for reading,
+for measuring (`benchmarks/training_rnns.py`) and for checking the kernels: the tests compare values and gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+State = tuple[Tensor, ...]  # each (batch, hidden); the first is the cell's output
+
+
+class Weights(NamedTuple):
+    """The weights of one layer, laid out as PyTorch does: the gates stand one below the other."""
+
+    input: Tensor  # (gates · hidden, features)
+    hidden: Tensor  # (gates · hidden, hidden)
+    input_bias: Tensor  # (gates · hidden,)
+    hidden_bias: Tensor  # (gates · hidden,)
+
+    @classmethod
+    def of(cls, layer: nn.RNNBase) -> Weights:
+        """The first layer's weights, forward direction, of an `nn.LSTM`, `nn.GRU` or `nn.RNN`; shared, not copied."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        return cls(*(layer.get_parameter(name) for name in names))
+
+
+RecurrentCell = Callable[[Tensor, State, Weights], State]
+
+
+def rnn_cell(inputs: Tensor, state: State, weights: Weights) -> State:
+    """One step of a simple RNN (Elman, "Finding Structure in Time", 1990).
+
+    h' = tanh(W x + b + U h + c)
+
+    `inputs` `(batch, features)`, `state` `(h,)` of `(batch, hidden)`; returns the state after the step.
+    """
+    (hidden,) = state
+    return (torch.tanh(_from_input(inputs, weights) + _from_hidden(hidden, weights)),)
+
+
+def lstm_cell(inputs: Tensor, state: State, weights: Weights) -> State:
+    """One step of an LSTM (Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997) with the forget gate f of Gers,
+    Schmidhuber and Cummins ("Learning to Forget", 2000), without peepholes.
+
+    i, f, o = σ(W x + b + U h + c), each with its own weights;  g = tanh(W x + b + U h + c), with its own
+
+    c' = f ⊙ c + i ⊙ g;  h' = o ⊙ tanh(c')
+
+    The gates stand in the weights as i, f, g, o. `inputs` `(batch, features)`, `state` `(h, c)`, each `(batch,
+    hidden)`; returns the state after the step.
+    """
+    hidden, memory = state
+    gates = _from_input(inputs, weights) + _from_hidden(hidden, weights)
+    write, keep, candidate, read = gates.chunk(4, dim=1)
+    memory = torch.sigmoid(keep) * memory + torch.sigmoid(write) * torch.tanh(candidate)
+    return torch.sigmoid(read) * torch.tanh(memory), memory
+
+
+def gru_cell(inputs: Tensor, state: State, weights: Weights) -> State:
+    """One step of a GRU (Cho et al., "Learning Phrase Representations using RNN Encoder–Decoder for Statistical Machine
+    Translation", 2014), in the variant of cuDNN and PyTorch.
+
+    r, z = σ(W x + b + U h + c), each with its own weights
+
+    n = tanh(W x + b + r ⊙ (U h + c));  h' = (1 − z) ⊙ n + z ⊙ h
+
+    The paper resets before the matrix, U (r ⊙ h); here the reset comes after it, so that one product serves all three
+    gates. The gates stand in the weights as r, z, n. `inputs` `(batch, features)`, `state` `(h,)` of `(batch, hidden)`;
+    returns the state after the step.
+    """
+    (hidden,) = state
+    input_reset, input_update, input_new = _from_input(inputs, weights).chunk(3, dim=1)
+    hidden_reset, hidden_update, hidden_new = _from_hidden(hidden, weights).chunk(3, dim=1)
+    reset, update = torch.sigmoid(input_reset + hidden_reset), torch.sigmoid(input_update + hidden_update)
+    new = torch.tanh(input_new + reset * hidden_new)
+    return ((1 - update) * new + update * hidden,)
+
+
+def unroll(
+    cell: RecurrentCell, values: Tensor, lengths: Tensor, state: State, weights: Weights
+) -> tuple[Tensor, State]:
+    """Run a cell over a padded batch, step by step; a sequence's state stands still after its end.
+
+    `values` `(batch, time, features)`, `lengths` `(batch,)`, `state` tensors of `(batch, hidden)`; returns the outputs
+    `(batch, time, hidden)`, which repeat the last one after a sequence's end, and each sequence's state at its end.
+
+    As it stands the loop is dynamic: it takes as many steps as `values` has. Exported (`torch.export`) it becomes
+    static, a graph with its steps written out one by one, which fits that number of steps alone.
+    """
+    outputs = []
+    for time in range(values.shape[1]):
+        running = (time < lengths)[:, None]
+        after = cell(values[:, time], state, weights)
+        state = tuple(torch.where(running, new, old) for new, old in zip(after, state, strict=True))
+        outputs.append(state[0])
+    return torch.stack(outputs, dim=1), state
+
+
+def _from_input(inputs: Tensor, weights: Weights) -> Tensor:
+    return linear(inputs, weights.input, weights.input_bias)
+
+
+def _from_hidden(hidden: Tensor, weights: Weights) -> Tensor:
+    return linear(hidden, weights.hidden, weights.hidden_bias)
