@@ -12,14 +12,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as process_group
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .params import TaskParams
+    from .tasks import Task
 
 PREEMPTED = 75  # sysexits.h: a temporary failure, try again
 _MAX_RESTARTS = 3
@@ -75,6 +79,17 @@ def from_all(value: Any) -> list[Any]:
 def interleaved(parts: Sequence[Sequence[Any]]) -> list[Any]:
     """What ranks made of every `ranks`th of a number of items, in the items' order."""
     return [parts[i % len(parts)][i // len(parts)] for i in range(sum(len(part) for part in parts))]
+
+
+def run(verb: str, count: int, task: Task, params: TaskParams, work: Callable[[Task, TaskParams], None]) -> None:
+    """`work(task, params)` in `count` ranks of the stage `verb`: here, where this process is one of them or the only
+    one, else in new processes, which come here again.
+    """
+    if count > 1 and not started_by_torchrun():
+        launch(verb, task.name, count)
+        return
+    with joined(count, verb):
+        work(task, params)
 
 
 def started_by_torchrun() -> bool:

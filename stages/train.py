@@ -24,12 +24,7 @@ def train(task: Task, params: TaskParams) -> None:
     """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch."""
     from . import distributed
 
-    ranks = params.train.ranks
-    if ranks > 1 and not distributed.started_by_torchrun():
-        distributed.launch("train", task.name, ranks)
-        return
-    with distributed.joined(ranks, "train"):
-        _train(task, params)
+    distributed.run("train", params.train.ranks, task, params, _train)
 
 
 def _train(task: Task, params: TaskParams) -> None:

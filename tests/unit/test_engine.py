@@ -9,6 +9,7 @@ from stages import engine, modes
 from stages.batching import Batch, pad
 from stages.feed import Feed
 from stages.models.network import Network
+from stages.models.recurrent import RecurrentStack
 from stages.params import TrainParams
 
 PARAMS = TrainParams(
@@ -227,10 +228,12 @@ def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():
 
 
 def test_overfit_switches_dropout_off():
-    network = nn.Sequential(nn.Dropout(0.5), nn.LSTM(1, 1, num_layers=2, dropout=0.3))
+    stack = RecurrentStack(1, 1, recurrent_dropout=0.5, dropout=0.5)
+    network = nn.Sequential(nn.LSTM(1, 1, num_layers=2, dropout=0.3), stack)
     modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
-    assert network[0].p == 0
-    assert network[1].dropout == 0
+    assert network[0].dropout == 0
+    assert stack.dropout.p == 0
+    assert stack.recurrent_dropout == 0
 
 
 def test_the_feed_keeps_order_and_gives_errors_back():
