@@ -246,3 +246,15 @@ def test_the_feed_keeps_order_and_gives_errors_back():
 
     with pytest.raises(ValueError, match="broken row"):
         list(Feed(make, range(10)))
+
+
+def test_weight_decay_shrinks_matrices_and_leaves_biases():
+    class Flat(Linear):
+        def losses(self, batch: Batch):
+            return {"loss": ((self.head.weight * 0.0).sum() + (self.head.bias * 0.0).sum(), 1.0)}
+
+    network = Flat()
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+    engine.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"weight_decay": 0.5}))
+    assert network.head.weight.abs().item() < 0.9 * before["head.weight"].abs().item()
+    assert torch.equal(network.head.bias, before["head.bias"])
