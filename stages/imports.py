@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # depends on it and no signature counts it. Params are checked by their schemas and never filled in by them; their
 # values are compared apart.
 _GLUE = frozenset(
-    f"stages/{name}.py" for name in ("__init__", "command", "params", "paths", "table", "tasks/__init__", "tracking")
+    f"stages/{name}.py"
+    for name in (
+        *("__init__", "command", "params", "paths", "table", "tasks/__init__"),
+        *("tracking", "spool", "delivery", "runs"),
+    )
 )
 
 

@@ -1,11 +1,30 @@
-"""Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths."""
+"""Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths.
+
+Beside them: where the main checkout lies, and the folder for what outlives a killed process.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 NETWORK_NAME = "network.json"  # in the weights folder; a registered model has it too
+
+
+def project_root() -> Path:
+    """The main checkout's folder, also from a worktree of it; the present folder where there is no checkout."""
+    command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    common = Path(answer.stdout.strip())
+    return common.parent if answer.returncode == 0 and common.name == ".git" else Path.cwd()
+
+
+def resume_folder() -> Path:
+    """UNROLL_RESUME, or else `.resume` in the main checkout: what a killed process leaves for the one after it."""
+    named = os.environ.get("UNROLL_RESUME")
+    return Path(named).absolute() if named else project_root() / ".resume"
 
 
 @dataclass(frozen=True)
