@@ -52,7 +52,7 @@ TASK_TAG = "unroll.task"
 ATTEMPTS_TAG = "unroll.attempts"  # of the training, the oldest first, with a space between
 
 _SEND_SECONDS = 5.0  # between two looks at the spool
-_LONGEST_PAUSE = 60.0  # while the store is away
+_LONGEST_PAUSE = 30.0  # while the store is away
 _AWAY_TIMEOUT = "2"  # seconds for an answer, at the end of a training whose store was away before
 _SQLITE = "sqlite:///"
 _LATER = frozenset({408, 429})  # answers of a server that is busy, not of one that refuses
@@ -105,8 +105,20 @@ def ensure_run(store: MlflowClient, task: Task, params: TaskParams, signature: s
 class MlflowStore:
     """MLflow as `delivery` wants to see it. The client is made on first use, since the store may be away."""
 
-    def __init__(self, make_client: Callable[[], MlflowClient]) -> None:
+    def __init__(self, make_client: Callable[[], MlflowClient], answered: Callable[[], None] = lambda: None) -> None:
         self._make_client = make_client
+        self._answered = answered  # called after each request that worked
+
+    @contextmanager
+    def _request(self) -> Iterator[None]:
+        try:
+            yield
+        except MlflowException as error:
+            status = error.get_http_status_code()
+            raise StoreError(_reason(error), refused=400 <= status < 500 and status not in _LATER) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise StoreError(_reason(error)) from error
+        self._answered()
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -114,7 +126,7 @@ class MlflowStore:
 
     def find(self, start: spool.Start) -> list[Found]:
         """The runs of this signature, the newest first."""
-        with _store_errors():
+        with self._request():
             runs = _find_runs(self._client, start.task, start.signature)
             return [
                 Found(run_id=run.info.run_id, attempts=tuple(run.data.tags.get(ATTEMPTS_TAG, "").split()))
@@ -130,7 +142,7 @@ class MlflowStore:
             ATTEMPTS_TAG: start.attempt,
             **start.tags,
         }
-        with _store_errors():
+        with self._request():
             experiment = _experiment(self._client, start.task)
             return self._client.create_run(experiment, start_time=start.time, tags=tags).info.run_id
 
@@ -140,41 +152,41 @@ class MlflowStore:
         # The digest is DVC's md5, so that "which models came from this data" is one search of MLflow.
         source = json.dumps({"path": start.data_path})
         data = Dataset(name=start.task, digest=start.data, source_type="dvc", source=source)
-        with _store_errors():
+        with self._request():
             self._client.log_batch(run_id, params=params)
             self._client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
 
     def go_on(self, run_id: str, attempts: Sequence[str]) -> None:
         """Note a run's attempts and that it goes on."""
-        with _store_errors():
+        with self._request():
             self._client.log_batch(run_id, tags=[RunTag(ATTEMPTS_TAG, " ".join(attempts))])
             self._client.update_run(run_id, status="RUNNING")
 
     def history(self, run_id: str) -> Mapping[str, Mapping[int, float]]:
         """The values of each metric by step."""
-        with _store_errors():
+        with self._request():
             names = self._client.get_run(run_id).data.metrics
             histories = {name: self._client.get_metric_history(run_id, name) for name in names}
         return {name: {point.step: point.value for point in points} for name, points in histories.items()}
 
     def log(self, run_id: str, points: Sequence[Point]) -> None:
         """Add points to a run's history."""
-        with _store_errors():
+        with self._request():
             self._client.log_batch(run_id, metrics=[Metric(p.name, p.value, p.time, p.step) for p in points])
 
     def end(self, run_id: str, status: str, time: int) -> None:
         """Close a run."""
-        with _store_errors():
+        with self._request():
             self._client.set_terminated(run_id, status, time)
 
     def attach(self, run_id: str, start: spool.Start) -> None:
         """Keep the uncommitted changes with a run; a second time changes nothing."""
-        with _store_errors():
+        with self._request():
             self._client.log_text(run_id, start.difference, "uncommitted.diff")
 
     def delete(self, run_id: str) -> None:
         """Take a run away; MLflow keeps it among the deleted ones."""
-        with _store_errors():
+        with self._request():
             self._client.delete_run(run_id)
 
 
@@ -200,29 +212,37 @@ def waiting_for_another_store() -> int:
 def send(own: Path, ended: Callable[[float], bool], report: Callable[[bytes], None]) -> None:
     """Deliver a spool while its training goes on, and once more at its end; the other spools too.
 
-    `ended(seconds)` waits so long at most and says whether the training is over. `report` gets b"+" after a time that
-    worked, b"-" after one that did not.
+    `ended(seconds)` waits so long at most and says whether the training is over. `report` gets b"+" when the store
+    begins to answer and b"-" when it no longer does.
     """
-    delivery = _delivery(own.parent)
-    pause, over, away = 0.0, False, False
+    reported = b""
+
+    def tell(word: bytes) -> None:
+        nonlocal reported
+        if word != reported:
+            reported = word
+            report(word)
+
+    delivery = _delivery(own.parent, answered=lambda: tell(b"+"))
+    pause, over, warned = 0.0, False, False
     with _one_try():
         while not over:
             over = ended(pause)
-            if over and away:
+            if over and reported == b"-":
                 os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = _AWAY_TIMEOUT
             try:
                 delivery.run(own=own, own_ended=over)
             except StoreError as error:
-                if not away:
+                if not warned:
                     _warn(error)
-                away, pause = True, min(_LONGEST_PAUSE, max(_SEND_SECONDS, 2 * pause))
+                warned, pause = True, min(_LONGEST_PAUSE, max(_SEND_SECONDS, 2 * pause))
+                tell(b"-")
             else:
-                away, pause = False, _SEND_SECONDS
-            report(b"-" if away else b"+")
+                pause = _SEND_SECONDS
 
 
-def _delivery(folder: Path) -> Delivery:
-    return Delivery(MlflowStore(client), tracking.store_name(), folder)
+def _delivery(folder: Path, answered: Callable[[], None] = lambda: None) -> Delivery:
+    return Delivery(MlflowStore(client, answered), tracking.store_name(), folder)
 
 
 @contextmanager
@@ -235,17 +255,6 @@ def _one_try() -> Iterator[None]:
         yield
     finally:
         os.environ[name] = before
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        status = error.get_http_status_code()
-        raise StoreError(_reason(error), refused=400 <= status < 500 and status not in _LATER) from error
-    except (SQLAlchemyError, OSError) as error:
-        raise StoreError(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

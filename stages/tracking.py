@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
 _LOCAL = "local"
-# How long the end of a training waits for what is left to be sent, by what its sender reported last.
-_FLUSH_SECONDS = {b"": 60.0, b"+": 20.0, b"-": 3.0}  # nothing yet: still importing; it works; the store is away
+# How long the end of a training waits for what is left to be sent, by what its sender reported last: nothing, since it
+# still imports MLflow; the store answers; the store is away.
+_FLUSH_SECONDS = {b"": 60.0, b"+": 20.0, b"-": 3.0}
 
 
 def store_uri() -> str:
@@ -203,16 +204,17 @@ class _Sender:
         assert process.stdin is not None
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
-        reported = (process.stdout.read() or b"")[-1:]
         with suppress(OSError):  # where the sender has died, the spool stays
             process.stdin.write(b"e")  # a word, since a child of ours may hold the pipe open
             process.stdin.close()
-        try:
-            process.wait(timeout=_FLUSH_SECONDS[reported])
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            print("unroll: MLflow: what has not arrived is kept and sent later", file=sys.stderr)
+        reported, started = b"", time.monotonic()
+        while process.poll() is None:
+            reported = (process.stdout.read() or reported)[-1:]  # a store that was away may answer again
+            if time.monotonic() - started > _FLUSH_SECONDS[reported]:
+                process.kill()
+                process.wait()
+                print("unroll: MLflow: what has not arrived is kept and sent later", file=sys.stderr)
+            time.sleep(0.05)
         process.stdout.close()
 
 
