@@ -20,7 +20,7 @@ from typing import Protocol
 from filelock import FileLock, Timeout
 
 from . import spool
-from .spool import Start
+from .spool import Event, Start
 
 BATCH = 1000  # metrics in one request: MLflow takes no more
 SECONDS_METRIC = "training_seconds"
@@ -93,8 +93,7 @@ class _Target:
     history: Mapping[str, Mapping[int, float]]  # what the run had when this process found it
     offset: int = 0
     time: int  # of the last event
-    status: str = "KILLED"  # unless the spool says how it ended
-    seconds: float | None = None
+    end: Event | None = None  # where the spool says how it ended
 
 
 class Delivery:
@@ -151,7 +150,7 @@ class Delivery:
         for event, offset in spool.read(path, target.offset):
             target.time = event["time"]
             if event["kind"] == "end":
-                target.status, target.seconds = event["status"], event["seconds"]
+                target.end = event
             elif event["kind"] == "metrics":
                 at = event["at"]
                 if repeated_from is None or at is None or at < repeated_from:
@@ -188,11 +187,14 @@ class Delivery:
 
     def _close(self, start: Start, target: _Target) -> None:
         """End the run: with the wall time of all its attempts, by attempt, and without a twin."""
-        seconds = target.seconds if target.seconds is not None else (target.time - start.time) / 1000
-        before = {n: v for n, v in target.history.get(SECONDS_METRIC, {}).items() if n < target.attempt}
-        total = seconds + (before[max(before)] if before else 0.0)
-        self._log(target.run_id, _new_points({SECONDS_METRIC: total}, target.time, target.attempt, target.history))
-        self._store.end(target.run_id, target.status, target.time)
+        end = target.end or {"status": "KILLED", "seconds": (target.time - start.time) / 1000}
+        if end["seconds"] is not None:
+            known = target.history.get(SECONDS_METRIC, {})
+            before = max((attempt for attempt in known if attempt < target.attempt), default=None)
+            total = end["seconds"] + (known[before] if before is not None else 0.0)
+            values = {SECONDS_METRIC: total}
+            self._log(target.run_id, _new_points(values, target.time, target.attempt, target.history))
+        self._store.end(target.run_id, end["status"], target.time)
         if start.difference:  # last: a server's store of files may be away when the server itself is not
             self._store.attach(target.run_id, start)
         for run in self._store.find(start):

@@ -79,8 +79,12 @@ def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:
 def log_evaluation(store: MlflowClient, run_id: str, task: Task) -> None:
     """Log the test metrics, the learning curve and the pictures of the evaluate stage to the training's run."""
     paths = Paths(task.name)
-    numbers = {f"test_{k}": v for k, v in read_json(paths.metrics).items() if isinstance(v, (int, float))}
-    store.log_batch(run_id, metrics=_metrics(numbers, 0))
+    has = store.get_run(run_id).data.metrics
+    now = int(time.time() * 1000)
+    numbers = {f"test_{k}": float(v) for k, v in read_json(paths.metrics).items() if isinstance(v, (int, float))}
+    # After a registration that was cut short, what it had logged is not logged again.
+    new = [Metric(name, value, now, 0) for name, value in numbers.items() if has.get(name) != value]
+    store.log_batch(run_id, metrics=new)
     store.log_artifacts(run_id, str(paths.evaluation), "evaluation")
     store.log_artifact(run_id, str(paths.learning_curve))
 
@@ -88,18 +92,16 @@ def log_evaluation(store: MlflowClient, run_id: str, task: Task) -> None:
 def ensure_run(store: MlflowClient, task: Task, params: TaskParams, signature: str) -> str:
     """The id of the training's run; a result that came from a cache gets a new one, with its learning curve."""
     found = find_run(store, task, signature)
-    if found is not None:
-        return found.info.run_id
-    start = tracking.start(task, params, signature)
-    adapter = MlflowStore(lambda: store)
-    run_id = adapter.create(start)
-    adapter.describe(run_id, start)
-    if start.difference:
-        adapter.attach(run_id, start)
-    for row in learning_curve.read(Paths(task.name).learning_curve):
-        store.log_batch(run_id, metrics=_metrics(row, int(row["epoch"])))
-    store.set_terminated(run_id, "FINISHED")
-    return run_id
+    if found is None:
+        # By way of a spool as well: whatever is cut short here, the run ends up whole.
+        waiting, _ = spool.starts(spool.folder())
+        if not any((s.signature, s.store) == (signature, tracking.store_name()) for s in waiting.values()):
+            tracking.tell_finished(task, params, signature, learning_curve.read(Paths(task.name).learning_curve))
+        deliver()
+        found = find_run(store, task, signature)
+    if found is None:
+        raise RuntimeError(f"MLflow has no run of the training {signature}, and none could be made")
+    return found.info.run_id
 
 
 class MlflowStore:
@@ -290,11 +292,6 @@ def _experiment(store: MlflowClient, task: str) -> str:
         if found is None:
             raise
         return found.experiment_id
-
-
-def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, step) for name, value in values.items()]
 
 
 def _warn(error: StoreError) -> None:

@@ -3,7 +3,7 @@
     .resume/mlflow/SIGNATURE-ATTEMPT.jsonl
     {"kind": "start", …}                                              the fields of `Start`
     {"kind": "metrics", "time": …, "step": …, "at": …, "values": {…}}
-    {"kind": "end", "time": …, "status": "FINISHED", "seconds": …}
+    {"kind": "end", "time": …, "status": "FINISHED", "seconds": …}   seconds: wall time, or null if it is not known
 
 Times are milliseconds since 1970. `at` is the newest global step when the event happened, or null before the first;
 `step` is what the store shows, such as the number of an epoch. The training appends and never waits; `delivery` reads,

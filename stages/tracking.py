@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,9 +108,8 @@ class TrainingRun:
         """Say how it ended, and wait a little for what is left to be sent."""
         if self._spool is None:
             return
-        now, seconds = _now(), time.perf_counter() - self._started
         try:
-            self._spool.append({"kind": "end", "time": now, "status": status, "seconds": seconds})
+            self._spool.append(_end_event(status, time.perf_counter() - self._started))
         except OSError as error:
             self._give_up(error)
         else:
@@ -121,10 +120,8 @@ class TrainingRun:
     def _append(self, values: Mapping[str, float], step: int) -> None:
         if self._spool is None:
             return
-        numbers = {name: float(value) for name, value in values.items()}
-        event = {"kind": "metrics", "time": _now(), "step": step, "at": self._step, "values": numbers}
         try:
-            self._spool.append(event)
+            self._spool.append(_metrics_event(values, step, at=self._step))
         except OSError as error:
             self._give_up(error)
 
@@ -151,6 +148,15 @@ def training_run(
         run.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
     run.end("FINISHED")
+
+
+def tell_finished(task: Task, params: TaskParams, signature: str, epochs: Sequence[Mapping[str, float]]) -> None:
+    """Write the spool of a training that ran elsewhere, from its learning curve; how long it took is not known."""
+    file = spool.Spool(start(task, params, signature), spool.folder())
+    for row in epochs:
+        file.append(_metrics_event(row, int(row["epoch"]), at=None))
+    file.append(_end_event("FINISHED", None))
+    file.close()
 
 
 def start(task: Task, params: TaskParams, signature: str, *, resumed_step: int | None = None) -> spool.Start:
@@ -247,6 +253,15 @@ class _System:
     def process_megabytes(self) -> float:
         """The resident memory of this process; its workers' is not in it."""
         return self._psutil.Process().memory_info().rss / 1e6
+
+
+def _metrics_event(values: Mapping[str, float], step: int, *, at: int | None) -> spool.Event:
+    numbers = {name: float(value) for name, value in values.items()}
+    return {"kind": "metrics", "time": _now(), "step": step, "at": at, "values": numbers}
+
+
+def _end_event(status: str, seconds: float | None) -> spool.Event:
+    return {"kind": "end", "time": _now(), "status": status, "seconds": seconds}
 
 
 def _local_uri() -> str:

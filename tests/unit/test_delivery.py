@@ -114,7 +114,7 @@ def tell(file: Spool, steps: range, *, time: int = 0) -> None:
         file.append({"kind": "metrics", "time": time + step, "step": step, "at": step, "values": values})
 
 
-def finish(file: Spool, *, status: str = "FINISHED", seconds: float = 5.0) -> None:
+def finish(file: Spool, *, status: str = "FINISHED", seconds: float | None = 5.0) -> None:
     file.append({"kind": "end", "time": 9, "status": status, "seconds": seconds})
     file.close()
 
@@ -226,6 +226,15 @@ def test_a_killed_training_ends_as_killed(tmp_path):
     (run,) = store.runs.values()
     assert (steps(run), run.status) == ([0, 1, 2], "KILLED")
     assert seconds(run) == {0: pytest.approx((4002 - 1000) / 1000)}
+
+
+def test_a_wall_time_that_nobody_knows_is_not_made_up(tmp_path):
+    store, file = FakeStore(), Spool(begin(1), tmp_path)
+    tell(file, range(3))
+    finish(file, seconds=None)
+    delivery(store, tmp_path).run()
+    (run,) = store.runs.values()
+    assert (run.status, seconds(run)) == ("FINISHED", {})
 
 
 def test_a_training_that_goes_on_is_left_to_its_own_process(tmp_path):
