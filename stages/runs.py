@@ -304,7 +304,6 @@ def _warn(error: StoreError) -> None:
 
 
 def _main(own: Path) -> None:
-    os.nice(10)  # the training comes first
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training; we see it end
     reports = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody else's words among the reports

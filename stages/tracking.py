@@ -1,9 +1,9 @@
 """What a training tells MLflow: its steps, its epochs, its measurements, the data and the code it came from.
 
 A training never waits for the store. It appends to a spool (`spool`), and a process beside it (`python -m stages.runs`)
-sends what is new every few seconds (`delivery`): in a thread, MLflow's import and its writes would hold the
-interpreter that launches the training's steps. Where the store is away, what is left is sent by a later training, by
-`register` or by `python -m stages.registry sync`.
+sends what is new every few seconds (`delivery`). It is a process and not a thread, since MLflow's import of seconds and
+its writes would share the interpreter with the steps, and since it can close the run of a training that was killed.
+Where the store is away, what is left is sent by a later training, by `register` or by `python -m stages.registry sync`.
 
 Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main checkout.
 """
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
 _LOCAL = "local"
-# How long the end of a training waits for what is left to be sent, by what its sender reported last: nothing, since it
-# still imports MLflow; the store answers; the store is away.
-_FLUSH_SECONDS = {b"": 60.0, b"+": 20.0, b"-": 3.0}
+# How long the end of a training waits for what is left to be sent, since its sender last reported something: nothing
+# yet, as it still imports MLflow or makes the local store; that the store answers; that it is away.
+_FLUSH_SECONDS = {b"": 120.0, b"+": 20.0, b"-": 3.0}
 
 
 def store_uri() -> str:
@@ -213,10 +213,11 @@ class _Sender:
         with suppress(OSError):  # where the sender has died, the spool stays
             process.stdin.write(b"e")  # a word, since a child of ours may hold the pipe open
             process.stdin.close()
-        reported, started = b"", time.monotonic()
+        reported, since = b"", time.monotonic()
         while process.poll() is None:
-            reported = (process.stdout.read() or reported)[-1:]  # a store that was away may answer again
-            if time.monotonic() - started > _FLUSH_SECONDS[reported]:
+            if word := (process.stdout.read() or b"")[-1:]:
+                reported, since = word, time.monotonic()
+            if time.monotonic() - since > _FLUSH_SECONDS[reported]:
                 process.kill()
                 process.wait()
                 print("unroll: MLflow: what has not arrived is kept and sent later", file=sys.stderr)
