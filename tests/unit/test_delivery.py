@@ -170,6 +170,7 @@ def test_any_one_request_may_fail_or_lose_its_answer(tmp_path, number, when):
     (run,) = store.runs.values()
     assert steps(run) == list(range(BATCH + 10))
     assert (run.status, run.described, run.diff) == ("FINISHED", 1, "a diff")
+    assert "delete" not in store.calls  # the run was found again, not made again
     assert seconds(run) == {0: 5.0}
     assert spool.pending(tmp_path) == []
 
