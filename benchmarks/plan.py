@@ -4,8 +4,8 @@
     python -m benchmarks.plan sketch --ranks 64 --sequences 50000000 --steps 500
 
 A step takes as long as its slowest rank. The table shows, for each rank, how many sequences and padded time steps it
-gets in an epoch, and below it what waiting for the slowest costs. `--sequences` draws the lengths of so many sequences from
-those that are prepared; `--steps` looks at so many steps, evenly over the epoch, which is enough for millions.
+gets in an epoch, and below it what waiting for the slowest costs. `--sequences` draws the lengths of so many sequences
+from those that are prepared; `--steps` looks at so many steps, evenly over the epoch, which is enough for millions.
 """
 
 from __future__ import annotations

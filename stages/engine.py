@@ -100,21 +100,19 @@ def fit(
     *,
     checkpoints: Checkpoints | None = None,
     stop_asked: Callable[[], bool] = lambda: False,
-    on_resume: Callable[[int], None] = lambda steps: None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_stretch: Callable[[Stretch], None] = lambda stretch: None,
 ) -> Fit:
     """Train `network` and leave the weights of its best epoch in it.
 
     The best epoch has the best validation value of `params.monitor`: the lowest if it is `loss` or ends in `_error`,
-    else the highest. With `checkpoints`, a training that was stopped goes on where it was: `on_resume` is told after
-    how many steps, and `on_epoch` and `on_stretch` are called for the new ones only. Where `stop_asked` answers true on
+    else the highest. With `checkpoints`, a training that was stopped goes on where it was, and `on_epoch` and
+    `on_stretch` are called for the new ones only. Where `stop_asked` answers true on
     any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a loss or gradient that is not
     finite and for a monitor that the network does not measure.
     """
     training = _Training(network, train, params, checkpoints, stop_asked, on_stretch)
-    if training.resumed():
-        on_resume(training.done)
+    training.resume()
     progress = training.progress
     for epoch in range(progress.epoch, params.epochs):
         seconds, sequences, waited = training.run_epoch(epoch)
@@ -446,16 +444,17 @@ class _Training:
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for number, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        self._checkpoints.save(tensors, {"progress": self.progress.facts(), "scaler": self._scaler.state_dict()})
+        facts = {"steps": self.done, "progress": self.progress.facts(), "scaler": self._scaler.state_dict()}
+        self._checkpoints.save(tensors, facts)
 
-    def resumed(self) -> bool:
+    def resume(self) -> None:
         """Take up the saved state, where there is one; rank 0 reads it and hands it to the others."""
         if distributed.ranks() > 1:  # machines of different kinds may draw different first weights from one seed
             self._network.load_state_dict(distributed.from_rank_0(self._network.state_dict()))
         found = self._checkpoints.load() if self._checkpoints and distributed.rank() == 0 else None
         found = distributed.from_rank_0(found)
         if found is None:
-            return False
+            return
         tensors, facts = found
         self._network.load_state_dict(_below("weights.", tensors))
         self.best_weights = _below("best.", tensors)
@@ -466,7 +465,6 @@ class _Training:
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
         self._scaler.load_state_dict(facts["scaler"])
         self.progress = _Progress.restored(facts["progress"])
-        return True
 
     def _explained(self, loss: float, norm: float, batches: Sequence[tuple[Batch, bool]], examples: np.ndarray) -> str:
         """What is not finite, the layers where it first shows, and the sequences; from all ranks."""

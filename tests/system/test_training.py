@@ -119,9 +119,10 @@ def test_killed_in_mid_training_and_started_again(undisturbed: tuple[Clone, str,
     clone, task, ranks, written = undisturbed
     training = start(clone, task)
     training.wait_for_checkpoint()
-    children = training.children()
+    # The process that tells MLflow may stay a little, to close the run.
+    children = [child for child in training.children() if "stages.runs" not in child.cmdline()]
     training.process.kill()
-    training.process.communicate()
+    training.process.wait()
     assert (len(children) >= ranks) == (ranks > 1)
     # Ranks see that their launcher is gone: they would train on beside their successors.
     assert psutil.wait_procs(children, timeout=15)[1] == []

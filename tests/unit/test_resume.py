@@ -106,15 +106,17 @@ def test_killed_with_other_settings(tmp_path: Path, changes: dict[str, object]) 
 
 def test_a_disk_that_refuses_leaves_the_state_before_and_says_so(tmp_path: Path, capsys) -> None:
     checkpoints = Checkpoints(tmp_path, seconds=1e9)
-    checkpoints.save({"a": torch.ones(3)}, {"step": 1})
+    assert checkpoints.steps() is None
+    checkpoints.save({"a": torch.ones(3)}, {"steps": 1})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
     try:
-        checkpoints.save({"a": torch.ones(100_000)}, {"step": 2})
+        checkpoints.save({"a": torch.ones(100_000)}, {"steps": 2})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     tensors, facts = checkpoints.load() or ({}, {})
-    assert facts == {"step": 1}
+    assert facts == {"steps": 1}
+    assert checkpoints.steps() == 1
     assert tensors["a"].tolist() == [1, 1, 1]
     assert "not saved, the one before stays" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1
