@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import psutil
 import pytest
@@ -67,8 +70,8 @@ class Training:
         return self.process.returncode, printed + errors
 
 
-def start(clone: Clone, task: str, *, checkpoint_steps: int = 5) -> Training:
-    environment = {**os.environ, "UNROLL_CHECKPOINT_STEPS": str(checkpoint_steps)}
+def start(clone: Clone, task: str, environment: Mapping[str, str] = MappingProxyType({})) -> Training:
+    environment = {**os.environ, "UNROLL_CHECKPOINT_STEPS": "5", **environment}
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.train", task],
         cwd=clone.folder,
@@ -129,6 +132,45 @@ def test_killed_in_mid_training_and_started_again(undisturbed: tuple[Clone, str,
     assert "going on after step" in finish(start(clone, task))
     assert result(clone, task) == written
     assert not list(clone.folder.glob(".resume/*/checkpoint.safetensors"))
+
+
+@pytest.mark.parametrize("task", ["sketch", "translation"])
+def test_ranks_change_no_evaluation(prepared: Clone, task: str) -> None:
+    overlay(prepared, {task: {"train": {"ranks": 1}}})
+    finish(start(prepared, task))
+    measured = []
+    for ranks in (1, 2):
+        overlay(prepared, {task: {"evaluate": {"ranks": ranks}}})
+        prepared.run(sys.executable, "-m", "stages.evaluate", task)
+        files = prepared.folder / "metrics" / f"{task}.json", *(prepared.folder / "plots" / task).rglob("*")
+        measured.append({path.name: path.read_bytes() for path in files if path.is_file()})
+    assert measured[0].keys() >= {f"{task}.json", "predictions.csv"}
+    assert measured[0] == measured[1]
+
+
+def test_two_machines_train_together(prepared: Clone) -> None:
+    """Two launchers of one rank each, as on two machines, by torchrun's own variables."""
+    overlay(prepared, {"sketch": {"train": {"ranks": 2}}})
+    finish(start(prepared, "sketch"))
+    written = result(prepared, "sketch")
+    together = {
+        "PET_NNODES": "2",
+        "PET_RDZV_ID": "sketch",
+        "PET_RDZV_BACKEND": "c10d",
+        "PET_RDZV_ENDPOINT": f"127.0.0.1:{free_port()}",
+        "PET_LOCAL_ADDR": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+    }
+    launchers = [start(prepared, "sketch", {**together, "PET_NODE_RANK": str(node)}) for node in range(2)]
+    for launcher in launchers:
+        finish(launcher)
+    assert result(prepared, "sketch") == written
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

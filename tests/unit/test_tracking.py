@@ -61,8 +61,10 @@ def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(fol
         learning_rate=0.1,
         gradient_norm=3.0,
         padding_share=0.2,
+        steps=5,
         seconds=4.0,
         sequences_per_second=50.0,
+        data_wait_share=0.01,
     )
     with training() as run:
         run.metrics({"step_loss": 0.5}, step=29)
@@ -80,6 +82,7 @@ def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(fol
         "padding_share": 0.2,
         "epoch_seconds": 4.0,
         "sequences_per_second": 50.0,
+        "data_wait_share": 0.01,
     }
 
 
