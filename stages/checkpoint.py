@@ -63,6 +63,14 @@ class Checkpoints:
             kept = "the one before stays" if self._path.is_file() else "there is none before it"
             print(f"unroll: checkpoint {self._path}: not saved, {kept}: {error}", file=sys.stderr, flush=True)
 
+    def steps(self) -> int | None:
+        """After how many steps of the whole training the saved state was taken; None where there is none to read."""
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                return int(json.loads((file.metadata() or {})["facts"])["steps"])
+        except (OSError, SafetensorError, ValueError, KeyError):
+            return None
+
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The saved state, or None where there is none that can be read."""
         if not self._path.is_file():

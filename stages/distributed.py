@@ -12,14 +12,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as process_group
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .params import TaskParams
+    from .tasks import Task
 
 PREEMPTED = 75  # sysexits.h: a temporary failure, try again
 _MAX_RESTARTS = 3
@@ -77,6 +81,17 @@ def interleaved(parts: Sequence[Sequence[Any]]) -> list[Any]:
     return [parts[i % len(parts)][i // len(parts)] for i in range(sum(len(part) for part in parts))]
 
 
+def run(verb: str, count: int, task: Task, params: TaskParams, work: Callable[[Task, TaskParams], None]) -> None:
+    """`work(task, params)` in `count` ranks of the stage `verb`: here, where this process is one of them or the only
+    one, else in new processes, which come here again.
+    """
+    if count > 1 and not started_by_torchrun():
+        launch(verb, task.name, count)
+        return
+    with joined(count, verb):
+        work(task, params)
+
+
 def started_by_torchrun() -> bool:
     """Whether this process is a rank that a launcher has started."""
     return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
@@ -102,6 +117,8 @@ def launch(verb: str, task: str, count: int) -> None:
     if nodes == 1:
         settings += ["--rdzv-backend=c10d", f"--rdzv-endpoint={_LOCAL}:0", f"--local-addr={_LOCAL}"]
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # Each rank sets its own threads; without the variable, torchrun says at length that it sets it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config, *_ = config_from_args(get_args_parser().parse_args([*settings, "-m", f"stages.{verb}", task]))
     config.run_id = f"{verb}-{task}-{os.getpid()}" if nodes == 1 else config.run_id
     try:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ from .models.network import Network, Sums
 from .params import TrainParams
 from .plan import Plan, padding, share
 from .schedule import factor
+
+Answer = TypeVar("Answer")
 
 STRETCHES = 1000  # rows of the curve by step at the most: a longer training has means of several steps
 
@@ -104,10 +106,10 @@ def fit(
     """Train `network` and leave the weights of its best epoch in it.
 
     The best epoch has the best validation value of `params.monitor`: the lowest if it is `loss` or ends in `_error`,
-    else the highest. With `checkpoints`, a training that was stopped goes on where it was; `on_epoch` and `on_stretch`
-    are then called for the new ones only. Where `stop_asked` answers true on any rank, all ranks raise Stopped after
-    the step at hand. Raises TrainingError for a loss or gradient that is not finite and for a monitor that the network
-    does not measure.
+    else the highest. With `checkpoints`, a training that was stopped goes on where it was, and `on_epoch` and
+    `on_stretch` are called for the new ones only. Where `stop_asked` answers true on
+    any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a loss or gradient that is not
+    finite and for a monitor that the network does not measure.
     """
     training = _Training(network, train, params, checkpoints, stop_asked, on_stretch)
     training.resume()
@@ -158,19 +160,32 @@ def predict(
     Ranks share whole batches, so that each gets the same bits as from one process.
     """
     call = answer or network
-    batches = list(by_length(dataset.lengths, batch_size))
-    if not batches:
+    if not len(dataset):
         raise ValueError("nothing to predict: the dataset has no examples")
-    rank, ranks = distributed.rank(), distributed.ranks()
-    mine = batches[rank::ranks]
+
+    def answers(examples: np.ndarray) -> np.ndarray:
+        return call(dataset.batch(examples).to(_where(network))).cpu().numpy()
+
     with evaluating(network):
-        feed = Feed(lambda i: dataset.batch(mine[i]), range(len(mine)))
-        parts = [call(batch.to(_where(network))).cpu().numpy() for _, batch in feed]
-    whole = distributed.interleaved(distributed.from_all(parts))
-    outputs = np.empty((len(dataset), *whole[0].shape[1:]), dtype=whole[0].dtype)
-    for examples, part in zip(batches, whole, strict=True):
+        parts = spread(dataset.lengths, batch_size, answers, title="predict")
+    outputs = np.empty((len(dataset), *parts[0][1].shape[1:]), dtype=parts[0][1].dtype)
+    for examples, part in parts:
         outputs[examples] = part
     return outputs
+
+
+def spread(
+    lengths: np.ndarray, batch_size: int, answer: Callable[[np.ndarray], Answer], *, title: str
+) -> list[tuple[np.ndarray, Answer]]:
+    """Batches of examples of like lengths, each with `answer(examples)`, computed by all ranks together.
+
+    Ranks share whole batches, so that each gets the same bits as from one process.
+    """
+    batches = list(by_length(lengths, batch_size))
+    mine = batches[distributed.rank() :: distributed.ranks()]
+    bar = tqdm(mine, desc=title, unit="batch", leave=False, disable=_no_bar())
+    answers = distributed.interleaved(distributed.from_all([answer(examples) for examples in bar]))
+    return list(zip(batches, answers, strict=True))
 
 
 @contextmanager
@@ -429,7 +444,8 @@ class _Training:
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
         for number, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        self._checkpoints.save(tensors, {"progress": self.progress.facts(), "scaler": self._scaler.state_dict()})
+        facts = {"steps": self.done, "progress": self.progress.facts(), "scaler": self._scaler.state_dict()}
+        self._checkpoints.save(tensors, facts)
 
     def resume(self) -> None:
         """Take up the saved state, where there is one; rank 0 reads it and hands it to the others."""
@@ -548,7 +564,10 @@ def _monitored(values: Mapping[str, float], monitor: str) -> float:
 
 
 def _bar(epoch: int, epochs: int, first: int, steps: int) -> tqdm[Any]:
-    hidden = True if distributed.rank() else None  # None: where there is no terminal
-    return tqdm(
-        total=steps, initial=first, desc=f"epoch {epoch + 1}/{epochs}", unit="step", leave=False, disable=hidden
-    )
+    title = f"epoch {epoch + 1}/{epochs}"
+    return tqdm(total=steps, initial=first, desc=title, unit="step", leave=False, disable=_no_bar())
+
+
+def _no_bar() -> bool | None:
+    """No bar but rank 0's; None lets tqdm hide that one where there is no terminal."""
+    return True if distributed.rank() else None

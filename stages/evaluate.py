@@ -6,6 +6,8 @@ python -m stages.evaluate TASK      reads  weights/TASK/, data/TASK/prepared/, p
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from .command import fresh_folder, main
@@ -17,8 +19,17 @@ if TYPE_CHECKING:
 
 
 def evaluate(task: Task, params: TaskParams) -> None:
-    """Measure a task's network and write metrics, predictions and pictures."""
-    from . import engine
+    """Measure a task's network and write metrics, predictions and pictures.
+
+    Ranks share the network's predictions; each of them computes the baselines, and rank 0 writes.
+    """
+    from . import distributed
+
+    distributed.run("evaluate", params.evaluate.ranks, task, params, _evaluate)
+
+
+def _evaluate(task: Task, params: TaskParams) -> None:
+    from . import distributed, engine
     from .json_files import read_json, write_json
     from .reporting import Report
     from .signature import content_md5, metrics_signature
@@ -28,9 +39,14 @@ def evaluate(task: Task, params: TaskParams) -> None:
     training = read_json(paths.network)["training"]
     engine.configure(seed=training["seed"], threads=training["threads"])
     network, _ = load_network(paths.weights, task.model().build, type(params.model))
+    network.to(distributed.device())
+    if distributed.rank() != 0:
+        with TemporaryDirectory() as unseen:
+            task.evaluate().evaluate(network, paths.prepared, params, Report(Path(unseen)))
+        return
     with fresh_folder(paths.evaluation) as folder:
         report = Report(folder)
-        task.evaluate().evaluate(network.to(engine.device()), paths.prepared, params, report)
+        task.evaluate().evaluate(network, paths.prepared, params, report)
     signature = metrics_signature(
         data=content_md5(paths.prepared), split=report.split, n=report.n, seed=training["seed"]
     )

@@ -9,8 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Generic, TypeVar
 
-import torch
-
 Made = TypeVar("Made")
 
 _AHEAD = 4
@@ -29,8 +27,7 @@ class Feed(Generic[Made]):
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, Made]]:
-        # A new thread has its own number of OpenMP threads.
-        pool = ThreadPoolExecutor(1, "feed", torch.set_num_threads, (1,))
+        pool = ThreadPoolExecutor(1, "feed")
         try:
             waiting: deque[tuple[int, Future[Made]]] = deque()
             waiting.extend((step, pool.submit(self._make, step)) for step in islice(self._steps, _AHEAD))

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 # values are compared apart.
 _GLUE = frozenset(
     f"stages/{name}.py"
-    for name in ("__init__", "command", "params", "paths", "stopping", "table", "tasks/__init__", "tracking")
+    for name in (
+        *("__init__", "command", "params", "paths", "stopping", "table", "tasks/__init__"),
+        *("tracking", "spool", "delivery", "runs"),
+    )
 )
 
 

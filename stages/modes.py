@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from .batching import Batch, Dataset
+from .models.recurrent import RecurrentStack
 from .params import TrainParams
 from .plan import Plan
 
@@ -54,6 +55,8 @@ def applied(
             module.p = 0.0
         elif isinstance(module, nn.RNNBase):
             module.dropout = 0.0
+        elif isinstance(module, RecurrentStack):
+            module.recurrent_dropout = 0.0
     batch = Some(train, plan[0], augment=False)
     changed = {
         "epochs": OVERFIT_STEPS,

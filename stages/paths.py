@@ -1,4 +1,7 @@
-"""Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths."""
+"""Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths.
+
+Beside them: where the main checkout lies, and the folder for what outlives a killed process.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NETWORK_NAME = "network.json"  # in the weights folder; a registered model has it too
+
+
+def project_root() -> Path:
+    """The main checkout's folder, also from a worktree of it; the present folder where there is no checkout."""
+    command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    common = Path(answer.stdout.strip())
+    return common.parent if answer.returncode == 0 and common.name == ".git" else Path.cwd()
+
+
+def resume_folder() -> Path:
+    """UNROLL_RESUME, or else `.resume` in the main checkout: what a killed process leaves for the one after it."""
+    named = os.environ.get("UNROLL_RESUME")
+    return Path(named).absolute() if named else project_root() / ".resume"
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,7 @@ class Paths:
 
     def resume(self, signature: str) -> Path:
         """`train`: the state of the training that has this signature, while it goes on. No output."""
-        return resume_root() / signature
+        return resume_folder() / signature
 
     @property
     def metrics(self) -> Path:
@@ -69,17 +86,3 @@ class Paths:
     def receipt(self) -> Path:
         """`register`: which model was handed to the registry."""
         return Path("receipts", f"{self.task}.json")
-
-
-def project_root() -> Path:
-    """The main checkout's folder, also from a worktree of it: runs, models and resumable trainings have one home."""
-    command = ["git", "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    common = Path(answer.stdout.strip())
-    return common.parent if answer.returncode == 0 and common.name == ".git" else Path.cwd()
-
-
-def resume_root() -> Path:
-    """Where trainings keep their state: UNROLL_RESUME, such as a folder that several machines share, or `.resume`."""
-    named = os.environ.get("UNROLL_RESUME")
-    return Path(named) if named else project_root() / ".resume"

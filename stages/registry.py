@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import tracking
+from . import runs, tracking
 from .json_files import read_json
 from .packaging import requirements, serving_code, signature, write_code
 from .paths import Paths
@@ -54,7 +54,8 @@ def receipt(task: Task) -> dict[str, Any]:
 
 def register(task: Task, params: TaskParams, content: dict[str, Any]) -> Registered:
     """Make a version of what the receipt names, unless there is one, and set its aliases."""
-    store = tracking.client()
+    runs.deliver()
+    store = runs.client()
     name = task.description().model_name
     found = find_version(store, name, content_hash(content))
     if found is None:
@@ -81,8 +82,8 @@ def _create_version(
 
     paths = Paths(task.name)
     training = read_json(paths.network)["training"]
-    run_id = tracking.ensure_run(store, task, params, training["signature"])
-    tracking.log_evaluation(store, run_id, task)
+    run_id = runs.ensure_run(store, task, params, training["signature"])
+    runs.log_evaluation(store, run_id, task)
     # A logged model belongs to the run's experiment, or it would land in the default one, below the present folder.
     mlflow.set_experiment(experiment_id=store.get_run(run_id).info.experiment_id)
     predictor = task.predictor()
@@ -156,7 +157,10 @@ def sync() -> None:
     from .params import load
     from .tasks import Task
 
-    store = tracking.client()
+    runs.deliver()
+    if waiting := runs.waiting_for_another_store():
+        print(f"{waiting} trainings wait to be sent to another store than this one (MLFLOW_TRACKING_URI)")
+    store = runs.client()
     for name, params in load().items():
         task, path = Task(name), Paths(name).receipt
         if not path.is_file():

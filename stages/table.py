@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from . import tracking
+from . import runs
 from .json_files import read_json
 from .paths import Paths
 from .registry import content_hash, find_version
@@ -22,7 +22,7 @@ _COLUMNS = ("task", "metric", "test", "best baseline", "registered model", "trai
 
 def show() -> None:
     """Print a row a task, from the metrics files, the receipts and the store."""
-    store = tracking.client()
+    store = runs.client()
     table = Table()
     for column in _COLUMNS:
         table.add_column(column, justify="right" if column in ("test", "trained in") else "left")

@@ -1,182 +1,183 @@
-"""Runs in MLflow: one a training, with its epochs, its measurements, its data and the code it came from.
+"""What a training tells MLflow: its steps, its epochs, its measurements, the data and the code it came from.
 
-A run is found by the signature of its training and made anew where the store has none, so no DVC output ever holds a
-run id. Where no server is named by MLFLOW_TRACKING_URI, the store is `mlflow.db` in the main checkout. A store that
-fails does not fail a training: what could not be sent is said in one line, and `register` makes the run anew from the
-outputs.
+A training never waits for the store. It appends to a spool (`spool`), and a process beside it (`python -m stages.runs`)
+sends what is new every few seconds (`delivery`). It is a process and not a thread, since MLflow's import of seconds and
+its writes would share the interpreter with the steps, and since it can close the run of a training that was killed.
+Where the store is away, what is left is sent by a later training, by `register` or by `python -m stages.registry sync`.
+
+Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main checkout.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-# Read by MLflow when it is imported: no telemetry, no bars in logs, no minutes of waiting for a server that is away.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-
-import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import SQLAlchemyError
-
-from . import learning_curve
-from .json_files import read_json
+from . import learning_curve, spool
+from .imports import ROOT
 from .params import flatten
 from .paths import Paths, project_root
 from .signature import content_md5, locked_stages
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
     from .engine import Epoch
     from .params import TaskParams
     from .tasks import Task
 
-SIGNATURE_TAG = "unroll.signature"
-TASK_TAG = "unroll.task"
-_STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+_SYSTEM_SECONDS = 10.0  # between two samples of the machine
+_LOCAL = "local"
+# How long the end of a training waits for what is left to be sent, since its sender last reported something: nothing
+# yet, as it still imports MLflow or makes the local store; that the store answers; that it is away.
+_FLUSH_SECONDS = {b"": 120.0, b"+": 20.0, b"-": 3.0}
 
 
 def store_uri() -> str:
     """MLFLOW_TRACKING_URI, or else the absolute address of the local store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri()
 
 
-def client() -> MlflowClient:
-    """A client of the store, which is made where it is missing: one process at a time, or migrations would collide."""
+def store_name() -> str:
+    """A name for the store that gives nothing of its address away: a spool waits for the store it is meant for."""
     uri = store_uri()
-    mlflow.set_tracking_uri(uri)
-    if uri.startswith("sqlite:///"):
-        with FileLock(f"{uri.removeprefix('sqlite:///')}.lock"):
-            made = mlflow.MlflowClient(uri)
-            made.search_experiments(max_results=1)
-            return made
-    return mlflow.MlflowClient(uri)
+    if uri == _local_uri():
+        return _LOCAL
+    return hashlib.sha256(without_credentials(uri).partition("?")[0].encode()).hexdigest()[:16]
 
 
-def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:
-    """The newest run of this training, or None."""
-    experiment = store.get_experiment_by_name(_experiment_name(task))
-    if experiment is None:
-        return None
-    condition = f"tags.`{SIGNATURE_TAG}` = '{signature}'"
-    runs = store.search_runs(
-        [experiment.experiment_id], condition, order_by=["attributes.start_time DESC"], max_results=1
-    )
-    return runs[0] if runs else None
+def without_credentials(text: str) -> str:
+    """A text whose addresses name no user and no password."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
 class TrainingRun:
-    """A run while its training goes on. After the store's first failure it is silent."""
+    """Tells of a training while it goes on. Every call is cheap, fails never and may come from any thread."""
 
-    def __init__(self, start: Callable[[], tuple[MlflowClient, str]]) -> None:
-        self._target: tuple[MlflowClient, str] | None = None
+    def __init__(self, begin: spool.Start) -> None:
+        self._lock = threading.Lock()
+        self._step: int | None = None
+        self._system = _System()
+        self._sampled = time.monotonic()
+        self._spool: spool.Spool | None = None
+        self._sender: _Sender | None = None
+        self._started = time.perf_counter()
         try:
-            self._target = start()
-        except _STORE_ERRORS as error:
-            _warn(error)
+            self._spool = spool.Spool(begin, spool.folder())
+        except OSError as error:
+            self._give_up(error)
+        else:
+            self._sender = _Sender(self._spool.path)
 
-    def _send(self, action: Callable[[MlflowClient, str], None]) -> None:
-        if self._target is None:
-            return
-        try:
-            action(*self._target)
-        except _STORE_ERRORS as error:
-            self._target = None
-            _warn(error)
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Tell numbers by name at a global step (0 is the first): `step_loss`, `step_gradient_norm`, …
+
+        Of a name and a step, MLflow keeps the first value. Every ten seconds, the machine's load and memory are told
+        as well.
+        """
+        with self._lock:
+            self._step = step if self._step is None else max(self._step, step)
+            self._append(values, step)
+            if time.monotonic() - self._sampled >= _SYSTEM_SECONDS:
+                self._sampled = time.monotonic()
+                self._append(self._system.sample(), step)
+
+    def constants(self, values: Mapping[str, float]) -> None:
+        """Tell numbers that hold for the whole training."""
+        with self._lock:
+            self._append(values, 0)
 
     def epoch(self, record: Epoch) -> None:
-        """Log one epoch, with the durations that no output may hold."""
-        values = learning_curve.row(record) | {
+        """Tell of an epoch, with the measurements that no output may hold; its step is the epoch's number."""
+        measured = {
             "epoch_seconds": record.seconds,
             "sequences_per_second": record.sequences_per_second,
+            "data_wait_share": record.data_wait_share,
+            "memory_megabytes": self._system.process_megabytes(),
         }
+        with self._lock:
+            self._append(learning_curve.row(record) | measured, record.epoch)
 
-        def log(store: MlflowClient, run_id: str) -> None:
-            store.log_batch(run_id, metrics=_metrics(values, record.epoch))
+    def end(self, status: str) -> None:
+        """Say how it ended, and wait a little for what is left to be sent."""
+        if self._spool is None:
+            return
+        try:
+            self._spool.append(_end_event(status, time.perf_counter() - self._started))
+        except OSError as error:
+            self._give_up(error)
+        else:
+            self._spool.close()
+        if self._sender is not None:
+            self._sender.finish()
 
-        self._send(log)
+    def _append(self, values: Mapping[str, float], step: int) -> None:
+        if self._spool is None:
+            return
+        try:
+            self._spool.append(_metrics_event(values, step, at=self._step))
+        except OSError as error:
+            self._give_up(error)
 
-    def end(self, status: str, seconds: float) -> None:
-        """Close the run with its wall time."""
-
-        def close(store: MlflowClient, run_id: str) -> None:
-            store.log_metric(run_id, "training_seconds", seconds)
-            store.set_terminated(run_id, status)
-
-        self._send(close)
+    def _give_up(self, error: OSError) -> None:
+        self._spool = None
+        print(f"unroll: MLflow: {error}; going on without it", file=sys.stderr)
 
 
 @contextmanager
-def training_run(task: Task, params: TaskParams, signature: str, *, parameters: int) -> Iterator[TrainingRun]:
-    """A new run around a training: FINISHED, or FAILED where the block raises."""
-    started = time.perf_counter()
+def training_run(
+    task: Task, params: TaskParams, signature: str, *, parameters: int, resumed_step: int | None = None
+) -> Iterator[TrainingRun]:
+    """A run around a training: FINISHED, FAILED where the block raises, KILLED where it is stopped.
 
-    def start() -> tuple[MlflowClient, str]:
-        store = client()
-        run_id = _create(store, task, params, signature)
-        store.log_metric(run_id, "parameters", parameters)
-        return store, run_id
-
-    run = TrainingRun(start)
+    `parameters` is the number of weights. `resumed_step` is the first global step that this process reports where it
+    goes on from a checkpoint of an earlier one: it goes on in that one's run as well, and the steps that it repeats
+    stand there once. None begins a new run.
+    """
+    run = TrainingRun(start(task, params, signature, resumed_step=resumed_step))
+    run.constants({"parameters": parameters})
     try:
         yield run
-    except BaseException:
-        run.end("FAILED", time.perf_counter() - started)
+    except BaseException as error:
+        run.end("FAILED" if isinstance(error, Exception) else "KILLED")
         raise
-    run.end("FINISHED", time.perf_counter() - started)
+    run.end("FINISHED")
 
 
-def log_evaluation(store: MlflowClient, run_id: str, task: Task) -> None:
-    """Log the test metrics, the learning curve and the pictures of the evaluate stage to the training's run."""
-    paths = Paths(task.name)
-    numbers = {f"test_{k}": v for k, v in read_json(paths.metrics).items() if isinstance(v, (int, float))}
-    store.log_batch(run_id, metrics=_metrics(numbers, 0))
-    store.log_artifacts(run_id, str(paths.evaluation), "evaluation")
-    store.log_artifact(run_id, str(paths.learning_curve))
+def tell_finished(task: Task, params: TaskParams, signature: str, epochs: Sequence[Mapping[str, float]]) -> None:
+    """Write the spool of a training that ran elsewhere, from its learning curve; how long it took is not known."""
+    file = spool.Spool(start(task, params, signature), spool.folder())
+    for row in epochs:
+        file.append(_metrics_event(row, int(row["epoch"]), at=None))
+    file.append(_end_event("FINISHED", None))
+    file.close()
 
 
-def ensure_run(store: MlflowClient, task: Task, params: TaskParams, signature: str) -> str:
-    """The id of the training's run; a result that came from a cache gets a new one, with its learning curve."""
-    found = find_run(store, task, signature)
-    if found is not None:
-        return found.info.run_id
-    run_id = _create(store, task, params, signature)
-    for row in learning_curve.read(Paths(task.name).learning_curve):
-        store.log_batch(run_id, metrics=_metrics(row, int(row["epoch"])))
-    store.set_terminated(run_id, "FINISHED")
-    return run_id
-
-
-def _create(store: MlflowClient, task: Task, params: TaskParams, signature: str) -> str:
-    experiment_id = _experiment(store, task)
+def start(task: Task, params: TaskParams, signature: str, *, resumed_step: int | None = None) -> spool.Start:
+    """What a run of this training is made of, as it is now."""
     facts, difference = lineage(task)
-    tags = [RunTag("mlflow.runName", f"{task.name}-{signature[:8]}"), RunTag(TASK_TAG, task.name)]
-    tags += [RunTag(SIGNATURE_TAG, signature), *(RunTag(name, value) for name, value in facts.items())]
-    run_id = store.create_run(experiment_id).info.run_id
-    values = flatten(params.model_dump(by_alias=True))
-    store.log_batch(run_id, params=[Param(name, str(value)) for name, value in values.items()], tags=tags)
-    # The digest is DVC's md5, so that "which models came from this data" is one search of MLflow.
     prepared = Paths(task.name).prepared
-    source = json.dumps({"path": prepared.as_posix()})
-    data = Dataset(name=task.name, digest=content_md5(prepared), source_type="dvc", source=source)
-    store.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
-    if difference:
-        store.log_text(run_id, difference, "uncommitted.diff")
-    return run_id
+    values = flatten(params.model_dump(by_alias=True))
+    return spool.Start(
+        task=task.name,
+        signature=signature,
+        attempt=spool.new_attempt(),
+        resumed_step=resumed_step,
+        store=store_name(),
+        time=_now(),
+        params={name: without_credentials(str(value)) for name, value in values.items()},
+        tags=facts,
+        data=content_md5(prepared),
+        data_path=prepared.as_posix(),
+        difference=without_credentials(difference),
+    )
 
 
 def lineage(task: Task) -> tuple[dict[str, str], str]:
@@ -192,45 +193,90 @@ def lineage(task: Task) -> tuple[dict[str, str], str]:
     return facts, difference
 
 
+class _Sender:
+    """The process that sends a spool while its training goes on: until a byte from us, or our sudden end."""
+
+    def __init__(self, path: Path) -> None:
+        search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "stages.runs", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": search},
+        )
+
+    def finish(self) -> None:
+        """Let it send what is left, for as long as that makes sense, and end it."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        os.set_blocking(process.stdout.fileno(), False)
+        with suppress(OSError):  # where the sender has died, the spool stays
+            process.stdin.write(b"e")  # a word, since a child of ours may hold the pipe open
+            process.stdin.close()
+        reported, since = b"", time.monotonic()
+        while process.poll() is None:
+            if word := (process.stdout.read() or b"")[-1:]:
+                reported, since = word, time.monotonic()
+            if time.monotonic() - since > _FLUSH_SECONDS[reported]:
+                process.kill()
+                process.wait()
+                print("unroll: MLflow: what has not arrived is kept and sent later", file=sys.stderr)
+            time.sleep(0.05)
+        process.stdout.close()
+
+
+class _System:
+    """What the machine is doing, in megabytes (10^6 bytes) and percent, under MLflow's own names where it has one."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._psutil = psutil
+        psutil.cpu_percent()  # each call measures since the one before
+
+    def sample(self) -> dict[str, float]:
+        """One sample; some milliseconds."""
+        memory = self._psutil.virtual_memory()
+        values = {
+            "system/cpu_utilization_percentage": self._psutil.cpu_percent(),
+            "system/system_memory_usage_megabytes": memory.used / 1e6,
+            "system/system_memory_usage_percentage": memory.percent,
+            "system/process_memory_megabytes": self.process_megabytes(),
+        }
+        import torch
+
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            free, total = torch.cuda.mem_get_info()
+            values["system/gpu_0_memory_usage_megabytes"] = (total - free) / 1e6
+            values["system/gpu_0_memory_usage_percentage"] = 100 * (total - free) / total
+        return values
+
+    def process_megabytes(self) -> float:
+        """The resident memory of this process; its workers' is not in it."""
+        return self._psutil.Process().memory_info().rss / 1e6
+
+
+def _metrics_event(values: Mapping[str, float], step: int, *, at: int | None) -> spool.Event:
+    numbers = {name: float(value) for name, value in values.items()}
+    return {"kind": "metrics", "time": _now(), "step": step, "at": at, "values": numbers}
+
+
+def _end_event(status: str, seconds: float | None) -> spool.Event:
+    return {"kind": "end", "time": _now(), "status": status, "seconds": seconds}
+
+
+def _local_uri() -> str:
+    return f"sqlite:///{project_root() / 'mlflow.db'}"
+
+
 def _git(*arguments: str) -> str:
     answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, errors="replace")
     return answer.stdout if answer.returncode == 0 else ""
 
 
-def _experiment_name(task: Task) -> str:
-    return f"unroll/{task.name}"
-
-
-def _experiment(store: MlflowClient, task: Task) -> str:
-    name = _experiment_name(task)
-    found = store.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
-    local = store_uri().startswith("sqlite:///")
-    # A server knows its own artifact store; the local one would otherwise put files where the process happens to stand.
-    location = (project_root() / "mlartifacts" / task.name).as_uri() if local else None
-    try:
-        return store.create_experiment(name, artifact_location=location)
-    except MlflowException:
-        found = store.get_experiment_by_name(name)  # another process was faster
-        if found is None:
-            raise
-        return found.experiment_id
-
-
-def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
-    now = int(time.time() * 1000)
-    return [Metric(name, float(value), now, step) for name, value in values.items()]
-
-
-def _warn(error: Exception) -> None:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    print(f"unroll: MLflow at {_without_credentials(store_uri())}: {reason}; going on without it", file=sys.stderr)
-
-
-def _without_credentials(uri: str) -> str:
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 if __name__ == "__main__":

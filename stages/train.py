@@ -10,6 +10,7 @@ again. Asked to stop (SIGTERM, Ctrl-C), it saves its state and ends with status 
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from .command import fresh_folder, main
@@ -24,12 +25,7 @@ def train(task: Task, params: TaskParams) -> None:
     """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch."""
     from . import distributed
 
-    ranks = params.train.ranks
-    if ranks > 1 and not distributed.started_by_torchrun():
-        distributed.launch("train", task.name, ranks)
-        return
-    with distributed.joined(ranks, "train"):
-        _train(task, params)
+    distributed.run("train", params.train.ranks, task, params, _train)
 
 
 def _train(task: Task, params: TaskParams) -> None:
@@ -53,15 +49,25 @@ def _train(task: Task, params: TaskParams) -> None:
         model.dataset(paths.prepared, "validation", params, augment=False),
         params.train,
     )
-    with (
-        tracking.training_run(task, params, signature, parameters=parameters(network)) as run,
-        stop_signals() as stop_asked,
-    ):
+    resumed = checkpoints.steps()
+    if resumed is not None and distributed.rank() == 0:
+        print(f"train {task.name}: going on after step {resumed}, from {checkpoints.folder}", flush=True)
+    with ExitStack() as stack:
+        run: tracking.TrainingRun | None = None
+        if distributed.rank() == 0:  # the others have nothing to tell that it does not know
+            count = parameters(network)
+            telling = tracking.training_run(task, params, signature, parameters=count, resumed_step=resumed)
+            run = stack.enter_context(telling)
 
         def on_epoch(record: engine.Epoch) -> None:
-            run.epoch(record)
-            if distributed.rank() == 0:
+            if run is not None:
+                run.epoch(record)
                 print(learning_curve.line(record), flush=True)
+
+        def on_stretch(stretch: engine.Stretch) -> None:
+            if run is not None:
+                values = learning_curve.stretch_row(stretch)
+                run.metrics({f"step_{name}": value for name, value in values.items() if name != "step"}, stretch.step)
 
         try:
             fit = engine.fit(
@@ -70,8 +76,9 @@ def _train(task: Task, params: TaskParams) -> None:
                 validation,
                 train_params,
                 checkpoints=checkpoints,
-                stop_asked=stop_asked,
+                stop_asked=stack.enter_context(stop_signals()),
                 on_epoch=on_epoch,
+                on_stretch=on_stretch,
             )
         except engine.Stopped:
             if distributed.rank() == 0:

@@ -99,7 +99,7 @@ class RecurrentStack(nn.Module):
             kept = functional.dropout(weight.new_ones(weight.shape[1]), self.recurrent_dropout)
             weights["weight_hh_l0"] = weight * kept
         if not (self.training and self.truncation):
-            return functional_call(layer, weights, (values,))[0]
+            return (functional_call(layer, weights, (values,)) if weights else layer(values))[0]
         outputs, state = [], None
         for stretch in values.split(self.truncation, dim=1):
             output, state = functional_call(layer, weights, (stretch, state))

@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from stages import engine
+from stages import engine, modes
 from stages.batching import Batch, pad
+from stages.feed import Feed
 from stages.models.network import Network
+from stages.models.recurrent import RecurrentStack
 from stages.params import TrainParams
 
 PARAMS = TrainParams(
@@ -137,3 +139,122 @@ def test_clipping_limits_the_step():
     engine.fit(bound, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 1e-9}))
     # Adam divides by the gradient's own size, all but its epsilon of 1e-8: a gradient below that moves little.
     assert abs(bound.head.weight.item() - before) < 0.2 * abs(free.head.weight.item() - before)
+
+
+def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
+    gradients = [torch.tensor([3.0, -4.0]), torch.tensor([0.1])]
+    norm = engine._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 0.0, "clip_value": 0.5}))
+    assert norm == pytest.approx(math.sqrt(25.01))
+    assert gradients[0].tolist() == [0.5, -0.5]
+    assert gradients[1].item() == pytest.approx(0.1)
+
+
+def test_clipping_by_norm_keeps_the_direction():
+    gradients = [torch.tensor([3.0, -4.0])]
+    assert engine._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(5.0)
+    torch.testing.assert_close(gradients[0], torch.tensor([0.6, -0.8]))
+
+
+def test_a_gradient_is_scaled_before_it_is_clipped():
+    gradients = [torch.tensor([30.0, -40.0])]
+    assert engine._clip(gradients, 0.01, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(0.5)
+    torch.testing.assert_close(gradients[0], torch.tensor([0.3, -0.4]))
+
+
+def weights_after(**changes: object) -> list[float]:
+    network, _ = trained(PARAMS.model_copy(update={"epochs": 3, **changes}))
+    return [network.head.weight.item(), network.head.bias.item()]
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_the_parts_of_a_step_change_nothing_but_rounding(parts):
+    # 40 examples by 7 leave a last batch of 5: fewer than 8 parts.
+    assert weights_after(accumulate=parts, batch_size=7) == pytest.approx(weights_after(batch_size=7), rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_with_other_bits(precision):
+    params = PARAMS.model_copy(update={"epochs": 20, "patience": 20, "precision": precision})
+    _, fit = trained(params)
+    assert fit.epochs[-1].validation["loss"] < 0.05 * fit.epochs[0].validation["loss"]
+    assert weights_after(precision=precision) != weights_after()
+
+
+class Exploding(Linear):
+    """Its loss is finite, its gradient is not: the slope of the root at 0."""
+
+    def losses(self, batch: Batch):
+        return {"loss": ((self.head.weight * 0.0).sum().sqrt(), 1.0)}
+
+
+def test_a_gradient_that_is_not_finite_names_the_weight():
+    with pytest.raises(engine.TrainingError, match=r"the gradient's norm is nan, not finite; first in head\.weight"):
+        engine.fit(Exploding(), Sums(), Sums(), PARAMS)
+
+
+def test_float16_leaves_out_a_step_whose_scaled_gradient_overflows():
+    class Steep(Linear):
+        def losses(self, batch: Batch):
+            return {"loss": ((self.head.weight * 1e4).sum().half().float() * 1e30, 1.0)}
+
+    params = PARAMS.model_copy(update={"precision": "float16", "epochs": 1, "batch_size": 40})
+    network = Steep()
+    before = network.head.weight.item()
+    engine.fit(network, Sums(), Sums(), params)
+    assert network.head.weight.item() == before
+
+
+def test_each_step_is_recorded_and_long_trainings_are_thinned():
+    _, fit = trained()
+    assert [s.step for s in fit.stretches] == list(range(20))
+    assert fit.stretches[-1].learning_rate == fit.epochs[-1].learning_rate
+    assert np.mean([s.gradient_norm for s in fit.stretches[:5]]) == pytest.approx(fit.epochs[0].gradient_norm)
+    _, long = trained(PARAMS.model_copy(update={"epochs": 52, "patience": 52, "batch_size": 1}))
+    assert len(long.stretches) <= engine.STRETCHES
+    assert long.stretches[0].step == 2  # means of three steps
+
+
+def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():
+    network = Linear()
+    train, validation, params = modes.applied(
+        network, Sums(), Sums(seed=1), PARAMS.model_copy(update={"mode": "overfit", "weight_decay": 1.0})
+    )
+    fit = engine.fit(network, train, validation, params)
+    assert len(train) == PARAMS.batch_size
+    assert fit.epochs[fit.best_epoch].validation["loss"] < 1e-4
+    train, validation, params = modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "smoke"}))
+    assert [s.step for s in engine.fit(network, train, validation, params).stretches] == [0, 1]
+    assert len(validation) == 2 * PARAMS.batch_size
+
+
+def test_overfit_switches_dropout_off():
+    stack = RecurrentStack(1, 1, recurrent_dropout=0.5, dropout=0.5)
+    network = nn.Sequential(nn.LSTM(1, 1, num_layers=2, dropout=0.3), stack)
+    modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
+    assert network[0].dropout == 0
+    assert stack.dropout.p == 0
+    assert stack.recurrent_dropout == 0
+
+
+def test_the_feed_keeps_order_and_gives_errors_back():
+    assert list(Feed(lambda step: step * step, range(3, 9))) == [(s, s * s) for s in range(3, 9)]
+
+    def make(step: int) -> int:
+        if step == 2:
+            raise ValueError("broken row")
+        return step
+
+    with pytest.raises(ValueError, match="broken row"):
+        list(Feed(make, range(10)))
+
+
+def test_weight_decay_shrinks_matrices_and_leaves_biases():
+    class Flat(Linear):
+        def losses(self, batch: Batch):
+            return {"loss": ((self.head.weight * 0.0).sum() + (self.head.bias * 0.0).sum(), 1.0)}
+
+    network = Flat()
+    before = {name: weight.clone() for name, weight in network.named_parameters()}
+    engine.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"weight_decay": 0.5}))
+    assert network.head.weight.abs().item() < 0.9 * before["head.weight"].abs().item()
+    assert torch.equal(network.head.bias, before["head.bias"])

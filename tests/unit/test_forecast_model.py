@@ -45,6 +45,7 @@ def model_params(**values: Any) -> ModelParams:
         "layer_norm": False,
         "truncation": 0,
         "context_days": 28,
+        "scaling": "window",
         "scale_days": 56,
         "covariates": ["day_of_week", "day_of_year"],
         "quantiles": [0.05, 0.25, 0.5, 0.95],
@@ -123,6 +124,21 @@ def test_scaling_is_of_the_past_and_reversible(tmp_path: Path) -> None:
     assert batch.targets is not None
     back = batch.targets.double() * batch.context["scale"] + batch.context["location"]
     assert np.allclose(back.numpy(), values[44:51], atol=1e-4)
+
+
+def test_with_scaling_a_network_sees_no_unit_and_without_it_does(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    (tmp_path / "large").mkdir()
+    folders = prepared(tmp_path / "small", wave()), prepared(tmp_path / "large", 1000 * wave())
+
+    def inputs(scaling: str) -> list[torch.Tensor]:
+        windows = (Windows(folder, model_params(scaling=scaling), train_origins) for folder in folders)
+        return [w.batch(np.array([30])).values[..., 0] for w in windows]
+
+    small, large = inputs("window")
+    torch.testing.assert_close(small, large)
+    small, large = inputs("none")
+    torch.testing.assert_close(1000 * small, large)
 
 
 def test_a_window_is_cut_from_the_store_without_a_copy(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ PARAMS = ModelParams(
     layer_norm=False,
     truncation=0,
     context_days=28,
+    scaling="window",
     scale_days=28,
     covariates=["day_of_year"],
     quantiles=[0.05, 0.5, 0.95],

@@ -17,6 +17,7 @@ from stages.tasks.video.model.augment import augmented
 from stages.tasks.video.model.network import build, changes, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params
 from stages.tasks.video.prepare.decode import Decoding
+from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
 
 MODEL = {
     "kind": "cnn_lstm",
@@ -160,20 +161,8 @@ PARAMS = {
         "max_rejected_share": 0.1,
     },
     "model": MODEL,
-    "train": {
-        "seed": 1,
-        "threads": 1,
-        "epochs": 1,
-        "batch_size": 4,
-        "learning_rate": 0.001,
-        "weight_decay": 0.0,
-        "warmup": 0.0,
-        "schedule": "constant",
-        "clip_norm": 1.0,
-        "patience": 1,
-        "monitor": "loss",
-    },
-    "evaluate": {"seed": 1, "pictures": 3, "single_frames_per_clip": 2},
+    "train": ENGINE_PARAMS.model_dump() | {"epochs": 1, "batch_size": 4},
+    "evaluate": {"ranks": 1, "seed": 1, "pictures": 3, "single_frames_per_clip": 2},
     "register": {"promotion": "automatic"},
 }
 

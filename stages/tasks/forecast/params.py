@@ -63,6 +63,7 @@ class ModelParams(Block):
     layer_norm: bool
     truncation: Count
     context_days: Annotated[int, Field(ge=14)]
+    scaling: Literal["window", "none"]
     scale_days: Annotated[int, Field(ge=14)]
     covariates: list[Literal["day_of_week", "day_of_year"]]
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]]

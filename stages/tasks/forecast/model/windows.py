@@ -37,7 +37,8 @@ def encode(pasts: Sequence[Past], params: ModelParams) -> Batch:
 
     `values` is `(batch, time, 1 + covariates)`: the scaled value and the covariates of each of the last `context_days`
     days; `context` holds `future` `(batch, 7, covariates)`, and `location` and `scale` `(batch, 1)`, float64, the mean
-    and the standard deviation of the last `scale_days` days: a value is `scaled · scale + location`.
+    and the standard deviation of the last `scale_days` days, or 0 and 1 without scaling: a value is
+    `scaled · scale + location`.
     """
     lengths = np.array([min(len(past.values), params.context_days) for past in pasts])
     next_days = np.array([past.next_day for past in pasts])[:, None]
@@ -45,7 +46,8 @@ def encode(pasts: Sequence[Past], params: ModelParams) -> Batch:
     scaled = np.zeros((len(pasts), len(steps), 1), dtype=np.float32)
     moments = np.empty((len(pasts), 2))
     for row, (past, length) in enumerate(zip(pasts, lengths, strict=True)):
-        location, scale = moments[row] = _moments(past.values[-params.scale_days :])
+        recent = past.values[-params.scale_days :]
+        location, scale = moments[row] = _moments(recent) if params.scaling == "window" else (0.0, 1.0)
         scaled[row, :length, 0] = (past.values[-length:] - location) / scale
     known = covariates(next_days - lengths[:, None] + steps, params.covariates)
     known[steps >= lengths[:, None]] = 0.0

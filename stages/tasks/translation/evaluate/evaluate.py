@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
+from ....engine import spread
 from ....preparation import open_prepared
 from ....reporting import Report
 from ..model.network import Pairs, Translator
@@ -82,7 +83,15 @@ def nearest_translations(texts: Sequence[str], known: Sequence[str], translation
 def _translated(
     network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
 ) -> list[list[int]]:
-    answers = translate(
-        network, sources, beam_size=beam_size, max_length=params.max_length, batch_size=params.batch_size
-    )
-    return [answer.tokens for answer in answers]
+    def answers(examples: np.ndarray) -> list[list[int]]:
+        some = [sources[example] for example in examples]
+        found = translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))
+        return [translation.tokens for translation in found]
+
+    lengths = np.array([len(source) for source in sources])
+    parts = spread(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")
+    tokens: list[list[int]] = [[] for _ in sources]
+    for examples, part in parts:
+        for example, answer in zip(examples.tolist(), part, strict=True):
+            tokens[example] = answer
+    return tokens

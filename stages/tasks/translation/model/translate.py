@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ....batching import by_length, pad
 from ....models.search import Found, Vocabulary, beam_search, greedy_search
@@ -36,16 +35,12 @@ def translate(
     answers: list[Translation | None] = [None] * len(sources)
     lengths = np.array([len(source) for source in sources])
     device = next(network.parameters()).device
-    with (
-        torch.inference_mode(),
-        tqdm(total=len(sources), desc="translate", unit="sentence", leave=False, disable=None) as bar,
-    ):
+    with torch.inference_mode():
         for examples in by_length(lengths, batch_size):
             values, steps = pad([sources[e] for e in examples], dtype=np.int64)
             found = _search(network, values.to(device), steps.to(device), beam_size, max_length)
             for example, answer in zip(examples, _best(found), strict=True):
                 answers[example] = answer
-            bar.update(len(examples))
     return [answer for answer in answers if answer is not None]
 
 

@@ -28,7 +28,7 @@ class Predictor(serving.Predictor):
     inputs: ClassVar[Mapping[str, str]] = {"text": "string"}
     outputs: ClassVar[Mapping[str, str]] = {"translation": "string", "score": "double"}
     options: ClassVar[Mapping[str, int | float | str]] = {"beam_size": 5, "max_length": 100}
-    requirements: ClassVar[Sequence[str]] = ("tokenizers", "tqdm")
+    requirements: ClassVar[Sequence[str]] = ("tokenizers",)
 
     def __init__(self, folder: Path) -> None:
         network, data = load_network(folder, build, ModelParams)

@@ -32,7 +32,7 @@ class Predictor(serving.Predictor):
         "top5_labels": "strings",
         "top5_probabilities": "doubles",
     }
-    requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec", "tqdm")
+    requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec")
 
     def __init__(self, folder: Path) -> None:
         self._network, data = load_network(folder, build, ModelParams)

@@ -1,0 +1,135 @@
+"""A training stopped at any step and started again ends with the same bits."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stages import engine
+from stages.batching import Batch
+from stages.checkpoint import Checkpoints
+from stages.models.network import Network
+from stages.params import TrainParams
+from tests.unit.test_engine import PARAMS, Sums
+
+RESUMABLE = PARAMS.model_copy(update={"epochs": 3, "schedule": "plateau", "plateau_patience": 1})
+
+
+class Noisy(Network):
+    """A network that draws random numbers in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 1))
+
+    def losses(self, batch: Batch):
+        assert batch.targets is not None
+        difference = self.body(batch.values.sum(dim=1)).squeeze(1) - batch.targets
+        return {"loss": (difference.square().sum(), float(len(difference)))}
+
+
+class Killed(BaseException):
+    pass
+
+
+def run(
+    checkpoints: Checkpoints | None = None,
+    params: TrainParams = RESUMABLE,
+    stop_after: int | None = None,
+    kill_after: int | None = None,
+) -> tuple[dict[str, torch.Tensor], engine.Fit]:
+    engine.configure(seed=params.seed, threads=1)
+    network = Noisy()
+    taken = 0
+
+    def stop_asked() -> bool:
+        nonlocal taken
+        taken += 1
+        return taken == stop_after
+
+    def on_stretch(stretch: engine.Stretch) -> None:
+        if stretch.step + 1 == kill_after:
+            raise Killed
+
+    fit = engine.fit(
+        network,
+        Sums(36),
+        Sums(12, seed=1),
+        params,
+        checkpoints=checkpoints,
+        stop_asked=stop_asked,
+        on_stretch=on_stretch,
+    )
+    return network.state_dict(), fit
+
+
+def same(one: tuple[dict[str, torch.Tensor], engine.Fit], other: tuple[dict[str, torch.Tensor], engine.Fit]) -> bool:
+    timeless = [
+        [replace(e, seconds=0.0, sequences_per_second=0.0, data_wait_share=0.0) for e in fit.epochs]
+        for _, fit in (one, other)
+    ]
+    bits = all(torch.equal(one[0][name], other[0][name]) for name in one[0])
+    return bits and timeless[0] == timeless[1] and one[1].stretches == other[1].stretches
+
+
+STEPS = 15  # 36 examples by 8 are 5 steps, three times
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+def test_asked_to_stop_after_any_step(tmp_path: Path, step: int) -> None:
+    checkpoints = Checkpoints(tmp_path / "state", seconds=1e9)
+    with pytest.raises(engine.Stopped):
+        run(checkpoints, stop_after=step)
+    assert same(run(Checkpoints(tmp_path / "state", seconds=1e9)), run())
+
+
+@pytest.mark.parametrize("step", range(2, STEPS + 1))
+def test_killed_at_any_step(tmp_path: Path, step: int) -> None:
+    with pytest.raises(Killed):
+        run(Checkpoints(tmp_path / "state", seconds=1e9, steps=2), kill_after=step)
+    assert (tmp_path / "state").is_dir() == (step > 2)
+    assert same(run(Checkpoints(tmp_path / "state", seconds=1e9, steps=2)), run())
+
+
+@pytest.mark.parametrize("changes", [{"accumulate": 3}, {"precision": "bfloat16"}, {"clip_value": 0.1}])
+def test_killed_with_other_settings(tmp_path: Path, changes: dict[str, object]) -> None:
+    params = RESUMABLE.model_copy(update=changes)
+    with pytest.raises(Killed):
+        run(Checkpoints(tmp_path / "state", seconds=1e9, steps=1), params, kill_after=7)
+    assert same(run(Checkpoints(tmp_path / "state", seconds=1e9), params), run(params=params))
+
+
+def test_a_disk_that_refuses_leaves_the_state_before_and_says_so(tmp_path: Path, capsys) -> None:
+    checkpoints = Checkpoints(tmp_path, seconds=1e9)
+    assert checkpoints.steps() is None
+    checkpoints.save({"a": torch.ones(3)}, {"steps": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        checkpoints.save({"a": torch.ones(100_000)}, {"steps": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    tensors, facts = checkpoints.load() or ({}, {})
+    assert facts == {"steps": 1}
+    assert checkpoints.steps() == 1
+    assert tensors["a"].tolist() == [1, 1, 1]
+    assert "not saved, the one before stays" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_state_that_cannot_be_read_is_said_and_passed_over(tmp_path: Path, capsys) -> None:
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"half a file")
+    assert Checkpoints(tmp_path, seconds=1e9).load() is None
+    assert "cannot be read, starting anew" in capsys.readouterr().err
+
+
+def test_a_state_is_due_by_steps_and_by_time(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path, seconds=0.0).due(1)
+    by_steps = Checkpoints(tmp_path, seconds=1e9, steps=5)
+    assert [step for step in range(1, 12) if by_steps.due(step)] == [5, 10]
+    assert not Checkpoints(tmp_path, seconds=1e9).due(1000)

@@ -1,0 +1,177 @@
+"""What a training tells, as it stands in the spool; nothing is sent here."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import spool, tracking
+from stages.imports import closure
+from stages.params import load
+from stages.tasks import Task
+
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UNROLL_RESUME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{SECRET}@mlflow.example.org?token={SECRET}")
+    monkeypatch.setattr(tracking, "_Sender", lambda path: None)
+    monkeypatch.setattr(tracking, "content_md5", lambda path: "data.dir")
+    return tmp_path / "mlflow"
+
+
+def training(resumed_step: int | None = None) -> Any:
+    params = load()["forecast"]
+    return tracking.training_run(Task("forecast"), params, "abc", parameters=7, resumed_step=resumed_step)
+
+
+def told(folder: Path) -> list[spool.Event]:
+    (path,) = spool.pending(folder)
+    return [event for event, _ in spool.read(path)]
+
+
+def test_a_training_imports_no_mlflow():
+    assert Path("stages/runs.py") not in closure("stages.train")
+
+
+def test_steps_keep_their_number_and_their_time(folder):
+    with training() as run:
+        run.metrics({"step_loss": 0.5, "step_padding_share": 0.25}, step=3)
+    events = told(folder)
+    assert [event["kind"] for event in events] == ["start", "metrics", "metrics", "end"]
+    assert events[1]["values"] == {"parameters": 7.0}
+    assert events[2]["values"] == {"step_loss": 0.5, "step_padding_share": 0.25}
+    assert (events[2]["step"], events[2]["at"]) == (3, 3)
+    assert events[0]["time"] <= events[2]["time"] <= events[3]["time"]
+
+
+def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(folder):
+    from stages.engine import Epoch
+
+    record = Epoch(
+        epoch=2,
+        train={"loss": 1.0},
+        validation={"loss": 2.0},
+        learning_rate=0.1,
+        gradient_norm=3.0,
+        padding_share=0.2,
+        steps=5,
+        seconds=4.0,
+        sequences_per_second=50.0,
+        data_wait_share=0.01,
+    )
+    with training() as run:
+        run.metrics({"step_loss": 0.5}, step=29)
+        run.epoch(record)
+    event = told(folder)[3]
+    assert (event["step"], event["at"]) == (2, 29)
+    assert event["values"]["memory_megabytes"] > 1
+    shown = {name: value for name, value in event["values"].items() if name != "memory_megabytes"}
+    assert shown == {
+        "epoch": 2.0,
+        "train_loss": 1.0,
+        "validation_loss": 2.0,
+        "learning_rate": 0.1,
+        "gradient_norm": 3.0,
+        "padding_share": 0.2,
+        "epoch_seconds": 4.0,
+        "sequences_per_second": 50.0,
+        "data_wait_share": 0.01,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "FINISHED"), (ValueError("x"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
+)
+def test_the_end_says_how_it_came(folder, error, status):
+    with nullcontext() if error is None else pytest.raises(type(error)), training():
+        if error is not None:
+            raise error
+    assert told(folder)[-1]["status"] == status
+
+
+def test_the_machine_is_looked_at_now_and_then(folder, monkeypatch):
+    monkeypatch.setattr(tracking, "_SYSTEM_SECONDS", 0.0)
+    with training() as run:
+        run.metrics({"step_loss": 1.0}, step=5)
+    event = told(folder)[3]
+    assert event["step"] == 5
+    assert event["values"]["system/process_memory_megabytes"] > 1
+    assert 0 <= event["values"]["system/cpu_utilization_percentage"] <= 100
+
+
+def test_a_training_that_ran_elsewhere_is_told_from_its_learning_curve(folder):
+    rows = [{"epoch": float(epoch), "train_loss": 1.0} for epoch in range(2)]
+    tracking.tell_finished(Task("forecast"), load()["forecast"], "abc", rows)
+    events = told(folder)
+    assert [(event["step"], event["values"]) for event in events[1:3]] == list(enumerate(rows))
+    assert (events[3]["status"], events[3]["seconds"]) == ("FINISHED", None)
+
+
+def test_threads_may_tell_at_once(folder):
+    with training() as run:
+        threads = [
+            threading.Thread(target=lambda first=first: [run.metrics({"a": 1.0}, n) for n in range(first, first + 200)])
+            for first in range(0, 800, 200)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(event["step"] for event in told(folder)[2:-1]) == list(range(800))
+
+
+def test_a_spool_that_cannot_be_written_does_not_stop_a_training(folder, monkeypatch, capsys):
+    folder.write_text("a file where the folder should be")
+    with training() as run:
+        run.metrics({"step_loss": 1.0}, step=0)
+        run.metrics({"step_loss": 1.0}, step=1)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "going on without it" in said
+
+
+def test_no_secret_stands_in_a_spool(folder, monkeypatch):
+    params = load()["forecast"]
+    source = params.source.model_copy(update={"url": f"https://me:{SECRET}@example.org/data.csv"})
+    params = params.model_copy(update={"source": source})
+    difference = f"+ url: s3://me:{SECRET}@example.org/\n"
+    monkeypatch.setattr(tracking, "_git", lambda verb, *rest: difference if verb == "diff" else "")
+    with tracking.training_run(Task("forecast"), params, "abc", parameters=7):
+        pass
+    (path,) = spool.pending(folder)
+    text = path.read_text()
+    assert "https://example.org/data.csv" in text
+    assert "s3://example.org/" in text
+    assert SECRET not in text
+    assert "mlflow.example.org" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("https://me:pa@ss@host:80/x", "https://host:80/x"),
+        ("postgresql://me:secret@host/db", "postgresql://host/db"),
+        ("sqlite:////folder/a@b.db", "sqlite:////folder/a@b.db"),
+        ("mail me@example.org", "mail me@example.org"),
+    ],
+)
+def test_an_address_loses_its_user_and_password_and_nothing_else(text, clean):
+    assert tracking.without_credentials(text) == clean
+
+
+def test_a_new_password_is_no_new_store(monkeypatch):
+    names = []
+    for password in ("one", "two"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{password}@mlflow.example.org")
+        names.append(tracking.store_name())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://other.example.org")
+    assert names[0] == names[1] != tracking.store_name()
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert tracking.store_name() == "local"
