@@ -2,7 +2,7 @@
 
     python -m stages.download sketch && python -m stages.preprocess sketch
     python -m stages.download forecast && python -m stages.preprocess forecast
-    python -m benchmarks.training_rnns                     # everything, about ten minutes on one core
+    python -m benchmarks.training_rnns                     # everything, about ten minutes
     python -m benchmarks.training_rnns clipping padding    # some of it
 
 Each part writes its figure to docs/figures/ and prints its numbers as a table.

@@ -23,7 +23,7 @@ SEEDS = (1, 2, 3)
 def clipping() -> None:
     """A simple RNN with plain gradient descent and an LSTM with AdamW, at rates where single steps do harm."""
     _, train, validation = sketches()
-    cases: list[tuple[str, Cell, type[torch.optim.Optimizer], float]] = [
+    cases: list[tuple[str, Cell, type[torch.optim.SGD] | type[torch.optim.AdamW], float]] = [
         ("simple RNN, SGD at 0.5", "rnn", torch.optim.SGD, 0.5),
         ("LSTM, AdamW at 0.02", "lstm", torch.optim.AdamW, 0.02),
     ]
@@ -146,7 +146,7 @@ def memory() -> None:
         axis.set_ylim(5e-5, 1)
         axis.set_xlabel("training step")
     axes[0].set_ylabel("squared error")
-    axes[0].legend(fontsize=8, loc="lower left")
+    axes[2].legend(fontsize=8, loc="lower left")
     save(figure, "adding")
     table(*rows)
 

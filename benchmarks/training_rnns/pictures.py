@@ -16,7 +16,7 @@ Point = tuple[float, float]
 
 def lstm() -> None:
     """The LSTM cell of `stages/models/cells.py`."""
-    axes = _canvas("LSTM", 9.6)
+    figure, axes = _canvas("LSTM")
     top, bottom, gates = 4.6, 1.0, 2.2
     _frame(axes, (1.2, 0.4), (7.4, 4.9))
     # The memory runs straight through.
@@ -56,12 +56,12 @@ def lstm() -> None:
     _line(axes, (7.4, gates - 0.27), (7.4, bottom))
     _arrow(axes, (7.4, bottom), (9.4, bottom))
     _label(axes, (9.2, bottom + 0.25), "$h_t$")
-    save(axes.figure, "lstm")
+    save(figure, "lstm")
 
 
 def gru() -> None:
     """The GRU cell of `stages/models/cells.py`, PyTorch's variant."""
-    axes = _canvas("GRU, as PyTorch computes it", 9.6)
+    figure, axes = _canvas("GRU, as PyTorch computes it")
     top, middle, gates, both, only_x = 4.6, 3.3, 2.2, 1.25, 0.65
     _frame(axes, (1.0, 0.25), (7.6, 5.05))
     # The state runs through, as far as z lets it.
@@ -103,18 +103,18 @@ def gru() -> None:
     _line(axes, (6.87, gates), (7.6, gates))
     _arrow(axes, (7.6, gates), (7.6, middle - 0.27))
     _arrow(axes, (7.6, middle + 0.27), (7.6, top - 0.27))
-    save(axes.figure, "gru")
+    save(figure, "gru")
 
 
-def _canvas(title: str, width: float) -> Axes:
+def _canvas(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlim(0, width)
+    axes.set_xlim(0, 9.6)
     axes.set_ylim(-0.4, 5.6)
     axes.set_aspect("equal")
     axes.axis("off")
     axes.set_title(title, fontsize=12)
-    return axes
+    return figure, axes
 
 
 def _frame(axes: Axes, corner: Point, size: Point) -> None:

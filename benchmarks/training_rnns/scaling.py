@@ -6,43 +6,41 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 
 from stages.batching import Batch, Dataset
-from stages.engine import fit
+from stages.engine import Epoch, fit, predict
 from stages.params import load
-from stages.tasks import Task
+from stages.tasks.forecast.model.network import Forecaster
+from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, padded
 
-from .common import COLORS, Reader, Some, axes_in_a_row, prepared, save, sketches, table
+from .common import COLORS, Reader, Some, axes_in_a_row, heading, prepared, row, save, sketches, table
 
 SEEDS = (1, 2, 3)
 EPOCHS = 8
 
 
 class InUnit:
-    """Windows in a fixed unit in place of their own mean and standard deviation: `(°C) · factor`."""
+    """Windows without a scale of their own, in another unit: `°C · factor`."""
 
-    def __init__(self, dataset: Dataset, factor: float) -> None:
-        self._dataset = dataset
+    def __init__(self, windows: Windows, factor: float) -> None:
+        self._windows = windows
         self._factor = factor
-        self.lengths = dataset.lengths
+        self.lengths = windows.lengths
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._windows)
 
     def name(self, example: int) -> str:
-        return self._dataset.name(example)
+        return self._windows.name(example)
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        batch = self._dataset.batch(examples, epoch=epoch)
+        batch = self._windows.batch(examples, epoch=epoch)
         assert batch.targets is not None
-        location, scale = batch.context["location"], batch.context["scale"]
-        real = batch.mask[:, :, None].float()
-        values = batch.values.clone()
-        values[..., :1] = ((values[..., :1] * scale[:, :, None] + location[:, :, None]) * self._factor * real).float()
-        targets = ((batch.targets * scale + location) * self._factor).float()
-        return replace(batch, values=values, targets=targets)
+        values = torch.cat([batch.values[..., :1] * self._factor, batch.values[..., 1:]], dim=-1)
+        return replace(batch, values=values, targets=batch.targets * self._factor)
 
 
 class InPixels:
@@ -79,38 +77,53 @@ def scaling() -> None:
     save(figure, "scaling")
 
 
-def _forecast(axis) -> None:
-    params = load()["forecast"]
-    assert isinstance(params, ForecastParams)
-    model = Task("forecast").model()
-    folder = prepared("forecast")
-    train, validation = (model.dataset(folder, split, params, augment=False) for split in ("train", "validation"))
-    weights = validation.batch(np.arange(len(validation)))
-    mean_scale = float(weights.context["scale"].mean())
-    rows: list[tuple[object, ...]] = [("forecast's values", "error in °C", "each seed")]
-    cases = [("each window's own scale", None), ("°C, about 16 ± 8", 1.0), ("°C · 1000", 1000.0)]
-    for (name, factor), color in zip(cases, COLORS, strict=False):
-        curves = []
-        for seed in SEEDS:
-            torch.manual_seed(seed)
-            how = params.train.model_copy(update={"seed": seed, "monitor": "absolute_error"})
-            sides = [train, validation] if factor is None else [InUnit(train, factor), InUnit(validation, factor)]
-            found = fit(model.build(params.model, {}), sides[0], sides[1], how)
-            unit = mean_scale if factor is None else 1 / factor
-            curves.append([epoch.validation["absolute_error"] * unit for epoch in found.epochs])
+def _forecast(axis: Axes) -> None:
+    heading("forecast's values", "error in °C", "each seed")
+    cases: list[tuple[str, str, float]] = [
+        ("each window's own scale", "window", 1.0),
+        ("°C, about 16 ± 8", "none", 1.0),
+        ("°C · 1000", "none", 1000.0),
+    ]
+    for (name, scaling, factor), color in zip(cases, COLORS, strict=False):
+        curves = [_degrees(scaling, factor, seed) for seed in SEEDS]
         axis.semilogy(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=color, label=name)
         best = [min(curve) for curve in curves]
-        rows.append((name, f"{np.mean(best):.2f}", " · ".join(f"{b:.2f}" for b in best)))
-    table(*rows)
+        row(name, f"{np.mean(best):.2f}", " · ".join(f"{b:.2f}" for b in best))
+    axis.set_yticks([3, 4, 6, 10], ["3", "4", "6", "10"])
+    axis.set_yticks([], minor=True)
+    print(flush=True)
 
 
-def _sketch(axis) -> None:
+def _degrees(scaling: str, factor: float, seed: int) -> list[float]:
+    """Train the forecaster; the median's mean absolute error over the validation windows after each epoch, in °C."""
+    params = load()["forecast"]
+    assert isinstance(params, ForecastParams)
+    what = params.model.model_copy(update={"scaling": scaling})
+    train, validation = (Windows(prepared("forecast"), what, ORIGINS[split]) for split in ("train", "validation"))
+    actual = np.stack([validation.future(example)[0] for example in range(len(validation))])
+    unseen, middle, errors = InUnit(validation, factor), 1 + what.quantiles.index(0.5), []
+    torch.manual_seed(seed)
+    network = Forecaster(what)
+
+    def measured(epoch: Epoch) -> None:
+        answers = predict(network, unseen, 512, network.forecast)[..., middle] / factor
+        errors.append(float(np.abs(answers - actual).mean()))
+
+    how = params.train.model_copy(update={"seed": seed})
+    fit(network, InUnit(train, factor), unseen, how, on_epoch=measured)
+    return errors
+
+
+def _sketch(axis: Axes) -> None:
     params, train, validation = sketches()
     how = params.train.model_copy(
         update={"epochs": EPOCHS, "patience": EPOCHS, "learning_rate": 0.005, "monitor": "accuracy"}
     )
     rows: list[tuple[object, ...]] = [("sketch's points", "accuracy", "each seed")]
-    cases = [("about 1", train, validation), ("pixels, 0 to 255", InPixels(train), InPixels(validation))]
+    cases: list[tuple[str, Dataset, Dataset]] = [
+        ("about 1", train, validation),
+        ("pixels, 0 to 255", InPixels(train), InPixels(validation)),
+    ]
     for (name, learned, measured), color in zip(cases, COLORS, strict=False):
         curves = []
         for seed in SEEDS:
