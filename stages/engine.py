@@ -107,9 +107,9 @@ def fit(
 
     The best epoch has the best validation value of `params.monitor`: the lowest if it is `loss` or ends in `_error`,
     else the highest. With `checkpoints`, a training that was stopped goes on where it was, and `on_epoch` and
-    `on_stretch` are called for the new ones only. Where `stop_asked` answers true on
-    any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a loss or gradient that is not
-    finite and for a monitor that the network does not measure.
+    `on_stretch` are called for the new ones only. Where `stop_asked` answers true on any rank, all ranks raise Stopped
+    after the step at hand. Raises TrainingError for a loss or gradient that is not finite and for a monitor that the
+    network does not measure.
     """
     training = _Training(network, train, params, checkpoints, stop_asked, on_stretch)
     training.resume()
@@ -222,8 +222,8 @@ class Totals:
         return whole
 
     def means(self) -> dict[str, float]:
-        """Each total divided by its weight."""
-        return {name: total / weight for name, (total, weight) in self.sums.items()}
+        """Each total divided by its weight; NaN where nothing was weighed."""
+        return {name: total / weight if weight else math.nan for name, (total, weight) in self.sums.items()}
 
 
 @dataclass(kw_only=True)
@@ -351,7 +351,9 @@ class _Training:
         names, vector = self._backward(batches, len(examples))
         asked = vector.new_tensor([self._stop_asked()])
         *sums, stop = distributed.add_up(torch.cat([vector, asked])).tolist()
-        loss = sums[2 * names.index("loss")] / sums[2 * names.index("loss") + 1]
+        total, weight = sums[2 * names.index("loss") :][:2]
+        # A batch may hold nothing to learn from, such as seven days of which none was observed.
+        loss, scale = (total / weight, len(examples) / weight) if weight else (0.0, 0.0)
         gradients = [p.grad for p in self._weights if p.grad is not None]
         self._add_up_gradients(gradients)
         rate = params.learning_rate * factor(
@@ -361,7 +363,7 @@ class _Training:
             group["lr"] = rate
         self._scaler.unscale_(self._optimizer)
         # The gradient is that of the sum over the examples' number; the mean divides by the weight.
-        norm = _clip(gradients, len(examples) / sums[2 * names.index("loss") + 1], params)
+        norm = _clip(gradients, scale, params)
         if not (math.isfinite(loss) and (math.isfinite(norm) or self._scale_may_fall())):
             reason = self._explained(loss, norm, batches, examples)
             raise TrainingError(f"epoch {epoch}, step {step} (step {self.done} of all): {reason}")
@@ -408,12 +410,18 @@ class _Training:
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def _seed(self, part: int) -> None:
-        """Dropout is drawn by seed, step, rank and part, so there is no state of generators to keep."""
+        """Dropout is drawn by seed, step, rank and part, so there is no state of generators to keep.
+
+        `torch.manual_seed` asks for a stack trace for each kind of device that is not there: a percent of a small step.
+        """
         counters = (self._params.seed, self.done, distributed.rank(), part)
         state = np.zeros(1, dtype=np.uint64)
         for counter in counters:
             state = mix(state * np.uint64(31) + np.uint64(counter + 1))
-        torch.manual_seed(int(state[0] >> np.uint64(1)))
+        seed = int(state[0] >> np.uint64(1))
+        torch.default_generator.manual_seed(seed)
+        if self._where.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _scale_may_fall(self) -> bool:
         """Whether an infinite gradient is float16's, which a smaller scale mends; the step is then left out."""

@@ -81,6 +81,19 @@ def test_two_trainings_give_the_same_bits():
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_batch_with_nothing_to_learn_from_moves_nothing():
+    class Weightless(Linear):
+        def losses(self, batch: Batch):
+            weights = torch.zeros(len(batch.lengths))
+            return {"loss": ((self(batch) * weights).sum(), weights.sum()), "score": (torch.tensor(1.0), 1.0)}
+
+    network = Weightless()
+    before = network.head.bias.item()
+    fit = engine.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"monitor": "score"}))
+    assert network.head.bias.item() == before
+    assert math.isnan(fit.epochs[0].train["loss"])
+
+
 def test_training_learns():
     fit = trained(PARAMS.model_copy(update={"epochs": 20, "patience": 20}))[1]
     assert fit.epochs[-1].validation["loss"] < 0.05 * fit.epochs[0].validation["loss"]

@@ -1,0 +1,1 @@
+"""When and where: Prefect flows over the pipeline that dvc.yaml describes."""

@@ -1,0 +1,181 @@
+"""The pipeline as DVC sees it: its stages, what each waits for, whether it must run and why.
+
+dvc.yaml is the only graph; nothing here repeats it. Deciding costs some milliseconds a stage in this process, where a
+`dvc` of its own would take a second or two.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage as DvcStage
+
+Verdict = Literal["cached", "restore", "run", "wait"]
+
+
+class PipelineError(ValueError):
+    """The pipeline cannot be planned as asked; the message says what was found and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What a stage's `meta` asks for. DVC ignores it."""
+
+    gpus: int = 0
+    retries: int = 0
+    timeout: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether a stage must run.
+
+    `cached`: nothing has changed. `restore`: it has a result in DVC's cache, which only has to be laid out. `run`: it
+    computes. `wait`: nothing of its own has changed, but a stage before it runs, and may or may not give something new.
+    """
+
+    name: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+class Pipeline:
+    """The stages of a checkout, in an order in which each comes after all that it needs.
+
+    dvc.yaml, params.yaml and dvc.lock are read when it is made: make another one after a stage has run.
+    """
+
+    def __init__(self, root: Path = Path()) -> None:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+
+        self.root = root.resolve()
+        try:
+            self._repo: Repo = Repo(str(self.root))
+            graph = self._repo.index.graph
+        except DvcException as error:
+            raise PipelineError(f"{self.root}: {error}") from None
+        import networkx
+
+        stages = [stage for stage in networkx.dfs_postorder_nodes(graph) if hasattr(stage, "name")]
+        self._stages: dict[str, DvcStage] = {stage.name: stage for stage in stages}
+        self._upstream = {
+            stage.name: tuple(sorted(s.name for s in graph.successors(stage) if s in stages)) for stage in stages
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stages)
+
+    def upstream(self, name: str) -> tuple[str, ...]:
+        """The stages whose outputs this one reads."""
+        return self._upstream[name]
+
+    def downstream(self, name: str) -> tuple[str, ...]:
+        """The stages that read this one's outputs."""
+        return tuple(other for other in self if name in self._upstream[other])
+
+    def resources(self, name: str) -> Resources:
+        """What the stage asks for under `meta`. Raises PipelineError for a key that no flow reads."""
+        asked: Mapping[str, Any] = self._stages[name].meta or {}
+        unknown = asked.keys() - set(Resources.__slots__)
+        if unknown:
+            allowed = ", ".join(Resources.__slots__)
+            raise PipelineError(f"dvc.yaml: {name}: meta: found {', '.join(sorted(unknown))}; allowed: {allowed}")
+        return Resources(**asked)
+
+    def needed(self, targets: Iterable[str]) -> tuple[str, ...]:
+        """The targets and all stages before them, in order. Raises PipelineError for a name that is no stage."""
+        waiting, found = list(targets), set()
+        unknown = [name for name in waiting if name not in self._stages]
+        if unknown:
+            raise PipelineError(f"{', '.join(unknown)}: no such stage; allowed: {', '.join(self)}")
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting.extend(self._upstream[name])
+        return tuple(name for name in self if name in found)
+
+    def plan(self, targets: Sequence[str] | None = None, *, force: bool = False) -> tuple[Decision, ...]:
+        """A decision for each stage that the targets need (all, where none are named)."""
+        decisions: dict[str, Decision] = {}
+        for name in self.needed(targets) if targets is not None else tuple(self):
+            decision = self.decide(name, force=force)
+            running = [up for up in self._upstream[name] if decisions[up].verdict in ("run", "wait")]
+            if running and decision.verdict in ("cached", "restore"):
+                decision = Decision(name=name, verdict="wait", reasons=tuple(f"after {up}" for up in running))
+            decisions[name] = decision
+        return tuple(decisions.values())
+
+    def decide(self, name: str, *, force: bool = False) -> Decision:
+        """Whether this stage must run, whatever becomes of those before it."""
+        stage = self._stages[name]
+        if force:
+            return Decision(name=name, verdict="run", reasons=("asked for",))
+        reasons = tuple(_reasons(stage))
+        if not reasons:
+            return Decision(name=name, verdict="cached", reasons=())
+        return Decision(name=name, verdict="restore" if _in_run_cache(self._repo, stage) else "run", reasons=reasons)
+
+
+def _reasons(stage: DvcStage) -> Iterator[str]:
+    if all(dep.hash_info.value is None for dep in stage.deps):
+        yield "never ran: dvc.lock does not name it"
+        return
+    if stage.changed_stage():
+        yield "its command has changed"
+    for dep in stage.deps:
+        if hasattr(dep, "read_params"):
+            yield from _changed_params(dep)
+        else:
+            yield from (f"{path}: {what}" for path, what in dep.status().items())
+    for out in stage.outs:
+        missing = {"deleted": "missing", "not in cache": "not in DVC's cache"}
+        yield from (f"output {path}: {missing.get(what, what)}" for path, what in out.status().items())
+
+
+def _changed_params(dep: Any) -> Iterator[str]:
+    before = _flat(dep.hash_info.value or {})
+    after = _flat(dep.read_params())
+    for key in [*after, *(key for key in before if key not in after)]:
+        old, new = before.get(key, "nothing"), after.get(key, "nothing")
+        if old != new:
+            yield f"{key}: {old} → {new}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:
+    """Whether DVC has a result for just these deps and params, so that a `dvc repro` would only lay it out."""
+    from dvc.dependency.base import DependencyDoesNotExistError
+    from dvc.stage.cache import RunCacheNotFoundError
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    known = [(entry, entry.hash_info, entry.meta) for entry in (*stage.deps, *stage.outs)]
+    log = logging.getLogger("dvc.stage.cache")
+    level = log.level
+    log.setLevel(logging.WARNING)  # it says that it skips a run
+    try:
+        if stage.changed_stage() or any(dep.changed() for dep in stage.deps):
+            stage.save_deps()
+            for out in stage.outs:  # what dvc.lock knows of them came from other deps
+                out.hash_info = HashInfo()
+        repo.stage_cache.restore(stage, dry=True)
+    except (RunCacheNotFoundError, DependencyDoesNotExistError):
+        return False
+    finally:
+        log.setLevel(level)
+        for entry, hash_info, meta in known:
+            entry.hash_info, entry.meta = hash_info, meta
+    return True

@@ -1,0 +1,136 @@
+"""The plan against what `dvc repro` then does, in a small pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.dag import Decision, Pipeline, PipelineError, Resources
+from flows.plan import markdown
+
+DVC_YAML = """
+stages:
+  first:
+    foreach: {a: {}, b: {}}
+    do:
+      cmd: cp source.txt first-${key}.txt
+      params:
+        - ${key}
+      deps:
+        - source.txt
+      outs:
+        - first-${key}.txt
+      meta: {gpus: 1, retries: 2, timeout: 60}
+  second:
+    cmd: cat first-a.txt first-b.txt > second.txt
+    deps: [first-a.txt, first-b.txt]
+    outs: [second.txt]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    from dvc.repo import Repo
+
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    Path("dvc.yaml").write_text(DVC_YAML)
+    Path("params.yaml").write_text("a: {rate: 1, name: x}\nb: {rate: 1}\n")
+    Path("source.txt").write_text("one\n")
+    Repo.init(no_scm=True).close()
+    yield tmp_path
+    os.chdir(before)
+
+
+def repro(folder: Path) -> list[str]:
+    from dvc.repo import Repo
+
+    with Repo(str(folder)) as repo:
+        return [stage.name for stage in repo.reproduce()]
+
+
+def planned(folder: Path, **options: object) -> dict[str, Decision]:
+    return {decision.name: decision for decision in Pipeline(folder).plan(**options)}  # type: ignore[arg-type]
+
+
+def test_stages_come_in_order_with_what_they_wait_for(folder: Path) -> None:
+    pipeline = Pipeline(folder)
+    assert sorted(pipeline) == ["first@a", "first@b", "second"]
+    assert list(pipeline)[-1] == "second"
+    assert pipeline.upstream("second") == ("first@a", "first@b")
+    assert pipeline.downstream("first@a") == ("second",)
+    assert pipeline.resources("first@a") == Resources(gpus=1, retries=2, timeout=60)
+    assert pipeline.resources("second") == Resources()
+    assert pipeline.needed(["first@b"]) == ("first@b",)
+
+
+def test_a_stage_that_never_ran_runs_and_one_that_has_does_not(folder: Path) -> None:
+    before = planned(folder)
+    assert before["first@a"].verdict == "run"
+    assert before["first@a"].reasons == ("never ran: dvc.lock does not name it",)
+    assert before["second"].verdict == "run"
+    repro(folder)
+    assert {d.verdict for d in planned(folder).values()} == {"cached"}
+    assert repro(folder) == []
+
+
+def test_a_changed_param_is_named_with_both_values(folder: Path) -> None:
+    repro(folder)
+    (folder / "params.yaml").write_text("a: {rate: 2, shape: y}\nb: {rate: 1}\n")
+    after = planned(folder)
+    assert after["first@a"].verdict == "run"
+    assert after["first@a"].reasons == ("a.rate: 1 → 2", "a.shape: nothing → y", "a.name: x → nothing")
+    assert after["first@b"].verdict == "cached"
+    assert after["second"] == Decision(name="second", verdict="wait", reasons=("after first@a",))
+    # What waits runs only if what it reads has changed: here the file is the same.
+    assert repro(folder) == ["first@a"]
+
+
+def test_a_changed_file_and_a_missing_output_are_named(folder: Path) -> None:
+    repro(folder)
+    (folder / "second.txt").unlink()
+    assert planned(folder)["second"] == Decision(
+        name="second", verdict="restore", reasons=("output second.txt: missing",)
+    )
+    (folder / "source.txt").write_text("two\n")
+    assert planned(folder)["first@b"].reasons == ("source.txt: modified",)
+    assert planned(folder)["first@b"].verdict == "run"
+
+
+def test_what_dvc_has_done_before_is_restored_and_asking_changes_nothing(folder: Path) -> None:
+    repro(folder)
+    (folder / "source.txt").write_text("two\n")
+    repro(folder)
+    (folder / "source.txt").write_text("one\n")
+    pipeline = Pipeline(folder)
+    assert [pipeline.decide(name).verdict for name in ("first@a", "first@b")] == ["restore", "restore"]
+    assert pipeline.decide("first@a") == pipeline.decide("first@a")
+
+
+def test_force_and_targets(folder: Path) -> None:
+    repro(folder)
+    decisions = planned(folder, targets=["first@a"], force=True)
+    assert list(decisions) == ["first@a"]
+    assert decisions["first@a"].verdict == "run"
+    assert decisions["first@a"].reasons == ("asked for",)
+
+
+def test_mistakes_are_one_line(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(PipelineError, match="third: no such stage; allowed: first@a, first@b, second"):
+        Pipeline(folder).plan(["third"])
+    (folder / "dvc.yaml").write_text(DVC_YAML.replace("retries: 2", "tries: 2"))
+    with pytest.raises(PipelineError, match=r"first@a: meta: found tries; allowed: gpus, retries, timeout"):
+        Pipeline(folder).resources("first@a")
+    with pytest.raises(PipelineError, match="not inside of a DVC repository"):
+        Pipeline(tmp_path_factory.mktemp("elsewhere"))
+
+
+def test_the_plan_as_markdown_keeps_to_a_few_reasons() -> None:
+    decision = Decision(name="train@sketch", verdict="run", reasons=tuple(f"file {i}: modified" for i in range(6)))
+    assert markdown([decision]).splitlines()[2] == (
+        "| `train@sketch` | runs | file 0: modified; file 1: modified; file 2: modified; file 3: modified; and 2 more |"
+    )
