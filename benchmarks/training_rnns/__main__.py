@@ -26,9 +26,12 @@ PARTS = {part.__name__: part for part in (lstm, gru, clipping, reach, memory, pa
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help=f"some of: {', '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"some of: {', '.join(PARTS)}; all if none")
+    chosen = parser.parse_args().parts
+    if unknown := [name for name in chosen if name not in PARTS]:
+        parser.error(f"found {', '.join(unknown)}; allowed: {', '.join(PARTS)}")
     torch.set_num_threads(1)
-    for name in parser.parse_args().parts or PARTS:
+    for name in chosen:
         started = time.perf_counter()
         print(f"## {name}\n", flush=True)
         PARTS[name]()
