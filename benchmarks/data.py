@@ -1,0 +1,53 @@
+"""Prepared data for the benchmarks, made once below a work folder and found again by what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from stages.command import fresh_folder
+from stages.params import TaskParams, load
+from stages.preparation import Preparation
+from stages.recipe import RECIPES, apply
+from stages.signature import code_md5
+from stages.tasks import Task
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def prepared(task: Task, params: TaskParams, work: Path) -> Path:
+    """The folder of a task's prepared data; downloaded and prepared where `work` does not hold it yet."""
+    facts = {
+        "code": code_md5([f"stages.tasks.{task.name}.{part}" for part in ("source.download", "prepare.prepare")]),
+        "source": params.source.model_dump(),
+        "prepare": params.prepare.model_dump(),
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    final = work / "prepared" / f"{task.name}-{digest}"
+    if not final.is_dir():
+        print(f"preparing {final}", flush=True)
+        with fresh_folder(work / "raw" / final.name) as raw:
+            task.source().download(params.source, raw)
+        with fresh_folder(final) as folder, Preparation(folder, max_rejected_share=1.0) as output:
+            task.prepare().prepare(work / "raw" / final.name, params.prepare, output)
+    return final
+
+
+def sample(task: Task, work: Path) -> tuple[Path, TaskParams]:
+    """The embedded sample of a task, prepared, and its params."""
+    params = load(REPOSITORY / "params.yaml")[task.name]
+    return prepared(task, params, work), params
+
+
+def recipe(name: str, data: Path, work: Path) -> tuple[Path, TaskParams]:
+    """A recipe's data, read from the folder `data` in place of the host, prepared, and its params."""
+    path = work / "params.yaml"
+    work.mkdir(parents=True, exist_ok=True)
+    shutil.copy(REPOSITORY / "params.yaml", path)
+    (task,) = apply(REPOSITORY / RECIPES / f"{name}.yaml", path)
+    params = load(path)[task]
+    source = params.source.model_copy(update={"url": data.resolve().as_uri()})
+    params = params.model_copy(update={"source": source})
+    return prepared(Task(task), params, work), params

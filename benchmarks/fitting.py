@@ -1,0 +1,97 @@
+"""One training by the engine in a process, or some ranks, of its own; see `turns.py` for how it is talked to.
+
+    python -m benchmarks.fitting SPECIFICATION.json
+
+The network is measured on the specification's `measured` split after each epoch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.batching import Dataset
+from stages.models.network import Network
+from stages.params import TaskParams
+from stages.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Specification:
+    """What to train; all of it JSON."""
+
+    task: str
+    prepared: str
+    params: dict[str, Any]  # the task's whole block
+    textbook: bool  # the textbook's network and inputs in place of the task's own
+    measured: str  # the split to measure on after each epoch
+
+    @classmethod
+    def of(
+        cls, task: str, prepared: Path, params: TaskParams, *, measured: str, textbook: bool = False
+    ) -> Specification:
+        """The specification for a task's params."""
+        values = params.model_dump(by_alias=True)
+        return cls(task=task, prepared=str(prepared), params=values, textbook=textbook, measured=measured)
+
+    def write(self, path: Path) -> Path:
+        """Write it as JSON; returns the path."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        return path
+
+
+def network_and_data(specification: Specification, params: TaskParams) -> tuple[Network, Dataset, Dataset]:
+    """Fresh weights, the examples to learn from and those to measure on."""
+    folder = Path(specification.prepared)
+    if specification.textbook:
+        from . import textbook
+
+        return textbook.network_and_data(folder, params, specification.measured)
+    from stages.preparation import open_prepared
+
+    model = Task(specification.task).model()
+    network = model.build(params.model, open_prepared(folder)[1])
+    train = model.dataset(folder, "train", params, augment=True)
+    return network, train, model.dataset(folder, specification.measured, params, augment=False)
+
+
+def main() -> None:
+    """The command line."""
+    specification = Specification(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    params = Task(specification.task).params_type().model_validate(specification.params)
+
+    from stages import distributed, engine
+
+    ended = False
+
+    def answer(values: dict[str, Any]) -> None:
+        """Rank 0 speaks for all, and the others wait for it in the next step."""
+        nonlocal ended
+        if distributed.rank() == 0:
+            print(json.dumps(values), flush=True)
+            ended = not sys.stdin.readline()
+
+    def on_epoch(record: engine.Epoch) -> None:
+        figures = ("seconds", "sequences_per_second", "data_wait_share", "padding_share")
+        measured = {f"measured_{name}": value for name, value in record.validation.items()}
+        answer({name: getattr(record, name) for name in figures} | {"loss": record.train["loss"]} | measured)
+
+    with distributed.joined(params.train.ranks, "train"):
+        engine.configure(seed=params.train.seed, threads=params.train.threads)
+        network, train, measured = network_and_data(specification, params)
+        answer({"examples": len(train), "measured": len(measured), "weights": _weights(network)})
+        with suppress(engine.Stopped):
+            engine.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
+
+
+def _weights(network: Network) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+if __name__ == "__main__":
+    main()

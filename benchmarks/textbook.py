@@ -1,0 +1,199 @@
+"""The textbook's classifier of drawings, in Keras as the book has it and trained by our engine.
+
+The network: A. Géron, "Hands-On Machine Learning with Scikit-Learn, Keras, and TensorFlow", chapter 15, the exercise on
+SketchRNN: three convolutions with stride 2, two LSTM layers of 128, a softmax; inputs dx, dy and whether the pen leaves
+the paper. Keras (`textbook_keras.py`) reads the last 100 points of each drawing, padded to 100; the engine reads whole
+drawings in buckets of like lengths. Our network has layer norm and GELU where the book has ReLU and batch norm, because
+nothing here may depend on what it is batched with.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from stages.batching import Batch
+from stages.models.classification import classification_losses
+from stages.models.network import Network
+from stages.models.recurrent import RecurrentStack, last_step
+from stages.params import TaskParams
+from stages.tasks.sketch.model.features import FEATURES
+from stages.tasks.sketch.model.network import MaskedConv, SketchDataset
+
+from . import data
+from .fitting import Specification
+from .turns import Trainee, engine_command, in_turns
+
+INPUTS = [FEATURES.index(name) for name in ("dx", "dy", "pen_up")]
+POINTS = 100  # of each drawing that Keras reads, its last ones
+BOOK_BATCH = 32
+ACCURACY = 0.85  # the mark for the time to an accuracy
+PLACEMENTS = {"1 thread": (1, 1), "2 threads": (1, 2), "2 ranks": (2, 1)}  # name → ranks, threads of each
+REQUIREMENTS = Path(__file__).with_name("requirements-keras.txt")
+
+
+class TextbookClassifier(Network):
+    """Three convolutions over time, two LSTM layers, the state at a drawing's last step, a linear layer."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            [
+                MaskedConv(len(INPUTS), 32, 5, stride=2),
+                MaskedConv(32, 64, 5, stride=2),
+                MaskedConv(64, 128, 3, stride=2),
+            ]
+        )
+        self.recurrent = RecurrentStack(128, 128, layers=2)
+        self.classify = nn.Linear(128, classes)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`batch.values` `(batch, time, 3)` to logits `(batch, classes)`."""
+        values, lengths = batch.values, batch.lengths
+        for convolution in self.convolutions:
+            values, lengths = convolution(values, lengths)
+        return self.classify(last_step(self.recurrent(values, lengths), lengths))
+
+    def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
+        """`loss` and `accuracy`, see `classification_losses`."""
+        assert batch.targets is not None
+        return classification_losses(self(batch), batch.targets)
+
+
+class TextbookDataset(SketchDataset):
+    """Drawings as dx, dy, pen_up, as they are."""
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        """Values `(batch, time, 3)` float32, targets `(batch,)` class numbers."""
+        whole = super().batch(examples)
+        return Batch(values=whole.values[:, :, INPUTS], lengths=whole.lengths, targets=whole.targets)
+
+
+def network_and_data(
+    folder: Path, params: TaskParams, measured: str
+) -> tuple[Network, TextbookDataset, TextbookDataset]:
+    """Fresh weights, the drawings to learn from and those to measure on."""
+    train = TextbookDataset(folder, "train", seed=params.train.seed)
+    return TextbookClassifier(len(train.classes)), train, TextbookDataset(folder, measured)
+
+
+def run(work: Path, *, source: Path, quick: bool) -> dict[str, Any]:
+    """Both sides on six classes of Quick, Draw!, an epoch in turn; what each reached, and the ratios."""
+    folder, params = data.recipe("quickdraw", source, work)
+    keras = [str(keras_environment(work)), str(Path(__file__).with_name("textbook_keras.py"))]
+    epochs, few, short = (2, 2, 2) if quick else (15, 4, 5)
+
+    def ours(name: str, batch_size: int, placement: str, total: int, turns: int, rate: float) -> Trainee:
+        ranks, threads = PLACEMENTS[placement]
+        changes = {"batch_size": batch_size, "epochs": total, "patience": total, "learning_rate": rate}
+        changes |= {"ranks": ranks, "threads": threads}
+        changed = params.model_copy(update={"train": params.train.model_copy(update=changes)})
+        specification = Specification.of("sketch", folder, changed, measured="test", textbook=True)
+        path = specification.write(work / "specifications" / f"{name}.json")
+        return Trainee(name, engine_command(path, ranks), epochs=turns)
+
+    with ExitStack() as stack:
+        trainees = [Trainee("Keras, batch 32", [*keras, str(written(folder, work)), str(epochs)], epochs=epochs)]
+        stack.enter_context(trainees[0])
+        for batch_size, rate in ((BOOK_BATCH, BOOK_RATE), (FREE_BATCH, FREE_RATE)):
+            for placement in PLACEMENTS:
+                turns = epochs if placement == "1 thread" else few
+                name = f"ours, batch {batch_size}, {placement}"
+                trainees.append(stack.enter_context(ours(name, batch_size, placement, epochs, turns, rate)))
+        for placement in PLACEMENTS:
+            name = f"ours, short, {placement}"
+            trainees.append(stack.enter_context(ours(name, FREE_BATCH, placement, short, short, FREE_RATE)))
+        in_turns(trainees)
+    return summary(trainees)
+
+
+BOOK_RATE = 0.002
+FREE_BATCH = 128
+FREE_RATE = 0.004
+
+
+def summary(trainees: Sequence[Trainee]) -> dict[str, Any]:
+    """Each training in figures, then ours against Keras."""
+    figures = {trainee.name: _figures(trainee) for trainee in trainees}
+    keras, *ours = figures.values()
+
+    def best(word: str, figure: str) -> float | None:
+        values = [f[figure] for name, f in figures.items() if word in name and name.startswith("ours")]
+        return max((v for v in values if v is not None), default=None)
+
+    seconds = [f["seconds_to_accuracy"] for f in ours if f["seconds_to_accuracy"] is not None]
+    walls = [f["wall_seconds_to_accuracy"] for f in ours if f["wall_seconds_to_accuracy"] is not None]
+    return {
+        "trainings": figures,
+        "throughput_ratio_batch_32": best(f"batch {BOOK_BATCH},", "sequences_per_second")
+        / keras["sequences_per_second"],
+        "throughput_ratio_free_batch": best(f"batch {FREE_BATCH},", "sequences_per_second")
+        / keras["sequences_per_second"],
+        "time_to_accuracy_ratio": _ratio(min(seconds, default=None), keras["seconds_to_accuracy"]),
+        "wall_time_to_accuracy_ratio": _ratio(min(walls, default=None), keras["wall_seconds_to_accuracy"]),
+    }
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours is not None and theirs is not None else None
+
+
+def _figures(trainee: Trainee) -> dict[str, Any]:
+    """The first epoch counts for the times to the accuracy, and not for the throughput: Keras compiles in it."""
+    answers = trainee.answers
+    accuracies = [answer["measured_accuracy"] for answer in answers]
+    reached = next((i + 1 for i, accuracy in enumerate(accuracies) if accuracy >= ACCURACY), None)
+    later = answers[1:] or answers
+    return {
+        **trainee.ready,
+        "start_up_seconds": trainee.start_up,
+        "epochs": len(answers),
+        "sequences_per_second": median(answer["sequences_per_second"] for answer in later),
+        "first_epoch_seconds": answers[0]["seconds"],
+        "epoch_seconds": median(answer["seconds"] for answer in later),
+        "test_accuracy": accuracies[-1],
+        "best_test_accuracy": max(accuracies),
+        "accuracies": accuracies,
+        "epochs_to_accuracy": reached,
+        "seconds_to_accuracy": sum(a["seconds"] for a in answers[:reached]) if reached else None,
+        "wall_seconds_to_accuracy": trainee.start_up + sum(a["turn_seconds"] for a in answers[:reached])
+        if reached
+        else None,
+        "data_wait_share": median(a["data_wait_share"] for a in later) if "data_wait_share" in later[0] else None,
+    }
+
+
+def written(folder: Path, work: Path) -> Path:
+    """What Keras reads: an .npz file with `(drawings, 100, 3)` float32 and the class numbers of two splits."""
+    path = work / f"{folder.name}-textbook.npz"
+    if not path.is_file():
+        arrays: dict[str, Any] = {}
+        for split in ("train", "test"):
+            dataset = TextbookDataset(folder, split)
+            arrays[f"{split}_values"] = np.zeros((len(dataset), POINTS, len(INPUTS)), dtype=np.float32)
+            for example, row in enumerate(arrays[f"{split}_values"]):
+                values = dataset.batch(np.array([example])).values[0, -POINTS:].numpy()
+                row[: len(values)] = values
+            arrays[f"{split}_targets"] = dataset.targets
+        np.savez(path, **arrays)
+    return path
+
+
+def keras_environment(work: Path) -> Path:
+    """The Python of a virtual environment with Keras below the work folder, made where it is not there."""
+    folder = work / "keras"
+    python, requirements = folder / "bin" / "python", folder / REQUIREMENTS.name
+    if not requirements.is_file() or requirements.read_bytes() != REQUIREMENTS.read_bytes():
+        print(f"making {folder}", flush=True)
+        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", "3.11", str(folder)], check=True)
+        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
+        subprocess.run([*install, "-r", str(REQUIREMENTS)], check=True)
+        requirements.write_bytes(REQUIREMENTS.read_bytes())
+    return python
