@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute
 
 SPLITS = ("train", "validation", "test")
 FILE_NAME = "sequences.arrow"
@@ -149,6 +150,19 @@ class SequenceStore:
         if not parts:
             return np.empty(0, dtype=object)
         return pa.chunked_array(parts).to_numpy()
+
+    def codes(self, name: str, values: Sequence[str]) -> np.ndarray:
+        """For a column of text, the place of each row's value in `values`, for all rows, as int32.
+
+        The text stays in the map: as Python objects, a million words take a hundred megabytes. Raises ValueError where
+        a row holds another value.
+        """
+        known = pa.array(values, pa.string())
+        batches = range(self._reader.num_record_batches)
+        parts = [compute.index_in(self._reader.get_batch(i).column(name), known) for i in batches]
+        if any(part.null_count for part in parts):
+            raise ValueError(f"{self.path}: column {name!r} holds more than the allowed {', '.join(values)}")
+        return pa.chunked_array(parts, pa.int32()).to_numpy()
 
     def rows(self, split: str) -> np.ndarray:
         """The row numbers of one split, ascending, as int64."""

@@ -112,3 +112,13 @@ def test_the_writer_holds_one_record_batch_at_a_time(tmp_path):
         for number in range(100):
             writer.append(row(number))
             assert len(writer._rows) < 8
+
+
+def test_codes_are_places_in_the_given_order_and_no_other_text_is_let_through(tmp_path):
+    with SequenceWriter(tmp_path / "store.arrow", schema({"label": pa.string()}), rows_per_batch=2) as writer:
+        for number, label in enumerate(["pig", "eye", "eye", "face", "pig"]):
+            writer.append({"id": str(number), "split": "train", "length": 1, "label": label})
+    store = SequenceStore(tmp_path / "store.arrow")
+    assert store.codes("label", ["eye", "face", "pig"]).tolist() == [2, 0, 0, 1, 2]
+    with pytest.raises(ValueError, match="column 'label' holds more than the allowed eye, pig"):
+        store.codes("label", ["eye", "pig"])

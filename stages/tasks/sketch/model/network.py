@@ -101,9 +101,9 @@ class SketchDataset:
     ) -> None:
         self.store, description = open_prepared(folder)
         self.rows = self.store.rows(split)
-        self.lengths = self.store.column("length")[self.rows].astype(np.int64)
+        self.lengths = self.store.column("length")[self.rows]
         self.classes: list[str] = description["classes"]
-        self.targets = np.searchsorted(self.classes, self.store.column("label")[self.rows].astype(str))
+        self.targets = self.store.codes("label", self.classes)[self.rows]
         self._augmentation = augmentation
         self._seed = seed
 
@@ -116,7 +116,7 @@ class SketchDataset:
     def steps(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The steps of some drawings, one after the other, `(steps, 3)` uint8, and how many each has."""
         parts = [self.store.sequence("values", row) for row in self.rows[examples]]
-        return np.concatenate(parts), self.lengths[examples]
+        return np.concatenate(parts), self.lengths[examples].astype(np.int64)
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Values `(batch, time, features)` float32, targets `(batch,)` class numbers."""
@@ -125,7 +125,7 @@ class SketchDataset:
             steps, lengths = augmented(
                 steps, lengths, self._augmentation, seed=self._seed, epoch=epoch, examples=examples
             )
-        return padded(features(steps, lengths), lengths, torch.from_numpy(self.targets[examples]))
+        return padded(features(steps, lengths), lengths, torch.from_numpy(self.targets[examples].astype(np.int64)))
 
 
 def padded(values: np.ndarray, lengths: np.ndarray, targets: Tensor | None = None) -> Batch:
