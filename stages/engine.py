@@ -395,12 +395,18 @@ class _Training:
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def _seed(self, part: int) -> None:
-        """Dropout is drawn by seed, step, rank and part, so there is no state of generators to keep."""
+        """Dropout is drawn by seed, step, rank and part, so there is no state of generators to keep.
+
+        `torch.manual_seed` asks for a stack trace for each kind of device that is not there: a percent of a small step.
+        """
         counters = (self._params.seed, self.done, distributed.rank(), part)
         state = np.zeros(1, dtype=np.uint64)
         for counter in counters:
             state = mix(state * np.uint64(31) + np.uint64(counter + 1))
-        torch.manual_seed(int(state[0] >> np.uint64(1)))
+        seed = int(state[0] >> np.uint64(1))
+        torch.default_generator.manual_seed(seed)
+        if self._where.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _scale_may_fall(self) -> bool:
         """Whether an infinite gradient is float16's, which a smaller scale mends; the step is then left out."""
