@@ -109,9 +109,13 @@ class BareLoop:
     def __init__(self, network: Network, params: TrainParams) -> None:
         self._network = network
         self._params = params
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=params.learning_rate, weight_decay=params.weight_decay, fused=True
-        )
+        matrices = [p for p in network.parameters() if p.ndim >= 2]
+        others = [p for p in network.parameters() if p.ndim < 2]
+        groups = [
+            {"params": matrices, "weight_decay": params.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self._optimizer = torch.optim.AdamW(groups, lr=params.learning_rate, fused=True)
 
     def epoch(self, batches: Sequence[Batch]) -> float:
         """Train on the batches; returns seconds."""
