@@ -44,5 +44,4 @@ def measured(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
         "two_ranks_sequences_per_second": median(answer["sequences_per_second"] for answer in two),
         "one_rank_data_wait_share": median(answer["data_wait_share"] for answer in one),
         "two_ranks_data_wait_share": median(answer["data_wait_share"] for answer in two),
-        "losses_differ_by": max(abs(a["loss"] - b["loss"]) for a, b in zip(one, two, strict=True)),
     }

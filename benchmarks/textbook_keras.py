@@ -47,7 +47,7 @@ def answer(values: dict[str, float]) -> None:
 
 
 class Turns(keras.callbacks.Callback):
-    """Times an epoch, without its compilation only where it is not the first, and measures after it."""
+    """Times each epoch, the first with its tracing, and measures after it."""
 
     def __init__(self, values: np.ndarray, targets: np.ndarray, drawings: int) -> None:
         super().__init__()
