@@ -75,12 +75,12 @@ class TextbookClassifier(Network):
 
 def _start_as_keras(layer: nn.LSTM) -> None:
     """Keras's first weights of an LSTM: it begins by remembering (forget gates' bias 1), PyTorch's by forgetting."""
-    nn.init.xavier_uniform_(layer.weight_ih_l0)
-    nn.init.orthogonal_(layer.weight_hh_l0)
+    nn.init.xavier_uniform_(layer.get_parameter("weight_ih_l0"))
+    nn.init.orthogonal_(layer.get_parameter("weight_hh_l0"))
+    nn.init.zeros_(layer.get_parameter("bias_hh_l0"))
     with torch.no_grad():
-        layer.bias_ih_l0.zero_()
-        layer.bias_hh_l0.zero_()
-        layer.bias_ih_l0[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+        for gate, bias in enumerate(layer.get_parameter("bias_ih_l0").chunk(4)):
+            bias.fill_(1.0 if gate == 1 else 0.0)  # input, forget, cell, output
 
 
 class TextbookDataset(SketchDataset):
