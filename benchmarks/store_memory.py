@@ -3,8 +3,8 @@
     python -m benchmarks.store_memory FOLDER      one training of 200 steps in this process, as a line of JSON
 
 The stores are made up: walks of 10 to 80 points in the sketch task's prepared form, always 1,000 of them to validate.
-Of the peak, what a process owns (anonymous memory) is told apart from pages of mapped files, which the system takes back
-when it needs them: libraries, and the store, whose pages count twice since each split maps it.
+Of the peak, what a process owns (anonymous memory) is told apart from pages of mapped files, which the system takes
+back when it needs them: libraries, and the store, whose pages count twice since each split maps it.
 """
 
 from __future__ import annotations
