@@ -3,8 +3,8 @@
     python -m benchmarks.store_memory FOLDER      one training of 200 steps in this process, as a line of JSON
 
 The stores are made up: walks of 10 to 80 points in the sketch task's prepared form, always 1,000 of them to validate.
-Of the peak, what a process owns (anonymous memory) is told apart from pages of the mapped store, which the system takes
-back when it needs them.
+Of the peak, what a process owns (anonymous memory) is told apart from pages of mapped files, which the system takes
+back when it needs them: libraries, and the store, whose pages count twice since each split maps it.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def train(folder: Path) -> dict[str, float]:
 
     from stages import engine
     from stages.params import load
+    from stages.sequences import FILE_NAME
     from stages.tasks.sketch.model import network as model
     from stages.tasks.sketch.params import Params
 
@@ -113,6 +114,7 @@ def train(folder: Path) -> dict[str, float]:
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return {
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "store_megabytes": (folder / FILE_NAME).stat().st_size / 2**20,
         "anonymous_megabytes": int(status["RssAnon"].split()[0]) / 1024,
         "mapped_megabytes": int(status["RssFile"].split()[0]) / 1024,
         "seconds_to_import": imported - started,

@@ -29,6 +29,7 @@ class Trainee:
         self.answers: list[dict[str, Any]] = []
         # As the stages set it; the cores are few, and those who wait their turn must not spin.
         environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "CUDA_VISIBLE_DEVICES": ""}
+        environment.pop("OMP_NUM_THREADS", None)  # each side sets its own, or takes all cores
         started = time.perf_counter()
         self._process = subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -80,9 +81,15 @@ def engine_command(specification: Path, ranks: int) -> list[str]:
     """The command that trains by `benchmarks.fitting` in some ranks."""
     if ranks == 1:
         return [sys.executable, "-m", "benchmarks.fitting", str(specification)]
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    launcher = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
+    launcher = [
+        "env",
+        "GLOO_SOCKET_IFNAME=lo",
+        "OMP_NUM_THREADS=1",
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc-per-node={ranks}",
+    ]
     where = ["--rdzv-backend=c10d", f"--rdzv-endpoint={_LOCAL}:0", f"--local-addr={_LOCAL}"]
     return [*launcher, *where, "-m", "benchmarks.fitting", str(specification)]
 

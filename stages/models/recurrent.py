@@ -28,7 +28,7 @@ class RecurrentStack(nn.Module):
     """Layers of LSTM, GRU or simple RNN, one or both directions, with dropout between the layers.
 
     The backward direction reads each sequence from its own end, so that adding padding changes no output. (cuDNN and
-    PyTorch do that only for packed batches, which on two CPU cores are five times slower than padded buckets.)
+    PyTorch do that only for packed batches, which on a CPU are slower than padded buckets: docs/training-rnns.md.)
 
     `recurrent_dropout` drops numbers of the state on their way to the next step, the same ones at all steps, as Gal and
     Ghahramani say ("A Theoretically Grounded Application of Dropout in Recurrent Neural Networks", 2016). They draw a
