@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("task", choices=Task.names())
     parser.add_argument("--ranks", type=int, default=8, help="ranks to plan for (8)")
-    parser.add_argument("--batch-size", type=int, help="sequences a step over all ranks (train.batch_size · ranks)")
+    parser.add_argument("--batch-size", type=int, help="sequences a step over all ranks (train.batch_size)")
     parser.add_argument("--sequences", type=int, help="pretend there are so many (as many as are prepared)")
     parser.add_argument("--steps", type=int, default=1000, help="steps to look at, at the most (1000)")
     chosen = parser.parse_args()
@@ -54,7 +54,7 @@ def main() -> None:
     lengths = np.asarray(dataset.lengths)
     if chosen.sequences:
         lengths = np.random.default_rng(0).choice(lengths.astype(np.int32), chosen.sequences)
-    batch_size = chosen.batch_size or params.train.batch_size * chosen.ranks
+    batch_size = chosen.batch_size or params.train.batch_size
     started = time.perf_counter()
     first = Plan(lengths, batch_size, seed=params.train.seed, epoch=0)[0]
     ready = time.perf_counter() - started

@@ -141,6 +141,8 @@ def _judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVe
     compared = f"{description.metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
     if not (value > best[1] if description.higher_is_better else value < best[1]):
         return f"challenger: does not beat its baselines ({compared})"
+    if (mode := read_json(Paths(task.name).network)["training"]["mode"]) != "full":
+        return f"challenger: trained with train.mode {mode}, which gives no model ({compared})"
     if params.register_.promotion == "approval":
         return f"challenger: waits for approval ({compared})"
     store.set_registered_model_alias(name, "champion", version.version)

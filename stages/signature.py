@@ -79,12 +79,16 @@ def code_md5(modules: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def training_signature(task: Task, params: TaskParams) -> str:
-    """What decides a training's outcome, hashed: its code, its data and its two blocks of params."""
+def training_signature(task: Task, params: TaskParams, device: str) -> str:
+    """What decides a training's outcome, hashed: its code, its data, its two blocks of params, torch, the device's kind
+    (`cpu` or `cuda`).
+    """
     facts = {
         "task": task.name,
         "data": content_md5(Paths(task.name).prepared),
-        "code": code_md5(["stages.engine", f"stages.tasks.{task.name}.model.network"]),
+        "code": code_md5(["stages.engine", "stages.modes", f"stages.tasks.{task.name}.model.network"]),
+        "torch": version("torch").partition("+")[0],
+        "device": device,
         "model": params.model.model_dump(),
         "train": params.train.model_dump(),
     }

@@ -2,4 +2,9 @@
 
 from .. import Description
 
-DESCRIPTION = Description(model_name="toy-classifier", metric="accuracy", higher_is_better=True)
+DESCRIPTION = Description(
+    model_name="toy-classifier",
+    summary="Whether the sum of a sequence of numbers is positive.",
+    metric="accuracy",
+    higher_is_better=True,
+)
