@@ -159,9 +159,9 @@ def test_two_machines_train_together(prepared: Clone) -> None:
     written = undisturbed_result(prepared, "sketch", 2)
     together = {
         "PET_NNODES": "2",
-        "PET_RDZV_ID": "sketch",
-        "PET_RDZV_BACKEND": "c10d",
-        "PET_RDZV_ENDPOINT": f"127.0.0.1:{free_port()}",
+        "PET_RDZV_BACKEND": "static",
+        "PET_MASTER_ADDR": "127.0.0.1",
+        "PET_MASTER_PORT": str(free_port()),
         "PET_LOCAL_ADDR": "127.0.0.1",
         "GLOO_SOCKET_IFNAME": "lo",
     }
