@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="steps to look at, at the most (1000)")
     chosen = parser.parse_args()
     params = load()[chosen.task]
-    dataset = Task(chosen.task).model().dataset(Path(Paths(chosen.task).prepared), "train", params, augment=False)
+    dataset = Task(chosen.task).model().dataset(Paths(chosen.task).prepared, "train", params, augment=False)
     lengths = np.asarray(dataset.lengths)
     if chosen.sequences:
         lengths = np.random.default_rng(0).choice(lengths.astype(np.int32), chosen.sequences)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from stages.params import flatten
+
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
@@ -141,19 +143,12 @@ def _reasons(stage: DvcStage) -> Iterator[str]:
 
 
 def _changed_params(dep: Any) -> Iterator[str]:
-    before = _flat(dep.hash_info.value or {})
-    after = _flat(dep.read_params())
+    before = flatten(dep.hash_info.value or {})
+    after = flatten(dep.read_params())
     for key in [*after, *(key for key in before if key not in after)]:
         old, new = before.get(key, "nothing"), after.get(key, "nothing")
         if old != new:
             yield f"{key}: {old} → {new}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:

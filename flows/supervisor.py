@@ -24,6 +24,8 @@ from types import FrameType
 
 import psutil
 
+from stages.paths import search_path
+
 GRACE = 8.0  # seconds between asking and killing: all is over within 15, with what notices late
 _TAIL = 20  # last lines of output that are kept
 _POLL = 0.1
@@ -55,7 +57,7 @@ def supervised(
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.supervisor", *command],
         cwd=folder,
-        env={**os.environ, **(environment or {}), "PYTHONPATH": _search_path()},
+        env={**os.environ, **(environment or {}), "PYTHONPATH": search_path()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -153,11 +155,6 @@ def _lives(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def _search_path() -> str:
-    here = str(Path(__file__).resolve().parent.parent)
-    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 if __name__ == "__main__":

@@ -39,15 +39,12 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
         run(task, load()[task.name])
     except ParamsError as error:
         sys.exit(str(error))
-    except FileNotFoundError as error:
-        if os.environ.get("UNROLL_TRACEBACK") == "1":
-            raise
-        missing = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
-        sys.exit(f"unroll: {verb} {task.name}: {error}{missing}")
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("UNROLL_TRACEBACK") == "1":
             raise
-        sys.exit(f"unroll: {verb} {task.name}: {error}")
+        missing = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
+        hint = missing if isinstance(error, FileNotFoundError) else ""
+        sys.exit(f"unroll: {verb} {task.name}: {error}{hint}")
 
 
 @contextmanager

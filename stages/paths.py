@@ -27,6 +27,12 @@ def resume_folder() -> Path:
     return Path(named).absolute() if named else project_root() / ".resume"
 
 
+def search_path() -> str:
+    """PYTHONPATH for a process that runs this checkout's modules from any folder: the checkout, then what is set."""
+    here = str(Path(__file__).resolve().parent.parent)
+    return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 @dataclass(frozen=True)
 class Paths:
     """The outputs of one task's stages."""

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import learning_curve, spool
-from .imports import ROOT
 from .params import flatten
-from .paths import Paths, project_root
+from .paths import Paths, project_root, search_path
 from .signature import content_md5, locked_stages
 
 if TYPE_CHECKING:
@@ -197,12 +196,11 @@ class _Sender:
     """The process that sends a spool while its training goes on: until a byte from us, or our sudden end."""
 
     def __init__(self, path: Path) -> None:
-        search = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "stages.runs", str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": search},
+            env={**os.environ, "PYTHONPATH": search_path()},
         )
 
     def finish(self) -> None:

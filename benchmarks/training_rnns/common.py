@@ -15,6 +15,7 @@ from stages.batching import Batch, Dataset
 from stages.models.classification import classification_losses
 from stages.models.network import Network
 from stages.models.recurrent import Cell, RecurrentStack, last_step
+from stages.modes import Some
 from stages.params import load
 from stages.paths import Paths
 from stages.tasks import Task
@@ -44,22 +45,9 @@ class Reader(Network):
         return classification_losses(self(batch), batch.targets)
 
 
-class Some:
+def some(dataset: Dataset, count: int) -> Some:
     """The first so many examples of a data set in a random order that is always the same."""
-
-    def __init__(self, dataset: Dataset, count: int) -> None:
-        self._dataset = dataset
-        self._examples = np.random.default_rng(1).permutation(len(dataset))[:count]
-        self.lengths = dataset.lengths[self._examples]
-
-    def __len__(self) -> int:
-        return len(self._examples)
-
-    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        return self._dataset.batch(self._examples[examples], epoch=epoch)
-
-    def name(self, example: int) -> str:
-        return self._dataset.name(int(self._examples[example]))
+    return Some(dataset, np.random.default_rng(1).permutation(len(dataset))[:count], augment=True)
 
 
 def prepared(task: str) -> Path:

@@ -16,7 +16,7 @@ from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, padded
 
-from .common import COLORS, Reader, Some, axes_in_a_row, heading, prepared, row, save, sketches, table
+from .common import COLORS, Reader, axes_in_a_row, heading, prepared, row, save, sketches, some, table
 
 SEEDS = (1, 2, 3)
 EPOCHS = 8
@@ -129,7 +129,7 @@ def _sketch(axis: Axes) -> None:
         for seed in SEEDS:
             torch.manual_seed(seed)
             network = Reader("lstm", 64, len(train.classes))
-            found = fit(network, Some(learned, 2000), measured, how.model_copy(update={"seed": seed}))
+            found = fit(network, some(learned, 2000), measured, how.model_copy(update={"seed": seed}))
             curves.append([epoch.validation["accuracy"] for epoch in found.epochs])
         axis.plot(range(1, EPOCHS + 1), np.mean(curves, axis=0), color=color, label=name)
         best = [max(curve) for curve in curves]

@@ -8,7 +8,7 @@ import torch
 from stages.engine import fit
 from stages.tasks.sketch.model.network import build
 
-from .common import COLORS, Some, axes_in_a_row, heading, row, save, sketches
+from .common import COLORS, axes_in_a_row, heading, row, save, sketches, some
 
 SEEDS = (1, 2, 3, 4)
 PLAIN_MODEL: dict[str, object] = {
@@ -57,7 +57,7 @@ CHANGES: list[tuple[str, dict[str, object]]] = [
 def settings() -> None:
     """A small sketch network on 800 drawings, with one thing changed at a time."""
     params, train, validation = sketches()
-    few, unseen = Some(train, 800), Some(validation, 400)
+    few, unseen = some(train, 800), some(validation, 400)
     losses: dict[str, list[float]] = {}
     heading("setting", "validation loss", "accuracy", "loss of the last epoch", "epochs run")
     for name, change in CHANGES:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import yaml
 
 from stages.recipe import apply
 from tests.pipeline.conftest import Clone, make_clone
+from tests.system.test_tracking import free_port
 
 TASKS = ("forecast", "sketch", "translation", "video")
 # At least 50 steps, and no dropout: it is drawn by rank.
@@ -169,12 +169,6 @@ def test_two_machines_train_together(prepared: Clone) -> None:
     for launcher in launchers:
         finish(launcher)
     assert result(prepared, "sketch") == written
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

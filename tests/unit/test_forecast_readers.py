@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stages.tasks.forecast.params import PrepareParams
 from stages.tasks.forecast.prepare.readers import Bad, Observation, read_csv, read_tsf
+from tests.unit.test_forecast_prepare import prepare_params
 
 TSF = """# a comment
 @relation test
@@ -18,22 +18,6 @@ TSF = """# a comment
 @frequency daily
 @data
 """
-
-
-def prepare_params(**values: Any) -> PrepareParams:
-    defaults = {
-        "delimiter": ",",
-        "date_columns": ["date"],
-        "date_format": "%Y-%m-%d",
-        "value_columns": ["y"],
-        "id_column": "",
-        "duplicates": "last",
-        "max_gap_days": 28,
-        "validation_days": 14,
-        "test_days": 14,
-        "max_rejected_share": 1.0,
-    }
-    return PrepareParams(**{**defaults, **values})
 
 
 def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | Bad]:
