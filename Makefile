@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help environment repro test test-unit test-pipeline test-system check format ui lock clean
+.PHONY: help environment repro test test-unit test-pipeline test-system check format ui up down lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -58,6 +58,12 @@ format: environment ## format the code
 
 ui: environment ## MLflow's pages on http://127.0.0.1:5000
 	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking)"
+
+up: environment ## start Prefect, MLflow and workers on 127.0.0.1, deploy the flows
+	@python -m flows.servers up
+
+down: environment ## stop just what `make up` started
+	@python -m flows.servers down
 
 lock: environment ## compile requirements.lock anew
 	@printf "torch ; python_version < '3'\n" > $(VENV)/without-torch.txt

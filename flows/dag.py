@@ -59,8 +59,9 @@ class Pipeline:
 
         self.root = root.resolve()
         try:
-            self._repo: Repo = Repo(str(self.root))
-            graph = self._repo.index.graph
+            self._repo: Repo = Repo(str(self.root), _wait_for_lock=True)
+            with self._repo.lock:  # another process may be writing dvc.lock, which DVC does in place
+                graph = self._repo.index.graph
         except DvcException as error:
             raise PipelineError(f"{self.root}: {error}") from None
         import networkx

@@ -27,6 +27,7 @@ import psutil
 from stages.paths import search_path
 
 GRACE = 8.0  # seconds between asking and killing: all is over within 15, with what notices late
+_PATIENCE = 4.0  # seconds in which the command may end by itself, once all that it started has
 _TAIL = 20  # last lines of output that are kept
 _POLL = 0.1
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -47,12 +48,15 @@ def supervised(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    stop: threading.Event | None = None,
+    descriptors: Sequence[int] = (),
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Ended:
     """Run a command under a supervisor of its own, for as long as this process lives and this call lasts.
 
-    Each line of its output, errors included, goes to `on_line`. After `timeout` seconds it is ended. Where this call is
-    left by an exception, a cancellation among them, it is ended, too.
+    Each line of its output, errors included, goes to `on_line`. After `timeout` seconds, or when `stop` is set, it is
+    ended. Where this call is left by an exception, it is ended, too. The supervisor keeps `descriptors` open, and with
+    them the locks that they hold, until all is over.
     """
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.supervisor", *command],
@@ -61,34 +65,39 @@ def supervised(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        pass_fds=tuple(descriptors),
         text=True,
         errors="replace",
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    lifeline = process.stdin
     timed_out = threading.Event()
 
-    def expire() -> None:
-        timed_out.set()
+    def watch() -> None:
+        deadline = time.monotonic() + timeout if timeout else float("inf")
+        while process.poll() is None and not (stop and stop.is_set()):
+            if time.monotonic() > deadline:
+                timed_out.set()
+                break
+            time.sleep(_POLL)
         with suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr]
+            lifeline.close()
 
-    timer = threading.Timer(timeout, expire) if timeout else None
     tail: list[str] = []
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
-        if timer:
-            timer.start()
         for line in process.stdout:
             tail = [*tail[-_TAIL + 1 :], line.rstrip("\n")]
             on_line(tail[-1])
         status = process.wait()
     finally:
-        if timer:
-            timer.cancel()
         with suppress(OSError):
-            process.stdin.close()
+            lifeline.close()
         process.wait()
         process.stdout.close()
+        watcher.join()
     return Ended(status=status, tail=tuple(tail), timed_out=timed_out.is_set())
 
 
@@ -110,7 +119,7 @@ def main(command: Sequence[str]) -> int:
     threading.Thread(target=_watch_lifeline, args=(told,), daemon=True).start()
     while child.poll() is None and not told.wait(_POLL):
         pass
-    _end_all()
+    _end_all(child.pid)
     status = child.wait()
     _bury()
     return status
@@ -129,14 +138,21 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def _end_all() -> None:
-    """Ask all descendants to end, and kill those that have not after GRACE seconds."""
-    deadline = time.monotonic() + GRACE
+def _end_all(command: int) -> None:
+    """Ask all descendants to end, and kill those that have not after GRACE seconds.
+
+    The command itself is asked last: a `dvc` whose stage has ended says so and goes, where a signal could meet it while
+    it writes dvc.lock.
+    """
+    start = time.monotonic()
     asked: set[int] = set()
     while living := [child for child in psutil.Process().children(recursive=True) if _lives(child)]:
+        waited = time.monotonic() - start
         for child in living:
+            if child.pid == command and waited < _PATIENCE:
+                continue
             with suppress(psutil.NoSuchProcess):
-                if time.monotonic() > deadline:
+                if waited > GRACE:
                     child.kill()
                 elif child.pid not in asked:
                     child.terminate()

@@ -1,0 +1,180 @@
+"""The pipeline as a Prefect flow: one task for each stage of dvc.yaml, side by side where the graph allows.
+
+python -m flows.pipeline --help     the same flow from the command line
+
+What must run is DVC's to say; the flow decides nothing else than when and where. After it, dvc.lock is what a serial
+`dvc repro` would have written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Annotated, Any, Literal, get_args
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import TaskRun as PrefectTaskRun
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task as PrefectTask
+from prefect.tasks import exponential_backoff
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+
+from stages.params import PARAMS_FILE, load
+from stages.tasks import Task
+
+from . import lifeline
+from .dag import Pipeline
+from .lock_order import locked_stages, sort_lock
+from .locks import StoppedError
+from .plan import markdown
+from .stage import Checkout, Outcome, run_stage
+
+
+def _known(name: str) -> str:
+    if name not in Task.names():
+        raise ValueError(f"found {name!r}; allowed: {', '.join(Task.names())}")
+    return name
+
+
+Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
+TaskName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
+VERBS: tuple[Verb, ...] = get_args(Verb)
+
+TOO_LATE = "TimedOut"  # Prefect's own name for the state
+_FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as long
+
+
+class Choice(BaseModel):
+    """What to run, and where: the form in Prefect's UI."""
+
+    tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")
+    up_to: Verb = Field(default="register", description="The last stage of each task")
+    force: bool = Field(default=False, description="Run these stages even if nothing has changed")
+    parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
+
+    def targets(self) -> tuple[str, ...]:
+        """The last stage of each chosen task."""
+        return tuple(f"{self.up_to}@{name}" for name in self.tasks)
+
+
+@flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
+def pipeline(choice: Choice = Choice()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
+    """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
+    with lifeline.stopping() as stop:
+        checkout = Checkout(Path())
+        return summary(run_pipeline(checkout, choice, stop=stop))
+
+
+def run_pipeline(checkout: Checkout, choice: Choice, *, stop: threading.Event) -> dict[str, State[Any]]:
+    """Bring the chosen stages up to date in a checkout, inside a flow; returns how each of them ended."""
+    load(checkout.root / PARAMS_FILE)
+    pipeline = checkout.pipeline
+    names = pipeline.needed(choice.targets())
+    decisions = pipeline.plan(choice.targets(), force=choice.force)
+    create_markdown_artifact(markdown(decisions), key="plan", description="Which stages run, and why")
+    before = locked_stages(checkout.root)
+
+    def submit(name: str, after: list[PrefectFuture[Any]]) -> PrefectFuture[Any]:
+        return _task(pipeline, name, stop).submit(checkout, name, force=choice.force, stop=stop, wait_for=after)
+
+    states = _in_order(pipeline, names, submit, parallel=choice.parallel)
+    sort_lock(checkout.root, before=before, order=tuple(pipeline))
+    return states
+
+
+def _tell(ended: SimpleQueue[str], name: str, future: PrefectFuture[Any]) -> None:
+    ended.put(name)
+
+
+def summary(states: Mapping[str, State[Any]]) -> State[Any]:
+    """The state of a flow from those of its stages: which failed, which were not reached, how many ran."""
+    counts = Counter(state.name or "Unknown" for state in states.values())
+    total = ", ".join(f"{count} {name}" for name, count in counts.items())
+    failed = {name: state for name, state in states.items() if state.is_failed() or state.is_crashed()}
+    if not failed:
+        return Completed(message=f"{len(states)} stages: {total}")
+    reasons = "\n\n".join(f"{name}: {state.message}" for name, state in failed.items())
+    return Failed(message=f"{len(states)} stages: {total}\n\n{reasons}")
+
+
+def _task(pipeline: Pipeline, name: str, stop: threading.Event) -> PrefectTask[..., Any]:
+    """A stage as a Prefect task, with the retries that its `meta` asks for."""
+
+    def may_retry(task: PrefectTask[..., Any], run: PrefectTaskRun, state: State[Any]) -> bool:
+        return state.name != TOO_LATE and not stop.is_set()
+
+    asked = pipeline.resources(name)
+    return stage_task.with_options(
+        name=name,
+        task_run_name=name,
+        retries=asked.retries,
+        retry_delay_seconds=exponential_backoff(_FIRST_PAUSE),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=may_retry,
+    )
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def stage_task(checkout: Checkout, name: str, *, force: bool, stop: threading.Event) -> State[Any]:
+    """Bring one stage up to date."""
+    log = get_run_logger()
+    try:
+        return state_of(run_stage(checkout, name, force=force, stop=stop, on_line=log.info))
+    except StoppedError as error:
+        return Cancelled(message=str(error))
+
+
+def state_of(outcome: Outcome) -> State[Any]:
+    """An outcome in Prefect's terms."""
+    match outcome.kind:
+        case "cached":
+            return Completed(name="Cached", message=outcome.message)
+        case "restored":
+            return Completed(name="Restored", message=outcome.message)
+        case "ran":
+            return Completed(message=outcome.message)
+        case "late":
+            return Failed(name=TOO_LATE, message=outcome.message)
+        case "failed":
+            return Failed(message=outcome.message)
+
+
+def _in_order(
+    pipeline: Pipeline,
+    names: Sequence[str],
+    submit: Callable[[str, list[PrefectFuture[Any]]], PrefectFuture[Any]],
+    *,
+    parallel: int,
+) -> dict[str, State[Any]]:
+    """Submit each stage once those before it have ended, `parallel` at a time; what failed stops what depends on it.
+
+    The tasks wait here rather than in Prefect's threads, so that one that shows as running does run.
+    """
+    futures: dict[str, PrefectFuture[Any]] = {}
+    ended: SimpleQueue[str] = SimpleQueue()
+    states: dict[str, State[Any]] = {}
+    while len(states) < len(names):
+        for name in names:
+            upstream = [other for other in pipeline.upstream(name) if other in names]
+            ready = name not in futures and all(other in states for other in upstream)
+            if ready and len(futures) - len(states) < parallel:
+                futures[name] = submit(name, [futures[other] for other in upstream])
+                futures[name].add_done_callback(partial(_tell, ended, name))
+        name = ended.get()
+        futures[name].wait()
+        states[name] = futures[name].state
+    return states
+
+
+if __name__ == "__main__":
+    pipeline()

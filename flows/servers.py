@@ -1,0 +1,284 @@
+"""A Prefect server, an MLflow server and workers on this machine, bound to 127.0.0.1.
+
+    python -m flows.servers up         start what is not running, deploy the flows, print the addresses (`make up`)
+    python -m flows.servers down       stop just what `up` has started (`make down`)
+    python -m flows.servers status     what runs, and where
+
+UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000. State and logs lie in `.prefect/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import yaml
+from filelock import FileLock
+
+from stages.tracking import store_uri
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
+_STOP_SECONDS = 15.0
+_LOG_LINES = 15  # of a server that did not start
+
+
+class ServersError(RuntimeError):
+    """A server cannot be started or reached; the message says which, and where its log lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A process that `up` has started. An id is used again after a while, so the time of its start is kept, too."""
+
+    name: str
+    pid: int
+    started: float
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            if process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+class Servers:
+    """The servers of one checkout."""
+
+    def __init__(self, root: Path, *, prefect_port: int, mlflow_port: int) -> None:
+        self.root = root.resolve()
+        self.folder = self.root / ".prefect"
+        self.prefect = f"http://{_HOST}:{prefect_port}"
+        self.mlflow = f"http://{_HOST}:{mlflow_port}"
+        self._ports = {"prefect": prefect_port, "mlflow": mlflow_port}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to talk to these servers."""
+        return {
+            "PREFECT_API_URL": f"{self.prefect}/api",
+            "PREFECT_UI_URL": self.prefect,
+            "PREFECT_HOME": str(self.folder),
+            "UNROLL_MLFLOW_UI": self.mlflow,
+        }
+
+    def up(self) -> None:
+        """Start what is not running, and deploy. Raises ServersError where something does not start."""
+        self.folder.mkdir(exist_ok=True)
+        with FileLock(self.folder / "servers.lock"):
+            running = self.running()
+            for name, port in self._ports.items():
+                if name not in running:
+                    _refuse_taken(name, port)
+            if "prefect" not in running:
+                self._start(
+                    "prefect", _prefect_command(self._ports["prefect"]), {"PREFECT_UI_API_URL": f"{self.prefect}/api"}
+                )
+            if "mlflow" not in running:
+                self._start("mlflow", _mlflow_command(self._ports["mlflow"]), {"PYTHONWARNINGS": "ignore"})
+            self._wait("prefect", f"{self.prefect}/api/health")
+            self.deploy()
+            for pool in process_pools(self.root):
+                if f"worker-{pool}" not in running:
+                    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+                    self._start(f"worker-{pool}", command, {"UNROLL_CHECKOUT": str(self.root)})
+            self._wait("mlflow", f"{self.mlflow}/health")
+            self._wait_for_workers()
+
+    def down(self) -> list[str]:
+        """Stop what `up` has started, and nothing else; returns the names. A worker takes its flow runs with it."""
+        self.folder.mkdir(exist_ok=True)
+        with FileLock(self.folder / "servers.lock"):
+            stopped = []
+            # Workers first: what they run can still say on the server how it ended.
+            for group in (lambda name: name.startswith("worker"), lambda name: True):
+                processes = [(n, p) for n, p in self.running().items() if group(n)]
+                stopped += [name for name, _ in processes]
+                _end([process for _, process in processes])
+            self._state.unlink(missing_ok=True)
+            return stopped
+
+    def running(self) -> dict[str, psutil.Process]:
+        """The processes of ours that run, by name."""
+        found = {server.name: server.process() for server in self._recorded()}
+        return {name: process for name, process in found.items() if process is not None}
+
+    def deploy(self) -> None:
+        """Pools, deployments and automations as prefect.yaml and `automations` have them."""
+        environment = {**os.environ, **self.environment}
+        environment.pop("UNROLL_CHECKOUT", None)  # each worker's own; `prefect deploy` would write ours into it
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.deploy"],
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "servers.json"
+
+    def _recorded(self) -> list[Server]:
+        with suppress(FileNotFoundError):
+            return [Server(**entry) for entry in json.loads(self._state.read_text(encoding="utf-8"))]
+        return []
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        with self._log(name).open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={**os.environ, **_QUIET, **self.environment, **environment, "PATH": _path()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started = psutil.Process(process.pid).create_time()
+        entries = [*self._recorded(), Server(name=name, pid=process.pid, started=started)]
+        temporary = self._state.with_suffix(".partial")
+        temporary.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+        temporary.replace(self._state)
+
+    def _wait(self, name: str, address: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with suppress(httpx.HTTPError):
+                if httpx.get(address, timeout=5).is_success:
+                    return
+            self._check_alive(name, deadline)
+            time.sleep(0.2)
+
+    def _wait_for_workers(self) -> None:
+        pools = process_pools(self.root)
+        deadline = time.monotonic() + _START_SECONDS
+        for pool in pools:
+            while not self._online(pool):
+                self._check_alive(f"worker-{pool}", deadline)
+                time.sleep(0.2)
+
+    def _online(self, pool: str) -> bool:
+        address = f"{self.prefect}/api/work_pools/{pool}/workers/filter"
+        workers = httpx.post(address, json={}, timeout=10).raise_for_status().json()
+        return any(worker["status"] == "ONLINE" for worker in workers)
+
+    def _check_alive(self, name: str, deadline: float) -> None:
+        if name in self.running() and time.monotonic() < deadline:
+            return
+        lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        raise ServersError("\n".join([f"{name} did not start; {self._log(name)} ends with:", *lines]))
+
+
+# Nobody's tools report to anybody from here.
+_QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+
+
+def process_pools(root: Path) -> tuple[str, ...]:
+    """The pools of prefect.yaml that need no engine: `up` starts a worker for each."""
+    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))
+    return tuple(pool["name"] for pool in declared["work_pools"] if pool["type"] == "process")
+
+
+def _prefect_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
+
+
+def _mlflow_command(port: int) -> list[str]:
+    store = ["--backend-store-uri", store_uri()]
+    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", *store]
+
+
+def _refuse_taken(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            variable = f"UNROLL_{name.upper()}_PORT"
+            raise ServersError(f"{name}: port {port} is taken by another program; {variable} chooses another") from None
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    family = list(processes)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, living = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+    for process in living:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(living, timeout=_STOP_SECONDS)
+
+
+def _path() -> str:
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def _say(servers: Servers) -> None:
+    running = servers.running()
+    print(f"Prefect   {servers.prefect:<28} flows, runs, artifacts")
+    print(f"MLflow    {servers.mlflow:<28} runs, models")
+    print(f"workers   {', '.join(name.removeprefix('worker-') for name in running if name.startswith('worker-'))}")
+    print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
+    print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.servers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["up", "down", "status"])
+    chosen = parser.parse_args().command
+    try:
+        ports = {name: int(os.environ.get(f"UNROLL_{name.upper()}_PORT", default)) for name, default in _PORTS.items()}
+    except ValueError as error:
+        sys.exit(f"unroll: servers: a port is a whole number: {error}")
+    servers = Servers(Path(), prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
+    try:
+        if chosen == "up":
+            servers.up()
+            _say(servers)
+        elif chosen == "down":
+            stopped = servers.down()
+            print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+        elif servers.running():
+            _say(servers)
+        else:
+            print("nothing is running; `make up` starts it")
+    except ServersError as error:
+        sys.exit(f"unroll: servers: {error}")
+
+
+_PORTS = {"prefect": "4200", "mlflow": "5000"}
+
+if __name__ == "__main__":
+    main()
