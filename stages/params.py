@@ -130,6 +130,14 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
     return raw
 
 
+def parse(text: str) -> Any:
+    """A single value as params.yaml reads it: `3`, `1e-3`, `adam`, `[1, 2]`. Raises ParamsError where it is no YAML."""
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{text!r}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
 def describe(error: ValidationError, prefix: str) -> list[str]:
     """One line a mistake: key, value found, what is allowed."""
     lines = []

@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from .params import PARAMS_FILE, Block, ParamsError, load, read
+from .params import PARAMS_FILE, Block, ParamsError, load, parse, read
 from .tasks import Task
 
 RECIPES = Path("recipes")
@@ -37,7 +38,31 @@ def apply(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
 
     Raises ParamsError, and leaves params.yaml as it was, where the recipe names an unknown key or a value out of range.
     """
-    overlay = read(recipe)
+    return lay_over(read(recipe), params, source=str(recipe))
+
+
+def override(assignments: Sequence[str], params: Path = PARAMS_FILE) -> list[str]:
+    """Set single keys of params.yaml, each given as `sketch.train.epochs=3`; returns the tasks it touches.
+
+    Raises ParamsError, and leaves params.yaml as it was, as `apply` does.
+    """
+    overlay: dict[str, Any] = {}
+    for assignment in assignments:
+        key, separator, value = assignment.partition("=")
+        task, *names = key.strip().split(".")
+        if not separator or len(names) < 2:
+            raise ParamsError(
+                f"override: found {assignment!r}; allowed: TASK.BLOCK.KEY=VALUE, as sketch.train.epochs=3"
+            )
+        block = overlay.setdefault(task, {})
+        for name in names[:-1]:
+            block = block.setdefault(name, {})
+        block[names[-1]] = parse(value)
+    return lay_over(overlay, params, source="override")
+
+
+def lay_over(overlay: Mapping[str, Any], params: Path, *, source: str) -> list[str]:
+    """Lay nested mappings over params.yaml, which keeps its comments, and check the result; see `apply`."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 120
@@ -45,15 +70,18 @@ def apply(recipe: Path, params: Path = PARAMS_FILE) -> list[str]:
     document = yaml.load(before)
     for task, blocks in overlay.items():
         if task not in Task.names():
-            raise ParamsError(f"{recipe}: {task}: not a task; a task is one of {', '.join(Task.names())}")
-        _lay_over(document[task], blocks, Task(task).params_type())
+            raise ParamsError(f"{source}: {task}: not a task; a task is one of {', '.join(Task.names())}")
+        try:
+            _lay_over(document[task], blocks, Task(task).params_type())
+        except (KeyError, TypeError) as error:
+            raise ParamsError(f"{source}: {task}: no such key: {error}") from None
     with params.open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
     try:
         load(params)
     except ParamsError as error:
         params.write_text(before, encoding="utf-8")
-        raise ParamsError(f"{recipe}: {error}") from None
+        raise ParamsError(f"{source}: {error}") from None
     return list(overlay)
 
 

@@ -1,0 +1,156 @@
+"""A checkout beside the main one, for a run that must not touch it: other params, or another commit.
+
+It is a git worktree with DVC's cache, remotes and credentials of the main checkout. Stages find the main checkout
+through git, so `.resume` and the MLflow store are its own, too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+EXPERIMENT_MAY_CHANGE = frozenset({"params.yaml", "dvc.lock"})
+
+
+class WorktreeError(RuntimeError):
+    """A worktree cannot be made; the message says what git or DVC said."""
+
+
+@contextmanager
+def worktree(root: Path, tree: str) -> Iterator[Path]:
+    """A folder with the files of `tree` (a commit or a tree) on top of the commit that `root` stands on.
+
+    It is removed afterwards; what DVC put into the cache stays.
+    """
+    folder = main_checkout(root) / ".prefect" / "worktrees" / uuid.uuid4().hex[:12]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    base = tree if _is_commit(root, tree) else "HEAD"
+    with _exclusive(root):  # two at once were seen to trip over git's own locks
+        _git(root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), base)
+    try:
+        _git(folder, "checkout", "--quiet", tree, "--", ".")
+        _share_dvc(main_checkout(root), folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        with _exclusive(root):
+            _git(root, "worktree", "prune")
+
+
+def snapshot(root: Path) -> str:
+    """The working tree's files as a tree of git's, new ones that are not ignored included. Nothing there changes."""
+    index = Path(_git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "index"
+        shutil.copy(index, copy)
+        environment = {"GIT_INDEX_FILE": str(copy)}
+        _git(root, "add", "--all", environment=environment)
+        return _git(root, "write-tree", environment=environment)
+
+
+def commit_of(root: Path) -> str:
+    """The commit that the checkout stands on. Raises WorktreeError where anything but params and locks differs from it.
+
+    A worker elsewhere gets a commit, params.yaml and dvc.lock, so that nothing else may count.
+    """
+    status = _git(root, "status", "--porcelain", "--no-renames", strip=False)
+    changed = sorted({line[3:] for line in status.splitlines()} - EXPERIMENT_MAY_CHANGE)
+    if changed:
+        names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        raise WorktreeError(f"a worker elsewhere runs what is committed; commit first: {names}")
+    return _git(root, "rev-parse", "HEAD")
+
+
+def fetch(root: Path, commit: str) -> None:
+    """Have a commit in this clone. Raises WorktreeError where neither the clone nor its origin has it."""
+    if _is_commit(root, commit):
+        return
+    with _exclusive(root):
+        # The branches first: a server need not hand out a commit by its name.
+        _try_git(root, "fetch", "--quiet", "origin")
+        if not _is_commit(root, commit):
+            _try_git(root, "fetch", "--quiet", "origin", commit)
+    if not _is_commit(root, commit):
+        raise WorktreeError(f"commit {commit} is neither in {root} nor at its origin; push it first")
+
+
+@contextmanager
+def experiments_lock(root: Path) -> Iterator[None]:
+    """Save one experiment at a time: DVC keeps where it stands in refs that all worktrees share."""
+    with FileLock(_locks(root) / "experiments.lock"):
+        try:
+            yield
+        finally:
+            # `dvc exp save` leaves this one behind in a worktree.
+            _try_git(root, "update-ref", "-d", "refs/exps/exec/EXEC_HEAD")
+
+
+def main_checkout(root: Path) -> Path:
+    """The main checkout of a worktree; itself where it is one."""
+    return Path(_git(root, "rev-parse", "--path-format=absolute", "--git-common-dir")).parent
+
+
+def _share_dvc(main: Path, folder: Path) -> None:
+    """Give a worktree DVC's configuration of the main checkout, with paths that hold from everywhere."""
+    from configobj import ConfigObj
+    from dvc.config import Config
+    from dvc.config_schema import RelPath
+
+    config = Config(dvc_dir=str(main / ".dvc"))
+    local = ConfigObj(str(main / ".dvc" / "config.local"))
+    for section, values in config.items():
+        if section == "remote":
+            for name, options in values.items():
+                _set(local, f'remote "{name}"', {k: v for k, v in options.items() if isinstance(v, RelPath)})
+        else:
+            _set(local, section, {k: v for k, v in values.items() if isinstance(v, RelPath)})
+    _set(local, "cache", {"dir": config["cache"].get("dir") or str(main / ".dvc" / "cache")})
+    target = folder / ".dvc" / "config.local"
+    target.touch(mode=0o600)  # it may hold credentials
+    local.filename = str(target)
+    local.write()
+
+
+def _set(config: Any, section: str, values: dict[str, str]) -> None:
+    if values:
+        config.setdefault(section, {}).update({key: str(value) for key, value in values.items()})
+
+
+def _is_commit(root: Path, name: str) -> bool:
+    return _try_git(root, "cat-file", "-e", f"{name}^{{commit}}").returncode == 0
+
+
+@contextmanager
+def _exclusive(root: Path) -> Iterator[None]:
+    with FileLock(_locks(root) / "git.lock"):
+        yield
+
+
+def _locks(root: Path) -> Path:
+    folder = main_checkout(root) / ".dvc" / "tmp" / "flows"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _git(root: Path, *arguments: str, environment: dict[str, str] | None = None, strip: bool = True) -> str:
+    answer = _try_git(root, *arguments, environment=environment)
+    if answer.returncode:
+        raise WorktreeError(f"git {arguments[0]} in {root}: {answer.stderr.strip()}")
+    return answer.stdout.strip() if strip else answer.stdout
+
+
+def _try_git(
+    root: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(root), *arguments]
+    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", **(environment or {})}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, errors="replace")
