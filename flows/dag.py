@@ -92,6 +92,10 @@ class Pipeline:
             raise PipelineError(f"dvc.yaml: {name}: meta: found {', '.join(sorted(unknown))}; allowed: {allowed}")
         return Resources(**asked)
 
+    def has_remote(self) -> bool:
+        """Whether DVC's configuration names a default remote."""
+        return bool(self._repo.config["core"].get("remote"))
+
     def needed(self, targets: Iterable[str]) -> tuple[str, ...]:
         """The targets and all stages before them, in order. Raises PipelineError for a name that is no stage."""
         waiting, found = list(targets), set()

@@ -1,4 +1,4 @@
-"""What tells a flow's work to end: the flow's own end, and that of the worker which started it.
+"""What tells a flow's work to end: the flow's own end, that of its worker, and that of the run that ordered it.
 
 A flow that a worker starts is a process of its own. When the worker is killed, nobody tells the flow; it has to look.
 """
@@ -8,31 +8,41 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _POLL = 1.0  # seconds between two looks at the worker
+_POLL_RUN = 3.0  # seconds between two looks at another run, which cost a request each
 _STARTED_BY_WORKER = "PREFECT__FLOW_RUN_ID"  # set by Prefect in the environment of such a process
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """An event for all that the block starts: set when the block is left by an exception, or the worker is gone.
+def stopping(ordered_by: str = "") -> Iterator[threading.Event]:
+    """An event for all that the block starts: set when the block is left by an exception, or when nobody waits for it.
 
-    In the second case, this process is sent SIGTERM as well, upon which Prefect calls the run crashed.
+    That is so when the worker is gone (this process is then sent SIGTERM as well, upon which Prefect calls the run
+    crashed), or when the flow run whose id is `ordered_by` has ended.
     """
     stop, left = threading.Event(), threading.Event()
+
+    def watch(ended: Callable[[], bool], seconds: float) -> None:
+        while not left.wait(seconds):
+            if ended():
+                stop.set()
+                return
+
+    def worker_is_gone() -> bool:
+        gone = os.getppid() != worker
+        if gone:
+            stop.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+        return gone
+
+    worker = os.getppid()
     if os.environ.get(_STARTED_BY_WORKER):
-        worker = os.getppid()
-
-        def watch() -> None:
-            while not left.wait(_POLL):
-                if os.getppid() != worker:
-                    stop.set()
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    return
-
-        threading.Thread(target=watch, daemon=True).start()
+        threading.Thread(target=watch, args=(worker_is_gone, _POLL), daemon=True).start()
+    if ordered_by:
+        threading.Thread(target=watch, args=(_run_has_ended(ordered_by), _POLL_RUN), daemon=True).start()
     try:
         yield stop
     except BaseException:
@@ -40,3 +50,23 @@ def stopping() -> Iterator[threading.Event]:
         raise
     finally:
         left.set()
+
+
+def _run_has_ended(flow_run_id: str) -> Callable[[], bool]:
+    from uuid import UUID
+
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    def ended() -> bool:
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(flow_run_id)).state
+        except ObjectNotFound:
+            return True
+        except httpx.HTTPError:  # the server is away; the work goes on
+            return False
+        return state is not None and state.is_final()
+
+    return ended

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.objects import TaskRun as PrefectTaskRun
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task as PrefectTask
@@ -34,10 +35,14 @@ from stages.tasks import Task
 
 from . import lifeline
 from .dag import Pipeline
+from .experiment import experiment, lay_out, save_experiment
 from .lock_order import locked_stages, sort_lock
 from .locks import StoppedError
+from .place import placed
 from .plan import markdown
-from .stage import Checkout, Outcome, run_stage
+from .remote import send_stage
+from .stage import Checkout, run_stage
+from .states import TOO_LATE, state_of
 
 
 def _known(name: str) -> str:
@@ -50,7 +55,6 @@ Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
 TaskName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
-TOO_LATE = "TimedOut"  # Prefect's own name for the state
 _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as long
 
 
@@ -60,6 +64,17 @@ class Choice(BaseModel):
     tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")
     up_to: Verb = Field(default="register", description="The last stage of each task")
     force: bool = Field(default=False, description="Run these stages even if nothing has changed")
+    overrides: list[str] = Field(
+        default=[],
+        description="Params for this run alone, as sketch.train.epochs=3. It runs beside the checkout and is saved as "
+        "a DVC experiment",
+    )
+    where: Literal["auto", "here", "pool"] = Field(
+        default="auto",
+        description="auto: stages that ask for a GPU go to the pool if this machine has none and a worker is there; "
+        "here: all stages on this machine; pool: all stages on workers of the pool",
+    )
+    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
     parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
 
     def targets(self) -> tuple[str, ...]:
@@ -71,8 +86,15 @@ class Choice(BaseModel):
 def pipeline(choice: Choice = Choice()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
     with lifeline.stopping() as stop:
-        checkout = Checkout(Path())
-        return summary(run_pipeline(checkout, choice, stop=stop))
+        if not choice.overrides:
+            return summary(run_pipeline(Checkout(Path()), choice, stop=stop))
+        with experiment(Path(), choice.overrides) as folder:
+            checkout = Checkout(folder)
+            lay_out(checkout, checkout.pipeline.needed(choice.targets()), stop=stop)
+            states = run_pipeline(checkout, choice, stop=stop)
+            if all(state.is_completed() for state in states.values()):
+                save_experiment(checkout, states, name=str(present_run.get_name()), stop=stop)
+        return summary(states)
 
 
 def run_pipeline(checkout: Checkout, choice: Choice, *, stop: threading.Event) -> dict[str, State[Any]]:
@@ -81,13 +103,15 @@ def run_pipeline(checkout: Checkout, choice: Choice, *, stop: threading.Event) -
     pipeline = checkout.pipeline
     names = pipeline.needed(choice.targets())
     decisions = pipeline.plan(choice.targets(), force=choice.force)
-    create_markdown_artifact(markdown(decisions), key="plan", description="Which stages run, and why")
+    places = placed(checkout, decisions, choice)
+    create_markdown_artifact(markdown(decisions, places), key="plan", description="Which stages run, where, and why")
     before = locked_stages(checkout.root)
 
     def submit(name: str, after: list[PrefectFuture[Any]]) -> PrefectFuture[Any]:
-        return _task(pipeline, name, stop).submit(checkout, name, force=choice.force, stop=stop, wait_for=after)
+        stage = _task(pipeline, name, stop)
+        return stage.submit(checkout, name, pool=places.get(name), force=choice.force, stop=stop, wait_for=after)
 
-    states = _in_order(pipeline, names, submit, parallel=choice.parallel)
+    states = _in_order(pipeline, names, submit, local=choice.parallel, elsewhere=places)
     sort_lock(checkout.root, before=before, order=tuple(pipeline))
     return states
 
@@ -125,28 +149,15 @@ def _task(pipeline: Pipeline, name: str, stop: threading.Event) -> PrefectTask[.
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def stage_task(checkout: Checkout, name: str, *, force: bool, stop: threading.Event) -> State[Any]:
-    """Bring one stage up to date."""
+def stage_task(checkout: Checkout, name: str, *, pool: str | None, force: bool, stop: threading.Event) -> State[Any]:
+    """Bring one stage up to date, here or on a worker of the pool."""
     log = get_run_logger()
     try:
-        return state_of(run_stage(checkout, name, force=force, stop=stop, on_line=log.info))
+        if pool is None:
+            return state_of(run_stage(checkout, name, force=force, stop=stop, on_line=log.info))
+        return state_of(send_stage(checkout, name, pool=pool, force=force, stop=stop, on_line=log.info))
     except StoppedError as error:
         return Cancelled(message=str(error))
-
-
-def state_of(outcome: Outcome) -> State[Any]:
-    """An outcome in Prefect's terms."""
-    match outcome.kind:
-        case "cached":
-            return Completed(name="Cached", message=outcome.message)
-        case "restored":
-            return Completed(name="Restored", message=outcome.message)
-        case "ran":
-            return Completed(message=outcome.message)
-        case "late":
-            return Failed(name=TOO_LATE, message=outcome.message)
-        case "failed":
-            return Failed(message=outcome.message)
 
 
 def _in_order(
@@ -154,11 +165,12 @@ def _in_order(
     names: Sequence[str],
     submit: Callable[[str, list[PrefectFuture[Any]]], PrefectFuture[Any]],
     *,
-    parallel: int,
+    local: int,
+    elsewhere: Container[str],
 ) -> dict[str, State[Any]]:
-    """Submit each stage once those before it have ended, `parallel` at a time; what failed stops what depends on it.
+    """Submit each stage once those before it have ended, `local` at a time of those that run here.
 
-    The tasks wait here rather than in Prefect's threads, so that one that shows as running does run.
+    They wait here rather than in Prefect's threads, so that a task that shows as running does run.
     """
     futures: dict[str, PrefectFuture[Any]] = {}
     ended: SimpleQueue[str] = SimpleQueue()
@@ -166,8 +178,12 @@ def _in_order(
     while len(states) < len(names):
         for name in names:
             upstream = [other for other in pipeline.upstream(name) if other in names]
-            ready = name not in futures and all(other in states for other in upstream)
-            if ready and len(futures) - len(states) < parallel:
+            busy = sum(other not in states and other not in elsewhere for other in futures)
+            if (
+                name not in futures
+                and all(other in states for other in upstream)
+                and (busy < local or name in elsewhere)
+            ):
                 futures[name] = submit(name, [futures[other] for other in upstream])
                 futures[name].add_done_callback(partial(_tell, ended, name))
         name = ended.get()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,10 +27,16 @@ _WORDS = {
 }
 
 
-def markdown(decisions: Sequence[Decision]) -> str:
-    """The plan as a table in Markdown, as Prefect shows it."""
-    rows = [f"| `{d.name}` | {_WORDS[d.verdict]} | {reasons(d)} |" for d in decisions]
-    return "\n".join(["| stage | what | why |", "|---|---|---|", *rows])
+def markdown(decisions: Sequence[Decision], places: Mapping[str, str]) -> str:
+    """The plan as a table in Markdown, as Prefect shows it; `places` names the pool of a stage that runs elsewhere."""
+    rows = []
+    for decision in decisions:
+        where = f"pool {places[decision.name]}" if decision.name in places else "here"
+        rows.append(
+            f"| `{decision.name}` | {_WORDS[decision.verdict]} | {'' if decision.verdict == 'cached' else where} "
+            f"| {reasons(decision).replace('|', chr(92) + '|')} |"
+        )
+    return "\n".join(["| stage | what | where | why |", "|---|---|---|---|", *rows])
 
 
 def reasons(decision: Decision) -> str:

@@ -55,6 +55,10 @@ class Checkout:
                 self._pipeline = Pipeline(self.root)
             return self._pipeline.decide(name, force=force)
 
+    def has_remote(self) -> bool:
+        """Whether DVC knows a default remote, over which machines hand each other data."""
+        return self._pipeline.has_remote()
+
     def lock_file(self, name: str) -> Path:
         """The file whose lock a stage holds while it runs. DVC's folder for such things; git does not see it."""
         return self.root / ".dvc" / "tmp" / "flows" / f"{name}.lock"

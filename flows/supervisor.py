@@ -59,7 +59,7 @@ def supervised(
     them the locks that they hold, until all is over.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.supervisor", *command],
+        [sys.executable, "-P", "-m", "flows.supervisor", *command],  # ours, not that of the folder
         cwd=folder,
         env={**os.environ, **(environment or {}), "PYTHONPATH": search_path()},
         stdin=subprocess.PIPE,

@@ -1,0 +1,42 @@
+"""Runs with other params than those of the checkout, which stays as it is; each becomes a DVC experiment.
+
+`dvc exp show` compares them, `dvc exp apply NAME` brings one into the checkout.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect import get_run_logger
+
+from stages.params import PARAMS_FILE
+from stages.recipe import override
+
+from .stage import Checkout
+from .worktree import experiments_lock, snapshot, worktree
+
+
+@contextmanager
+def experiment(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
+    """A folder with the files of the checkout, edits that are not committed included, and these params on top."""
+    with worktree(root, snapshot(root)) as folder:
+        override(overrides, folder / PARAMS_FILE)
+        yield folder
+
+
+def lay_out(checkout: Checkout, stages: Iterable[str], *, stop: threading.Event) -> None:
+    """Fetch from the cache what has not changed, in one process rather than in one for each stage."""
+    checkout.dvc(*("checkout", "--quiet", "--allow-missing", *stages), stop=stop, on_line=get_run_logger().debug)
+
+
+def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str, stop: threading.Event) -> None:
+    """Save the folder as a DVC experiment. Only these stages count: the others' outputs may be of other params."""
+    log = get_run_logger()
+    with experiments_lock(checkout.root):
+        saved = checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), stop=stop, on_line=log.debug)
+    if saved.kind != "ran":
+        raise RuntimeError(f"the experiment {name} could not be saved: {saved.message}")
+    log.info("saved as the DVC experiment %s; `dvc exp apply %s` brings it into the checkout", name, name)
