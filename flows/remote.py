@@ -99,7 +99,7 @@ def send_stage(
             if outcome.kind in ("failed", "late"):
                 return outcome
         pulled = checkout.dvc(
-            *("repro", "--single-item", "--pull", name), stop=stop, descriptors=descriptors, on_line=on_line
+            *("repro", "--quiet", "--single-item", "--pull", name), stop=stop, descriptors=descriptors, on_line=on_line
         )
     if pulled.kind != "ran":
         return pulled

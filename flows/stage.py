@@ -116,7 +116,7 @@ def run_stage(
         with leased(asked.gpus, stop=stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
             visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not asked.gpus else {}
             outcome = checkout.dvc(
-                *("repro", "--single-item", *(("--force",) if force else ()), name),
+                *("repro", "--quiet", "--single-item", *(("--force",) if force else ()), name),
                 timeout=asked.timeout,
                 environment=visible,
                 stop=stop,
