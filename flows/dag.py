@@ -6,7 +6,6 @@ dvc.yaml is the only graph; nothing here repeats it. Deciding costs some millise
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,25 +156,28 @@ def _changed_params(dep: Any) -> Iterator[str]:
 
 
 def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:
-    """Whether DVC has a result for just these deps and params, so that a `dvc repro` would only lay it out."""
+    """Whether DVC has a result for just these deps and params, so that a `dvc repro` would only lay it out.
+
+    DVC's own `stage_cache.restore(dry=True)` would do, but for two things: it believes the outputs of dvc.lock where
+    deps have changed, and it works in the present folder only.
+    """
     from dvc.dependency.base import DependencyDoesNotExistError
-    from dvc.stage.cache import RunCacheNotFoundError
-    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc.stage.loader import StageLoader
 
     known = [(entry, entry.hash_info, entry.meta) for entry in (*stage.deps, *stage.outs)]
-    log = logging.getLogger("dvc.stage.cache")
-    level = log.level
-    log.setLevel(logging.WARNING)  # it says that it skips a run
+    command_changed = stage.cmd_changed
     try:
-        if stage.changed_stage() or any(dep.changed() for dep in stage.deps):
-            stage.save_deps()
-            for out in stage.outs:  # what dvc.lock knows of them came from other deps
-                out.hash_info = HashInfo()
-        repo.stage_cache.restore(stage, dry=True)
-    except (RunCacheNotFoundError, DependencyDoesNotExistError):
+        if not stage.changed_stage() and not any(dep.changed() for dep in stage.deps) and stage.outs_cached():
+            return True
+        stage.save_deps()
+        found = repo.stage_cache._load(stage)
+        if found is None:
+            return False
+        StageLoader.fill_from_lock(stage, found)
+        return stage.outs_cached()
+    except DependencyDoesNotExistError:
         return False
     finally:
-        log.setLevel(level)
+        stage.cmd_changed = command_changed
         for entry, hash_info, meta in known:
             entry.hash_info, entry.meta = hash_info, meta
-    return True

@@ -1,6 +1,6 @@
 """The pipeline as a Prefect flow: one task for each stage of dvc.yaml, side by side where the graph allows.
 
-python -m flows.pipeline --help     the same flow from the command line
+`flows.run` starts it from the command line; the deployment of the same name, from Prefect's UI and by schedule.
 
 What must run is DVC's to say; the flow decides nothing else than when and where. After it, dvc.lock is what a serial
 `dvc repro` would have written.
@@ -190,7 +190,3 @@ def _in_order(
         futures[name].wait()
         states[name] = futures[name].state
     return states
-
-
-if __name__ == "__main__":
-    pipeline()

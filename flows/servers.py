@@ -251,6 +251,15 @@ def _say(servers: Servers) -> None:
     print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")
 
 
+def here() -> Servers:
+    """The servers of the checkout in the present folder. Raises ServersError for a port that is no number."""
+    try:
+        ports = {name: int(os.environ.get(f"UNROLL_{name.upper()}_PORT", default)) for name, default in _PORTS.items()}
+    except ValueError as error:
+        raise ServersError(f"a port is a whole number: {error}") from None
+    return Servers(Path(), prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -259,11 +268,7 @@ def main() -> None:
     parser.add_argument("command", choices=["up", "down", "status"])
     chosen = parser.parse_args().command
     try:
-        ports = {name: int(os.environ.get(f"UNROLL_{name.upper()}_PORT", default)) for name, default in _PORTS.items()}
-    except ValueError as error:
-        sys.exit(f"unroll: servers: a port is a whole number: {error}")
-    servers = Servers(Path(), prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
-    try:
+        servers = here()
         if chosen == "up":
             servers.up()
             _say(servers)

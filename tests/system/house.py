@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import psutil
@@ -174,7 +175,8 @@ def house(folder: Path) -> Iterator[House]:
     servers = Servers(folder, prefect_port=free_port(), mlflow_port=free_port())
     built = House(clone, servers)
     try:
-        servers.up()
+        with patch.dict(os.environ, {"UNROLL_CHECKPOINT_SECONDS": "1"}):  # so that a short training has something saved
+            servers.up()
         yield built
     finally:
         built.close()

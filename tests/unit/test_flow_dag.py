@@ -132,5 +132,6 @@ def test_mistakes_are_one_line(folder: Path, tmp_path_factory: pytest.TempPathFa
 def test_the_plan_as_markdown_keeps_to_a_few_reasons() -> None:
     decision = Decision(name="train@sketch", verdict="run", reasons=tuple(f"file {i}: modified" for i in range(6)))
     assert markdown([decision], {"train@sketch": "gpu"}).splitlines()[2] == (
-        "| `train@sketch` | runs | pool gpu | file 0: modified; file 1: modified; file 2: modified; file 3: modified; and 2 more |"
+        "| `train@sketch` | runs | pool gpu "
+        "| file 0: modified; file 1: modified; file 2: modified; file 3: modified; and 2 more |"
     )

@@ -1,0 +1,71 @@
+"""The pipeline flow from the command line.
+
+    python -m flows.run                              all tasks
+    python -m flows.run sketch video --up-to train   two tasks, up to their weights
+    python -m flows.run sketch --set sketch.train.epochs=3
+
+It shows in the UI if `make up` has started the servers of this checkout, or PREFECT_API_URL names others; without,
+Prefect starts a server for as long as the flow lasts. `python -m flows.plan` says beforehand what would run, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from stages.tasks import Task
+
+from .servers import ServersError, here
+
+
+def main() -> None:
+    """Run the flow; status 1 if a stage failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tasks", nargs="*", choices=[[], *Task.names()], metavar="TASK", help=", ".join(Task.names()))
+    parser.add_argument("--up-to", default="register", metavar="VERB", help="the last stage of each task")
+    parser.add_argument("--force", action="store_true", help="run these stages even if nothing has changed")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a param for this run alone")
+    parser.add_argument("--where", default="auto", metavar="PLACE", help="auto, here or pool")
+    parser.add_argument("--pool", default="gpu", help="work pool for stages that run elsewhere")
+    parser.add_argument("--parallel", type=int, default=os.cpu_count(), help="stages at once on this machine")
+    chosen = parser.parse_args()
+    _choose_server()
+
+    from pydantic import ValidationError
+
+    from .pipeline import Choice, pipeline
+
+    try:
+        choice = Choice(
+            tasks=chosen.tasks or list(Task.names()),
+            up_to=chosen.up_to,
+            force=chosen.force,
+            overrides=chosen.set,
+            where=chosen.where,
+            pool=chosen.pool,
+            parallel=chosen.parallel,
+        )
+    except ValidationError as error:
+        sys.exit("\n".join(f"unroll: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+    state = pipeline(choice, return_state=True)
+    sys.exit(0 if state.is_completed() else 1)
+
+
+def _choose_server() -> None:
+    """Before Prefect is imported, which reads these variables."""
+    if "PREFECT_API_URL" in os.environ:
+        return
+    try:
+        servers = here()
+    except ServersError as error:
+        sys.exit(f"unroll: servers: {error}")
+    os.environ.setdefault("PREFECT_HOME", str(servers.folder))
+    if "prefect" in servers.running():
+        os.environ.update(servers.environment)
+
+
+if __name__ == "__main__":
+    main()
