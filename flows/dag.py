@@ -162,6 +162,7 @@ def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:
     deps have changed, and it works in the present folder only.
     """
     from dvc.dependency.base import DependencyDoesNotExistError
+    from dvc.stage.cache import _can_hash
     from dvc.stage.loader import StageLoader
 
     known = [(entry, entry.hash_info, entry.meta) for entry in (*stage.deps, *stage.outs)]
@@ -170,7 +171,7 @@ def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:
         if not stage.changed_stage() and not any(dep.changed() for dep in stage.deps) and stage.outs_cached():
             return True
         stage.save_deps()
-        found = repo.stage_cache._load(stage)
+        found = repo.stage_cache._load(stage) if _can_hash(stage) else None
         if found is None:
             return False
         StageLoader.fill_from_lock(stage, found)

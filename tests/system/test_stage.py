@@ -1,0 +1,179 @@
+"""Stages of a small DVC repository, run side by side from one process: locks, limits, outcomes. No Prefect."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flows.lock_order import locked_stages, sort_lock
+from flows.locks import StoppedError, leased
+from flows.stage import Checkout, Outcome, run_stage
+
+pytestmark = pytest.mark.system
+
+PIPELINE = """
+stages:
+  first:
+    cmd: sleep 1 && cat input.txt > first.txt && echo one >> runs.log
+    deps: [input.txt]
+    outs: [first.txt]
+  slow:
+    cmd: sleep 2 && cat first.txt > slow.txt
+    deps: [first.txt]
+    outs: [slow.txt]
+  quick:
+    cmd: cat first.txt > quick.txt
+    deps: [first.txt]
+    outs: [quick.txt]
+  late:
+    cmd: sleep 60 && touch late.txt
+    outs: [late.txt]
+    meta: {timeout: 3}
+  broken:
+    cmd: echo something is wrong && exit 3
+    outs: [broken.txt]
+  greedy:
+    cmd: echo $CUDA_VISIBLE_DEVICES > greedy.txt
+    outs: [greedy.txt]
+    meta: {gpus: 1}
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    monkeypatch.setenv("UNROLL_LEASES", str(tmp_path / "leases"))
+    root = tmp_path / "repo"
+    root.mkdir()
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "input.txt").write_text("first\n")
+    (root / ".gitignore").write_text("runs.log\n")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=root, check=True)
+    return Checkout(root)
+
+
+def run(checkout: Checkout, name: str, *, force: bool = False, stop: threading.Event | None = None) -> Outcome:
+    return run_stage(checkout, name, force=force, stop=stop or threading.Event(), on_line=lambda line: None)
+
+
+def test_a_stage_runs_once_and_is_restored_from_the_cache(checkout: Checkout) -> None:
+    assert run(checkout, "first").kind == "ran"
+    assert run(checkout, "first") == Outcome(kind="cached", message="nothing has changed")
+    (checkout.root / "first.txt").unlink()
+    assert run(checkout, "first") == Outcome(kind="restored", message="output first.txt: missing")
+    assert run(checkout, "first", force=True).kind == "ran"
+    assert (checkout.root / "runs.log").read_text().splitlines() == ["one", "one"]
+
+
+def test_two_who_want_the_same_stage_run_it_once(checkout: Checkout) -> None:
+    with ThreadPoolExecutor() as pool:
+        # Two processes would each have a Checkout of its own.
+        kinds = pool.map(lambda one: run(one, "first").kind, [checkout, Checkout(checkout.root)])
+    assert sorted(kinds) == ["cached", "ran"]
+    assert (checkout.root / "runs.log").read_text().splitlines() == ["one"]
+
+
+def test_side_by_side_and_dvc_lock_in_order(checkout: Checkout) -> None:
+    run(checkout, "first")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: run(checkout, name), ["slow", "quick"]))
+    assert locked_stages(checkout.root) == ("first", "quick", "slow")  # as they ended
+    order = [name for name in checkout.pipeline if name in ("first", "slow", "quick")]
+    sort_lock(checkout.root, before=["first"], order=order)
+    side_by_side = (checkout.root / "dvc.lock").read_bytes()
+    (checkout.root / "dvc.lock").unlink()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", *order], cwd=checkout.root, check=True)
+    assert side_by_side == (checkout.root / "dvc.lock").read_bytes()
+
+
+def test_an_output_that_is_read_is_not_replaced(checkout: Checkout) -> None:
+    run(checkout, "first")
+    ends: dict[str, float] = {}
+
+    def timed(name: str, *, force: bool = False) -> None:
+        run(Checkout(checkout.root), name, force=force)
+        ends[name] = time.monotonic()
+
+    reader = threading.Thread(target=timed, args=("slow",))
+    reader.start()
+    wait = time.monotonic() + 30
+    while not _taken(checkout, "slow") and time.monotonic() < wait:
+        time.sleep(0.05)
+    timed("first", force=True)
+    reader.join()
+    assert ends["slow"] < ends["first"]
+
+
+def _taken(checkout: Checkout, name: str) -> bool:
+    import fcntl
+
+    with checkout.lock_file(name).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_a_time_limit(checkout: Checkout) -> None:
+    outcome = run(checkout, "late")
+    assert outcome.kind == "late"
+    assert outcome.message.startswith("not done after 3 s")
+    assert not (checkout.root / "late.txt").exists()
+
+
+def test_a_failure_says_what_the_stage_said(checkout: Checkout) -> None:
+    outcome = run(checkout, "broken")
+    assert outcome.kind == "failed"
+    assert "something is wrong" in outcome.message
+
+
+def test_stopped(checkout: Checkout) -> None:
+    stop = threading.Event()
+    threading.Timer(2.0, stop.set).start()
+    with pytest.raises(StoppedError):
+        run(checkout, "late", stop=stop)
+
+
+def test_a_stage_sees_only_the_gpu_that_it_leased(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    with leased(1, stop=threading.Event()) as other:
+        assert other.devices == ("GPU-a",)
+        run(checkout, "greedy")
+    assert (checkout.root / "greedy.txt").read_text() == "GPU-b\n"
+    run(checkout, "first", force=True)
+
+
+def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
+    script = (
+        "import os, signal, threading\nfrom pathlib import Path\nfrom flows.locks import leased\n"
+        "from flows.supervisor import supervised\n"
+        "with leased(1, stop=threading.Event()) as lease:\n"
+        "    command = ['sh', '-c', 'trap \"\" TERM; echo ready; sleep 4']\n"
+        "    kill = lambda line: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    supervised(command, folder=Path('.'), descriptors=lease.descriptors, on_line=kill)\n"
+    )
+    asker = subprocess.run([sys.executable, "-c", script], check=False)
+    killed = time.monotonic()
+    assert asker.returncode == -9
+    with leased(1, stop=threading.Event()) as lease:
+        assert lease.devices == ("GPU-a",)
+    assert 1 < time.monotonic() - killed < 12  # the command went on for a while, and the lease with it
+
+
+def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with pytest.raises(ValueError, match="2 GPUs are asked for"), leased(2, stop=threading.Event()):
+        pass
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with leased(2, stop=threading.Event()) as lease:
+        assert lease.devices == ()
