@@ -36,7 +36,7 @@ class Order(BaseModel):
     stage: str = Field(description="Name of the stage, as train@sketch")
     commit: str = Field(pattern="^[0-9a-f]{40}$", description="Commit whose code runs")
     params: str = Field(description="params.yaml")
-    lock: str = Field(description="dvc.lock")
+    lock: str = Field(description="dvc.lock; empty where there is none")
     force: bool = Field(default=False, description="Run it even if nothing has changed")
     coordinator: str = Field(default="", description="Flow run that ordered it: the stage ends when that run does")
 
@@ -58,7 +58,10 @@ def stage(order: Order) -> State[Any]:
 
 def _carry_out(order: Order, folder: Path, *, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
     (folder / "params.yaml").write_text(order.params, encoding="utf-8")
-    (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
+    if order.lock:
+        (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
+    else:
+        (folder / "dvc.lock").unlink(missing_ok=True)
     checkout = Checkout(folder)
     upstream = checkout.pipeline.upstream(order.stage)
     if upstream:

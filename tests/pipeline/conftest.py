@@ -70,7 +70,7 @@ def make_clone(folder: Path) -> Clone:
 def commit(clone: Clone) -> None:
     """Commit all that has changed."""
     clone.run("git", "add", "--all")
-    clone.run("git", "commit", "--quiet", "--message", "state")
+    clone.run("git", "commit", "--quiet", "--allow-empty", "--message", "state")
 
 
 @pytest.fixture(scope="session")

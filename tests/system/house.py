@@ -19,7 +19,7 @@ import httpx
 import psutil
 
 from flows.servers import Servers
-from tests.pipeline.conftest import Clone, make_clone
+from tests.pipeline.conftest import Clone, commit, make_clone
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
@@ -84,6 +84,14 @@ class Run:
         state = {"state": {"type": "CANCELLING", "name": "Cancelling"}, "force": False}
         self.house.post(f"flow_runs/{self.id}/set_state", state)
 
+    def process(self) -> psutil.Process:
+        """The process of the flow, which a worker has started on this machine."""
+        for process in psutil.process_iter(["cmdline"]):
+            engine = "prefect.engine" in " ".join(process.info["cmdline"] or [])
+            if engine and process.environ().get("PREFECT__FLOW_RUN_ID") == self.id:
+                return process
+        raise AssertionError(f"no process of the flow run {self.id}")
+
     def wait_for_task(self, name: str, state: str = "Running", *, seconds: float = 120) -> None:
         wait_until(lambda: self.tasks().get(name) == state, f"{name} {state}", seconds=seconds)
 
@@ -102,10 +110,19 @@ class House:
         return {**os.environ, **self.servers.environment, "PATH": path, "PYTHONPATH": str(self.clone.folder)}
 
     def get(self, path: str) -> Any:
-        return httpx.get(f"{self.servers.prefect}/api/{path}", timeout=30).raise_for_status().json()
+        return self._ask("GET", path)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return httpx.post(f"{self.servers.prefect}/api/{path}", json=body, timeout=30).raise_for_status().json()
+        return self._ask("POST", path, json=body)
+
+    def _ask(self, method: str, path: str, **body: Any) -> Any:
+        """A request; the server answers 503 while another process writes its SQLite file, and then is asked again."""
+        for _ in range(10):
+            answer = httpx.request(method, f"{self.servers.prefect}/api/{path}", timeout=30, **body)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(1)
+        return answer.raise_for_status().json()
 
     def start(self, deployment: str, **parameters: Any) -> Run:
         """Start a flow run of a deployment, as the UI does."""
@@ -169,9 +186,12 @@ def stage_processes(folder: Path) -> list[psutil.Process]:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
-    """A new clone in a folder, with Prefect, MLflow and workers for the pools cpu and gpu."""
+def house(folder: Path, change: Callable[[Clone], None] = lambda clone: None) -> Iterator[House]:
+    """A new clone in a folder, changed as asked, with Prefect, MLflow and workers for the pools cpu and gpu."""
+    folder.mkdir(parents=True, exist_ok=True)
     clone = make_clone(folder)
+    change(clone)
+    commit(clone)
     servers = Servers(folder, prefect_port=free_port(), mlflow_port=free_port())
     built = House(clone, servers)
     try:

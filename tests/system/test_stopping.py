@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from .house import House, Run, stage_processes, wait_until
@@ -53,14 +52,6 @@ def all_over(flows: House, since: float) -> None:
     assert time.monotonic() - since < ALL_OVER
 
 
-def flow_process(run: Run) -> psutil.Process:
-    for process in psutil.process_iter(["cmdline"]):
-        engine = "prefect.engine" in " ".join(process.info["cmdline"] or [])
-        if engine and process.environ().get("PREFECT__FLOW_RUN_ID") == run.id:
-            return process
-    raise AssertionError(f"no process of the flow run {run.id}")
-
-
 def test_cancelled_in_the_ui(flows: House) -> None:
     run = in_training(flows, seed=1)
     since = time.monotonic()
@@ -74,7 +65,7 @@ def test_cancelled_in_the_ui(flows: House) -> None:
 def test_a_killed_flow(flows: House) -> None:
     run = in_training(flows, seed=2)
     since = time.monotonic()
-    flow_process(run).send_signal(signal.SIGKILL)
+    run.process().kill()
     all_over(flows, since)
     assert run.wait() == "CRASHED"
 
