@@ -41,7 +41,7 @@ class Order(BaseModel):
     coordinator: str = Field(default="", description="Flow run that ordered it: the stage ends when that run does")
 
 
-@flow(name="stage", flow_run_name="{order.stage}", persist_result=False)
+@flow(name="stage", persist_result=False)
 def stage(order: Order) -> State[Any]:
     """Run one stage that another flow run has ordered, in a worktree of this worker's clone."""
     log = get_run_logger()
@@ -123,7 +123,15 @@ def _order(
         coordinator=str(present_run.get_id() or ""),
     )
     for attempt in range(1, _TRIES + 1):
-        ordered = cast(FlowRun, run_deployment(f"stage/{pool}", parameters={"order": order.model_dump()}, timeout=0))
+        ordered = cast(
+            FlowRun,
+            run_deployment(
+                f"stage/{pool}",
+                parameters={"order": order.model_dump()},
+                flow_run_name=f"{name} on {pool}",
+                timeout=0,
+            ),
+        )
         on_line(f"ordered from the pool {pool}: flow run {ordered.name}")
         state = _wait(ordered, stop=stop)
         if not state.is_crashed():
