@@ -59,7 +59,7 @@ _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as 
 
 
 class Choice(BaseModel):
-    """What to run, and where: the form in Prefect's UI."""
+    """What to run, and where."""
 
     tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")
     up_to: Verb = Field(default="register", description="The last stage of each task")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from stages.recipe import override
+
 from .house import House
 
 pytestmark = pytest.mark.system
@@ -20,3 +22,53 @@ def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None
     assert again.wait() == "COMPLETED"
     assert again.tasks() == dict.fromkeys(stages, "Cached")
     assert flows.clone.repro("register@forecast") == []
+
+
+def test_two_triggers_at_the_same_time_share_the_work(flows: House) -> None:
+    params = flows.clone.folder / "params.yaml"
+    before = params.read_text(encoding="utf-8")
+    override(["forecast.train.seed=11"], params)
+    try:
+        runs = [flows.start("pipeline/pipeline", choice=FORECAST | {"up_to": "train"}) for _ in range(2)]
+        assert [run.wait() for run in runs] == ["COMPLETED", "COMPLETED"]
+        assert sorted(run.tasks()["train@forecast"] for run in runs) == ["Cached", "Completed"]
+        assert "forecast.train.seed: 1 → 11" in runs[0].artifacts()["plan"]
+    finally:
+        params.write_text(before, encoding="utf-8")
+
+
+def test_a_failing_stage_stops_only_what_depends_on_it(flows: House) -> None:
+    source = ["kind=quickdraw", "url=file:///nowhere", "categories={cat: simplified, pig: simplified}"]
+    overrides = ["forecast.train.seed=12", *(f"sketch.source.{setting}" for setting in source)]
+    choice = {"tasks": ["forecast", "sketch"], "up_to": "train", "where": "here", "overrides": overrides}
+    run = flows.start("pipeline/pipeline", choice=choice)
+    assert run.wait() == "FAILED"
+    tasks = run.tasks()
+    assert tasks["train@forecast"] == "Completed"
+    assert tasks["download@sketch"] == "Failed"
+    assert tasks["preprocess@sketch"] == tasks["train@sketch"] == "NotReady"
+    for message in (run.message(), run.task_messages()["download@sketch"]):
+        assert "unroll: download sketch: " in message
+        assert "/nowhere" in message
+    assert "Retry 3/3" in run.logs()
+    assert "dvc.lock" not in flows.clone.run("dvc", "exp", "list")
+    assert flows.clone.run("git", "status", "--porcelain", "--untracked-files=no") == ""
+
+
+def test_a_run_with_other_params_is_an_experiment_and_leaves_the_checkout_alone(flows: House) -> None:
+    lock = (flows.clone.folder / "dvc.lock").read_bytes()
+    choice = FORECAST | {"up_to": "train", "overrides": ["forecast.train.seed=13"]}
+    run = flows.start("pipeline/pipeline", choice=choice)
+    assert run.wait() == "COMPLETED", run.message()
+    assert (flows.clone.folder / "dvc.lock").read_bytes() == lock
+    assert flows.clone.run("git", "status", "--porcelain", "--untracked-files=no") == ""
+    name = run.facts()["name"]
+    assert name in flows.clone.run("dvc", "exp", "list")
+    commit = flows.clone.run("dvc", "exp", "list", "--sha-only").split()[0]
+    assert "seed: 13" in flows.clone.run("git", "show", f"{commit}:params.yaml")
+
+
+def test_a_wrong_override_is_one_line(flows: House) -> None:
+    run = flows.start("pipeline/pipeline", choice=FORECAST | {"overrides": ["forecast.train.epochs=-3"]})
+    assert run.wait() == "FAILED"
+    assert "forecast.train.epochs: found -3; allowed: " in run.message()
