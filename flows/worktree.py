@@ -18,6 +18,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from stages.paths import project_root
+
 EXPERIMENT_MAY_CHANGE = frozenset({"params.yaml", "dvc.lock"})
 
 
@@ -31,14 +33,14 @@ def worktree(root: Path, tree: str) -> Iterator[Path]:
 
     It is removed afterwards; what DVC put into the cache stays.
     """
-    folder = main_checkout(root) / ".prefect" / "worktrees" / uuid.uuid4().hex[:12]
+    folder = project_root(root) / ".prefect" / "worktrees" / uuid.uuid4().hex[:12]
     folder.parent.mkdir(parents=True, exist_ok=True)
     base = tree if _is_commit(root, tree) else "HEAD"
     with _exclusive(root):  # two at once were seen to trip over git's own locks
         _git(root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), base)
     try:
         _git(folder, "checkout", "--quiet", tree, "--", ".")
-        _share_dvc(main_checkout(root), folder)
+        _share_dvc(project_root(root), folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -94,11 +96,6 @@ def experiments_lock(root: Path) -> Iterator[None]:
             _try_git(root, "update-ref", "-d", "refs/exps/exec/EXEC_HEAD")
 
 
-def main_checkout(root: Path) -> Path:
-    """The main checkout of a worktree; itself where it is one."""
-    return Path(_git(root, "rev-parse", "--path-format=absolute", "--git-common-dir")).parent
-
-
 def _share_dvc(main: Path, folder: Path) -> None:
     """Give a worktree DVC's configuration of the main checkout, with paths that hold from everywhere."""
     from configobj import ConfigObj
@@ -136,7 +133,7 @@ def _exclusive(root: Path) -> Iterator[None]:
 
 
 def _locks(root: Path) -> Path:
-    folder = main_checkout(root) / ".dvc" / "tmp" / "flows"
+    folder = project_root(root) / ".dvc" / "tmp" / "flows"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

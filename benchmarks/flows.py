@@ -1,0 +1,155 @@
+"""What the flows cost, and what they gain: the sample pipeline by `dvc repro` and by Prefect, in turn.
+
+    python -m benchmarks.flows [--json FILE] [--repeat N]       some 15 minutes on two cores
+
+Each side starts in a fresh clone of HEAD with an empty cache, `threads: 1`. Then both are asked again with all up to
+date, beside a flow of as many tasks that do nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from flows.servers import Servers
+from stages.recipe import override
+from stages.tasks import Task
+
+_EMPTY_FLOW = """
+import sys
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def nothing() -> None:
+    pass
+
+@flow(persist_result=False)
+def empty() -> None:
+    for future in [nothing.submit() for _ in range(int(sys.argv[1]))]:
+        future.wait()
+
+empty()
+"""
+
+
+def clone(folder: Path) -> Path:
+    """A fresh clone of HEAD with one thread for each stage, nothing cached, dvc.lock of another machine forgotten."""
+    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(folder)], check=True)
+    single = [f"{task}.train.threads=1" for task in Task.names()]
+    override([*single, "forecast.evaluate.processes=1"], folder / "params.yaml")
+    (folder / "dvc.lock").unlink()
+    return folder
+
+
+def timed(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> float:
+    """Seconds of a command that must succeed."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    start = time.perf_counter()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return time.perf_counter() - start
+
+
+def flow_seconds(servers: Servers, name: str) -> float:
+    """Seconds of the newest run of a flow, as the server counts them: from Running to its end."""
+    body = {"flows": {"name": {"any_": [name]}}, "sort": "START_TIME_DESC", "limit": 1}
+    run = httpx.post(f"{servers.prefect}/api/flow_runs/filter", json=body).raise_for_status().json()[0]
+    return float(run["total_run_time"])
+
+
+def measure(work: Path, repeat: int) -> dict[str, Any]:
+    """All numbers, in seconds."""
+    dvc = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    flow = [sys.executable, "-m", "flows.run", "--where", "here", "--parallel"]
+    serial = clone(work / "serial")
+    found: dict[str, Any] = {"dvc_repro": timed(dvc, serial)}
+    house = clone(work / "flows")
+    servers = Servers(house, prefect_port=_free_port(), mlflow_port=_free_port())
+    servers.up()
+    try:
+        for parallel in (2, 1):
+            timed([*flow, str(parallel)], house, servers.environment)
+            found[f"flow_parallel_{parallel}"] = flow_seconds(servers, "pipeline")
+            same = (house / "dvc.lock").read_bytes() == (serial / "dvc.lock").read_bytes()
+            found[f"same_lock_{parallel}"] = same
+            if parallel == 2:
+                _forget(house)
+        empty, cached, again = [], [], []
+        script = work / "empty_flow.py"
+        script.write_text(_EMPTY_FLOW, encoding="utf-8")
+        for _ in range(repeat):
+            timed([sys.executable, str(script), "20"], house, servers.environment)
+            empty.append(flow_seconds(servers, "empty"))
+            timed([*flow, "2"], house, servers.environment)
+            cached.append(flow_seconds(servers, "pipeline"))
+            again.append(timed(dvc, serial))
+    finally:
+        servers.down()
+    found |= {"empty_flow": empty, "flow_up_to_date": cached, "dvc_repro_up_to_date": again}
+    return found
+
+
+def _forget(folder: Path) -> None:
+    for name in ("dvc.lock", "mlflow.db"):
+        (folder / name).unlink(missing_ok=True)
+    for name in (".dvc/cache", "data", "weights", "metrics", "plots", "receipts", "mlartifacts", ".resume"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """The numbers as a table."""
+    serial, one, two = found["dvc_repro"], found["flow_parallel_1"], found["flow_parallel_2"]
+    print(f"dvc repro                      {serial:7.1f} s")
+    print(f"flow, one stage at a time      {one:7.1f} s   {(one - serial) / 20:.2f} s a stage more")
+    print(f"flow, two at a time            {two:7.1f} s   {serial / two:.2f} x, {one / two:.2f} x of one at a time")
+    print(f"dvc.lock the same              {found['same_lock_1'] and found['same_lock_2']}")
+    for name in ("empty_flow", "flow_up_to_date", "dvc_repro_up_to_date"):
+        print(f"{name.replace('_', ' '):<30} {statistics.median(found[name]):7.1f} s   median of {len(found[name])}")
+    added = statistics.median(found["flow_up_to_date"]) - statistics.median(found["empty_flow"])
+    print(f"added to 20 empty tasks        {added:7.1f} s")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--repeat", type=int, default=5, help="of what is up to date")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        found = measure(Path(work), chosen.repeat)
+    show(found)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(found, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
