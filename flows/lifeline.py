@@ -5,6 +5,7 @@ A flow that a worker starts is a process of its own. When the worker is killed, 
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -40,6 +41,7 @@ def stopping(ordered_by: str = "") -> Iterator[threading.Event]:
 
     worker = os.getppid()
     if os.environ.get(_STARTED_BY_WORKER):
+        _survive_a_broken_pipe()
         threading.Thread(target=watch, args=(worker_is_gone, _POLL), daemon=True).start()
     if ordered_by:
         threading.Thread(target=watch, args=(_run_has_ended(ordered_by), _POLL_RUN), daemon=True).start()
@@ -50,6 +52,21 @@ def stopping(ordered_by: str = "") -> Iterator[threading.Event]:
         raise
     finally:
         left.set()
+
+
+def _survive_a_broken_pipe() -> None:
+    """Go on when nobody reads what we print: the worker does, and rich would end the process before it has reported."""
+
+    def print_to_nobody() -> None:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nobody, descriptor)
+        os.close(nobody)
+
+    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
+    for handler in {handler for logger in loggers for handler in logger.handlers}:
+        if console := getattr(handler, "console", None):
+            console.on_broken_pipe = print_to_nobody
 
 
 def _run_has_ended(flow_run_id: str) -> Callable[[], bool]:
