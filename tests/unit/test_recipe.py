@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from stages.params import ParamsError, load
-from stages.recipe import RECIPES, apply, available
+from stages.recipe import RECIPES, apply, available, override
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -58,3 +58,31 @@ def test_a_wrong_recipe_leaves_params_as_they_were(params, tmp_path):
 def test_each_recipe_says_what_it_is(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     assert all(available().values())
+
+
+def test_an_override_sets_single_keys_and_reads_values_as_the_file_does(params):
+    tasks = override(["sketch.train.epochs=3", "sketch.train.learning_rate=1e-3", "video.train.seed=9"], params)
+    after = load(params)
+    assert tasks == ["sketch", "video"]
+    assert (after["sketch"].train.epochs, after["sketch"].train.learning_rate) == (3, 0.001)
+    assert after["video"].train.seed == 9
+    assert "# " in params.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("sketch", r"override: found 'sketch'; allowed: TASK\.BLOCK\.KEY=VALUE"),
+        ("sketch.train=3", r"allowed: TASK\.BLOCK\.KEY=VALUE"),
+        ("nothing.train.epochs=3", "override: nothing: not a task"),
+        ("sketch.train.epoch=3", r"sketch\.train\.epoch: unknown key"),
+        ("sketch.other.epochs=3", r"sketch\.other: unknown key"),
+        ("sketch.train.epochs=-3", r"sketch\.train\.epochs: found -3; allowed: "),
+        ("sketch.train.epochs=[1", r"'\[1': not valid YAML"),
+    ],
+)
+def test_a_wrong_override_leaves_params_as_they_were(params, assignment, message):
+    before = params.read_text(encoding="utf-8")
+    with pytest.raises(ParamsError, match=message):
+        override([assignment], params)
+    assert params.read_text(encoding="utf-8") == before

@@ -1,0 +1,93 @@
+"""Checkouts beside the main one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from dvc.config import Config
+
+from flows.worktree import WorktreeError, commit_of, fetch, snapshot, worktree
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "main"
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc" / "config").write_text("['remote \"near\"']\n    url = ../store\n")
+    (root / ".dvc" / "config.local").write_text(
+        "['remote \"far\"']\n    url = s3://far\n    secret_access_key = secret\n"
+    )
+    (root / ".gitignore").write_text("/.prefect/\n/.dvc/tmp/\n/.dvc/config.local\nignored\n")
+    for name in ("params.yaml", "dvc.lock", "code.py", "old.py"):
+        (root / name).write_text(f"{name}\n")
+    git(root, "init", "--quiet")
+    git(root, "config", "user.email", "test@example.org")
+    git(root, "config", "user.name", "Test")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "one")
+    return root
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_a_snapshot_holds_edits_and_new_files_and_changes_nothing(root: Path) -> None:
+    (root / "code.py").write_text("edited\n")
+    (root / "new.py").write_text("new\n")
+    (root / "ignored").write_text("no\n")
+    (root / "old.py").unlink()
+    before = git(root, "status", "--porcelain")
+    with worktree(root, snapshot(root)) as folder:
+        files = {path.name for path in folder.iterdir()} - {".git", ".dvc", ".gitignore"}
+        assert files == {"params.yaml", "dvc.lock", "code.py", "new.py"}
+        assert (folder / "code.py").read_text() == "edited\n"
+        assert git(folder, "rev-parse", "HEAD") == git(root, "rev-parse", "HEAD")
+    assert git(root, "status", "--porcelain") == before
+    assert not folder.exists()
+    assert len(git(root, "worktree", "list").splitlines()) == 1
+
+
+def test_a_worktree_shares_cache_remotes_and_credentials(root: Path) -> None:
+    with worktree(root, "HEAD") as folder:
+        config = Config(dvc_dir=str(folder / ".dvc"))
+        assert config["cache"]["dir"] == str(root / ".dvc" / "cache")
+        assert config["remote"]["near"]["url"] == str(root / "store")
+        assert config["remote"]["far"]["secret_access_key"] == "secret"
+        assert (folder / ".dvc" / "config.local").stat().st_mode & 0o077 == 0
+
+
+def test_a_worktree_is_removed_when_the_work_fails(root: Path) -> None:
+    with pytest.raises(RuntimeError, match="failed"), worktree(root, "HEAD") as folder:
+        raise RuntimeError("failed")
+    assert not folder.exists()
+
+
+def test_only_params_and_lock_may_differ_from_the_commit(root: Path) -> None:
+    (root / "params.yaml").write_text("other\n")
+    (root / "dvc.lock").write_text("other\n")
+    assert commit_of(root) == git(root, "rev-parse", "HEAD")
+    (root / "new.py").write_text("new\n")
+    git(root, "mv", "old.py", "moved.py")
+    with pytest.raises(WorktreeError, match=r"commit first: moved\.py, new\.py, old\.py$"):
+        commit_of(root)
+
+
+def test_a_clone_fetches_the_commit_it_is_asked_for(root: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "--quiet", str(root), "clone")
+    (root / "code.py").write_text("two\n")
+    git(root, "commit", "--quiet", "--all", "--message", "two")
+    commit = git(root, "rev-parse", "HEAD")
+    fetch(tmp_path / "clone", commit)
+    with worktree(tmp_path / "clone", commit) as folder:
+        assert (folder / "code.py").read_text() == "two\n"
+        assert git(folder, "rev-parse", "HEAD") == commit
+
+
+def test_a_commit_that_nobody_has_is_named(root: Path) -> None:
+    with pytest.raises(WorktreeError, match="commit 1234.* is neither in .* nor at its origin; push it first"):
+        fetch(root, "1234" * 10)
