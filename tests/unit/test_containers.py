@@ -295,7 +295,8 @@ def test_the_image_holds_what_git_has_and_nothing_that_it_ignores(tmp_path):
         for line in (REPOSITORY / ".gitignore").read_text("utf-8").splitlines()
     ]
     secret = [".dvc/config.local", ".git/config", ".env", ".env.local", ".netrc"]
-    local = [".dvc/cache/files/md5/00/1", ".dvc/tmp/lock", ".git/worktrees/a/HEAD", ".prefect/prefect.db"]
+    local = [".dvc/cache/files/md5/00/1", ".dvc/tmp/lock", ".prefect/prefect.db"]
+    local += [".git/worktrees/a/HEAD", ".git/hooks/post-checkout", ".git/logs/HEAD", ".git/FETCH_HEAD"]
     kept = [*tracked, ".git/HEAD", ".git/objects/pack/1.pack", ".git/refs/heads/main"]
     left_out = [*ignored, "stages/__pycache__/a.pyc", "mlflow.db-wal", *secret, *local]
     for path in kept + left_out:
