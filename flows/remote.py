@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Cancelling, Failed
+from prefect.utilities.urls import url_for
 from pydantic import BaseModel, Field
 
 from . import lifeline
@@ -130,9 +131,10 @@ def _order(
                 parameters={"order": order.model_dump()},
                 flow_run_name=f"{name} on {pool}",
                 timeout=0,
+                as_subflow=False,  # it would add a task of a random name to those of the stages
             ),
         )
-        on_line(f"ordered from the pool {pool}: flow run {ordered.name}")
+        on_line(f"ordered from the pool {pool}: {url_for(ordered) or ordered.name}")
         state = _wait(ordered, stop=stop)
         if not state.is_crashed():
             return outcome_of(state)
