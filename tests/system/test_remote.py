@@ -37,9 +37,8 @@ class Far:
 
     def ordered(self, by: Run, stage: str) -> list[Run]:
         """The flow runs that a run has ordered for a stage, the oldest first."""
-        found = self.house.post(
-            "flow_runs/filter", {"flow_runs": {"name": {"any_": [stage]}}, "sort": "START_TIME_ASC"}
-        )
+        named = {"flow_runs": {"name": {"any_": [f"{stage} on far"]}}, "sort": "START_TIME_ASC"}
+        found = self.house.post("flow_runs/filter", named)
         return [Run(self.house, run["id"]) for run in found if run["parameters"]["order"]["coordinator"] == by.id]
 
     def working(self) -> list[psutil.Process]:
