@@ -16,7 +16,8 @@ def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None
     run = flows.start("pipeline/pipeline", choice=FORECAST)
     assert run.wait() == "COMPLETED"
     stages = [f"{verb}@forecast" for verb in ("download", "preprocess", "train", "evaluate", "register")]
-    assert run.tasks() == dict.fromkeys(stages, "Completed")
+    assert set(run.tasks()) == set(stages)
+    assert set(run.tasks().values()) <= {"Completed", "Restored"}  # another test may have had the same params
     assert "never ran" in run.artifacts()["plan"]
     again = flows.start("pipeline/pipeline", choice=FORECAST)
     assert again.wait() == "COMPLETED"
