@@ -73,7 +73,7 @@ def promote(candidate: Candidate) -> State[Any]:
 
 
 def _show(candidate: Candidate, stop: threading.Event) -> tuple[Comparison, str] | State[Any]:
-    """Make the comparison an artifact; returns it, and it as a text. The final state where there is nothing to decide."""
+    """Show the comparison as an artifact; returns it, and as text. A final state where there is nothing to decide."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         failed = _promotion("compare", candidate.task, stop, version=candidate.version, folder=name)

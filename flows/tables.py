@@ -138,7 +138,7 @@ def comparison(task: Task, compared: Comparison, ui: str | None) -> str:
     metric, higher = description.metric, description.higher_is_better
     theirs = champion.metrics if champion else {}
     head = [
-        task,
+        task.name,
         f"version {candidate.version}",
         f"champion, version {champion.version}" if champion else "no champion",
     ]
@@ -166,8 +166,8 @@ def _verdict(compared: Comparison, metric: str, *, higher_is_better: bool) -> st
     found = against(
         candidate.metrics[metric], candidate.signature, champion, candidate, metric, higher_is_better=higher_is_better
     )
-    same = "on the same test data" if same_data(candidate.signature, champion.signature) else "so the numbers differ"
-    return f"against the champion, version {champion.version}, by {metric}: {found}, {same}."
+    same = " on the same test data" if same_data(candidate.signature, champion.signature) else ""
+    return f"against the champion, version {champion.version}, by {metric}: {found}{same}."
 
 
 def _measured(version: Version) -> str:
