@@ -11,7 +11,7 @@ from stages.reporting import baseline_keys, best_baseline
 from stages.standing import Model, Version
 from stages.tasks import Task
 
-_SAME_DATA = ("data", "split", "n", "seed")  # what two signatures must share for their metrics to be compared
+_SAME_DATA = ("data", "split", "n")  # what two signatures share whose metrics may be compared; the seed is training's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,11 @@ def fill_in(flows: House, run: Run, **form: str) -> str:
     return str(flows.post(f"flow_runs/{run.id}/resume", {"run_input": form})["status"])
 
 
+def decide(flows: House, run: Run, **form: str) -> None:
+    """Fill in the form once the server has it: the run is suspended a moment before."""
+    wait_until(lambda: fill_in(flows, run, **form) == "ACCEPT", "a form that is accepted")
+
+
 def champion(store: MlflowClient) -> str:
     return str(store.get_model_version_by_alias(MODEL, "champion").version)
 
@@ -58,7 +63,7 @@ def test_a_first_champion_is_approved_although_all_servers_were_restarted_meanwh
     flows.servers.down()
     flows.servers.up()
     assert fill_in(flows, run, decision="perhaps", by="Ada") == "REJECT"
-    assert fill_in(flows, run, decision="approve", by="Ada", reason="it is the first") == "ACCEPT"
+    decide(flows, run, decision="approve", by="Ada", reason="it is the first")
     assert run.wait(seconds=PATIENCE) == "COMPLETED", run.message()
     assert run.message() == "forecaster version 1 is champion, no champion before it; approved by Ada"
     assert champion(registered) == "1"
@@ -71,7 +76,7 @@ def test_a_first_champion_is_approved_although_all_servers_were_restarted_meanwh
 def test_a_refusal_stands_on_the_version_and_moves_nothing(flows, store):
     run = shown(flows)
     assert "champion, version 1" in run.artifacts()["report"]
-    fill_in(flows, run, decision="reject", by="Bob", reason="no better")
+    decide(flows, run, decision="reject", by="Bob", reason="no better")
     assert run.wait(seconds=PATIENCE) == "COMPLETED"
     assert run.facts()["state"]["name"] == "Rejected"
     assert store.get_model_version(MODEL, "2").tags["unroll.verdict"] == "rejected by Bob: no better"
@@ -81,7 +86,7 @@ def test_a_refusal_stands_on_the_version_and_moves_nothing(flows, store):
 def test_who_approves_beside_a_champion_that_has_gone_meanwhile_changes_nothing(flows, store):
     run = shown(flows)
     store.set_registered_model_alias(MODEL, "champion", "2")
-    fill_in(flows, run, decision="approve", by="Bob")
+    decide(flows, run, decision="approve", by="Bob")
     assert run.wait(seconds=PATIENCE) == "FAILED"
     assert "the champion is version 2 by now, not 1 as it was shown" in run.message()
     assert champion(store) == "2"
