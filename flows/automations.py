@@ -118,11 +118,16 @@ def _of(flows: Sequence[str]) -> ResourceSpecification:
 
 
 def _put(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    known = client.read_automations_by_name(automation.name)
-    if known:
-        client.update_automation(known[0].id, automation)
-    else:
-        client.create_automation(automation)
+    """Make an automation, or change it where it is another; one that somebody has switched off stays off.
+
+    To change it makes the server forget which runs it was watching, so it is left alone where nothing is new.
+    """
+    for known in client.read_automations_by_name(automation.name):
+        wanted = automation.model_copy(update={"enabled": known.enabled})
+        if AutomationCore.model_validate(known.model_dump(include=set(AutomationCore.model_fields))) != wanted:
+            client.update_automation(known.id, wanted)
+        return
+    client.create_automation(automation)
 
 
 def _remove(client: SyncPrefectClient, name: str) -> None:
