@@ -15,6 +15,8 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists
 
+from .automations import create_automations
+
 PREFECT_FILE = Path("prefect.yaml")
 
 
@@ -33,6 +35,7 @@ def main() -> None:
     """The command line."""
     with get_client(sync_client=True) as client:
         create_pools(client)
+        create_automations(client, PREFECT_FILE)
     done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False)
     sys.exit(done.returncode)
 

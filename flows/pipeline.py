@@ -41,6 +41,7 @@ from .locks import StoppedError
 from .place import placed
 from .plan import markdown
 from .remote import send_stage
+from .report import Reporter
 from .stage import Checkout, run_stage
 from .states import TOO_LATE, state_of
 
@@ -87,13 +88,17 @@ def pipeline(choice: Choice = Choice()) -> State[Any]:  # noqa: B008, Prefect's 
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
     with lifeline.stopping() as stop:
         if not choice.overrides:
-            return summary(run_pipeline(Checkout(Path()), choice, stop=stop))
-        with experiment(Path(), choice.overrides) as folder:
+            with Reporter(Path(), stop=stop) as report:
+                states = run_pipeline(Checkout(Path()), choice, stop=stop)
+                report.finish(states)
+            return summary(states)
+        with experiment(Path(), choice.overrides) as folder, Reporter(folder, stop=stop) as report:
             checkout = Checkout(folder)
             lay_out(checkout, checkout.pipeline.needed(choice.targets()), stop=stop)
             states = run_pipeline(checkout, choice, stop=stop)
             if all(state.is_completed() for state in states.values()):
                 save_experiment(checkout, states, name=str(present_run.get_name()), stop=stop)
+            report.finish(states)
         return summary(states)
 
 

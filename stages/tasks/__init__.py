@@ -8,6 +8,7 @@
     NAME/model/network.py       build(), dataset(): the network and its batches
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
+    NAME/example.py             example(): rows that the registered model must be able to answer
 
 A part is a folder because DVC's stages depend on folders: what two parts share lies in the earlier one, in a module of
 its own. A task is found by its folder. Modules are imported when they are asked for: a download never waits for torch.
@@ -110,6 +111,10 @@ class Task:
 
     def predictor(self) -> type[Predictor]:
         return cast("type[Predictor]", self._module("serve.predictor").Predictor)
+
+    def example(self, folder: Path) -> list[dict[str, Any]]:
+        """Rows for any version of the registered model, as columns by name; files they need are made in `folder`."""
+        return self._module("example").example(folder)
 
     def _module(self, module: str) -> Any:
         return import_module(f"{__name__}.{self.name}.{module}")

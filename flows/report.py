@@ -1,0 +1,168 @@
+"""What a run of the pipeline came to, as artifacts of the flow run: metrics against the champion, pictures, links.
+
+The registry is asked by a process beside the flow (`stages.standing`), which also sees to it that the registry has all
+that it should. Nothing here can fail a run: what cannot be told is a line in the log.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from pydantic import ValidationError
+
+from stages.json_files import read_json
+from stages.paths import Paths
+from stages.standing import Standings
+from stages.tasks import Task
+
+from . import pictures
+from .tables import Reached, links_table, metrics_table
+
+MLFLOW_UI = "UNROLL_MLFLOW_UI"  # address of MLflow's pages, where there are any
+
+_PATIENCE = 300.0  # seconds for the registry's answer, which may have to register every model first
+_END_SECONDS = 5.0
+_POLL = 0.02
+
+
+class Reporter:
+    """Reports on one checkout, inside a flow.
+
+        with Reporter(root, stop=stop) as report:
+            …
+            report.finish(states)
+
+    Opened as early as may be, since what asks the registry takes seconds to start. It ends with the block.
+    """
+
+    def __init__(self, root: Path, *, stop: threading.Event) -> None:
+        self._root = root
+        self._stop = stop
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._said = self._held.enter_context(tempfile.TemporaryFile())
+        self._failed = self._held.enter_context(tempfile.TemporaryFile())
+        # The checkout's own code, as its stages run it: `-m` looks into the present folder first.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "stages.standing"],
+            cwd=self._root,
+            stdin=subprocess.PIPE,
+            stdout=self._said,
+            stderr=self._failed,
+            start_new_session=True,  # Ctrl-C is for the flow; this one sees it end
+        )
+        self._held.callback(self._end)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def finish(self, states: Mapping[str, State[Any]]) -> None:
+        """Make the artifacts of the tasks whose stages have ended in these states."""
+        log = get_run_logger()
+        try:
+            self._ask()
+            self._show_pictures(states)
+            found = self._answer()
+            if self._stop.is_set():
+                return
+            if isinstance(found, str):
+                log.warning("no word from the registry: %s", found)
+            else:
+                self._warn(found, states)
+            models = {} if isinstance(found, str) else found.models
+            reached = [
+                Reached(task=task, metrics=read_json(path), model=models.get(task.name))
+                for task in map(Task, tasks_of(states))
+                if ended_well(states, "evaluate", task.name)
+                and (path := self._root / Paths(task.name).metrics).is_file()
+            ]
+            if reached:
+                create_markdown_artifact(metrics_table(reached), key="metrics", description="Metrics of the test split")
+            if (ui := os.environ.get(MLFLOW_UI)) and (text := links_table(models, tasks_of(states), ui)):
+                create_markdown_artifact(text, key="links", description="Pages of MLflow")
+        except Exception as error:  # a report that fails must not fail the work that it reports on
+            log.warning("the report is not whole: %s: %s", type(error).__name__, error)
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()  # upon which it ends, whatever it does
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _ask(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # it has ended; its answer says why
+            self._process.stdin.write(b"now\n")
+            self._process.stdin.flush()
+
+    def _answer(self) -> Standings | str:
+        """What the registry says, or why it says nothing."""
+        deadline = time.monotonic() + _PATIENCE
+        while self._process.poll() is None:
+            if self._stop.is_set() or time.monotonic() > deadline:
+                return f"no answer within {_PATIENCE:g} s"
+            time.sleep(_POLL)
+        self._said.seek(0)
+        self._failed.seek(0)
+        try:
+            return Standings.model_validate_json(self._said.read().strip().rpartition(b"\n")[2])
+        except ValidationError:
+            last = self._failed.read().decode(errors="replace").strip().rpartition("\n")[2]
+            return last or f"stages.standing ended with {self._process.returncode}"
+
+    def _warn(self, found: Standings, states: Mapping[str, State[Any]]) -> None:
+        """Tell what `sync` said; a warning where the registry lacks what this run should have brought there."""
+        log = get_run_logger()
+        for line in found.notes:
+            log.debug("registry: %s", line)
+        if found.fault:
+            log.warning("the registry could not be checked: %s", found.fault)
+        for name in tasks_of(states):
+            model = found.models.get(name)
+            if model and model.has_receipt and not model.here and ended_well(states, "register", name):
+                log.warning("%s: the registry has no version of these outputs: dvc repro register@%s", name, name)
+
+    def _show_pictures(self, states: Mapping[str, State[Any]]) -> None:
+        """Those of tasks in which a stage ran: of the others, an earlier run shows the same."""
+        for name in tasks_of(states):
+            paths = Paths(name)
+            if all(state.name == "Cached" for stage, state in states.items() if stage.endswith(f"@{name}")):
+                continue
+            text = pictures.of_folder(
+                self._root / paths.learning_curve if ended_well(states, "train", name) else None,
+                self._root / paths.evaluation / "pictures" if ended_well(states, "evaluate", name) else None,
+            )
+            if text:
+                create_markdown_artifact(text, key=f"pictures-{name}", description=f"What {name} learned and answers")
+
+
+def tasks_of(states: Mapping[str, State[Any]]) -> tuple[str, ...]:
+    """The tasks whose stages these are, in their order."""
+    return tuple(dict.fromkeys(name.partition("@")[2] for name in states))
+
+
+def ended_well(states: Mapping[str, State[Any]], verb: str, task: str) -> bool:
+    """Whether the run brought this stage up to date."""
+    state = states.get(f"{verb}@{task}")
+    return state is not None and state.is_completed()

@@ -1,0 +1,159 @@
+"""What the registry says of each task's model: the version that this checkout's outputs became, and the champion.
+
+    python -m stages.standing     wait for a line on standard input, then do what `python -m stages.registry sync` does,
+                                  and print one JSON document (`Standings`)
+
+To import MLflow and open its store takes seconds, so a flow starts this process first and asks it last. It ends when
+its standard input does.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+from pydantic import BaseModel
+
+from .paths import Paths, resume_folder
+from .tasks import Task
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_TEST = "test_"  # what `runs.log_evaluation` puts before the name of a metric
+
+
+class Version(BaseModel):
+    """A registered version and what its run has measured. Where the run is gone, `run_id` is empty."""
+
+    version: str
+    verdict: str
+    signature: str  # how the metrics were measured: data, split, n, seed, versions
+    run_id: str
+    experiment_id: str
+    metrics: dict[str, float]  # of the test split, under the names of metrics/TASK.json
+
+
+class Model(BaseModel):
+    """A registered model as this checkout sees it."""
+
+    name: str
+    has_receipt: bool  # the checkout's outputs are to be registered
+    here: Version | None  # the version of just these outputs
+    champion: Version | None
+
+
+class Standings(BaseModel):
+    """All models, what `sync` had to say, and why it could not finish where it could not."""
+
+    notes: list[str]
+    fault: str
+    models: dict[str, Model]  # by task
+
+
+def standings(store: MlflowClient) -> dict[str, Model]:
+    """Each task's model, by task."""
+    from .json_files import read_json
+    from .registry import content_hash, find_version
+
+    found = {}
+    for task in map(Task, Task.names()):
+        name, receipt = task.description().model_name, Paths(task.name).receipt
+        here = find_version(store, name, content_hash(read_json(receipt))) if receipt.is_file() else None
+        champion = with_alias(store, name, "champion")
+        found[task.name] = Model(
+            name=name,
+            has_receipt=receipt.is_file(),
+            here=describe(store, here) if here else None,
+            champion=describe(store, champion) if champion else None,
+        )
+    return found
+
+
+def with_alias(store: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version of a model that has this alias, or None."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return store.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
+def describe(store: MlflowClient, version: ModelVersion) -> Version:
+    """A version with the metrics of its run."""
+    from mlflow.exceptions import MlflowException
+
+    from .registry import VERDICT_TAG
+
+    try:
+        run = store.get_run(str(version.run_id))
+        kept = run.info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        kept = False
+    measured = {n.removeprefix(_TEST): v for n, v in run.data.metrics.items() if n.startswith(_TEST)} if kept else {}
+    return Version(
+        version=str(version.version),
+        verdict=version.tags.get(VERDICT_TAG, ""),
+        signature=version.tags.get("unroll.metrics_signature", ""),
+        run_id=run.info.run_id if kept else "",
+        experiment_id=run.info.experiment_id if kept else "",
+        metrics=measured,
+    )
+
+
+def _look() -> Standings:
+    from . import registry, runs
+
+    said, fault = io.StringIO(), ""
+    resume_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(resume_folder() / "sync.lock"):  # of two that register the same outputs, the second finds them there
+        try:
+            with redirect_stdout(said):
+                registry.sync()
+        except (ValueError, OSError, RuntimeError) as error:  # another run may be replacing these very outputs
+            fault = str(error)
+        return Standings(notes=said.getvalue().splitlines(), fault=fault, models=standings(runs.client()))
+
+
+def _wait(asked: threading.Event) -> None:
+    # Not through sys.stdin, whose lock a waiting thread would hold when the interpreter ends.
+    while os.read(0, 4096):
+        asked.set()
+    os._exit(1)  # nobody waits for an answer
+
+
+def main() -> None:
+    """The command line."""
+    asked = threading.Event()
+    threading.Thread(target=_wait, args=(asked,), daemon=True).start()
+    # Whoever asks would rather hear soon that the store is away.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from . import runs, tracking
+
+    try:
+        runs.client()  # opens a local store, which takes a second
+        asked.wait()
+        found = _look()
+    except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
+        where = tracking.without_credentials(tracking.store_uri())
+        reason = tracking.without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+        sys.exit(f"unroll: MLflow at {where}: {reason}")
+    print(found.model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""A text that every version of the registered model can answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def example(folder: Path) -> list[dict[str, Any]]:
+    """A text so short that any model reads it, whatever its languages."""
+    return [{"text": "2015"}]

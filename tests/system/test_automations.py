@@ -1,0 +1,117 @@
+"""What the server does by itself: a webhook for failed runs, an end for runs that have died unseen."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from .house import House, Run, wait_until
+
+pytestmark = pytest.mark.system
+QUIET_SECONDS = 6  # in which a webhook that is called at all is called
+
+
+@contextmanager
+def listener(received: list[dict[str, Any]]) -> Iterator[str]:
+    """An HTTP server that keeps what it is sent; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.append({"type": self.headers["Content-Type"], **json.loads(body)})
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/failed"
+    server.shutdown()
+
+
+def deploy(flows: House, **environment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.deploy"],
+        cwd=flows.clone.folder,
+        env={**flows.environment, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def automations(flows: House) -> list[str]:
+    return sorted(automation["name"] for automation in flows.post("automations/filter", {}))
+
+
+@pytest.fixture(scope="module")
+def silent(flows: House) -> Run:
+    """A run of the pipeline whose heart has beaten once, and of which nothing more is heard."""
+    deployed = flows.get("deployments/name/pipeline/pipeline")
+    body = {"flow_id": deployed["flow_id"], "state": {"type": "RUNNING"}, "deployment_id": deployed["id"]}
+    run = Run(flows, flows.post("flow_runs/", body)["id"])
+    related = {
+        "prefect.resource.id": f"prefect.flow.{deployed['flow_id']}",
+        "prefect.resource.role": "flow",
+        "prefect.resource.name": "pipeline",
+    }
+    beat = {
+        "id": str(uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "prefect.flow-run.heartbeat",
+        "resource": {"prefect.resource.id": f"prefect.flow-run.{run.id}"},
+        "related": [related],
+    }
+    httpx.post(f"{flows.servers.prefect}/api/events", json=[beat], timeout=30).raise_for_status()
+    return run
+
+
+def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
+    received: list[dict[str, Any]] = []
+    with listener(received) as address:
+        for _ in range(2):  # a second time changes nothing
+            deploy(flows, UNROLL_WEBHOOK=address)
+        assert len(automations(flows)) == len(set(automations(flows))) == 2
+        good = flows.start("pipeline/pipeline", choice={"tasks": ["forecast"], "up_to": "download", "where": "here"})
+        assert good.wait() == "COMPLETED", good.message()
+        time.sleep(QUIET_SECONDS)
+        assert received == []
+        bad = flows.start(
+            "pipeline/pipeline",
+            choice={
+                "tasks": ["forecast"],
+                "up_to": "preprocess",
+                "where": "here",
+                "overrides": ["forecast.prepare.test_days=100000"],
+            },
+        )
+        assert bad.wait() == "FAILED"
+        wait_until(lambda: received, "a call of the webhook", seconds=60)
+        (told,) = received
+        assert (told["type"], told["flow"], told["state"]) == ("application/json", "pipeline", "Failed")
+        assert told["run"] == bad.facts()["name"]
+        assert told["message"] == bad.message()
+        assert told["link"].endswith(f"/runs/flow-run/{bad.id}")
+        assert told["link"].startswith(flows.servers.prefect)
+    deploy(flows)
+    assert automations(flows) == ["unroll: runs that have died unseen are Crashed"]
+
+
+def test_a_run_that_has_died_unseen_is_crashed(flows, silent):
+    wait_until(lambda: silent.state() == "CRASHED", "an end of the silent run", seconds=180)
+    assert "no heartbeat for 90 s" in silent.message()
