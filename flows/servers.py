@@ -5,6 +5,7 @@
     python -m flows.servers status     what runs, and where
 
 UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000. State and logs lie in `.prefect/`.
+Where MLFLOW_TRACKING_URI names a server already, no other one is started.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ class Servers:
         self.root = root.resolve()
         self.folder = self.root / ".prefect"
         self.prefect = f"http://{_HOST}:{prefect_port}"
-        self.mlflow = f"http://{_HOST}:{mlflow_port}"
-        self._ports = {"prefect": prefect_port, "mlflow": mlflow_port}
+        store = store_uri(self.root)
+        elsewhere = store.startswith("http")
+        self.mlflow = store if elsewhere else f"http://{_HOST}:{mlflow_port}"
+        self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
 
     @property
     def environment(self) -> dict[str, str]:
@@ -87,15 +90,17 @@ class Servers:
                 self._start(
                     "prefect", _prefect_command(self._ports["prefect"]), {"PREFECT_UI_API_URL": f"{self.prefect}/api"}
                 )
-            if "mlflow" not in running:
-                self._start("mlflow", _mlflow_command(self._ports["mlflow"]), {"PYTHONWARNINGS": "ignore"})
+            if "mlflow" in self._ports and "mlflow" not in running:
+                command = _mlflow_command(self._ports["mlflow"], store_uri(self.root))
+                self._start("mlflow", command, {"PYTHONWARNINGS": "ignore"})
             self._wait("prefect", f"{self.prefect}/api/health")
             self.deploy()
             for pool in process_pools(self.root):
                 if f"worker-{pool}" not in running:
                     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
                     self._start(f"worker-{pool}", command, {"UNROLL_CHECKOUT": str(self.root)})
-            self._wait("mlflow", f"{self.mlflow}/health")
+            if "mlflow" in self._ports:
+                self._wait("mlflow", f"{self.mlflow}/health")
             self._wait_for_workers()
 
     def down(self) -> list[str]:
@@ -209,9 +214,9 @@ def _prefect_command(port: int) -> list[str]:
     return [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
 
 
-def _mlflow_command(port: int) -> list[str]:
-    store = ["--backend-store-uri", store_uri()]
-    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1", *store]
+def _mlflow_command(port: int, store: str) -> list[str]:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
+    return [*command, "--backend-store-uri", store]
 
 
 def _refuse_taken(name: str, port: int) -> None:

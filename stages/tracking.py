@@ -39,9 +39,9 @@ _LOCAL = "local"
 _FLUSH_SECONDS = {b"": 120.0, b"+": 20.0, b"-": 3.0}
 
 
-def store_uri() -> str:
-    """MLFLOW_TRACKING_URI, or else the absolute address of the local store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri()
+def store_uri(folder: Path = Path()) -> str:
+    """MLFLOW_TRACKING_URI, or else the absolute address of the local store of the checkout in a folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(folder)
 
 
 def store_name() -> str:
@@ -264,8 +264,8 @@ def _end_event(status: str, seconds: float | None) -> spool.Event:
     return {"kind": "end", "time": _now(), "status": status, "seconds": seconds}
 
 
-def _local_uri() -> str:
-    return f"sqlite:///{project_root() / 'mlflow.db'}"
+def _local_uri(folder: Path = Path()) -> str:
+    return f"sqlite:///{project_root(folder) / 'mlflow.db'}"
 
 
 def _git(*arguments: str) -> str:
