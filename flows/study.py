@@ -234,6 +234,11 @@ class Study:
         )
 
 
+def minimised(monitor: str) -> bool:
+    """Whether less of a monitored value is better: the rule of `stages.engine`, which takes seconds to import."""
+    return monitor == "loss" or monitor.endswith("_error")
+
+
 class _Alone(JournalFileSymlinkLock):
     """No lock of Optuna's: it would outlive a killed process, and one process alone has the study anyway."""
 

@@ -69,11 +69,6 @@ class UnfinishedError(RuntimeError):
     """A stage of the trial failed; the message is its own."""
 
 
-def minimised(monitor: str) -> bool:
-    """Whether less of a monitored value is better: the rule of `stages.engine`, which takes seconds to import."""
-    return monitor == "loss" or monitor.endswith("_error")
-
-
 def run_trial(setting: Setting, study: Study, asked: Asked, *, stop: threading.Event) -> State[Any]:
     """Run a trial inside a flow and tell the study how it ended; returns that as a state.
 

@@ -13,15 +13,24 @@ from typing import Any
 from .space import Dimension
 from .study import Tried
 
-_COLUMNS = 3  # panels beside each other
-_PANEL = (4.2, 3.2)  # inches
+_COLUMNS = 2  # panels beside each other
+_PANEL = (5.0, 3.4)  # inches
+_MARGIN = 1.1  # left and right of a logarithmic axis, as a factor
+_DECADES = 1000  # up to this ratio of its ends, 2 and 5 are labelled, too
 _LONGEST_MESSAGE = 160  # letters in the table
 
 
 def markdown(tried: Sequence[Tried], best: Tried | None, *, monitor: str, name: Callable[[int], str]) -> str:
     """The table, and below it the command that applies the best trial. `name` names a trial's experiment."""
     keys = _keys(tried)
-    header = ["trial", *keys, f"validation {monitor}", "epochs", "state", "experiment"]
+    header = [
+        "trial",
+        *(key.partition(".")[2] for key in keys),
+        f"validation {monitor}",
+        "epochs",
+        "state",
+        "experiment",
+    ]
     rows = [header, ["---"] * len(header)]
     for one in tried:
         state = one.state if one.twin_of is None else f"{one.state} (as trial {one.twin_of})"
@@ -86,9 +95,9 @@ def picture(tried: Sequence[Tried], dimensions: Sequence[Dimension], *, monitor:
     return file.getvalue()
 
 
-def data_uri(png: bytes) -> str:
-    """A picture as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def embedded(png: bytes) -> str:
+    """A picture in Markdown that holds it. (Prefect's own artifact for images shows such an address as a text, too.)"""
+    return f"![trials](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def _by_trial(panel: Any, measured: Sequence[Tried], *, minimise: bool) -> None:
@@ -112,7 +121,14 @@ def _by_param(panel: Any, measured: Sequence[Tried], one: Dimension) -> None:
         panel.set_xlim(-0.5, len(texts) - 0.5)
     else:
         points = [(float(trial.values[one.key]), trial) for trial in measured]
-        panel.set_xscale("log" if one.kind in ("log", "log_int") else "linear")
+        if one.kind in ("log", "log_int"):
+            from matplotlib.ticker import LogLocator, NullFormatter
+
+            panel.set_xscale("log")
+            panel.set_xlim(one.low / _MARGIN, one.high * _MARGIN)
+            panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if one.high < _DECADES * one.low else (1,)))
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.xaxis.set_minor_formatter(NullFormatter())
     _scatter(panel, points)
     panel.set_xlabel(one.key.partition(".")[2])
 

@@ -29,7 +29,7 @@ from typing import Any, Literal, get_args, get_origin
 from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import State
@@ -48,9 +48,9 @@ from .pipeline import TaskName, run_pipeline, summary
 from .place import PlaceError
 from .space import Dimension, SearchError, check, space
 from .stage import Checkout
-from .study import Asked, Method, Study
+from .study import Asked, Method, Study, minimised
 from .supervisor import supervised
-from .trial import Setting, UnfinishedError, minimised, run_trial
+from .trial import Setting, UnfinishedError, run_trial
 from .worktree import WorktreeError, keep_tree, main_checkout, snapshot
 
 _MLFLOW_SECONDS = 90.0  # for MLflow to be imported, to answer and to be told
@@ -284,7 +284,9 @@ def _report(
     picture = trials.picture(tried, dimensions, monitor=setting.monitor, minimise=study.minimise)
     (folder / study_run.PICTURE).write_bytes(picture)
     (folder / study_run.TABLE).write_text(trials.as_csv(tried, name=setting.name), encoding="utf-8")
-    create_image_artifact(trials.data_uri(picture), key="trials-plot", description=f"Trials of {setting.study}")
+    create_markdown_artifact(
+        trials.embedded(picture), key="trials-plot", description=f"Trials of the study {setting.study}"
+    )
     told = replace(facts, trials=[asdict(one) for one in tried], best=best.number if best else None)
     _mlflow("end", told, folder, stop)
     if best is None:
