@@ -153,33 +153,33 @@ def _watched(setting: Setting, study: Study, number: int, watch: Watch, *, stop:
     left = threading.Event()
     log = get_run_logger()
     name, metric = setting.name(number), f"validation_{setting.monitor}"
-    offsets: dict[Path, int] = {}
+    offsets: dict[Path, int | None] = {}  # how far each spool was read; None: it is not ours
 
-    def look() -> None:
-        for path in spool.pending(spool.folder()):
-            if path not in offsets:
-                start = spool.start(path)
-                offsets[path] = 0 if start.tags.get(TRIAL_TAG) == name else -1
-                if offsets[path] == 0:
-                    watch.signature = start.signature
-            if offsets[path] < 0:
-                continue
-            for event, offset in spool.read(path, offsets[path]):
-                offsets[path] = offset
-                values = event.get("values", {})
-                if (
-                    metric in values
-                    and not watch.pruned.is_set()
-                    and study.report(number, event["step"], values[metric])
-                ):
-                    log.info("pruned after epoch %d: %s %.6g", event["step"], setting.monitor, values[metric])
-                    watch.pruned.set()
-                    stop.set()
+    def look(path: Path) -> None:
+        if path not in offsets:
+            start = spool.start(path)
+            ours = start.tags.get(TRIAL_TAG) == name
+            watch.signature = start.signature if ours else watch.signature
+            offsets[path] = 0 if ours else None
+        offset = offsets[path]
+        if offset is None:
+            return
+        for event, end in spool.read(path, offset):
+            offsets[path] = end
+            values = event.get("values", {})
+            if metric in values and study.report(number, event["step"], values[metric]):
+                log.info("pruned after epoch %d: %s %.6g", event["step"], setting.monitor, values[metric])
+                watch.pruned.set()
+                stop.set()
+                return
 
     def follow() -> None:
-        while not left.wait(_POLL) and not watch.pruned.is_set():
-            with suppress(ValueError, FileNotFoundError):  # it was sent, or is somebody else's and broken
-                look()
+        while not left.wait(_POLL):
+            for path in spool.pending(spool.folder()):
+                with suppress(ValueError, FileNotFoundError):  # it is somebody else's and broken, or was sent
+                    look(path)
+            if watch.pruned.is_set():
+                return
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()

@@ -99,7 +99,7 @@ def tune(choice: Choice) -> State[Any]:
     """Search for the params with the best validation metric."""
     try:
         # The threads end before the flow does, and after they were told to.
-        with ThreadPoolExecutor(choice.parallel + 1) as threads, lifeline.stopping() as stop:
+        with ThreadPoolExecutor(choice.parallel) as threads, lifeline.stopping() as stop:
             return _tune(choice, choice.study or _name(str(present_run.get_name())), threads, stop)
     except (SearchError, ParamsError, PipelineError, PlaceError, WorktreeError, UnfinishedError) as error:
         return Failed(message=str(error))
