@@ -1,7 +1,7 @@
 """A search over params from the command line.
 
     python -m flows.tune forecast --search "forecast.train.learning_rate=log(1e-4, 1e-1)" "forecast.model.layers=[1, 2]"
-    python -m flows.tune sketch --search "sketch.model.kind=[gru, lstm]" --method grid --parallel 2 --study kinds
+    python -m flows.tune forecast --search "forecast.model.kind=[gru, lstm, rnn]" --method grid --parallel 2
 
 What is searched is given between quotes, one text for each param: KEY=[a, b, …], =int(low, high), =log_int(low, high),
 =uniform(low, high) or =log(low, high). The best trial is that with the best validation metric; the command that brings
