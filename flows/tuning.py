@@ -12,48 +12,37 @@ were when it began.
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
-from uuid import UUID
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as present_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, Field
 
-from stages.params import PARAMS_FILE, ParamsError, read
+from stages.params import ParamsError
 
-from . import lifeline, pipeline, study_run, trials
+from . import lifeline, pipeline
 from .dag import PipelineError
-from .experiment import experiment, lay_out
 from .locks import StoppedError, locked
-from .pipeline import TaskName, run_pipeline, summary
+from .pipeline import TaskName
 from .place import PlaceError
-from .space import Dimension, SearchError, check, space
-from .stage import Checkout
+from .space import SearchError, grid, space
 from .study import Asked, Method, Study, minimised
-from .supervisor import supervised
+from .study_report import Table, report, tell_mlflow
+from .study_run import Facts
+from .study_start import start_of
 from .trial import Setting, UnfinishedError, run_trial
-from .worktree import WorktreeError, keep_tree, main_checkout, snapshot
-
-_MLFLOW_SECONDS = 90.0  # for MLflow to be imported, to answer and to be told
-_BEGUN = "begun.json"  # what a study is, once that is settled
+from .worktree import WorktreeError, main_checkout
 
 
 class Choice(BaseModel):
@@ -109,19 +98,20 @@ def tune(choice: Choice) -> State[Any]:
 def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threading.Event) -> State[Any]:
     log = get_run_logger()
     dimensions = space(choice.search)
+    if choice.method == "grid":
+        grid(dimensions)  # refuses what has no end before anything runs
     folder = main_checkout(Path()) / ".prefect" / "studies" / name
     with locked(folder / "lock", stop=stop, on_wait=lambda: log.info("waiting: another run is at the study %s", name)):
-        begun = _begun(choice, dimensions, folder, stop)
-        minimise = minimised(begun["monitor"])
+        begun = start_of(choice, dimensions, folder, stop)
         study = Study(
             folder / "study.jsonl",
             dimensions,
             method=choice.method,
             seed=choice.seed,
-            minimise=minimise,
+            minimise=minimised(begun.monitor),
             prune=choice.prune,
         )
-        facts = study_run.Facts(
+        facts = Facts(
             study=name,
             task=choice.task,
             params={key: str(value) for key, value in choice.asked_for().items()},
@@ -129,68 +119,15 @@ def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threadin
         setting = Setting(
             root=Path(),
             study=name,
-            tree=begun["tree"],
-            monitor=begun["monitor"],
+            tree=begun.tree,
+            monitor=begun.monitor,
             choice=choice.stages(choice.up_to),
-            parent=_mlflow("begin", facts, folder, stop),
+            parent=tell_mlflow("begin", facts, folder, stop),
         )
         if choice.prune and choice.where == "pool":
             log.info("trainings on a pool are not pruned: what they measure is known here at their end")
-        table = _Table(setting, study)
-        _search(choice, setting, study, threads, table.show)
-        return _report(setting, study, dimensions, facts, folder, stop)
-
-
-def _begun(choice: Choice, dimensions: Sequence[Dimension], folder: Path, stop: threading.Event) -> dict[str, Any]:
-    """What all trials start from: files and dvc.lock as a tree of git's, with the overrides and the stages in common.
-
-    Those that no searched param touches are brought up to date here, once; a trial finds them done.
-    """
-    file = folder / _BEGUN
-    if file.is_file():
-        begun = json.loads(file.read_text(encoding="utf-8"))
-        _refuse_other(folder.name, begun["asked_for"], choice.asked_for())
-        get_run_logger().info("the study %s goes on, with the files as they were when it began", folder.name)
-        return begun
-    with experiment(Path(), choice.overrides) as base:
-        checkout = Checkout(base)
-        graph = checkout.pipeline
-        names = graph.needed([f"train@{choice.task}"])
-        params = read(base / PARAMS_FILE)
-        check(dimensions, params, [key for name in names for key in graph.params(name)])
-        touched = {name for name in names if _reads(graph.params(name), dimensions)}
-        common = [name for name in names if not touched & set(graph.needed([name]))]
-        if common:
-            lay_out(checkout, common, stop=stop)
-            verb = common[-1].partition("@")[0]
-            states = run_pipeline(checkout, choice.stages(verb), stop=stop)  # type: ignore[arg-type]
-            if stop.is_set():
-                raise StoppedError("stopped before the first trial")
-            if not all(state.is_completed() for state in states.values()):
-                raise UnfinishedError(str(summary(states).message))
-        tree = snapshot(base)
-    keep_tree(Path(), folder.name, tree)
-    begun = {
-        "asked_for": choice.asked_for(),
-        "tree": tree,
-        "monitor": params[choice.task]["train"]["monitor"],
-    }
-    temporary = file.with_suffix(".partial")
-    temporary.write_text(json.dumps(begun, indent=2), encoding="utf-8")
-    temporary.replace(file)
-    return begun
-
-
-def _reads(keys: Sequence[str], dimensions: Sequence[Dimension]) -> bool:
-    return any(f"{one.key}.".startswith(f"{key}.") for one in dimensions for key in keys)
-
-
-def _refuse_other(name: str, begun: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    for key, value in asked.items():
-        if begun[key] != value:
-            raise SearchError(
-                f"study {name}: begun with {key} {begun[key]!r}; found {value!r}; allowed: the same, or another name"
-            )
+        _search(choice, setting, study, threads, Table(setting, study).show)
+        return report(setting, study, dimensions, facts, folder, stop)
 
 
 def _search(
@@ -246,72 +183,6 @@ def _as_flow(setting: Setting, study: Study, asked: Asked, stop: threading.Event
             return Cancelled(message=str(error))
 
     return trial(asked.assignments(), return_state=True)
-
-
-class _Table:
-    """The artifact with the trials, which grows while the study goes on."""
-
-    def __init__(self, setting: Setting, study: Study) -> None:
-        self._setting = setting
-        self._study = study
-        self._id: UUID | None = None
-
-    def show(self) -> None:
-        """Bring it up to date."""
-        setting, study = self._setting, self._study
-        text = trials.markdown(study.tried(), study.best(), monitor=setting.monitor, name=setting.name)
-        if self._id is None:
-            description = f"Trials of the study {setting.study}"
-            self._id = create_markdown_artifact(text, key="trials", description=description)  # type: ignore[assignment]
-        else:
-            with get_client(sync_client=True) as client:
-                client.update_artifact(self._id, ArtifactUpdate(data=text))
-
-
-def _report(
-    setting: Setting,
-    study: Study,
-    dimensions: Sequence[Dimension],
-    facts: study_run.Facts,
-    folder: Path,
-    stop: threading.Event,
-) -> State[Any]:
-    """Picture, CSV and MLflow's run; the flow's state names the best trial and the command that applies it."""
-    tried, best = study.tried(), study.best()
-    counts = Counter(one.state for one in tried)
-    total = f"{len(tried)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-    picture = trials.picture(tried, dimensions, monitor=setting.monitor, minimise=study.minimise)
-    (folder / study_run.PICTURE).write_bytes(picture)
-    (folder / study_run.TABLE).write_text(trials.as_csv(tried, name=setting.name), encoding="utf-8")
-    create_markdown_artifact(
-        trials.embedded(picture), key="trials-plot", description=f"Trials of the study {setting.study}"
-    )
-    told = replace(facts, trials=[asdict(one) for one in tried], best=best.number if best else None)
-    _mlflow("end", told, folder, stop)
-    if best is None:
-        reasons = "\n".join(f"trial {one.number}: {one.message}" for one in tried if one.state == "failed")
-        return Failed(message=f"{total}\n\n{reasons}")
-    command = trials.apply_command(setting.name(best.number))
-    get_run_logger().info("best: trial %d; `%s` brings it into the checkout", best.number, command)
-    return Completed(message=f"{total}; best: trial {best.number}, {setting.monitor} {best.objective:.6g}; {command}")
-
-
-def _mlflow(command: str, facts: study_run.Facts, folder: Path, stop: threading.Event) -> str:
-    """Tell MLflow of the study; returns the id of its run, or nothing where the store is away."""
-    facts.write(folder)
-    ended = supervised(
-        [sys.executable, "-m", "flows.study_run", command, str(folder)],
-        folder=Path(),
-        timeout=_MLFLOW_SECONDS,
-        stop=stop,
-    )
-    if stop.is_set():
-        raise StoppedError("stopped while MLflow was told of the study")
-    last = ended.tail[-1] if ended.tail else ""
-    if ended.status:
-        get_run_logger().warning("MLflow was not told of the study (%s): %s", command, last)
-        return ""
-    return last
 
 
 def _name(run: str) -> str:
