@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
@@ -26,7 +27,7 @@ from .study_run import PICTURE, TABLE, Facts
 from .supervisor import supervised
 from .trial import Setting
 
-_MLFLOW_SECONDS = 90.0  # for MLflow to be imported, to answer and to be told
+_MLFLOW_SECONDS = 120.0  # for MLflow to be imported, to answer and to be told
 
 
 class Table:
@@ -38,7 +39,13 @@ class Table:
         self._id: UUID | None = None
 
     def show(self) -> None:
-        """Bring it up to date."""
+        """Bring it up to date; a server that does not answer now gets it the next time."""
+        try:
+            self._show()
+        except httpx.HTTPError as error:
+            get_run_logger().warning("the table of trials could not be shown: %s", error)
+
+    def _show(self) -> None:
         setting, study = self._setting, self._study
         text = trials.markdown(study.tried(), study.best(), monitor=setting.monitor, name=setting.name)
         if self._id is None:
