@@ -30,6 +30,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, Field
 
 from stages.params import ParamsError
+from stages.paths import project_root
 
 from . import lifeline, pipeline
 from .dag import PipelineError
@@ -42,11 +43,11 @@ from .study_report import Table, report, tell_mlflow
 from .study_run import Facts
 from .study_start import start_of
 from .trial import Setting, UnfinishedError, run_trial
-from .worktree import WorktreeError, main_checkout
+from .worktree import WorktreeError
 
 
 class Choice(BaseModel):
-    """What to search, and how: the form in Prefect's UI."""
+    """What to search, and how."""
 
     task: TaskName = Field(description="Task whose training is searched")
     search: list[str] = Field(
@@ -100,7 +101,7 @@ def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threadin
     dimensions = space(choice.search)
     if choice.method == "grid":
         grid(dimensions)  # refuses what has no end before anything runs
-    folder = main_checkout(Path()) / ".prefect" / "studies" / name
+    folder = project_root() / ".prefect" / "studies" / name
     with locked(folder / "lock", stop=stop, on_wait=lambda: log.info("waiting: another run is at the study %s", name)):
         begun = start_of(choice, dimensions, folder, stop)
         study = Study(
