@@ -91,6 +91,10 @@ class Pipeline:
             raise PipelineError(f"dvc.yaml: {name}: meta: found {', '.join(sorted(unknown))}; allowed: {allowed}")
         return Resources(**asked)
 
+    def params(self, name: str) -> tuple[str, ...]:
+        """The keys of params.yaml that the stage reads, as forecast.train; what stands below them counts, too."""
+        return tuple(key for dep in self._stages[name].deps for key in getattr(dep, "params", ()))
+
     def has_remote(self) -> bool:
         """Whether DVC's configuration names a default remote."""
         return bool(self._repo.config["core"].get("remote"))

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--pool", default="gpu", help="work pool for stages that run elsewhere")
     parser.add_argument("--parallel", type=int, default=os.cpu_count(), help="stages at once on this machine")
     chosen = parser.parse_args()
-    _choose_server()
+    choose_server()
 
     from pydantic import ValidationError
 
@@ -54,8 +54,8 @@ def main() -> None:
     sys.exit(0 if state.is_completed() else 1)
 
 
-def _choose_server() -> None:
-    """Before Prefect is imported, which reads these variables."""
+def choose_server() -> None:
+    """Have Prefect use the server of this checkout where it runs. Before Prefect is imported, which reads variables."""
     if "PREFECT_API_URL" in os.environ:
         return
     try:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from .dag import Decision, Pipeline
@@ -34,10 +35,14 @@ class Outcome:
 
 
 class Checkout:
-    """A folder with the pipeline in it, as one process sees it from several threads."""
+    """A folder with the pipeline in it, as one process sees it from several threads.
 
-    def __init__(self, root: Path) -> None:
+    `environment` is handed to all that runs in it, on this machine.
+    """
+
+    def __init__(self, root: Path, *, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.root = root.resolve()
+        self._environment = environment
         self._pipeline = Pipeline(self.root)
         self._stamp = self._lock_stamp()
         self._mutex = threading.Lock()
@@ -76,7 +81,12 @@ class Checkout:
         ended = supervised(
             [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
             folder=self.root,
-            environment={"PATH": _path_with_this_python(), "DVC_NO_ANALYTICS": "true", **(environment or {})},
+            environment={
+                "PATH": _path_with_this_python(),
+                "DVC_NO_ANALYTICS": "true",
+                **self._environment,
+                **(environment or {}),
+            },
             timeout=timeout,
             stop=stop,
             descriptors=descriptors,

@@ -59,6 +59,11 @@ def snapshot(root: Path) -> str:
         return _git(root, "write-tree", environment=environment)
 
 
+def keep_tree(root: Path, name: str, tree: str) -> None:
+    """Have git keep the tree of a study, which nothing else names."""
+    _git(root, "update-ref", f"refs/unroll/studies/{name}", tree)
+
+
 def commit_of(root: Path) -> str:
     """The commit that the checkout stands on. Raises WorktreeError where anything but params and locks differs from it.
 

@@ -145,7 +145,7 @@ class MlflowStore:
             **start.tags,
         }
         with self._request():
-            experiment = _experiment(self._client, start.task)
+            experiment = experiment_id(self._client, start.task)
             return self._client.create_run(experiment, start_time=start.time, tags=tags).info.run_id
 
     def describe(self, run_id: str, start: spool.Start) -> None:
@@ -276,7 +276,8 @@ def _experiment_name(task: str) -> str:
     return f"unroll/{task}"
 
 
-def _experiment(store: MlflowClient, task: str) -> str:
+def experiment_id(store: MlflowClient, task: str) -> str:
+    """The experiment of a task's runs, which is made where it is missing."""
     name = _experiment_name(task)
     found = store.get_experiment_by_name(name)
     if found is not None:

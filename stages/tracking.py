@@ -11,6 +11,7 @@ Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from .engine import Epoch
     from .params import TaskParams
     from .tasks import Task
+
+TAGS_VARIABLE = "UNROLL_RUN_TAGS"  # JSON: more tags for the runs of this process, from whoever ordered the training
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
 _LOCAL = "local"
@@ -172,7 +175,7 @@ def start(task: Task, params: TaskParams, signature: str, *, resumed_step: int |
         store=store_name(),
         time=_now(),
         params={name: without_credentials(str(value)) for name, value in values.items()},
-        tags=facts,
+        tags=facts | json.loads(os.environ.get(TAGS_VARIABLE, "{}")),
         data=content_md5(prepared),
         data_path=prepared.as_posix(),
         difference=without_credentials(difference),

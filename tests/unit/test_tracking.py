@@ -40,6 +40,15 @@ def test_a_training_imports_no_mlflow():
     assert Path("stages/runs.py") not in closure("stages.train")
 
 
+def test_whoever_orders_a_training_may_tag_its_run(folder, monkeypatch):
+    monkeypatch.setenv(tracking.TAGS_VARIABLE, '{"mlflow.parentRunId": "0123"}')
+    with training():
+        pass
+    tags = told(folder)[0]["tags"]
+    assert tags["mlflow.parentRunId"] == "0123"
+    assert "unroll.git_commit" in tags
+
+
 def test_steps_keep_their_number_and_their_time(folder):
     with training() as run:
         run.metrics({"step_loss": 0.5, "step_padding_share": 0.25}, step=3)

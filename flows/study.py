@@ -1,0 +1,254 @@
+"""A study: which params a search tries, and what came of them, kept on disk so that a search can go on.
+
+Trial by trial, what is drawn is a function of the study's seed, the trial's number and the values of the trials before
+it: with one trial at a time, two studies of a seed are equal, also where one of them was stopped in between.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from .space import Dimension, assignment, grid
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+Method = Literal["tpe", "random", "grid"]
+Kind = Literal["complete", "pruned", "failed"]
+
+# Optuna's MedianPruner: a trial ends when its best value so far is worse than the median of what the finished trials
+# had at that epoch. The first trials run to their end, so that there is a median, and no trial ends in its first
+# epochs, which say little.
+_UNPRUNED_TRIALS = 4
+_UNPRUNED_EPOCHS = 3
+
+_STATES: dict[Kind, TrialState] = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A trial that is to be run: its number, and the value of each param."""
+
+    number: int
+    values: dict[str, Any]
+
+    def assignments(self) -> list[str]:
+        """The values as `stages.recipe.override` reads them."""
+        return [assignment(key, value) for key, value in self.values.items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """A trial as the table shows it."""
+
+    number: int
+    values: dict[str, Any]
+    state: str  # complete, pruned, failed or running
+    objective: float | None
+    epochs: int
+    message: str  # why it failed or was pruned, or whose equal it is
+    signature: str  # of its training; empty where none was finished
+    twin_of: int | None  # the number of an earlier trial with the same params, whose result this one has
+
+
+class Study:
+    """A study in a file, for this process alone; see `flows.locks`. May be used from several threads."""
+
+    def __init__(
+        self, file: Path, dimensions: Sequence[Dimension], *, method: Method, seed: int, minimise: bool, prune: bool
+    ) -> None:
+        self._dimensions = dimensions
+        self._method = method
+        self._seed = seed
+        self._grid = grid(dimensions) if method == "grid" else []
+        self._mutex = threading.RLock()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._study = optuna.create_study(
+            storage=JournalStorage(JournalFileBackend(str(file), lock_obj=_Alone(str(file)))),
+            study_name=file.stem,
+            direction="minimize" if minimise else "maximize",
+            pruner=_pruner(prune),
+            load_if_exists=True,
+        )
+        self._trials: dict[int, Trial] = {}
+        self._values: dict[int, dict[str, Any]] = {}
+        self._cut_short = [t.number for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
+
+    @property
+    def minimise(self) -> bool:
+        """Whether less of the objective is better."""
+        return self._study.direction == StudyDirection.MINIMIZE
+
+    def ask(self, trials: int) -> Asked | None:
+        """The next trial to run, or None where the study has `trials` of them; those that were cut short come first.
+
+        A trial with the params of an earlier one is not run: it has that one's result as soon as that is known.
+        """
+        with self._mutex:
+            while (trial := self._next(trials)) is not None:
+                values = {one.key: one.suggest(trial) for one in self._dimensions}
+                self._trials[trial.number] = trial
+                self._values[trial.number] = values
+                twin = self._twin(trial.number, values)
+                if twin is None:
+                    return Asked(number=trial.number, values=values)
+                trial.set_user_attr("twin_of", twin.number)
+                if twin.state.is_finished():
+                    self._copy(twin, trial.number)
+            return None
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Note a trial's objective after an epoch; returns whether it should be pruned, now or after one before."""
+        with self._mutex:
+            trial = self._trials[number]
+            known = self._frozen(number)
+            if epoch in known.intermediate_values:
+                return bool(known.user_attrs.get("pruned"))
+            if known.user_attrs.get("pruned"):
+                return True
+            trial.report(value, epoch)
+            pruned = trial.should_prune()
+            if pruned:
+                trial.set_user_attr("pruned", True)
+            return pruned
+
+    def tell(self, number: int, kind: Kind, *, objective: float | None = None, **facts: Any) -> None:
+        """Note how a trial ended; `facts` are those of `Tried`. Where it was pruned, its best value so far counts."""
+        with self._mutex:
+            for name, fact in facts.items():
+                self._trials[number].set_user_attr(name, fact)
+            self._tell(number, kind, objective)
+            told = self._frozen(number)
+            for other in self._all():
+                if other.user_attrs.get("twin_of") == number and not other.state.is_finished():
+                    self._copy(told, other.number)
+
+    def seen(self, number: int) -> dict[int, float]:
+        """What was reported of a trial, by epoch."""
+        with self._mutex:
+            return dict(self._frozen(number).intermediate_values)
+
+    def tried(self) -> list[Tried]:
+        """All trials so far, by number."""
+        with self._mutex:
+            return [self._tried(trial) for trial in self._all()]
+
+    def best(self) -> Tried | None:
+        """The complete trial with the best objective; of equal ones the first."""
+        complete = [one for one in self.tried() if one.state == "complete" and one.objective is not None]
+        sign = 1 if self.minimise else -1
+        return min(complete, key=lambda one: (sign * (one.objective or 0.0), one.number), default=None)
+
+    def is_told(self, number: int) -> bool:
+        """Whether the study knows how a trial ended."""
+        with self._mutex:
+            return self._frozen(number).state.is_finished()
+
+    def _all(self) -> list[FrozenTrial]:
+        return [t for t in self._study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def _next(self, trials: int) -> Trial | None:
+        if self._cut_short:
+            frozen = self._frozen(self._cut_short.pop(0))
+            self._study.sampler = self._sampler(frozen.number)
+            return Trial(self._study, frozen._trial_id)
+        known = self._study.get_trials(deepcopy=False)
+        number = len(self._all())
+        if number >= (min(trials, len(self._grid)) if self._grid else trials):
+            return None
+        if self._grid and len(known) == number:  # else it waits since an earlier process
+            self._study.enqueue_trial(self._grid[number])
+        self._study.sampler = self._sampler(number)
+        return self._study.ask()
+
+    def _sampler(self, number: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
+        return TPESampler(seed=seed) if self._method == "tpe" else RandomSampler(seed=seed)
+
+    def _twin(self, number: int, values: dict[str, Any]) -> FrozenTrial | None:
+        wanted = json.dumps(values)
+        for other in self._all()[:number]:
+            if json.dumps(self._read(other)) == wanted:
+                return other
+        return None
+
+    def _copy(self, told: FrozenTrial, number: int) -> None:
+        for name in ("epochs", "signature"):
+            if name in told.user_attrs:
+                self._trials[number].set_user_attr(name, told.user_attrs[name])
+        self._trials[number].set_user_attr("message", f"the params of trial {told.number}")
+        kind: Kind = next(kind for kind, state in _STATES.items() if state == told.state)
+        if kind == "pruned":
+            for epoch, value in told.intermediate_values.items():
+                self._trials[number].report(value, epoch)
+        self._tell(number, kind, told.value if kind == "complete" else None)
+
+    def _tell(self, number: int, kind: Kind, objective: float | None) -> None:
+        self._study.tell(number, objective if kind == "complete" else None, state=_STATES[kind])
+
+    def _read(self, trial: FrozenTrial) -> dict[str, Any]:
+        """The values of a trial, as they stood in params.yaml."""
+        if trial.number not in self._values:
+            fixed = optuna.trial.FixedTrial(trial.params)
+            known = [one for one in self._dimensions if one.key in trial.params]
+            self._values[trial.number] = {one.key: one.suggest(fixed) for one in known}  # type: ignore[arg-type]
+        return self._values[trial.number]
+
+    def _tried(self, trial: FrozenTrial) -> Tried:
+        names = {state: kind for kind, state in _STATES.items()}
+        state = names.get(trial.state, "running")
+        objective = trial.value if state == "complete" else None
+        seen = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
+        if state == "pruned" and seen:
+            objective = min(seen) if self.minimise else max(seen)
+        return Tried(
+            number=trial.number,
+            values=self._read(trial),
+            state=state,
+            objective=objective,
+            epochs=trial.user_attrs.get("epochs", len(trial.intermediate_values)),
+            message=trial.user_attrs.get("message", ""),
+            signature=trial.user_attrs.get("signature", ""),
+            twin_of=trial.user_attrs.get("twin_of"),
+        )
+
+
+def minimised(monitor: str) -> bool:
+    """Whether less of a monitored value is better: the rule of `stages.engine`, which takes seconds to import."""
+    return monitor == "loss" or monitor.endswith("_error")
+
+
+class _Alone(JournalFileSymlinkLock):
+    """No lock of Optuna's: it would outlive a killed process, and one process alone has the study anyway."""
+
+    def acquire(self) -> bool:
+        """At once."""
+        return True
+
+    def release(self) -> None:
+        """Nothing was taken."""
+
+
+def _pruner(prune: bool) -> BasePruner:
+    return MedianPruner(n_startup_trials=_UNPRUNED_TRIALS, n_warmup_steps=_UNPRUNED_EPOCHS) if prune else NopPruner()

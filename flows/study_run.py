@@ -1,0 +1,119 @@
+"""A study in MLflow: one run, below which the trainings of its trials stand.
+
+    python -m flows.study_run begin FOLDER     make or find the run, print its id
+    python -m flows.study_run end FOLDER       log what came out, and link the trainings
+
+A process of its own, since MLflow takes seconds to import. FOLDER holds `study.json` (the fields of `Facts`) and, in
+the end, `trials.csv` and `trials.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.tasks import Task
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STUDY_TAG = "unroll.study"  # of the study's run: its name
+TRIAL_TAG = "unroll.trial"  # of a training: the name of the trial that it was first done for
+PRUNED_TAG = "unroll.pruned"  # true: the training was ended, since it did worse than others
+PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: the run that this one stands below
+
+FACTS = "study.json"
+TABLE = "trials.csv"
+PICTURE = "trials.png"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the run of a study is made of."""
+
+    study: str
+    task: str
+    params: Mapping[str, str]
+    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.study.Tried`
+    best: int | None = None  # the number of the best trial
+
+    def write(self, folder: Path) -> None:
+        """Leave them in the folder for the process."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FACTS).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+def begin(store: MlflowClient, facts: Facts) -> str:
+    """The id of the study's run, which goes on; it is made where there is none."""
+    from stages.runs import experiment_id
+
+    experiment = experiment_id(store, facts.task)
+    found = store.search_runs([experiment], f"tags.`{STUDY_TAG}` = '{facts.study}'")
+    if found:
+        run_id = found[0].info.run_id
+        store.update_run(run_id, status="RUNNING")
+        return run_id
+    tags = {"mlflow.runName": facts.study, STUDY_TAG: facts.study}
+    run_id = store.create_run(experiment, tags=tags).info.run_id
+    for name, value in facts.params.items():
+        store.log_param(run_id, name, value)
+    return run_id
+
+
+def end(store: MlflowClient, facts: Facts, folder: Path) -> None:
+    """Log the objective by trial, the best params, table and picture; link each training that is nobody's yet."""
+    from stages.runs import deliver, find_run
+
+    deliver()
+    parent = begin(store, facts)
+    known = {point.step for point in store.get_metric_history(parent, "objective")}
+    for trial in facts.trials:
+        if trial["objective"] is not None and trial["number"] not in known:
+            store.log_metric(parent, "objective", trial["objective"], step=trial["number"])
+        run = find_run(store, Task(facts.task), trial["signature"]) if trial["signature"] else None
+        if run is None:
+            continue
+        if PARENT_TAG not in run.data.tags:
+            store.set_tag(run.info.run_id, PARENT_TAG, parent)
+        if trial["state"] == "pruned" and run.info.status == "KILLED":
+            store.set_tag(run.info.run_id, PRUNED_TAG, "true")
+    for trial in facts.trials:
+        if trial["number"] == facts.best:
+            store.log_metric(parent, "best_objective", trial["objective"], step=trial["number"])
+            store.set_tag(parent, "unroll.best_trial", str(facts.best))
+            for key, value in trial["values"].items():
+                store.set_tag(parent, f"unroll.best.{key}", json.dumps(value))
+    for name in (TABLE, PICTURE):
+        store.log_artifact(parent, str(folder / name))
+    store.set_terminated(parent)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.study_run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["begin", "end"])
+    parser.add_argument("folder", type=Path)
+    chosen = parser.parse_args()
+    facts = Facts(**json.loads((chosen.folder / FACTS).read_text(encoding="utf-8")))
+    from mlflow.exceptions import MlflowException
+
+    from stages.runs import client
+
+    try:
+        if chosen.command == "begin":
+            print(begin(client(), facts))
+        else:
+            end(client(), facts, chosen.folder)
+    except (MlflowException, OSError) as error:
+        sys.exit(f"unroll: study: {str(error).splitlines()[0]}")
+
+
+if __name__ == "__main__":
+    main()

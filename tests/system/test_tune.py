@@ -1,0 +1,131 @@
+"""A search over params on real servers: a table, a picture, one command that applies the best; stopped, it goes on."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from flows.worktree import worktree
+from tests.pipeline.conftest import Clone
+
+from .house import House, Run, stage_processes, wait_until
+
+pytestmark = pytest.mark.system
+ALL_OVER = 15.0  # seconds after which no process of a stage may be left
+
+
+def trials(run: Run) -> dict[str, tuple[str, list[str]]]:
+    """The state and the params of each trial's flow run, by its name."""
+    found = run.house.post("flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run.id]}}})
+    return {one["name"]: (one["state_name"], one["parameters"]["params"]) for one in found}
+
+
+def table(flows: House, study: str) -> list[dict[str, str]]:
+    path = flows.clone.folder / ".prefect" / "studies" / study / "trials.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def mlflow_tags(flows: House) -> dict[str, dict[str, str]]:
+    """The tags of each run in the clone's store, by the run's id."""
+    tags: dict[str, dict[str, str]] = {}
+    with sqlite3.connect(flows.clone.folder / "mlflow.db") as store:
+        for run, key, value in store.execute("select run_uuid, key, value from tags"):
+            tags.setdefault(run, {})[key] = value
+    return tags
+
+
+def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: House) -> None:
+    choice: dict[str, Any] = {
+        "task": "forecast",
+        "search": ["forecast.train.learning_rate=[0.000001, 0.01]", "forecast.model.hidden_size=[8]"],
+        "method": "grid",
+        "parallel": 2,
+        "where": "here",
+        "study": "rates",
+    }
+    before = flows.clone.run("git", "status", "--porcelain")
+    run = flows.start("tune/tune", choice=choice)
+    assert run.wait(seconds=400) == "COMPLETED", run.message()
+    assert flows.clone.run("git", "status", "--porcelain") == before
+    assert trials(run) == {
+        f"rates-00{number}": (
+            "Completed",
+            [f"forecast.train.learning_rate={rate}", "forecast.model.hidden_size=8"],
+        )
+        for number, rate in enumerate(("1e-06", "0.01"))
+    }
+    # A thousandth of a thousandth learns nothing, so the other is the best.
+    poor, best = table(flows, "rates")
+    assert 0 < float(best["objective"]) < float(poor["objective"])
+    artifacts = run.artifacts()
+    assert (
+        f"| **1** | 0.01 | 8 | **{float(best['objective']):.6g}** | 1 | complete | `rates-001` |" in artifacts["trials"]
+    )
+    assert "dvc exp apply rates-001" in artifacts["trials"]
+    assert artifacts["trials-plot"].startswith("![trials](data:image/png;base64,")
+    assert "dvc exp apply rates-001" in run.message()
+
+    tags = mlflow_tags(flows)
+    (study,) = [one for one, has in tags.items() if has.get("unroll.study") == "rates"]
+    assert {has["unroll.trial"] for has in tags.values() if has.get("mlflow.parentRunId") == study} == {
+        "rates-000",
+        "rates-001",
+    }
+
+    again = flows.start("tune/tune", choice=choice)
+    assert again.wait() == "COMPLETED"
+    assert trials(again) == {}
+    assert again.message() == run.message()
+    other = flows.start("tune/tune", choice={**choice, "seed": 2})
+    assert other.wait() == "FAILED"
+    assert other.message() == "study rates: begun with seed 1; found 2; allowed: the same, or another name"
+
+    with worktree(flows.clone.folder, "HEAD") as folder:  # as a checkout of somebody else's
+        beside = Clone(folder)
+        # It complains of other tasks, which have never run here.
+        subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "rates-001"], cwd=folder, capture_output=True)
+        changed = beside.run("git", "diff", "--unified=0", "params.yaml").splitlines()
+        assert {"+    learning_rate: 0.01", "+    hidden_size: 8"} < set(changed)
+        assert beside.repro("train@forecast") == []
+
+
+def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House) -> None:
+    choice: dict[str, Any] = {
+        "task": "forecast",
+        "search": ["forecast.train.learning_rate=log(1e-4, 1e-1)"],
+        "trials": 2,
+        "parallel": 2,
+        "where": "here",
+        "study": "stopped",
+        "overrides": ["forecast.train.epochs=15"],
+    }
+
+    shutil.rmtree(flows.clone.folder / ".resume", ignore_errors=True)
+
+    def training() -> bool:
+        commands = [" ".join(process.cmdline()) for process in stage_processes(flows.clone.folder)]
+        saved = list((flows.clone.folder / ".resume").glob("*/checkpoint.safetensors"))
+        return len(saved) == sum("-m stages.train" in command for command in commands) == 2
+
+    run = flows.start("tune/tune", choice=choice)
+    wait_until(training, "two trainings at work")
+    since = time.monotonic()
+    run.cancel()
+    wait_until(lambda: not stage_processes(flows.clone.folder), "no process of a stage", seconds=ALL_OVER)
+    assert time.monotonic() - since < ALL_OVER
+    assert run.wait() == "CANCELLED"
+    asked = {name: params for name, (_, params) in trials(run).items()}
+    assert len(asked) == 2
+
+    again = flows.start("tune/tune", choice=choice)
+    assert again.wait(seconds=400) == "COMPLETED", again.message()
+    assert trials(again) == {name: ("Completed", params) for name, params in asked.items()}
+    assert [row["epochs"] for row in table(flows, "stopped")] == ["15", "15"]

@@ -1,0 +1,131 @@
+"""Studies: repeatable, resumable, and pruned by one rule. No training runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from flows.space import space
+from flows.study import Method, Study, Tried, minimised
+from stages.engine import _monitored
+
+WIDE = space(["forecast.train.learning_rate=log(1e-4, 1e-1)", "forecast.model.hidden_size=log_int(8, 256)"])
+NARROW = space(["forecast.model.kind=[gru, lstm]", "forecast.model.layers=int(1, 2)"])
+
+
+def opened(file: Path, method: Method = "tpe", *, seed: int = 3, prune: bool = True, dimensions=WIDE) -> Study:
+    return Study(file, dimensions, method=method, seed=seed, minimise=True, prune=prune)
+
+
+def tried(
+    file: Path, method: Method = "tpe", *, trials: int = 12, cut: Collection[int] = (), seed: int = 3, dimensions=WIDE
+) -> list[Tried]:
+    """Run a study whose objective falls with the epochs; `cut` are the asks after which its process is killed."""
+    study, asks = opened(file, method, seed=seed, dimensions=dimensions), 0
+    while asked := study.ask(trials):
+        asks += 1
+        height = float(asked.values.get("forecast.train.learning_rate", 0.5))
+        if asks in cut:
+            study.report(asked.number, 0, height + 1)
+            study = opened(file, method, seed=seed, dimensions=dimensions)
+            continue
+        for epoch in range(6):
+            if study.report(asked.number, epoch, height + 1 / (epoch + 1)):
+                study.tell(asked.number, "pruned", epochs=epoch + 1)
+                break
+        else:
+            study.tell(asked.number, "complete", objective=height, epochs=6)
+    return study.tried()
+
+
+@pytest.mark.parametrize("method", ["tpe", "random"])
+def test_a_seed_gives_the_same_study_also_when_it_was_killed_in_between(tmp_path: Path, method: Method) -> None:
+    whole = tried(tmp_path / "whole.jsonl", method)
+    assert tried(tmp_path / "again.jsonl", method) == whole
+    assert tried(tmp_path / "cut.jsonl", method, cut=(1, 4, 5, 12)) == whole
+    assert tried(tmp_path / "other.jsonl", method, seed=4) != whole
+    assert len({str(one.values) for one in whole}) == 12
+    assert {"complete", "pruned"} == {one.state for one in whole}
+
+
+def test_a_study_that_is_done_asks_for_nothing_and_more_trials_go_on(tmp_path: Path) -> None:
+    five = tried(tmp_path / "study.jsonl", trials=5)
+    assert opened(tmp_path / "study.jsonl").ask(5) is None
+    assert tried(tmp_path / "study.jsonl", trials=8)[:5] == five
+    assert tried(tmp_path / "study.jsonl", trials=8) == tried(tmp_path / "at_once.jsonl", trials=8)
+
+
+def test_a_grid_is_tried_point_by_point_and_ends(tmp_path: Path) -> None:
+    found = tried(tmp_path / "study.jsonl", "grid", trials=20, cut=(2,), dimensions=NARROW)
+    values = [tuple(one.values.values()) for one in found]
+    assert values == [("gru", 1), ("gru", 2), ("lstm", 1), ("lstm", 2)]
+
+
+def test_equal_params_are_tried_once(tmp_path: Path) -> None:
+    study = opened(tmp_path / "study.jsonl", "random", dimensions=NARROW)
+    asked = []
+    while one := study.ask(12):  # all at the same time
+        asked.append(one)
+    assert len({str(one.values) for one in asked}) == len(asked) <= 4
+    for one in asked:
+        study.tell(one.number, "complete", objective=float(one.number), epochs=1)
+    twins = [one for one in study.tried() if one.twin_of is not None]
+    assert len(study.tried()) == 12
+    assert len(twins) == 12 - len(asked)
+    for twin in twins:
+        original = study.tried()[twin.twin_of or 0]
+        assert (twin.values, twin.objective, twin.state) == (original.values, original.objective, "complete")
+        assert twin.message == f"the params of trial {original.number}"
+
+
+def test_the_first_trials_and_epochs_are_not_pruned(tmp_path: Path) -> None:
+    study = opened(tmp_path / "study.jsonl", "random")
+    pruned_at = []
+    for height in (1.0, 2.0, 3.0, 4.0, 9.0):
+        asked = study.ask(5)
+        assert asked is not None
+        pruned_at.append([epoch for epoch in range(6) if study.report(asked.number, epoch, height)])
+        study.tell(asked.number, "pruned" if pruned_at[-1] else "complete", objective=height)
+    # The fifth is worse than the median of 1, 2, 3 and 4; epochs 0 to 2 say little. What is pruned remains so.
+    assert pruned_at == [[], [], [], [], [3, 4, 5]]
+    best = study.best()
+    assert best is not None
+    assert (best.number, best.objective) == (0, 1.0)
+
+
+def test_nothing_is_pruned_where_that_is_off(tmp_path: Path) -> None:
+    study = opened(tmp_path / "study.jsonl", "random", prune=False)
+    for height in (1.0, 1.0, 1.0, 1.0, 1.0, 9.0):
+        asked = study.ask(6)
+        assert asked is not None
+        assert not any(study.report(asked.number, epoch, height) for epoch in range(9))
+        study.tell(asked.number, "complete", objective=height)
+
+
+def test_more_can_be_better(tmp_path: Path) -> None:
+    study = Study(tmp_path / "study.jsonl", WIDE, method="random", seed=1, minimise=False, prune=True)
+    for height in (1.0, 3.0, 2.0):
+        asked = study.ask(3)
+        assert asked is not None
+        study.tell(asked.number, "complete", objective=height)
+    best = study.best()
+    assert best is not None
+    assert best.number == 1
+
+
+def test_a_trial_that_failed_is_told_and_not_the_best(tmp_path: Path) -> None:
+    study = opened(tmp_path / "study.jsonl")
+    asked = study.ask(1)
+    assert asked is not None
+    assert not study.is_told(asked.number)
+    study.tell(asked.number, "failed", message="train@forecast: loss is nan")
+    assert study.is_told(asked.number)
+    assert study.best() is None
+    assert [(one.state, one.message) for one in study.tried()] == [("failed", "train@forecast: loss is nan")]
+
+
+@pytest.mark.parametrize("monitor", ["loss", "quantile_error", "absolute_error", "accuracy", "bleu", "error_free"])
+def test_the_direction_is_that_of_the_training(monitor: str) -> None:
+    assert minimised(monitor) == (_monitored({monitor: 1.0}, monitor) > 0)
