@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m flows.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tasks", nargs="*", choices=[[], *Task.names()], metavar="TASK", help=", ".join(Task.names()))
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(Task.names()))
     parser.add_argument("--up-to", default="register", metavar="VERB", help="the last stage of each task")
     parser.add_argument("--force", action="store_true", help="run these stages even if nothing has changed")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a param for this run alone")
