@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
-from flows.space import Dimension, SearchError, assignment, check, dimension, grid, space
+from flows.tune.space import Dimension, SearchError, assignment, check, dimension, grid, space
 from stages.params import ParamsError, read
 
 READ = ("forecast.source", "forecast.prepare", "forecast.model", "forecast.train")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.space import space
-from flows.study import Method, Study, Tried, minimised
+from flows.tune.space import space
+from flows.tune.study import Method, Study, Tried, minimised
 from stages.engine import _monitored
 
 WIDE = space(["forecast.train.learning_rate=log(1e-4, 1e-1)", "forecast.model.hidden_size=log_int(8, 256)"])

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from flows import pipeline, trial
-from flows.space import space
-from flows.study import Study
-from flows.study_run import TRIAL_TAG
-from flows.trial import Setting, Watch
+from flows import pipeline
+from flows.tune import trial
+from flows.tune.mlflow_run import TRIAL_TAG
+from flows.tune.space import space
+from flows.tune.study import Study
+from flows.tune.trial import Setting, Watch
 from stages import spool
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 
-from flows.space import space
-from flows.study import Tried
-from flows.trials import as_csv, markdown, picture
+from flows.tune.space import space
+from flows.tune.study import Tried
+from flows.tune.trials import as_csv, markdown, picture
 
 DIMENSIONS = space(["forecast.train.learning_rate=log(1e-4, 1e-1)", "forecast.model.covariates=[[], [day_of_week]]"])
 

@@ -26,13 +26,13 @@ from stages.params import PARAMS_FILE, ParamsError
 from stages.paths import Paths, resume_folder
 from stages.recipe import override
 
-from .experiment import lay_out, save_experiment
-from .locks import StoppedError
-from .pipeline import Choice, run_pipeline
-from .stage import Checkout
+from ..experiment import lay_out, save_experiment
+from ..locks import StoppedError
+from ..pipeline import Choice, run_pipeline
+from ..stage import Checkout
+from ..worktree import worktree
+from .mlflow_run import PARENT_TAG, TRIAL_TAG
 from .study import Asked, Study
-from .study_run import PARENT_TAG, TRIAL_TAG
-from .worktree import worktree
 
 _POLL = 0.5  # seconds between two looks at the spool
 

@@ -16,7 +16,7 @@ import sys
 
 from stages.tasks import Task
 
-from .run import choose_server
+from ..run import choose_server
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 
     from pydantic import ValidationError
 
-    from .tuning import Choice, tune
+    from .flow import Choice, tune
 
     try:
         choice = Choice(**chosen)

@@ -13,16 +13,16 @@ from prefect import get_run_logger
 
 from stages.params import PARAMS_FILE, read
 
-from .experiment import experiment, lay_out
-from .locks import StoppedError
-from .pipeline import run_pipeline, summary
+from ..experiment import experiment, lay_out
+from ..locks import StoppedError
+from ..pipeline import run_pipeline, summary
+from ..stage import Checkout
+from ..worktree import keep_tree, snapshot
 from .space import Dimension, SearchError, check
-from .stage import Checkout
 from .trial import UnfinishedError
-from .worktree import keep_tree, snapshot
 
 if TYPE_CHECKING:
-    from .tuning import Choice
+    from .flow import Choice
 
 _FILE = "begun.json"
 

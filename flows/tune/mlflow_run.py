@@ -1,7 +1,7 @@
 """A study in MLflow: one run, below which the trainings of its trials stand.
 
-    python -m flows.study_run begin FOLDER     make or find the run, print its id
-    python -m flows.study_run end FOLDER       log what came out, and link the trainings
+    python -m flows.tune.mlflow_run begin FOLDER     make or find the run, print its id
+    python -m flows.tune.mlflow_run end FOLDER       log what came out, and link the trainings
 
 A process of its own, since MLflow takes seconds to import. FOLDER holds `study.json` (the fields of `Facts`) and, in
 the end, `trials.csv` and `trials.png`.
@@ -39,7 +39,7 @@ class Facts:
     study: str
     task: str
     params: Mapping[str, str]
-    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.study.Tried`
+    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.tune.study.Tried`
     best: int | None = None  # the number of the best trial
 
     def write(self, folder: Path) -> None:
@@ -96,7 +96,9 @@ def end(store: MlflowClient, facts: Facts, folder: Path) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.study_run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m flows.tune.mlflow_run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=["begin", "end"])
     parser.add_argument("folder", type=Path)

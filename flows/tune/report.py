@@ -19,12 +19,12 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from ..locks import StoppedError
+from ..supervisor import supervised
 from . import trials
-from .locks import StoppedError
+from .mlflow_run import PICTURE, TABLE, Facts
 from .space import Dimension
 from .study import Study
-from .study_run import PICTURE, TABLE, Facts
-from .supervisor import supervised
 from .trial import Setting
 
 _MLFLOW_SECONDS = 120.0  # for MLflow to be imported, to answer and to be told
@@ -88,7 +88,7 @@ def tell_mlflow(command: str, facts: Facts, folder: Path, stop: threading.Event)
     """Tell MLflow of the study; returns the id of its run, or nothing where the store is away."""
     facts.write(folder)
     ended = supervised(
-        [sys.executable, "-m", "flows.study_run", command, str(folder)],
+        [sys.executable, "-m", "flows.tune.mlflow_run", command, str(folder)],
         folder=Path(),
         timeout=_MLFLOW_SECONDS,
         stop=stop,

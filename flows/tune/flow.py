@@ -1,6 +1,6 @@
 """A search over params: trials that train with other values, side by side, and the one that did best.
 
-`flows.tune` starts it from the command line; the deployment `tune`, from Prefect's UI.
+`python -m flows.tune` starts it from the command line; the deployment `tune`, from Prefect's UI.
 
 The objective is the best value that a trial's training reached of the *validation* metric it monitors, `train.monitor`.
 The test split has no say: whoever chooses by it measures nothing with it afterwards. Each trial that trained to its end
@@ -32,18 +32,18 @@ from pydantic import BaseModel, Field
 from stages.params import ParamsError
 from stages.paths import project_root
 
-from . import lifeline, pipeline
-from .dag import PipelineError
-from .locks import StoppedError, locked
-from .pipeline import TaskName
-from .place import PlaceError
+from .. import lifeline, pipeline
+from ..dag import PipelineError
+from ..locks import StoppedError, locked
+from ..pipeline import TaskName
+from ..place import PlaceError
+from ..worktree import WorktreeError
+from .mlflow_run import Facts
+from .report import Table, report, tell_mlflow
 from .space import SearchError, grid, space
+from .start import start_of
 from .study import Asked, Method, Study, minimised
-from .study_report import Table, report, tell_mlflow
-from .study_run import Facts
-from .study_start import start_of
 from .trial import Setting, UnfinishedError, run_trial
-from .worktree import WorktreeError
 
 
 class Choice(BaseModel):

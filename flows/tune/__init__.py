@@ -1,0 +1,1 @@
+"""A search over params, whose trials are runs of the pipeline."""
