@@ -86,7 +86,7 @@ def gpus() -> tuple[str, ...]:
     try:
         command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (OSError, subprocess.TimeoutExpired):  # not there, or not to be run
         return ()
     return tuple(answer.stdout.split()) if answer.returncode == 0 else ()
 
