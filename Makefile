@@ -11,7 +11,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: help environment repro test test-unit test-pipeline test-system check format ui up down lock clean
+.PHONY: help environment repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -33,16 +33,19 @@ $(VENV)/.installed: requirements.lock requirements-torch.txt
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table
 	@python -m stages.repro
 
-test: test-unit test-pipeline test-system ## all the tests
+test: test-unit test-pipeline test-system ## all the tests but the slow ones
 
 test-unit: environment ## tests of milliseconds
 	@python -m pytest tests/unit -q
 
 test-pipeline: environment ## the real pipeline in temporary clones
-	@python -m pytest tests/pipeline -q
+	@python -m pytest tests/pipeline -q -m "not slow"
 
 test-system: environment ## environments and servers
-	@python -m pytest tests/system -q
+	@python -m pytest tests/system -q -m "not slow"
+
+test-slow: environment ## other machines, containers, searches, promotion: half an hour
+	@python -m pytest tests -q -m slow
 
 check: environment ## params.yaml, formatting, lint, types, and that dvc.lock fits the code
 	@python -m stages.params

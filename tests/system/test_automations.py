@@ -19,7 +19,7 @@ import pytest
 
 from .house import House, Run, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 QUIET_SECONDS = 6  # in which a webhook that is called at all is called
 
 

@@ -20,7 +20,7 @@ import pytest
 
 from .bare_root import BASE_PATH, BareRoot, refusal
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parents[2]
 TORCH_HOST = "download.pytorch.org"  # where UV_TORCH_BACKEND sends uv
 MODULES = "torch, prefect, mlflow, prefect_docker, prefect_kubernetes"

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from .house import House, Run, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 FORECAST = {"tasks": ["forecast"], "where": "here"}
 MODEL = "forecaster"
 PATIENCE = 600.0  # seconds; a minute on an idle machine

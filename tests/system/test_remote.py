@@ -19,7 +19,7 @@ from tests.pipeline.conftest import Clone, commit
 
 from .house import House, Run, free_port, house, stage_processes, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 

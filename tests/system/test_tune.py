@@ -17,7 +17,7 @@ from tests.pipeline.conftest import Clone
 
 from .house import House, Run, stage_processes, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 ALL_OVER = 15.0  # seconds after which no process of a stage may be left
 
 
