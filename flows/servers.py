@@ -29,6 +29,8 @@ from filelock import FileLock
 
 from stages.tracking import store_uri
 
+from .locks import gpus
+
 _HOST = "127.0.0.1"
 _START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
 _STOP_SECONDS = 15.0
@@ -205,9 +207,13 @@ _QUIET = {
 
 
 def process_pools(root: Path) -> tuple[str, ...]:
-    """The pools of prefect.yaml that need no engine: `up` starts a worker for each."""
-    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))
-    return tuple(pool["name"] for pool in declared["work_pools"] if pool["type"] == "process")
+    """The pools of prefect.yaml that this machine can serve, for each of which `up` starts a worker.
+
+    Those that need no engine, and no GPU where there is none: a worker without one would take what it cannot speed up.
+    """
+    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))["work_pools"]
+    here = [pool for pool in declared if pool["type"] == "process"]
+    return tuple(pool["name"] for pool in here if not pool.get("gpus") or gpus())
 
 
 def _prefect_command(port: int) -> list[str]:
