@@ -1,1 +1,6 @@
 """When and where: Prefect flows over the pipeline that dvc.yaml describes."""
+
+import os
+
+# A run without a sign of life for 90 s is called Crashed (`automations`); Prefect's own pause between two is 180 s.
+os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")

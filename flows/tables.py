@@ -76,10 +76,10 @@ def against(
 
 
 def compared(value: float, other: float, *, higher_is_better: bool) -> str:
-    """`better`, `worse` or `equal`, with a mark that is found at a glance."""
+    """`better`, `worse` or `equal`. In words: not every machine has a font for marks."""
     if value == other:
         return "equal"
-    return "✅ better" if (value > other) == higher_is_better else "🔻 worse"
+    return "better" if (value > other) == higher_is_better else "worse"
 
 
 def parse_signature(signature: str) -> dict[str, str]:

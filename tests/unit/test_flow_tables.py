@@ -37,9 +37,9 @@ def reached(here: Version | None, champion: Version | None, mae: float = 2.0) ->
 @pytest.mark.parametrize(
     ("value", "other", "higher_is_better", "expected"),
     [
-        (0.9, 0.8, True, "✅ better"),
-        (0.9, 0.8, False, "🔻 worse"),
-        (0.8, 0.9, False, "✅ better"),
+        (0.9, 0.8, True, "better"),
+        (0.9, 0.8, False, "worse"),
+        (0.8, 0.9, False, "better"),
         (1, 1, True, "equal"),
     ],
 )
@@ -65,7 +65,7 @@ def test_another_training_seed_and_other_versions_of_libraries_are_no_other_data
 def test_a_row_says_what_was_reached_against_champion_and_baseline():
     row = metrics_table([reached(version("4", 2.0), version("3", 2.5))]).splitlines()[2]
     assert row == (
-        "| forecast | mae ↓ | 2 | 2.5 (version 3) | ✅ better | 4 (naive): ✅ better | 51 | "
+        "| forecast | mae ↓ | 2 | 2.5 (version 3) | better | 4 (naive): better | 51 | "
         "version 4: challenger: does not beat its baselines |"
     )
 
@@ -77,7 +77,7 @@ def test_the_champion_is_not_compared_with_itself():
 
 def test_without_an_answer_of_the_registry_the_metrics_are_shown():
     entry = Reached(task=Task("forecast"), metrics=reached(None, None).metrics, model=None)
-    assert metrics_table([entry]).splitlines()[2] == "| forecast | mae ↓ | 2 | none |  | 4 (naive): ✅ better | 51 |  |"
+    assert metrics_table([entry]).splitlines()[2] == "| forecast | mae ↓ | 2 | none |  | 4 (naive): better | 51 |  |"
 
 
 def test_all_metrics_but_the_baselines_stand_beside_the_champions():
@@ -102,9 +102,7 @@ def test_a_person_sees_baselines_of_the_metric_the_gates_verdict_and_the_champio
         model="forecaster", candidate=version("4", 2.0), champion=version("3", 2.5), commit="f" * 40, dirty=True
     )
     text = comparison(Task("forecast"), found, None)
-    assert text.startswith(
-        "**forecaster version 4** against the champion, version 3, by mae: ✅ better on the same test"
-    )
+    assert text.startswith("**forecaster version 4** against the champion, version 3, by mae: better on the same test")
     assert "| forecast | version 4 | champion, version 3 |" in text
     assert "| **mae** ↓ | 2 | 2.5 |" in text
     assert "| baseline_naive_mae | 4 | 4 |" in text
