@@ -25,6 +25,7 @@ from typing import Any
 import httpx
 
 from flows.servers import Servers
+from stages.paths import program_path
 from stages.recipe import override
 from stages.tasks import Task
 
@@ -57,12 +58,11 @@ def clone(folder: Path) -> Path:
 
 def timed(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> float:
     """Seconds of a command that must succeed."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     start = time.perf_counter()
     done = subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, "PATH": path, **(environment or {})},
+        env={**os.environ, "PATH": program_path(), **(environment or {})},
         capture_output=True,
         text=True,
         check=False,

@@ -12,10 +12,11 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -43,7 +44,7 @@ from .plan import markdown
 from .remote import send_stage
 from .report import Reporter
 from .stage import Checkout, run_stage
-from .states import TOO_LATE, state_of
+from .states import TOO_LATE, failures, state_of
 
 
 def _known(name: str) -> str:
@@ -56,6 +57,7 @@ Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
 TaskName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
+Key = TypeVar("Key")
 _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as long
 
 
@@ -86,19 +88,15 @@ class Choice(BaseModel):
 @flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
 def pipeline(choice: Choice = Choice()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
-    with lifeline.stopping() as stop:
-        if not choice.overrides:
-            with Reporter(Path(), stop=stop) as report:
-                states = run_pipeline(Checkout(Path()), choice, stop=stop)
-                report.finish(states)
-            return summary(states)
-        with experiment(Path(), choice.overrides) as folder, Reporter(folder, stop=stop) as report:
-            checkout = Checkout(folder)
+    root = experiment(Path(), choice.overrides) if choice.overrides else nullcontext(Path())
+    with lifeline.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
+        checkout = Checkout(folder)
+        if choice.overrides:
             lay_out(checkout, checkout.pipeline.needed(choice.targets()), stop=stop)
-            states = run_pipeline(checkout, choice, stop=stop)
-            if all(state.is_completed() for state in states.values()):
-                save_experiment(checkout, states, name=str(present_run.get_name()), stop=stop)
-            report.finish(states)
+        states = run_pipeline(checkout, choice, stop=stop)
+        if choice.overrides and all(state.is_completed() for state in states.values()):
+            save_experiment(checkout, states, name=str(present_run.get_name()), stop=stop)
+        report.finish(states)
         return summary(states)
 
 
@@ -121,19 +119,18 @@ def run_pipeline(checkout: Checkout, choice: Choice, *, stop: threading.Event) -
     return states
 
 
-def _tell(ended: SimpleQueue[str], name: str, future: PrefectFuture[Any]) -> None:
-    ended.put(name)
+def tell_ended(ended: SimpleQueue[Key], key: Key, future: object) -> None:
+    """What a future does when it is done: its key goes to the one who waits for the next."""
+    ended.put(key)
 
 
 def summary(states: Mapping[str, State[Any]]) -> State[Any]:
     """The state of a flow from those of its stages: which failed, which were not reached, how many ran."""
     counts = Counter(state.name or "Unknown" for state in states.values())
     total = ", ".join(f"{count} {name}" for name, count in counts.items())
-    failed = {name: state for name, state in states.items() if state.is_failed() or state.is_crashed()}
-    if not failed:
-        return Completed(message=f"{len(states)} stages: {total}")
-    reasons = "\n\n".join(f"{name}: {state.message}" for name, state in failed.items())
-    return Failed(message=f"{len(states)} stages: {total}\n\n{reasons}")
+    if failed := failures(states):
+        return Failed(message="\n\n".join([f"{len(states)} stages: {total}", *failed]))
+    return Completed(message=f"{len(states)} stages: {total}")
 
 
 def _task(pipeline: Pipeline, name: str, stop: threading.Event) -> PrefectTask[..., Any]:
@@ -190,7 +187,7 @@ def _in_order(
                 and (busy < local or name in elsewhere)
             ):
                 futures[name] = submit(name, [futures[other] for other in upstream])
-                futures[name].add_done_callback(partial(_tell, ended, name))
+                futures[name].add_done_callback(partial(tell_ended, ended, name))
         name = ended.get()
         futures[name].wait()
         states[name] = futures[name].state

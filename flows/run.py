@@ -14,6 +14,8 @@ import argparse
 import os
 import sys
 
+from pydantic import ValidationError
+
 from stages.tasks import Task
 
 from .servers import ServersError, here
@@ -34,8 +36,6 @@ def main() -> None:
     chosen = parser.parse_args()
     choose_server()
 
-    from pydantic import ValidationError
-
     from .pipeline import Choice, pipeline
 
     try:
@@ -49,9 +49,14 @@ def main() -> None:
             parallel=chosen.parallel,
         )
     except ValidationError as error:
-        sys.exit("\n".join(f"unroll: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        sys.exit(mistakes(error))
     state = pipeline(choice, return_state=True)
     sys.exit(0 if state.is_completed() else 1)
+
+
+def mistakes(error: ValidationError) -> str:
+    """What is wrong with a form that was filled in on the command line, a line each."""
+    return "\n".join(f"unroll: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def choose_server() -> None:

@@ -27,6 +27,7 @@ import psutil
 import yaml
 from filelock import FileLock
 
+from stages.paths import program_path
 from stages.tracking import store_uri
 
 from .locks import gpus
@@ -155,7 +156,7 @@ class Servers:
             process = subprocess.Popen(
                 command,
                 cwd=self.root,
-                env={**os.environ, **_QUIET, **self.environment, **environment, "PATH": _path()},
+                env={**os.environ, **_QUIET, **self.environment, **environment, "PATH": program_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -248,10 +249,6 @@ def _end(processes: Sequence[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(living, timeout=_STOP_SECONDS)
-
-
-def _path() -> str:
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 def _say(servers: Servers) -> None:

@@ -6,7 +6,6 @@ nothing replaces the outputs that it reads: its own lock is held exclusively, th
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+
+from stages.paths import program_path
 
 from .dag import Decision, Pipeline
 from .locks import StoppedError, leased, locked
@@ -82,7 +83,7 @@ class Checkout:
             [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
             folder=self.root,
             environment={
-                "PATH": _path_with_this_python(),
+                "PATH": program_path(),
                 "DVC_NO_ANALYTICS": "true",
                 **self._environment,
                 **(environment or {}),
@@ -161,7 +162,3 @@ def held(
             for other in checkout.pipeline
             if other in wanted
         )
-
-
-def _path_with_this_python() -> str:
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

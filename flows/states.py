@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -23,6 +24,12 @@ def state_of(outcome: Outcome) -> State[Any]:
             return Failed(name=TOO_LATE, message=outcome.message)
         case kind:
             return Completed(name=_NAMES[kind], message=outcome.message)
+
+
+def failures(states: Mapping[str, State[Any]]) -> list[str]:
+    """The stages that failed, each with what it said."""
+    bad = {name: state for name, state in states.items() if state.is_failed() or state.is_crashed()}
+    return [f"{name}: {state.message}" for name, state in bad.items()]
 
 
 def outcome_of(state: State[Any]) -> Outcome:

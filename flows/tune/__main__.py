@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pydantic import ValidationError
+
 from stages.tasks import Task
 
-from ..run import choose_server
+from ..run import choose_server, mistakes
 
 
 def main() -> None:
@@ -42,14 +44,12 @@ def main() -> None:
     chosen = vars(parser.parse_args())
     choose_server()
 
-    from pydantic import ValidationError
-
     from .flow import Choice, tune
 
     try:
         choice = Choice(**chosen)
     except ValidationError as error:
-        sys.exit("\n".join(f"unroll: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
+        sys.exit(mistakes(error))
     state = tune(choice, return_state=True)
     print(state.message)
     sys.exit(0 if state.is_completed() else 1)

@@ -35,7 +35,7 @@ from stages.paths import project_root
 from .. import lifeline, pipeline
 from ..dag import PipelineError
 from ..locks import StoppedError, locked
-from ..pipeline import TaskName
+from ..pipeline import TaskName, tell_ended
 from ..place import PlaceError
 from ..worktree import WorktreeError
 from .mlflow_run import Facts
@@ -144,7 +144,7 @@ def _search(
                 own = threading.Event()
                 future = threads.submit(copy_context().run, _as_flow, setting, study, asked, own)
                 running[asked.number] = future, own
-                future.add_done_callback(partial(_tell, ended, asked.number))
+                future.add_done_callback(partial(tell_ended, ended, asked.number))
             show()
             if not running:
                 break
@@ -160,10 +160,6 @@ def _search(
         raise
     if broken:
         raise UnfinishedError(f"{broken}; the study goes on with this trial when it is started again")
-
-
-def _tell(ended: SimpleQueue[int], number: int, future: Future[State[Any]]) -> None:
-    ended.put(number)
 
 
 def _as_flow(setting: Setting, study: Study, asked: Asked, stop: threading.Event) -> State[Any]:

@@ -30,6 +30,7 @@ from ..experiment import lay_out, save_experiment
 from ..locks import StoppedError
 from ..pipeline import Choice, run_pipeline
 from ..stage import Checkout
+from ..states import failures
 from ..worktree import worktree
 from .mlflow_run import PARENT_TAG, TRIAL_TAG
 from .study import Asked, Study
@@ -114,8 +115,7 @@ def _finished(
     *,
     stop: threading.Event,
 ) -> State[Any]:
-    failed = [f"{name}: {state.message}" for name, state in states.items() if state.is_failed() or state.is_crashed()]
-    if failed:
+    if failed := failures(states):
         raise UnfinishedError("; ".join(failed))
     paths = Paths(setting.task)
     curve = [

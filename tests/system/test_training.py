@@ -18,7 +18,7 @@ import yaml
 
 from stages.recipe import apply
 from tests.pipeline.conftest import Clone, make_clone
-from tests.system.test_tracking import free_port
+from tests.system.house import free_port
 
 TASKS = ("forecast", "sketch", "translation", "video")
 # At least 50 steps, and no dropout: it is drawn by rank.
