@@ -117,6 +117,9 @@ def launch(verb: str, task: str, count: int) -> None:
     if nodes == 1:
         settings += ["--rdzv-backend=c10d", f"--rdzv-endpoint={_LOCAL}:0", f"--local-addr={_LOCAL}"]
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    # The launcher would lend its ranks one store for all starts, in which a second start finds the addresses of the
+    # dead and waits for them (github.com/pytorch/pytorch/issues/135712). So the first rank of each start opens its own.
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     # Each rank sets its own threads; without the variable, torchrun says at length that it sets it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     config, *_ = config_from_args(get_args_parser().parse_args([*settings, "-m", f"stages.{verb}", task]))

@@ -1,0 +1,103 @@
+"""How sure a metric is: what each example adds to it, drawn again with replacement.
+
+A metric of a whole split is a function of sums over its examples: accuracy of how many and how many right, mean
+absolute error of days and errors, BLEU of n-grams found and n-grams said. So a resampled metric needs only each
+example's `parts`: the counts of a draw times the parts are the sums.
+
+Examples that are alike (clips of one actor, forecasts from neighbouring days) are drawn together, as a group; drawn one
+by one they would make the metric look surer than it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+_UNITS = 20_000  # that are drawn from at most: millions of groups are first added up, at random, into so many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What each example adds to a metric.
+
+    `parts` is `(examples, parts)`; `groups` `(examples,)`, equal where examples are drawn together; `metric` makes
+    `(draws,)` values of `(draws, parts)` sums.
+    """
+
+    parts: np.ndarray
+    groups: np.ndarray
+    metric: Callable[[np.ndarray], np.ndarray]
+
+    def value(self) -> float:
+        """The metric of all examples."""
+        return float(self.metric(self.parts.sum(axis=0)[np.newaxis])[0])
+
+    def by_group(self) -> np.ndarray:
+        """The parts, added up over the examples of each group: `(groups, parts)`."""
+        return _added(self.parts, np.unique(self.groups, return_inverse=True)[1])
+
+    def only(self, chosen: np.ndarray) -> Scores:
+        """The same of some examples: a mask, or their numbers."""
+        return Scores(parts=self.parts[chosen], groups=self.groups[chosen], metric=self.metric)
+
+
+def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Scores:
+    """A metric that is the mean of `values`, `(examples,)`; each its own group where none are given."""
+    parts = np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
+    return Scores(parts=parts, groups=np.arange(len(values)) if groups is None else groups, metric=ratio)
+
+
+def ratio(sums: np.ndarray) -> np.ndarray:
+    """The first sum by the second, `(draws, 2)` to `(draws,)`."""
+    return sums[:, 0] / sums[:, 1]
+
+
+def interval(
+    scores: Scores, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Between which values the metric lies, by the percentile bootstrap (Efron, 1979) over groups.
+
+    One group alone gives the value twice: it says nothing of how sure the value is.
+    """
+    drawn = scores.metric(_drawn(scores, resamples, seed))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def chance_of_being_better(
+    candidate: Scores, champion: Scores, *, higher_is_better: bool, resamples: int = RESAMPLES, seed: int = 0
+) -> float:
+    """The share of draws in which the candidate is better, both measured on the same draw (a paired bootstrap: Koehn,
+    2004, https://aclanthology.org/W04-3250); draws in which they are equal count half. 0 to 1.
+
+    Raises ValueError where the two were not measured on the same examples.
+    """
+    if not np.array_equal(candidate.groups, champion.groups):
+        raise ValueError(
+            f"two models can be compared on the same examples only: found {len(candidate.groups)} and "
+            f"{len(champion.groups)} examples, in other groups"
+        )
+    ours, theirs = (scores.metric(_drawn(scores, resamples, seed)) for scores in (candidate, champion))
+    difference = ours - theirs if higher_is_better else theirs - ours
+    return float(np.mean((difference > 0) + (difference == 0) / 2))
+
+
+def _drawn(scores: Scores, resamples: int, seed: int) -> np.ndarray:
+    """The sums of each draw, `(draws, parts)`; of as many groups and the same seed, always the same draws."""
+    units = scores.by_group()
+    generator = np.random.default_rng(seed)
+    if len(units) > _UNITS:
+        units = _added(units, generator.permutation(len(units)) % _UNITS)
+    count = len(units)
+    draws = (np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples))
+    return np.stack([draw @ units for draw in draws])
+
+
+def _added(parts: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """The sums of the rows that have the same number in `which`, `(rows,)`: `(numbers, parts)`."""
+    columns = [np.bincount(which, weights=column) for column in parts.T]
+    return np.stack(columns, axis=1)
