@@ -10,6 +10,8 @@ export DVC_NO_ANALYTICS := true
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+# Tests in two processes; tests/conftest.py says which stay together.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 
 .PHONY: help environment repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
@@ -33,10 +35,11 @@ $(VENV)/.installed: requirements.lock requirements-torch.txt
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table
 	@python -m stages.repro
 
-test: test-unit test-pipeline test-system ## all the tests but the slow ones
+test: test-unit ## all the tests but the slow ones
+	@python -m pytest tests/pipeline tests/system -q -m "not slow" $(SIDE_BY_SIDE)
 
 test-unit: environment ## tests of milliseconds
-	@python -m pytest tests/unit -q
+	@python -m pytest tests/unit -q $(SIDE_BY_SIDE)
 
 test-pipeline: environment ## the real pipeline in temporary clones
 	@python -m pytest tests/pipeline -q -m "not slow"

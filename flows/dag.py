@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stages.params import flatten
 
+from .lock_order import locked_stages
+
 if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
@@ -49,7 +51,8 @@ class Decision:
 class Pipeline:
     """The stages of a checkout, in an order in which each comes after all that it needs.
 
-    dvc.yaml, params.yaml and dvc.lock are read when it is made: make another one after a stage has run.
+    dvc.yaml, params.yaml and dvc.lock are read when it is made: make another one after a stage has run. `locked` holds
+    the stages that dvc.lock names, in its order.
     """
 
     def __init__(self, root: Path = Path()) -> None:
@@ -61,6 +64,7 @@ class Pipeline:
             self._repo: Repo = Repo(str(self.root), _wait_for_lock=True)
             with self._repo.lock:  # another process may be writing dvc.lock, which DVC does in place
                 graph = self._repo.index.graph
+                self.locked = locked_stages(self.root)
         except DvcException as error:
             raise PipelineError(f"{self.root}: {error}") from None
         import networkx

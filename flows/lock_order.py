@@ -13,7 +13,7 @@ import yaml
 
 
 def locked_stages(root: Path) -> tuple[str, ...]:
-    """The stages that dvc.lock names, in its order. Only where no `dvc` writes it at the moment."""
+    """The stages that dvc.lock names, in its order. Only under DVC's lock: it writes the file in place."""
     try:
         text = (root / "dvc.lock").read_text(encoding="utf-8")
     except FileNotFoundError:

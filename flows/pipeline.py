@@ -35,9 +35,9 @@ from stages.params import PARAMS_FILE, load
 from stages.tasks import Task
 
 from . import lifeline
-from .dag import Pipeline
+from .dag import Decision, Pipeline
 from .experiment import experiment, lay_out, save_experiment
-from .lock_order import locked_stages, sort_lock
+from .lock_order import sort_lock
 from .locks import StoppedError
 from .place import placed
 from .plan import markdown
@@ -93,29 +93,36 @@ def pipeline(choice: Choice = Choice()) -> State[Any]:  # noqa: B008, Prefect's 
         checkout = Checkout(folder)
         if choice.overrides:
             lay_out(checkout, checkout.pipeline.needed(choice.targets()), stop=stop)
-        states = run_pipeline(checkout, choice, stop=stop)
+        states = run_pipeline(checkout, choice, stop=stop, on_plan=report.expect)
         if choice.overrides and all(state.is_completed() for state in states.values()):
             save_experiment(checkout, states, name=str(present_run.get_name()), stop=stop)
         report.finish(states)
         return summary(states)
 
 
-def run_pipeline(checkout: Checkout, choice: Choice, *, stop: threading.Event) -> dict[str, State[Any]]:
+def run_pipeline(
+    checkout: Checkout,
+    choice: Choice,
+    *,
+    stop: threading.Event,
+    on_plan: Callable[[Sequence[Decision]], None] = lambda _: None,
+) -> dict[str, State[Any]]:
     """Bring the chosen stages up to date in a checkout, inside a flow; returns how each of them ended."""
     load(checkout.root / PARAMS_FILE)
     pipeline = checkout.pipeline
     names = pipeline.needed(choice.targets())
     decisions = pipeline.plan(choice.targets(), force=choice.force)
+    on_plan(decisions)
     places = placed(checkout, decisions, choice)
     create_markdown_artifact(markdown(decisions, places), key="plan", description="Which stages run, where, and why")
-    before = locked_stages(checkout.root)
 
     def submit(name: str, after: list[PrefectFuture[Any]]) -> PrefectFuture[Any]:
         stage = _task(pipeline, name, stop)
         return stage.submit(checkout, name, pool=places.get(name), force=choice.force, stop=stop, wait_for=after)
 
     states = _in_order(pipeline, names, submit, local=choice.parallel, elsewhere=places)
-    sort_lock(checkout.root, before=before, order=tuple(pipeline))
+    if any(state.name != "Cached" for state in states.values()):
+        sort_lock(checkout.root, before=pipeline.locked, order=tuple(pipeline))
     return states
 
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from stages.standing import Standings
 from stages.tasks import Task
 
 from . import pictures
+from .dag import Decision
 from .tables import Reached, links_table, metrics_table
 
 MLFLOW_UI = "UNROLL_MLFLOW_UI"  # address of MLflow's pages, where there are any
@@ -72,6 +73,11 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._held.close()
+
+    def expect(self, decisions: Sequence[Decision]) -> None:
+        """Ask the registry at once where nothing will run that could change its answer."""
+        if all(decision.verdict == "cached" for decision in decisions):
+            self._ask()
 
     def finish(self, states: Mapping[str, State[Any]]) -> None:
         """Make the artifacts of the tasks whose stages have ended in these states."""

@@ -26,8 +26,10 @@ class Reached:
 def metrics_table(reached: Sequence[Reached]) -> str:
     """The metrics that models are judged by, and below them all the others."""
     rows = [_row(entry) for entry in reached]
-    columns = "| task | metric | this run | champion | | best baseline | n | registered |"
-    parts = ["\n".join([columns, "|---|---|---:|---:|---|---:|---:|---|", *rows])]
+    columns = "| task | metric | this run | champion | | best baseline | n |"
+    parts = ["\n".join([columns, "|---|---|---:|---:|---|---:|---:|", *rows])]
+    if registered := [_registered(entry.model) for entry in reached if entry.model and entry.model.here]:
+        parts.append("\n".join(registered))
     parts += [details(entry.task, entry.metrics, entry.model.champion if entry.model else None) for entry in reached]
     return "\n\n".join(parts)
 
@@ -50,9 +52,14 @@ def _row(entry: Reached) -> str:
         if best
         else "none",
         signature.get("n", ""),
-        f"version {here.version}: {here.verdict}" if here else "",
     ]
     return table_row(cells)
+
+
+def _registered(model: Model) -> str:
+    # A line, not a cell: the gate's reasons are long, and the page of an artifact is narrow.
+    assert model.here is not None
+    return f"- `{model.name}` version {model.here.version}: {model.here.verdict or 'never judged'}"
 
 
 def _shown(champion: Version | None, metric: str) -> str:

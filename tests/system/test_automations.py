@@ -20,6 +20,7 @@ import pytest
 from .house import House, Run, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
+SILENCE = 90  # seconds without a sign of life, after which a run is called Crashed
 QUIET_SECONDS = 6  # in which a webhook that is called at all is called
 
 
@@ -110,6 +111,49 @@ def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
         assert told["link"].startswith(flows.servers.prefect)
     deploy(flows)
     assert automations(flows) == ["unroll: runs that have died unseen are Crashed"]
+
+
+def test_a_long_run_lives_on_however_it_was_started(flows, silent):
+    deploy(flows)
+    overrides = [f"forecast.train.{key}" for key in ("epochs=100000", "patience=100000")]
+    choice = {
+        "tasks": ["forecast"],
+        "up_to": "train",
+        "where": "here",
+        "overrides": [*overrides, "forecast.train.seed=21"],
+    }
+    ordered = flows.start("pipeline/pipeline", choice=choice)
+    settings = [f"--set={setting}" for setting in (*overrides, "forecast.train.seed=22")]
+    by_hand = subprocess.Popen(
+        [sys.executable, "-m", "flows.run", "forecast", "--up-to=train", *settings],
+        cwd=flows.clone.folder,
+        env=flows.environment,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        runs = [ordered, wait_until(lambda: running_by_hand(flows, without=[ordered, silent]), "the second run")]
+        for run in runs:
+            run.wait_for_task("train@forecast", seconds=240)
+        deadline = time.monotonic() + 2 * SILENCE
+        while time.monotonic() < deadline:
+            assert [run.state() for run in runs] == ["RUNNING", "RUNNING"]
+            time.sleep(1)
+    finally:
+        by_hand.terminate()
+        ordered.cancel()
+    assert [run.wait() for run in runs] == [
+        "CANCELLED",
+        "CRASHED",
+    ]  # Prefect calls a flow crashed that Ctrl-C has ended
+    by_hand.wait(60)
+
+
+def running_by_hand(flows: House, *, without: list[Run]) -> Run | None:
+    """The run that no worker has started."""
+    asked = {"flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}}, "flows": {"name": {"any_": ["pipeline"]}}}
+    found = [run["id"] for run in flows.post("flow_runs/filter", asked)]
+    return next((Run(flows, number) for number in found if number not in {run.id for run in without}), None)
 
 
 def test_a_run_that_has_died_unseen_is_crashed(flows, silent):
