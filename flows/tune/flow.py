@@ -39,10 +39,11 @@ from ..pipeline import TaskName, tell_ended
 from ..place import PlaceError
 from ..worktree import WorktreeError
 from .mlflow_run import Facts
-from .report import Table, report, tell_mlflow
+from .report import Table, report
 from .space import SearchError, grid, space
 from .start import start_of
 from .study import Asked, Method, Study, minimised
+from .study_run import StudyRun
 from .trial import Setting, UnfinishedError, run_trial
 
 
@@ -102,7 +103,8 @@ def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threadin
     if choice.method == "grid":
         grid(dimensions)  # refuses what has no end before anything runs
     folder = project_root() / ".prefect" / "studies" / name
-    with locked(folder / "lock", stop=stop, on_wait=lambda: log.info("waiting: another run is at the study %s", name)):
+    waiting = partial(log.info, "waiting: another run is at the study %s", name)
+    with locked(folder / "lock", stop=stop, on_wait=waiting), StudyRun(folder, stop) as run:
         begun = start_of(choice, dimensions, folder, stop)
         study = Study(
             folder / "study.jsonl",
@@ -123,12 +125,12 @@ def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threadin
             tree=begun.tree,
             monitor=begun.monitor,
             choice=choice.stages(choice.up_to),
-            parent=tell_mlflow("begin", facts, folder, stop),
+            parent=run.begin(facts),
         )
         if choice.prune and choice.where == "pool":
             log.info("trainings on a pool are not pruned: what they measure is known here at their end")
         _search(choice, setting, study, threads, Table(setting, study).show)
-        return report(setting, study, dimensions, facts, folder, stop)
+        return report(setting, study, dimensions, facts, folder, run)
 
 
 def _search(

@@ -1,10 +1,12 @@
 """A study in MLflow: one run, below which the trainings of its trials stand.
 
-    python -m flows.tune.mlflow_run begin FOLDER     make or find the run, print its id
-    python -m flows.tune.mlflow_run end FOLDER       log what came out, and link the trainings
+    python -m flows.tune.mlflow_run FOLDER
 
-A process of its own, since MLflow takes seconds to import. FOLDER holds `study.json` (the fields of `Facts`) and, in
-the end, `trials.csv` and `trials.png`.
+makes or finds the run and prints its id. At the line `end` on standard input it logs what came out and links the
+trainings; where standard input ends before, the study was stopped, and so the run is KILLED.
+
+A process of its own, since MLflow takes seconds to import and since it is there when the flow is not. FOLDER holds
+`study.json` (the fields of `Facts`) and, in the end, `trials.csv` and `trials.png`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +30,7 @@ TRIAL_TAG = "unroll.trial"  # of a training: the name of the trial that it was f
 PRUNED_TAG = "unroll.pruned"  # true: the training was ended, since it did worse than others
 PARENT_TAG = "mlflow.parentRunId"  # MLflow's own: the run that this one stands below
 
+END = "end"  # the line that says that the study has ended
 FACTS = "study.json"
 TABLE = "trials.csv"
 PICTURE = "trials.png"
@@ -46,6 +50,11 @@ class Facts:
         """Leave them in the folder for the process."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FACTS).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Facts:
+        """Those that were left in the folder."""
+        return cls(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
 
 def begin(store: MlflowClient, facts: Facts) -> str:
@@ -100,19 +109,22 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("command", choices=["begin", "end"])
     parser.add_argument("folder", type=Path)
-    chosen = parser.parse_args()
-    facts = Facts(**json.loads((chosen.folder / FACTS).read_text(encoding="utf-8")))
+    folder = parser.parse_args().folder
     from mlflow.exceptions import MlflowException
 
     from stages.runs import client
 
     try:
-        if chosen.command == "begin":
-            print(begin(client(), facts))
-        else:
-            end(client(), facts, chosen.folder)
+        with redirect_stdout(sys.stderr):  # standard output is for answers
+            store = client()
+            run_id = begin(store, Facts.read(folder))
+            print(run_id, file=sys.__stdout__, flush=True)
+            if sys.stdin.readline().strip() == END:
+                end(store, Facts.read(folder), folder)
+                print("ended", file=sys.__stdout__, flush=True)
+            else:
+                store.set_terminated(run_id, "KILLED")
     except (MlflowException, OSError) as error:
         sys.exit(f"unroll: study: {str(error).splitlines()[0]}")
 

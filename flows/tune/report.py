@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,15 +17,12 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from ..locks import StoppedError
-from ..supervisor import supervised
 from . import trials
 from .mlflow_run import PICTURE, TABLE, Facts
 from .space import Dimension
 from .study import Study
+from .study_run import StudyRun
 from .trial import Setting
-
-_MLFLOW_SECONDS = 120.0  # for MLflow to be imported, to answer and to be told
 
 
 class Table:
@@ -62,7 +57,7 @@ def report(
     dimensions: Sequence[Dimension],
     facts: Facts,
     folder: Path,
-    stop: threading.Event,
+    run: StudyRun,
 ) -> State[Any]:
     """Picture, CSV and MLflow's run; the flow's state names the best trial and the command that applies it."""
     tried, best = study.tried(), study.best()
@@ -75,28 +70,10 @@ def report(
         trials.embedded(picture), key="trials-plot", description=f"Trials of the study {setting.study}"
     )
     told = replace(facts, trials=[asdict(one) for one in tried], best=best.number if best else None)
-    tell_mlflow("end", told, folder, stop)
+    run.end(told)
     if best is None:
         reasons = "\n".join(f"trial {one.number}: {one.message}" for one in tried if one.state == "failed")
         return Failed(message=f"{total}\n\n{reasons}")
     command = trials.apply_command(setting.name(best.number))
     get_run_logger().info("best: trial %d; `%s` brings it into the checkout", best.number, command)
     return Completed(message=f"{total}; best: trial {best.number}, {setting.monitor} {best.objective:.6g}; {command}")
-
-
-def tell_mlflow(command: str, facts: Facts, folder: Path, stop: threading.Event) -> str:
-    """Tell MLflow of the study; returns the id of its run, or nothing where the store is away."""
-    facts.write(folder)
-    ended = supervised(
-        [sys.executable, "-m", "flows.tune.mlflow_run", command, str(folder)],
-        folder=Path(),
-        timeout=_MLFLOW_SECONDS,
-        stop=stop,
-    )
-    if stop.is_set():
-        raise StoppedError("stopped while MLflow was told of the study")
-    last = ended.tail[-1] if ended.tail else ""
-    if ended.status:
-        get_run_logger().warning("MLflow was not told of the study (%s): %s", command, last)
-        return ""
-    return last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -40,6 +41,13 @@ def mlflow_tags(flows: House) -> dict[str, dict[str, str]]:
         for run, key, value in store.execute("select run_uuid, key, value from tags"):
             tags.setdefault(run, {})[key] = value
     return tags
+
+
+def status_of(flows: House, study: str) -> str:
+    """The status that MLflow has of a study's run."""
+    (run,) = [run for run, tags in mlflow_tags(flows).items() if tags.get("unroll.study") == study]
+    with sqlite3.connect(flows.clone.folder / "mlflow.db") as store:
+        return str(store.execute("select status from runs where run_uuid = ?", [run]).fetchone()[0])
 
 
 def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: House) -> None:
@@ -97,15 +105,17 @@ def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: Hous
         assert beside.repro("train@forecast") == []
 
 
-def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House) -> None:
+@pytest.mark.parametrize("end", ["cancel", "interrupt", "kill"])
+def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House, end: str) -> None:
     choice: dict[str, Any] = {
         "task": "forecast",
         "search": ["forecast.train.learning_rate=log(1e-4, 1e-1)"],
         "trials": 2,
         "parallel": 2,
         "where": "here",
-        "study": "stopped",
-        "overrides": ["forecast.train.epochs=15"],
+        "study": f"stopped-{end}",
+        # Long enough to be met at work, and trainings of its own.
+        "overrides": [f"forecast.train.{key}" for key in ("epochs=200", "patience=200", f"seed={len(end)}")],
     }
 
     shutil.rmtree(flows.clone.folder / ".resume", ignore_errors=True)
@@ -118,14 +128,19 @@ def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House) ->
     run = flows.start("tune/tune", choice=choice)
     wait_until(training, "two trainings at work")
     since = time.monotonic()
-    run.cancel()
+    if end == "cancel":
+        run.cancel()
+    else:
+        run.process().send_signal(signal.SIGINT if end == "interrupt" else signal.SIGKILL)
     wait_until(lambda: not stage_processes(flows.clone.folder), "no process of a stage", seconds=ALL_OVER)
     assert time.monotonic() - since < ALL_OVER
-    assert run.wait() == "CANCELLED"
+    assert run.wait() == ("CANCELLED" if end == "cancel" else "CRASHED")
+    wait_until(lambda: status_of(flows, f"stopped-{end}") == "KILLED", "a run that is closed", seconds=ALL_OVER)
     asked = {name: params for name, (_, params) in trials(run).items()}
     assert len(asked) == 2
 
     again = flows.start("tune/tune", choice=choice)
     assert again.wait(seconds=400) == "COMPLETED", again.message()
+    assert status_of(flows, f"stopped-{end}") == "FINISHED"
     assert trials(again) == {name: ("Completed", params) for name, params in asked.items()}
-    assert [row["epochs"] for row in table(flows, "stopped")] == ["15", "15"]
+    assert [row["epochs"] for row in table(flows, f"stopped-{end}")] == ["200", "200"]
