@@ -25,14 +25,14 @@ from stages.models.classification import classification_losses
 from stages.models.network import Network
 from stages.models.recurrent import RecurrentStack, last_step
 from stages.params import TaskParams
-from stages.tasks.sketch.model.features import FEATURES
+from stages.tasks.sketch.model.features import columns
 from stages.tasks.sketch.model.network import MaskedConv, SketchDataset
 
 from . import data
 from .fitting import Specification
 from .turns import Trainee, engine_command, in_turns
 
-INPUTS = [FEATURES.index(name) for name in ("dx", "dy", "pen_up")]
+INPUTS = [columns(("offset", "position", "pen")).index(name) for name in ("dx", "dy", "pen_up")]  # as in params.yaml
 POINTS = 100  # of each drawing that Keras reads, its last ones
 BOOK_BATCH = 32
 FREE_BATCH = 256

@@ -17,6 +17,7 @@ from .paths import NETWORK_NAME
 WEIGHTS_NAME = "weights.safetensors"
 
 ModelBlock = TypeVar("ModelBlock", bound=Block)
+NetworkType = TypeVar("NetworkType", bound=Network)
 
 
 def save_network(
@@ -38,8 +39,8 @@ def save_network(
 
 
 def load_network(
-    folder: Path, build: Callable[[ModelBlock, Mapping[str, Any]], Network], model_type: type[ModelBlock]
-) -> tuple[Network, dict[str, Any]]:
+    folder: Path, build: Callable[[ModelBlock, Mapping[str, Any]], NetworkType], model_type: type[ModelBlock]
+) -> tuple[NetworkType, dict[str, Any]]:
     """The trained network, in evaluation mode on the CPU, and the description of the data it was trained on."""
     described = read_json(folder / NETWORK_NAME)
     network = build(model_type.model_validate(described["model"]), described["data"])

@@ -19,7 +19,6 @@ from stages.modes import Some
 from stages.params import load
 from stages.paths import Paths
 from stages.tasks import Task
-from stages.tasks.sketch.model.features import FEATURES
 from stages.tasks.sketch.model.network import SketchDataset
 from stages.tasks.sketch.params import Params as SketchParams
 
@@ -30,9 +29,9 @@ COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
 class Reader(Network):
     """The plainest classifier of drawings: one recurrent layer over the points, its last output gives the class."""
 
-    def __init__(self, cell: Cell, hidden_size: int, classes: int) -> None:
+    def __init__(self, cell: Cell, features: int, hidden_size: int, classes: int) -> None:
         super().__init__()
-        self.recurrent = RecurrentStack(len(FEATURES), hidden_size, cell=cell)
+        self.recurrent = RecurrentStack(features, hidden_size, cell=cell)
         self.output = nn.Linear(hidden_size, classes)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -36,7 +36,7 @@ def clipping() -> None:
             results = []
             for seed in SEEDS:
                 torch.manual_seed(seed)
-                network = Reader(cell, 64, len(train.classes))
+                network = Reader(cell, train.batch(np.arange(1)).values.shape[2], 64, len(train.classes))
                 batches = (train.batch(b) for epoch in (0, 1) for b in Plan(train.lengths, 32, seed=seed, epoch=epoch))
                 norms = list(descend(network, batches, optimizer(network.parameters(), lr=rate), clip))
                 found = measure(network, validation, 512)

@@ -128,7 +128,7 @@ def _sketch(axis: Axes) -> None:
         curves = []
         for seed in SEEDS:
             torch.manual_seed(seed)
-            network = Reader("lstm", 64, len(train.classes))
+            network = Reader("lstm", train.batch(np.arange(1)).values.shape[2], 64, len(train.classes))
             found = fit(network, some(learned, 2000), measured, how.model_copy(update={"seed": seed}))
             curves.append([epoch.validation["accuracy"] for epoch in found.epochs])
         axis.plot(range(1, EPOCHS + 1), np.mean(curves, axis=0), color=color, label=name)

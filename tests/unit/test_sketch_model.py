@@ -12,25 +12,31 @@ import torch
 from stages.batching import Batch
 from stages.preparation import Preparation
 from stages.tasks.sketch.model.augment import augment
-from stages.tasks.sketch.model.features import FEATURES, features
+from stages.tasks.sketch.model.features import COLUMNS as FEATURES
+from stages.tasks.sketch.model.features import Feature, columns, features
 from stages.tasks.sketch.model.network import MaskedConv, SketchClassifier, SketchDataset, build, padded
 from stages.tasks.sketch.params import AugmentationParams, ModelParams
 from stages.tasks.sketch.prepare.prepare import COLUMNS
 
-STILL = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "mirror": 0.0}
+STILL: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "mirror": 0.0}
+STILL |= {"never_mirrored": [], "drop_points": 0.0}
 STILL |= {"drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
-LIVELY = {"rotation": 20.0, "scale": 0.2, "shear": 0.2, "jitter": 2.0, "mirror": 0.5}
+LIVELY: dict[str, Any] = {"rotation": 20.0, "scale": 0.2, "shear": 0.2, "jitter": 2.0, "mirror": 0.5}
+LIVELY |= {"never_mirrored": [], "drop_points": 0.2}
 LIVELY |= {"drop_strokes": 0.3, "reverse_strokes": 0.5, "shuffle_strokes": 0.5}
 
 
 def model_params(**changes: Any) -> ModelParams:
     block: dict[str, Any] = {
+        "kind": "conv_lstm",
+        "features": ["offset", "position", "pen"],
         "conv_channels": [8, 12],
         "conv_strides": [1, 2],
         "kernel_size": 5,
         "cell": "lstm",
         "hidden_size": 6,
         "layers": 2,
+        "heads": 2,
         "dropout": 0.2,
         "recurrent_dropout": 0.0,
         "layer_norm": False,
@@ -51,28 +57,48 @@ def drawings(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def change(
-    numbers: dict[str, float], steps: np.ndarray, lengths: np.ndarray, **where: Any
+    numbers: dict[str, Any], steps: np.ndarray, lengths: np.ndarray, **where: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    at: dict[str, Any] = {"seed": 5, "epoch": 2, "examples": np.arange(len(lengths)), **where}
+    at: dict[str, Any] = {
+        "mirrored": np.full(len(lengths), True),
+        "seed": 5,
+        "epoch": 2,
+        "examples": np.arange(len(lengths)),
+        **where,
+    }
     return augment(steps, lengths, AugmentationParams.model_validate(numbers), **at)
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("strides", [[1, 1], [1, 2], [2, 2], [3, 4]])
-def test_padding_changes_no_logit(cell: str, strides: list[int]) -> None:
+CHOSEN: tuple[Feature, ...] = ("offset", "position", "pen")
+ALL = tuple(FEATURES)
+KINDS: list[dict[str, Any]] = [
+    *({"kind": "conv_lstm", "cell": cell, "conv_strides": [1, 2]} for cell in ("lstm", "gru", "rnn")),
+    *({"kind": "conv_lstm", "conv_strides": strides} for strides in ([1, 1], [2, 2], [3, 4])),
+    {"kind": "gru"},
+    {"kind": "gru", "layer_norm": True, "features": list(ALL)},
+    {"kind": "transformer"},
+]
+
+
+@pytest.mark.parametrize("changes", KINDS, ids=str)
+def test_padding_changes_no_logit(changes: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    network = build(model_params(cell=cell, conv_strides=strides), {"classes": ["a", "b", "c"]}).eval()
+    network = build(model_params(**changes), {"classes": ["a", "b", "c"]}).eval()
     steps, lengths = drawings(9)
-    batch = padded(features(steps, lengths), lengths)
-    longer = torch.full((9, batch.values.shape[1] + 17, len(FEATURES)), 3.0)  # padding need not even be zero
+    batch = padded(features(steps, lengths, network.features), lengths)
+    longer = torch.full((9, batch.values.shape[1] + 17, batch.values.shape[2]), 3.0)  # padding need not even be zero
     longer[:, : batch.values.shape[1]] = torch.where(batch.mask[:, :, None], batch.values, 3.0)
     with torch.inference_mode():
         together = network(batch)
         padded_more = network(Batch(values=longer, lengths=batch.lengths))
         alone = [
-            network(padded(features(s, n), n)) for s, n in ((s, np.array([len(s)])) for s in split(steps, lengths))
+            network(padded(features(s, n, network.features), n))
+            for s, n in ((s, np.array([len(s)])) for s in split(steps, lengths))
         ]
-    assert (together - padded_more).abs().max() < 1e-5
+    if changes["kind"] == "conv_lstm":
+        assert torch.equal(together, padded_more)
+    # To the bit where the kernels let it: a matrix of another shape may be multiplied by another one.
+    assert (together - padded_more).abs().max() < 1e-6
     assert (together - torch.cat(alone)).abs().max() < 1e-5
 
 
@@ -95,8 +121,8 @@ def test_the_order_of_a_drawings_steps_matters() -> None:
     network = build(model_params(), {"classes": ["a", "b"]}).eval()
     steps, lengths = drawings(1, seed=3)
     with torch.inference_mode():
-        there = network(padded(features(steps, lengths), lengths))
-        back = network(padded(features(steps[::-1].copy(), lengths), lengths))
+        there = network(padded(features(steps, lengths, CHOSEN), lengths))
+        back = network(padded(features(steps[::-1].copy(), lengths, CHOSEN), lengths))
     assert (there - back).abs().max() > 1e-3
 
 
@@ -104,7 +130,7 @@ def test_label_smoothing_is_for_training_alone() -> None:
     torch.manual_seed(0)
     network: SketchClassifier = build(model_params(dropout=0.0, label_smoothing=0.5), {"classes": ["a", "b"]})
     steps, lengths = drawings(4)
-    batch = padded(features(steps, lengths), lengths, torch.tensor([0, 1, 0, 1]))
+    batch = padded(features(steps, lengths, CHOSEN), lengths, torch.tensor([0, 1, 0, 1]))
     logits = network(batch)
     plain = torch.nn.functional.cross_entropy(logits, torch.tensor([0, 1, 0, 1]), reduction="sum")
     assert not torch.isclose(network.train().losses(batch)["loss"][0], plain)
@@ -113,7 +139,7 @@ def test_label_smoothing_is_for_training_alone() -> None:
 
 def test_features_of_two_strokes_worked_out_by_hand() -> None:
     steps = np.array([[0, 0, 0], [200, 0, 1], [200, 100, 0], [100, 100, 1]], dtype=np.uint8)
-    found = features(steps, np.array([4]))
+    found = features(steps, np.array([4]), CHOSEN)
     # The box is 200 by 100: its middle is (100, 50) and half its longer side 100. Offsets count 4 such halves.
     assert found.tolist() == [
         [0, 0, -1, -0.5, 1, 0],
@@ -123,11 +149,37 @@ def test_features_of_two_strokes_worked_out_by_hand() -> None:
     ]
 
 
+def test_speed_direction_and_stroke_worked_out_by_hand() -> None:
+    steps = np.array([[0, 0, 0], [200, 0, 1], [200, 100, 0], [100, 0, 0], [100, 0, 1]], dtype=np.uint8)
+    steps = np.concatenate([steps, steps[:2]])  # a second drawing, whose strokes count anew
+    found = features(steps, np.array([5, 2]), ("speed", "direction", "stroke"))
+    assert columns(("speed", "direction", "stroke")) == ("speed", "cosine", "sine", "stroke")
+    expected: list[list[float]] = [
+        [0, 0, 0, 0],
+        [8, 1, 0, 0],
+        [4, 0, 1, 0.1],
+        [np.hypot(4, 4), -np.sqrt(0.5), -np.sqrt(0.5), 0.1],
+        [0, 0, 0, 0.1],  # where the pen stands still, it has no direction
+        [0, 0, 0, 0],
+        [8, 1, 0, 0],
+    ]
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("chosen", [("pen", "offset"), ("stroke",), ALL])
+def test_features_come_in_the_order_asked_for(chosen: tuple[Any, ...]) -> None:
+    steps, lengths = drawings(5)
+    whole = dict(zip(columns(ALL), features(steps, lengths, ALL).T, strict=True))
+    found = features(steps, lengths, chosen)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, np.stack([whole[name] for name in columns(chosen)], axis=1))
+
+
 def test_features_of_a_drawing_do_not_depend_on_the_ones_before_it() -> None:
     steps, lengths = drawings(6)
-    together = np.split(features(steps, lengths), np.cumsum(lengths)[:-1])
+    together = np.split(features(steps, lengths, ALL), np.cumsum(lengths)[:-1])
     for one, values in zip(split(steps, lengths), together, strict=True):
-        assert np.array_equal(features(one, np.array([len(one)])), values)
+        assert np.array_equal(features(one, np.array([len(one)]), ALL), values)
 
 
 def test_an_augmentation_of_nothing_changes_nothing() -> None:
@@ -152,7 +204,7 @@ def test_an_example_changes_in_the_same_way_in_any_batch() -> None:
 @pytest.mark.parametrize("where", [{"seed": 6}, {"epoch": 3}, {"examples": np.arange(100, 130)}])
 def test_another_seed_epoch_or_example_changes_otherwise(where: dict[str, Any]) -> None:
     steps, lengths = drawings(30)
-    in_order = {**LIVELY, "drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
+    in_order = {**LIVELY, "drop_points": 0.0, "drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
     assert not np.allclose(change(in_order, steps, lengths)[0], change(in_order, steps, lengths, **where)[0])
 
 
@@ -171,6 +223,30 @@ def test_mirroring_turns_left_and_right_round_and_never_up_and_down() -> None:
     changed, _ = change({**STILL, "mirror": 1.0}, steps, lengths)
     assert np.allclose(127.5 - changed[:, 0], steps[:, 0], atol=1e-4)
     assert np.allclose(changed[:, 1] + 127.5, steps[:, 1], atol=1e-4)
+
+
+def test_a_class_that_means_something_else_in_a_mirror_is_never_mirrored(prepared: Path) -> None:
+    mirroring = AugmentationParams.model_validate({**STILL, "mirror": 1.0, "never_mirrored": ["line"]})
+    train, plain = SketchDataset(prepared, "train", CHOSEN, mirroring), SketchDataset(prepared, "train", CHOSEN)
+    changed, before = train.batch(np.arange(50), epoch=1), plain.batch(np.arange(50))
+    same = (changed.values - before.values).abs().amax(dim=(1, 2)) < 1e-4
+    assert same.tolist() == [number % 2 == 0 for number in range(50)]
+    with pytest.raises(ValueError, match=r"never_mirrored: found lime; allowed: cross, line"):
+        SketchDataset(prepared, "train", CHOSEN, mirroring.model_copy(update={"never_mirrored": ["lime"]}))
+
+
+def test_dropped_points_lie_between_the_ends_of_their_stroke() -> None:
+    steps, lengths = drawings(300)
+    changed, kept = change({**STILL, "drop_points": 0.5}, steps, lengths)
+    inner = lengths.sum() - kept.sum()
+    for before, after in zip(split(steps, lengths), split(changed, kept), strict=True):
+        old, new = (
+            [np.frombuffer(s, np.uint8).reshape(-1, 2).tolist() for s in strokes_of(d)] for d in (before, after)
+        )
+        assert [(s[0], s[-1]) for s in old] == [(s[0], s[-1]) for s in new]
+        assert all(point in s for s, t in zip(old, new, strict=True) for point in t)
+    ends = sum(min(2, len(s) // 2) for d in split(steps, lengths) for s in strokes_of(d))
+    assert 0.45 < inner / (lengths.sum() - ends) < 0.55
 
 
 def test_dropped_strokes_are_whole_strokes_and_one_always_stays() -> None:
@@ -231,7 +307,7 @@ def prepared(tmp_path: Path) -> Path:
 
 
 def test_a_dataset_keeps_each_drawings_label_through_augmentation(prepared: Path) -> None:
-    train = SketchDataset(prepared, "train", AugmentationParams.model_validate(LIVELY), seed=1)
+    train = SketchDataset(prepared, "train", CHOSEN, AugmentationParams.model_validate(LIVELY), seed=1)
     batch = train.batch(np.array([4, 7, 49]), epoch=3)
     assert batch.targets is not None
     assert batch.targets.tolist() == [1, 0, 0]
@@ -240,9 +316,9 @@ def test_a_dataset_keeps_each_drawings_label_through_augmentation(prepared: Path
     assert not torch.equal(plain.values[:, :2], batch.values[:, :2])
     again = train.batch(np.array([4, 7, 49]), epoch=3)
     assert torch.equal(again.values, batch.values)
-    assert len(SketchDataset(prepared, "test")) == 10
+    assert len(SketchDataset(prepared, "test", CHOSEN)) == 10
 
 
 def test_without_augmentation_an_epoch_changes_nothing(prepared: Path) -> None:
-    test = SketchDataset(prepared, "test")
+    test = SketchDataset(prepared, "test", CHOSEN)
     assert torch.equal(test.batch(np.arange(10), epoch=1).values, test.batch(np.arange(10)).values)

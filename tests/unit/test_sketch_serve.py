@@ -72,7 +72,9 @@ def test_the_answer_is_what_the_network_says_of_the_canonical_steps(tmp_path: Pa
     steps = np.array([[0, 0, 0], [255, 0, 0], [100, 80, 1], [10, 200, 0], [20, 240, 1]], dtype=np.uint8)
     lengths = np.array([5])
     with torch.inference_mode():
-        expected = torch.softmax(predictor._network(padded(features(steps, lengths), lengths)), dim=1)[0]
+        expected = torch.softmax(
+            predictor._network(padded(features(steps, lengths, predictor._network.features), lengths)), dim=1
+        )[0]
     answer = predictor.predict(frame(DRAWING)).iloc[0]
     assert answer["label"] == CLASSES[int(expected.argmax())]
     assert answer["probability"] == pytest.approx(float(expected.max()), abs=1e-6)

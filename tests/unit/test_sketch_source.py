@@ -112,6 +112,6 @@ def test_counting_strokes_and_points_and_measuring_boxes_does_not_tell_doodles_a
     )
     with Preparation(tmp_path / "out", max_rejected_share=0.0) as output:
         prepare(tmp_path / "raw", prepared, output)
-    train, test = (SketchDataset(tmp_path / "out", split) for split in ("train", "test"))
+    train, test = (SketchDataset(tmp_path / "out", split, ["position"]) for split in ("train", "test"))
     accuracy = linear_accuracy(train, test)
     assert 1 / len(DOODLES) < accuracy < 0.6

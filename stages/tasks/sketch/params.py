@@ -51,6 +51,8 @@ class AugmentationParams(Block):
     shear: Annotated[float, Field(ge=0, le=1)]
     jitter: Annotated[float, Field(ge=0, le=32)]
     mirror: Fraction
+    never_mirrored: list[Category]
+    drop_points: Annotated[float, Field(ge=0, lt=1)]
     drop_strokes: Annotated[float, Field(ge=0, lt=1)]
     reverse_strokes: Fraction
     shuffle_strokes: Fraction
@@ -59,12 +61,15 @@ class AugmentationParams(Block):
 class ModelParams(Block):
     """The network, and what it is shown in training."""
 
+    kind: Literal["conv_lstm", "gru", "transformer"]
+    features: Annotated[list[Literal["offset", "position", "pen", "speed", "direction", "stroke"]], Field(min_length=1)]
     conv_channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
     conv_strides: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1, max_length=8)]
     kernel_size: Annotated[int, Field(ge=1, le=31)]
     cell: Literal["lstm", "gru", "rnn"]
     hidden_size: Annotated[int, Field(ge=1, le=4096)]
     layers: Annotated[int, Field(ge=1, le=16)]
+    heads: Annotated[int, Field(ge=1, le=64)]
     dropout: Dropout
     recurrent_dropout: Dropout
     layer_norm: bool
@@ -77,6 +82,10 @@ class ModelParams(Block):
             raise ValueError("as many conv_strides as conv_channels")
         if self.kernel_size % 2 == 0:
             raise ValueError("an odd kernel_size")
+        if len(set(self.features)) < len(self.features):
+            raise ValueError("each of the features once")
+        if self.kind == "transformer" and self.hidden_size % self.heads:
+            raise ValueError("a hidden_size that the heads divide")
         return self
 
 

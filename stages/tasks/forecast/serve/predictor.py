@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ import torch
 from ....serving import Item, Row
 from ....serving import Predictor as BasePredictor
 from ....weights import load_network
-from ..model.network import Forecaster, build
+from ..model.network import build
 from ..model.windows import Past, encode
 from ..params import ModelParams
 from ..prepare.series import HORIZON, MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR, calendar_date, regular
@@ -50,8 +50,7 @@ class Predictor(BasePredictor):
     requirements: ClassVar[Sequence[str]] = ("pydantic", "pyarrow", "safetensors", "pyyaml")
 
     def __init__(self, folder: Path) -> None:
-        network, data = load_network(folder, build, ModelParams)
-        self._network = cast(Forecaster, network)
+        self._network, data = load_network(folder, build, ModelParams)
         self._max_gap_days: int = data["max_gap_days"]
         self._columns = [1 + self._network.params.quantiles.index(q) for q in (0.05, 0.5, 0.95)]
 

@@ -1,8 +1,9 @@
 """Drawings changed in ways that leave their meaning: another shape, another pen.
 
-The whole drawing is turned, stretched, slanted and mirrored, and its points are shaken; strokes are left out, drawn
-from the other end or in another order. All changes of a drawing are a function of (seed, epoch, example), so that it
-changes in the same way in whatever batch or process it comes; all drawings of a batch are changed together.
+The whole drawing is turned, stretched, slanted and mirrored, and its points are shaken; points and strokes are left
+out, strokes drawn from the other end or in another order. All changes of a drawing are a function of (seed, epoch,
+example), so that it changes in the same way in whatever batch or process it comes; all drawings of a batch are changed
+together.
 """
 
 from __future__ import annotations
@@ -13,38 +14,51 @@ from ....batching import uniform
 from ..params import AugmentationParams
 from ..source.strokes import SIDE, ranges
 
-# The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then two a point.
+# The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then some a point.
 _WHOLE = 6
 _A_STROKE = 3
+_A_POINT = 3
 _STROKES = 64  # the strokes after these take the same draws again
 
 
 def augment(
-    steps: np.ndarray, lengths: np.ndarray, params: AugmentationParams, *, seed: int, epoch: int, examples: np.ndarray
+    steps: np.ndarray,
+    lengths: np.ndarray,
+    params: AugmentationParams,
+    *,
+    mirrored: np.ndarray,
+    seed: int,
+    epoch: int,
+    examples: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Changed steps `(steps, 3)` float32, and the steps of each drawing, fewer where strokes were left out.
+    """Changed steps `(steps, 3)` float32, and the steps of each drawing, fewer where some were left out.
 
-    `steps` holds x, y (pixels) and pen_up of all drawings, one after the other. A drawing keeps at least one stroke.
+    `steps` holds x, y (pixels) and pen_up of all drawings, one after the other. A drawing keeps at least one stroke,
+    and a stroke its ends. `mirrored` says which drawings may be mirrored, `(drawings,)`.
     """
     first_of_points = _WHOLE + _A_STROKE * _STROKES
-    draws = uniform(seed, epoch, examples, first_of_points + 2 * int(lengths.max())).astype(np.float32)
+    draws = uniform(seed, epoch, examples, first_of_points + _A_POINT * int(lengths.max())).astype(np.float32)
     drawing = np.repeat(np.arange(len(lengths)), lengths)
-    column = first_of_points + 2 * ranges(np.zeros_like(lengths), lengths)
+    column = first_of_points + _A_POINT * ranges(np.zeros_like(lengths), lengths)
     shaken = np.stack([draws[drawing, column], draws[drawing, column + 1]], axis=1) - 0.5
+    stays = (draws[drawing, column + 2] >= params.drop_points) | (steps[:, 2] > 0)
+    stays[1:] |= steps[:-1, 2] > 0
+    stays[0] = True
     points = steps[:, :2] + params.jitter * np.float32(np.sqrt(12)) * shaken
     changed = np.empty(steps.shape, dtype=np.float32)
-    changed[:, :2] = np.einsum("pi,pij->pj", points - SIDE / 2, _matrices(draws, params)[drawing])
+    changed[:, :2] = np.einsum("pi,pij->pj", points - SIDE / 2, _matrices(draws, params, mirrored)[drawing])
     changed[:, 2] = steps[:, 2]
     of_strokes = draws[:, _WHOLE:first_of_points].reshape(len(draws), _STROKES, _A_STROKE)
-    return _redrawn(changed, drawing, draws[:, _WHOLE - 1] < params.shuffle_strokes, of_strokes, params)
+    shuffled = draws[:, _WHOLE - 1] < params.shuffle_strokes
+    return _redrawn(changed[stays], drawing[stays], shuffled, of_strokes, params)
 
 
-def _matrices(draws: np.ndarray, params: AugmentationParams) -> np.ndarray:
+def _matrices(draws: np.ndarray, params: AugmentationParams, mirrored: np.ndarray) -> np.ndarray:
     """`(drawings, 2, 2)`: slant, stretch and mirror, then turn; for row vectors."""
     angle = np.deg2rad(params.rotation) * (2 * draws[:, 0] - 1)
     stretch = np.exp(params.scale * (2 * draws[:, 1:3] - 1))
     slant = params.shear * (2 * draws[:, 3] - 1)
-    side = np.where(draws[:, 4] < params.mirror, -1.0, 1.0)
+    side = np.where((draws[:, 4] < params.mirror) & mirrored, -1.0, 1.0)
     cosine, sine = np.cos(angle), np.sin(angle)
     first = np.zeros((len(draws), 2, 2), dtype=np.float32)
     first[:, 0, 0] = side * stretch[:, 0]

@@ -1,8 +1,8 @@
-"""The sketch classifier: convolutions over the steps, recurrent layers in both directions, pooling, a label."""
+"""The sketch classifier: steps, a front, layers that look along the drawing, pooling, a label."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from ....models.classification import classification_losses
 from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
+from ....models.transformer import TransformerStack
 from ....preparation import open_prepared
 from ..params import AugmentationParams, ModelParams, Params
 from .augment import augment as augmented
-from .features import FEATURES, features
+from .features import Feature, columns, features
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> SketchClassifier:
@@ -29,35 +30,48 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> SketchClassifier:
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> SketchDataset:
     """The drawings of one split."""
-    return SketchDataset(folder, split, params.model.augmentation if augment else None, seed=params.train.seed)
+    augmentation = params.model.augmentation if augment else None
+    return SketchDataset(folder, split, params.model.features, augmentation, seed=params.train.seed)
 
 
 class SketchClassifier(Network):
-    """Conv1D front → bidirectional recurrent layers → masked mean and maximum → logits.
+    """Masked mean and maximum of a sequence's outputs → logits. What is before them is the model's `kind`:
+
+    `conv_lstm`: Conv1D front → bidirectional recurrent layers of the cell that `cell` names; `gru`: bidirectional GRU
+    layers over the steps as they are; `transformer`: self-attention over them.
 
     The padding is set to zero before every convolution, as beyond a sequence's end there is nothing, so that a
     drawing's logits do not depend on what it is batched with.
     """
 
+    features: tuple[Feature, ...]
+
     def __init__(self, params: ModelParams, classes: int) -> None:
         super().__init__()
-        sizes = [len(FEATURES), *params.conv_channels]
+        sizes = [len(columns(params.features)), *(params.conv_channels if params.kind == "conv_lstm" else [])]
         self.convolutions = nn.ModuleList(
             MaskedConv(before, after, params.kernel_size, stride=stride)
             for before, after, stride in zip(sizes, sizes[1:], params.conv_strides, strict=False)
         )
         self.dropout = nn.Dropout(params.dropout)
-        self.recurrent = RecurrentStack(
-            sizes[-1],
-            params.hidden_size,
-            layers=params.layers,
-            cell=params.cell,
-            bidirectional=True,
-            dropout=params.dropout,
-            recurrent_dropout=params.recurrent_dropout,
-            layer_norm=params.layer_norm,
-        )
-        self.classify = nn.Linear(2 * self.recurrent.output_size, classes)
+        self.layers: RecurrentStack | TransformerStack
+        if params.kind == "transformer":
+            self.layers = TransformerStack(
+                sizes[-1], params.hidden_size, layers=params.layers, heads=params.heads, dropout=params.dropout
+            )
+        else:
+            self.layers = RecurrentStack(
+                sizes[-1],
+                params.hidden_size,
+                layers=params.layers,
+                cell="gru" if params.kind == "gru" else params.cell,
+                bidirectional=True,
+                dropout=params.dropout,
+                recurrent_dropout=params.recurrent_dropout,
+                layer_norm=params.layer_norm,
+            )
+        self.features = tuple(params.features)
+        self.classify = nn.Linear(2 * self.layers.output_size, classes)
         self.label_smoothing = params.label_smoothing
 
     def forward(self, batch: Batch) -> Tensor:
@@ -65,7 +79,9 @@ class SketchClassifier(Network):
         values, lengths = batch.values, batch.lengths
         for convolution in self.convolutions:
             values, lengths = convolution(values, lengths)
-        values = self.recurrent(self.dropout(values), lengths)
+        if self.convolutions:
+            values = self.dropout(values)
+        values = self.layers(values, lengths)
         mask = length_mask(lengths, values.shape[1])
         pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=1)
         return self.classify(self.dropout(pooled))
@@ -97,14 +113,22 @@ class SketchDataset:
     """The drawings of one split as batches of features; with an `augmentation`, changed anew in each epoch."""
 
     def __init__(
-        self, folder: Path, split: str, augmentation: AugmentationParams | None = None, *, seed: int = 0
+        self,
+        folder: Path,
+        split: str,
+        chosen: Sequence[Feature],
+        augmentation: AugmentationParams | None = None,
+        *,
+        seed: int = 0,
     ) -> None:
         self.store, description = open_prepared(folder)
         self.rows = self.store.rows(split)
         self.lengths = self.store.column("length")[self.rows]
         self.classes: list[str] = description["classes"]
         self.targets = self.store.codes("label", self.classes)[self.rows]
+        self._features = chosen
         self._augmentation = augmentation
+        self._mirrored = _may_be_mirrored(self.classes, augmentation)[self.targets]
         self._seed = seed
 
     def __len__(self) -> int:
@@ -123,9 +147,27 @@ class SketchDataset:
         steps, lengths = self.steps(examples)
         if epoch is not None and self._augmentation is not None:
             steps, lengths = augmented(
-                steps, lengths, self._augmentation, seed=self._seed, epoch=epoch, examples=examples
+                steps,
+                lengths,
+                self._augmentation,
+                mirrored=self._mirrored[examples],
+                seed=self._seed,
+                epoch=epoch,
+                examples=examples,
             )
-        return padded(features(steps, lengths), lengths, torch.from_numpy(self.targets[examples].astype(np.int64)))
+        values = features(steps, lengths, self._features)
+        return padded(values, lengths, torch.from_numpy(self.targets[examples].astype(np.int64)))
+
+
+def _may_be_mirrored(classes: list[str], augmentation: AugmentationParams | None) -> np.ndarray:
+    """Whether drawings of each class mean the same in a mirror, `(classes,)`."""
+    never = augmentation.never_mirrored if augmentation else []
+    unknown = sorted(set(never) - set(classes))
+    if unknown:
+        raise ValueError(
+            f"sketch.model.augmentation.never_mirrored: found {', '.join(unknown)}; allowed: {', '.join(classes)}"
+        )
+    return ~np.isin(classes, never)
 
 
 def padded(values: np.ndarray, lengths: np.ndarray, targets: Tensor | None = None) -> Batch:

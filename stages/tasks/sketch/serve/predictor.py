@@ -59,7 +59,7 @@ class Predictor(BasePredictor):
         rows: list[list[Row]] = [[] for _ in examples]
         for start in range(0, len(order), BATCH_SIZE):
             some = order[start : start + BATCH_SIZE]
-            values = features(np.concatenate([examples[i] for i in some]), lengths[some])
+            values = features(np.concatenate([examples[i] for i in some]), lengths[some], self._network.features)
             with torch.inference_mode():
                 logits = self._network(padded(values, lengths[some]))
             for index, row in zip(some.tolist(), ranked(logits, self._classes), strict=True):
