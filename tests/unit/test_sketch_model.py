@@ -19,10 +19,10 @@ from stages.tasks.sketch.params import AugmentationParams, ModelParams
 from stages.tasks.sketch.prepare.prepare import COLUMNS
 
 STILL: dict[str, Any] = {"rotation": 0.0, "scale": 0.0, "shear": 0.0, "jitter": 0.0, "mirror": 0.0}
-STILL |= {"never_mirrored": [], "drop_points": 0.0}
+STILL |= {"never_mirrored": [], "break_off": 0.0, "drop_points": 0.0}
 STILL |= {"drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
 LIVELY: dict[str, Any] = {"rotation": 20.0, "scale": 0.2, "shear": 0.2, "jitter": 2.0, "mirror": 0.5}
-LIVELY |= {"never_mirrored": [], "drop_points": 0.2}
+LIVELY |= {"never_mirrored": [], "break_off": 0.3, "drop_points": 0.2}
 LIVELY |= {"drop_strokes": 0.3, "reverse_strokes": 0.5, "shuffle_strokes": 0.5}
 
 
@@ -204,7 +204,14 @@ def test_an_example_changes_in_the_same_way_in_any_batch() -> None:
 @pytest.mark.parametrize("where", [{"seed": 6}, {"epoch": 3}, {"examples": np.arange(100, 130)}])
 def test_another_seed_epoch_or_example_changes_otherwise(where: dict[str, Any]) -> None:
     steps, lengths = drawings(30)
-    in_order = {**LIVELY, "drop_points": 0.0, "drop_strokes": 0.0, "reverse_strokes": 0.0, "shuffle_strokes": 0.0}
+    in_order = {
+        **LIVELY,
+        "break_off": 0.0,
+        "drop_points": 0.0,
+        "drop_strokes": 0.0,
+        "reverse_strokes": 0.0,
+        "shuffle_strokes": 0.0,
+    }
     assert not np.allclose(change(in_order, steps, lengths)[0], change(in_order, steps, lengths, **where)[0])
 
 
@@ -233,6 +240,17 @@ def test_a_class_that_means_something_else_in_a_mirror_is_never_mirrored(prepare
     assert same.tolist() == [number % 2 == 0 for number in range(50)]
     with pytest.raises(ValueError, match=r"never_mirrored: found lime; allowed: cross, line"):
         SketchDataset(prepared, "train", CHOSEN, mirroring.model_copy(update={"never_mirrored": ["lime"]}))
+
+
+def test_a_drawing_that_is_broken_off_has_its_first_points_and_an_end() -> None:
+    steps, lengths = drawings(300)
+    changed, kept = change({**STILL, "break_off": 0.5}, steps, lengths)
+    assert (kept >= np.ceil(0.2 * lengths)).all()
+    assert 0.4 < (kept < lengths).mean() < 0.55
+    for before, after in zip(split(steps, lengths), split(changed, kept), strict=True):
+        assert np.allclose(after[:, :2] + 127.5, before[: len(after), :2], atol=1e-4)
+        assert after[:-1, 2].tolist() == before[: len(after) - 1, 2].tolist()
+        assert after[-1, 2] == 1
 
 
 def test_dropped_points_lie_between_the_ends_of_their_stroke() -> None:

@@ -52,6 +52,7 @@ class AugmentationParams(Block):
     jitter: Annotated[float, Field(ge=0, le=32)]
     mirror: Fraction
     never_mirrored: list[Category]
+    break_off: Fraction
     drop_points: Annotated[float, Field(ge=0, lt=1)]
     drop_strokes: Annotated[float, Field(ge=0, lt=1)]
     reverse_strokes: Fraction

@@ -1,9 +1,9 @@
 """Drawings changed in ways that leave their meaning: another shape, another pen.
 
 The whole drawing is turned, stretched, slanted and mirrored, and its points are shaken; points and strokes are left
-out, strokes drawn from the other end or in another order. All changes of a drawing are a function of (seed, epoch,
-example), so that it changes in the same way in whatever batch or process it comes; all drawings of a batch are changed
-together.
+out, strokes drawn from the other end or in another order; a drawing is broken off before its end. All changes of a
+drawing are a function of (seed, epoch, example), so that it changes in the same way in whatever batch or process it
+comes; all drawings of a batch are changed together.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from ..params import AugmentationParams
 from ..source.strokes import SIDE, ranges
 
 # The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then some a point.
-_WHOLE = 6
+_WHOLE = 8
 _A_STROKE = 3
 _A_POINT = 3
+_LEAST_SEEN = 0.2  # of the points of a drawing that is broken off
 _STROKES = 64  # the strokes after these take the same draws again
 
 
@@ -39,18 +40,28 @@ def augment(
     first_of_points = _WHOLE + _A_STROKE * _STROKES
     draws = uniform(seed, epoch, examples, first_of_points + _A_POINT * int(lengths.max())).astype(np.float32)
     drawing = np.repeat(np.arange(len(lengths)), lengths)
-    column = first_of_points + _A_POINT * ranges(np.zeros_like(lengths), lengths)
+    place = ranges(np.zeros_like(lengths), lengths)
+    column = first_of_points + _A_POINT * place
     shaken = np.stack([draws[drawing, column], draws[drawing, column + 1]], axis=1) - 0.5
-    stays = (draws[drawing, column + 2] >= params.drop_points) | (steps[:, 2] > 0)
-    stays[1:] |= steps[:-1, 2] > 0
+    seen = _seen(draws, lengths, params)[drawing]
+    pen_up = (steps[:, 2] > 0) | (place == seen - 1)
+    stays = (draws[drawing, column + 2] >= params.drop_points) | pen_up
+    stays[1:] |= pen_up[:-1]
     stays[0] = True
+    stays &= place < seen
     points = steps[:, :2] + params.jitter * np.float32(np.sqrt(12)) * shaken
     changed = np.empty(steps.shape, dtype=np.float32)
     changed[:, :2] = np.einsum("pi,pij->pj", points - SIDE / 2, _matrices(draws, params, mirrored)[drawing])
-    changed[:, 2] = steps[:, 2]
+    changed[:, 2] = pen_up
     of_strokes = draws[:, _WHOLE:first_of_points].reshape(len(draws), _STROKES, _A_STROKE)
-    shuffled = draws[:, _WHOLE - 1] < params.shuffle_strokes
+    shuffled = draws[:, 5] < params.shuffle_strokes
     return _redrawn(changed[stays], drawing[stays], shuffled, of_strokes, params)
+
+
+def _seen(draws: np.ndarray, lengths: np.ndarray, params: AugmentationParams) -> np.ndarray:
+    """How many points of each drawing are there when it is broken off, `(drawings,)`."""
+    share = _LEAST_SEEN + (1 - _LEAST_SEEN) * draws[:, 7]
+    return np.where(draws[:, 6] < params.break_off, np.ceil(share * lengths), lengths).astype(np.int64)
 
 
 def _matrices(draws: np.ndarray, params: AugmentationParams, mirrored: np.ndarray) -> np.ndarray:
