@@ -16,7 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2000
-_UNITS = 20_000  # that are drawn from at most: millions of groups are first added up, at random, into so many
+# Of more groups than this, or of more numbers in all their parts, so many are first added up, at random, into one.
+_UNITS, _NUMBERS = 20_000, 4_000_000
+_FEWEST_UNITS = 1_000
+_DRAWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +79,14 @@ def interval(
 ) -> tuple[float, float]:
     """Between which values the metric lies, by the percentile bootstrap (Efron, 1979) over groups.
 
-    One group alone gives the value twice: it says nothing of how sure the value is.
+    One group alone gives the value twice, and so do examples that are all alike, such as right answers only: neither
+    says how sure the value is. Draws that leave the metric undefined, such as one without any observed day, do not
+    count.
     """
-    drawn = scores.metric(_drawn(scores, resamples, seed))
+    with np.errstate(invalid="ignore"):
+        drawn = scores.metric(_drawn(scores, resamples, seed))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -106,11 +112,16 @@ def _drawn(scores: Scores, resamples: int, seed: int) -> np.ndarray:
     """The sums of each draw, `(draws, parts)`; of as many groups and the same seed, always the same draws."""
     units = scores.by_group()
     generator = np.random.default_rng(seed)
-    if len(units) > _UNITS:
-        units = _added(units, generator.permutation(len(units)) % _UNITS)
+    most = max(_FEWEST_UNITS, min(_UNITS, _NUMBERS // units.shape[1]))
+    if len(units) > most:
+        units = _added(units, generator.permutation(len(units)) % most)
     count = len(units)
-    draws = (np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples))
-    return np.stack([draw @ units for draw in draws])
+    drawn = np.empty((resamples, units.shape[1]))
+    for start in range(0, resamples, _DRAWS_AT_ONCE):
+        part = drawn[start : start + _DRAWS_AT_ONCE]
+        times = [np.bincount(generator.integers(0, count, count), minlength=count) for _ in part]
+        part[:] = np.stack(times).astype(np.float64) @ units
+    return drawn
 
 
 def _added(parts: np.ndarray, which: np.ndarray) -> np.ndarray:
