@@ -46,7 +46,7 @@ def calibration_figure(calibrated: Sequence[Calibration], *, expected: str, obse
     most = max(row.n for row in calibrated)
     axes.plot(x, y, color="#2b6cb0", lw=1, alpha=0.5)
     axes.scatter(x, y, s=[18 + 130 * row.n / most for row in calibrated], color="#2b6cb0", alpha=0.85, lw=0)
-    for row in calibrated:
+    for row in calibrated if len({row.n for row in calibrated}) > 1 else []:
         axes.annotate(
             f"{row.n:,}", (row.expected, row.observed), (0, -13), textcoords="offset points", fontsize=7, ha="center"
         )

@@ -94,7 +94,7 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     drawn = pictures.Drawn(windows, mean, quantiles, levels, baselines)
     report.picture("forecasts", pictures.fans(drawn, evenly, "Forecasts from origins spread over the test days"))
     worst = _worst(truth, mean, series_scales, pictures.FANS)
-    title = "The largest errors, each in four weeks or a series of its own"
+    title = "The largest errors, from different weeks or series"
     report.picture("mistakes", pictures.fans(drawn, worst, title))
     errors = {"network": mean, **baselines}
     report.picture("error_by_day", pictures.error_by_day({k: _by_day(truth, f) for k, f in errors.items()}))
