@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def network() -> Forecaster:
     torch.manual_seed(0)
-    return cast(Forecaster, build(MODEL, {}).eval())
+    return build(MODEL, {}).eval()
 
 
 def reported(folder: Path, network: Forecaster, plots: Path) -> Report:

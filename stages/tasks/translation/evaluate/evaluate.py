@@ -100,8 +100,8 @@ def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Se
     parts = sliced(exact, "source tokens", which, names, higher_is_better=True)
     marks = [_MARK.match(text) for text in texts]
     if all(marks):
-        names, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
-        parts += sliced(exact, "locale" if dates else "mark", which, names.tolist(), higher_is_better=True)
+        found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
+        parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
     report.slices(parts)
     report.picture("slices", slices_figure(parts, exact.value(), "exact match"))
 
