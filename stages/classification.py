@@ -53,7 +53,7 @@ def report_classification(
     report.slices(
         [p for kind, (w, names) in parts.items() for p in sliced(accuracy, kind, w, names, higher_is_better=True)]
     )
-    report.picture("slices", slices_figure(report.parts, accuracy.value(), "accuracy"))
+    report.picture("slices", slices_figure(report.parts, accuracy.value(), "accuracy", highest=1.0))
     report.calibration(calibrated)
     title = f"Expected calibration error {report.metrics['ece']:.3f} on {len(actual):,} examples"
     words = {"expected": "probability of the first answer", "observed": "first answers that are right"}

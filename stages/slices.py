@@ -47,8 +47,10 @@ def quarters(sizes: np.ndarray) -> tuple[np.ndarray, list[str]]:
     return which, [f"{part.min()}–{part.max()}" if part.min() < part.max() else f"{part.min()}" for part in parts]
 
 
-def slices_figure(slices: Sequence[Slice], whole: float, metric: str) -> Figure:
-    """A point and its interval for each part, a panel for each kind; the line is the metric of the whole split."""
+def slices_figure(slices: Sequence[Slice], whole: float, metric: str, *, highest: float = np.inf) -> Figure:
+    """A point and its interval for each part, a panel for each kind; the line is the metric of the whole split, and
+    `highest` the best or worst there can be.
+    """
     kinds = list(dict.fromkeys(part.slice for part in slices))
     panels = [[part for part in slices if part.slice == kind][::-1] for kind in kinds]
     heights = [len(panel) + 1.0 for panel in panels]
@@ -65,6 +67,8 @@ def slices_figure(slices: Sequence[Slice], whole: float, metric: str) -> Figure:
         axes.set_title(f"by {kind}", fontsize=10, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     grid[-1].set_xlabel(f"{metric}, with 95 % interval; the line is the whole test split")
+    left, right = grid[-1].get_xlim()
+    grid[-1].set_xlim(left, min(right, highest + 0.02 * (right - left)))
     return figure
 
 

@@ -103,7 +103,7 @@ def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Se
         found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
         parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
     report.slices(parts)
-    report.picture("slices", slices_figure(parts, exact.value(), "exact match"))
+    report.picture("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
 
 
 def _report_calibration(report: Report, answers: Sequence[Translation], right: np.ndarray) -> None:
