@@ -174,7 +174,7 @@ def _meaning(name: str) -> str:
     if name.startswith("greedy_"):
         return f"{name.removeprefix('greedy_')} by greedy search"
     if name.startswith("mae_day_"):
-        return f"mae, {name.removeprefix('mae_day_')} days ahead"
+        return f"mae of day {name.removeprefix('mae_day_')} ahead"
     return _MEANINGS.get(name, "")
 
 

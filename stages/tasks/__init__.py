@@ -7,6 +7,7 @@
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
     NAME/model/network.py       build(), dataset(): the network and its batches
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
+    NAME/evaluate/card.md       what the model's card says in words: what it answers, how to load it, limits, sources
     NAME/evaluate/questions.py  questions(), scores(): the test split as any registered version is asked it
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/example.py             example(): rows that the registered model must be able to answer
