@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _WORST = 3
 _FEWEST = 10  # examples in a part of the test split that is called weak
+_FEW_GROUPS = 30  # with fewer, percentile intervals are known to be too narrow
 _SOURCE = "Source: "
 _MEANINGS = {
     "accuracy": "share of examples whose first answer is right",
@@ -110,7 +111,10 @@ def _measured(report: Report, metric: str) -> str:
         rows.append([f"`{name}`", with_interval(metrics, name), *others, _meaning(name)])
     text = (
         f"On the {report.split} split, {report.n:,} examples that the network has never seen. In brackets 95 % "
-        f"intervals: the examples were drawn again {RESAMPLES:,} times, those that are alike together.\n\n"
+        f"intervals: the examples were drawn again {RESAMPLES:,} times, those that are alike together"
+        + (f", in {report.groups:,} groups" if report.groups < report.n else "")
+        + ("; so few make an interval look narrower than it is" if report.groups < _FEW_GROUPS else "")
+        + ".\n\n"
         + _table(["metric", "this model", *map(_words, baselines), "meaning"], rows)
     )
     if metric in ("accuracy", "exact_match") and metrics[metric] == 1:

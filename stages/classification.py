@@ -15,6 +15,7 @@ from .scores import Scores
 from .slices import sliced, slices_figure
 
 _TOP = 5
+_MOST_CLASSES = 40  # in the picture of the confusion matrix
 _UNITS = 2_000  # groups that macro F1 is drawn from at most: each has three numbers a class
 
 
@@ -96,10 +97,11 @@ def _mean_f1(sums: np.ndarray) -> np.ndarray:
 
 
 def _among_likeliest(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
-    """Whether the class is one of the five likeliest, `(examples,)`; of up to five classes, any is."""
-    likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, :_TOP]
-    found: np.ndarray = (likeliest == actual[:, np.newaxis]).any(axis=1)
-    return found
+    """Whether the class is one of the five likeliest, `(examples,)`; of equally likely ones, the first come first."""
+    chosen = probabilities[np.arange(len(actual)), actual][:, np.newaxis]
+    before = np.arange(probabilities.shape[1]) < actual[:, np.newaxis]
+    rank = ((probabilities > chosen) | ((probabilities == chosen) & before)).sum(axis=1)
+    return np.asarray(rank < _TOP)
 
 
 def _surprise(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
@@ -109,15 +111,24 @@ def _surprise(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
 
 
 def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    """A confusion matrix, a row an actual class, coloured by the share of the row; counts `(classes, classes)`."""
-    side = max(4.0, 0.45 * len(classes) + 2.0)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.add_subplot()
+    """A confusion matrix, a row an actual class, coloured by the share of the row; counts `(classes, classes)`.
+
+    Of more than 40 classes, those 40 are drawn that are taken for others, or others for them, most often.
+    """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names, title = np.array(classes, dtype=object), ""
+    if len(classes) > _MOST_CLASSES:
+        confused = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+        kept = np.sort(np.argsort(-confused, kind="stable")[:_MOST_CLASSES])
+        counts, shares, names = counts[np.ix_(kept, kept)], shares[np.ix_(kept, kept)], names[kept]
+        title = f"The {_MOST_CLASSES} of {len(classes)} classes that are confused most often"
+    side = max(4.0, 0.45 * len(names) + 2.0)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot(title=title)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    ticks = np.arange(len(classes))
-    axes.set_xticks(ticks, classes, rotation=90)
-    axes.set_yticks(ticks, classes)
+    ticks = np.arange(len(names))
+    axes.set_xticks(ticks, names.tolist(), rotation=90)
+    axes.set_yticks(ticks, names.tolist())
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     for row, column in zip(*np.nonzero(counts), strict=True):

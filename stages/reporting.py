@@ -55,6 +55,7 @@ class Report:
         self.metrics: dict[str, float] = {}
         self.split: str = "test"
         self.n: int = 0
+        self.groups: int = 0  # of alike examples, that the intervals stand on
         self.parts: list[Slice] = []
         self.calibrated: list[Calibration] = []
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
@@ -73,6 +74,7 @@ class Report:
         from .scores import interval
 
         for name, found in scores.items():
+            self.groups = max(self.groups, len(set(found.groups.tolist())))
             low, high = interval(found)
             self.measured({name: found.value(), f"{name}{LOW}": low, f"{name}{HIGH}": high})
 

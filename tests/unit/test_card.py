@@ -31,6 +31,7 @@ SIGNATURE = "data:c5.dir|split:test|n:4|seed:1|torch:2"
 def report(folder: Path, **metrics: float) -> Report:
     found = Report(folder)
     bounds = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.94}
+    found.groups = 13
     found.measured({**bounds, "baseline_linear_accuracy": 0.5, "ece": 0.03, **metrics}, n=1234)
     names = ["cat", "dog", "eel", "fox"]
     found.slices(
@@ -95,6 +96,7 @@ def test_a_card_has_data_metrics_baselines_slices_limits_and_how_to_load(checkou
         assert line in lines
     assert "| 95.0% | 90.0% | 1,234 |" in lines
     assert "`c5.dir`" in text
+    assert "alike together, in 13 groups; so few make an interval look narrower than it is." in text
     assert "weights of epoch 3" in text
     assert f"    {SIGNATURE}" in lines
 

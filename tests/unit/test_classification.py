@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_s
 
 from stages import classification
 from stages.calibration import expected_calibration_error, reliability
-from stages.classification import macro_f1, mistakes, report_classification
+from stages.classification import confusion_figure, macro_f1, mistakes, report_classification
 from stages.reporting import Report, is_bound, with_interval
 from stages.scores import interval, mean
 from stages.slices import quarters, sliced
@@ -94,6 +94,18 @@ def test_calibration_by_hand() -> None:
     assert expected_calibration_error(bins) == pytest.approx((0.0 + 0.49 + 0.1 + 0.94) / 4)
 
 
+def test_of_many_classes_the_most_confused_are_drawn() -> None:
+    counts = np.diag(np.full(60, 5))
+    counts[3, 58] = 2
+    figure = confusion_figure(counts, [f"c{number}" for number in range(60)])
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(names) == 40
+    assert {"c3", "c58"} <= set(names)
+    assert figure.axes[0].get_title() == "The 40 of 60 classes that are confused most often"
+    shown = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(shown) == ["2"] + ["5"] * 40
+
+
 def test_slices_and_calibration_are_tables(tmp_path: Path) -> None:
     probabilities, actual = answers()
     report = reported(tmp_path, probabilities, actual)
@@ -109,7 +121,7 @@ def test_slices_and_calibration_are_tables(tmp_path: Path) -> None:
     with (tmp_path / "calibration.csv").open() as file:
         assert sum(int(row["n"]) for row in csv.DictReader(file)) == 300
     assert {path.stem for path in (tmp_path / "pictures").iterdir()} == {"calibration", "confusion", "slices"}
-    assert report.n == 300
+    assert (report.n, report.groups) == (300, 100)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 
 from stages.preparation import open_prepared
 from stages.scores import equality, evenly
+from stages.tasks import Task
 from stages.tasks.forecast.evaluate import questions as forecast
 from stages.tasks.forecast.evaluate.scores import groups
 from stages.tasks.forecast.model.network import build as build_forecaster
@@ -44,6 +46,15 @@ def test_a_missing_answer_is_wrong_and_a_missing_row_an_error() -> None:
     assert equality(["a", None, float("nan"), "b"], ["a", "b", "c", "d"]).value() == 0.25
     with pytest.raises(ValueError, match="found 1 answers to 2 questions"):
         equality(["a"], ["a", "b"])
+
+
+@pytest.mark.parametrize("name", Task.names())
+def test_every_task_can_be_asked(name: str) -> None:
+    module = Task(name).questions()
+    assert [list(signature(f).parameters) for f in (module.questions, module.scores)] == [
+        ["prepared", "raw", "limit"],
+        ["answers", "prepared", "raw", "limit"],
+    ]
 
 
 @pytest.fixture
