@@ -77,4 +77,4 @@ lock: environment ## compile requirements.lock anew
 	  --no-header --overrides $(VENV)/without-torch.txt -o requirements.lock --quiet $(LOCK_OPTIONS)
 
 clean: ## remove what the pipeline made, but not the cache or the registry
-	@rm -rf data weights metrics plots receipts dvc_plots
+	@rm -rf data weights metrics plots cards receipts dvc_plots

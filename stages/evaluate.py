@@ -1,7 +1,9 @@
 """Measure a trained network and the baselines on the test split.
 
 python -m stages.evaluate TASK      reads  weights/TASK/, data/TASK/prepared/, params.yaml: TASK.evaluate
-                                    writes metrics/TASK.json, plots/TASK/evaluation/
+                                    writes metrics/TASK.json, plots/TASK/evaluation/, cards/TASK/MODEL_CARD.md
+
+The other params and the counts of metrics/preprocess/TASK.json are read for the card alone.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(task: Task, params: TaskParams) -> None:
-    """Measure a task's network and write metrics, predictions and pictures.
+    """Measure a task's network and write metrics, predictions, pictures and the model's card.
 
     Ranks share the network's predictions; each of them computes the baselines, and rank 0 writes.
     """
@@ -30,6 +32,7 @@ def evaluate(task: Task, params: TaskParams) -> None:
 
 def _evaluate(task: Task, params: TaskParams) -> None:
     from . import distributed, engine
+    from .card import model_card
     from .json_files import read_json, write_json
     from .reporting import Report
     from .signature import content_md5, metrics_signature
@@ -51,6 +54,8 @@ def _evaluate(task: Task, params: TaskParams) -> None:
         data=content_md5(paths.prepared), split=report.split, n=report.n, seed=training["seed"]
     )
     write_json(paths.metrics, {**report.metrics, "signature": signature})
+    paths.card.parent.mkdir(parents=True, exist_ok=True)
+    paths.card.write_text(model_card(task, params, report, signature=signature), encoding="utf-8")
 
 
 if __name__ == "__main__":

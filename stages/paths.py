@@ -91,8 +91,13 @@ class Paths:
 
     @property
     def evaluation(self) -> Path:
-        """`evaluate`: predictions beside the truth, and pictures."""
+        """`evaluate`: predictions beside the truth, slices, calibration, and pictures."""
         return Path("plots", self.task, "evaluation")
+
+    @property
+    def card(self) -> Path:
+        """`evaluate`: the model's card, in Markdown."""
+        return Path("cards", self.task, "MODEL_CARD.md")
 
     @property
     def receipt(self) -> Path:

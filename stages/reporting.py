@@ -1,22 +1,51 @@
-"""Where a task's `evaluate` puts what it found: metrics, predictions beside the truth, pictures."""
+"""Where a task's `evaluate` puts what it found: metrics and how sure they are, predictions beside the truth, slices of
+the test split, calibration, pictures.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .scores import Scores
+
 PICTURES = "pictures"
-PREDICTIONS = "predictions.csv"
+PREDICTIONS, SLICES, CALIBRATION = "predictions.csv", "slices.csv", "calibration.csv"
+LOW, HIGH = "_low", "_high"  # the ends of a metric's 95 % interval are named after it
+_DIGITS = 6  # after the point, of all that is written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The task's metric on a part of the test split."""
+
+    slice: str  # what the split is parted by, such as "class"
+    value: str  # which part, such as "cat"
+    n: int  # examples in it
+    metric: float
+    low: float  # the ends of its 95 % bootstrap interval
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How often something came true that should have come true with a probability of `expected`, 0 to 1."""
+
+    expected: float
+    observed: float
+    n: int  # examples that it is measured on
 
 
 class Report:
-    """The outputs of one evaluate stage: `predictions.csv` and `pictures/*.png` in `folder`, metrics in memory.
+    """The outputs of one evaluate stage: `predictions.csv`, `slices.csv`, `calibration.csv` and `pictures/*.png` in
+    `folder`, metrics in memory. Each file is written by the method of its name, which every task must call.
 
     A baseline's metric is named `baseline_NAME_METRIC`: the table and the gate find it by that.
     """
@@ -26,6 +55,9 @@ class Report:
         self.metrics: dict[str, float] = {}
         self.split: str = "test"
         self.n: int = 0
+        self.groups: int = 0  # of alike examples, that the intervals stand on
+        self.parts: list[Slice] = []
+        self.calibrated: list[Calibration] = []
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
 
     def measured(self, metrics: Mapping[str, float], *, n: int | None = None) -> None:
@@ -33,9 +65,18 @@ class Report:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"metric {name} is {value}; a metric is a finite number")
-            self.metrics[name] = round(float(value), 6)
+            self.metrics[name] = round(float(value), _DIGITS)
         if n is not None:
             self.n = n
+
+    def scored(self, scores: Mapping[str, Scores]) -> None:
+        """Add metrics, each with the ends of its 95 % bootstrap interval as `NAME_low` and `NAME_high`."""
+        from .scores import interval
+
+        for name, found in scores.items():
+            self.groups = max(self.groups, len(set(found.groups.tolist())))
+            low, high = interval(found)
+            self.measured({name: found.value(), f"{name}{LOW}": low, f"{name}{HIGH}": high})
 
     def predictions(self, pairs: Iterable[tuple[object, object]]) -> None:
         """Write `(actual, predicted)` pairs, which DVC plots with the task's template."""
@@ -44,9 +85,40 @@ class Report:
             writer.writerow(("actual", "predicted"))
             writer.writerows(pairs)
 
+    def slices(self, slices: Sequence[Slice]) -> None:
+        """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each part of
+        the split, see `Slice`.
+        """
+        self.parts = list(slices)
+        self._table(SLICES, Slice, self.parts)
+
+    def calibration(self, calibrated: Sequence[Calibration]) -> None:
+        """Write `calibration.csv` with the columns `expected, observed, n`, see `Calibration`."""
+        self.calibrated = list(calibrated)
+        self._table(CALIBRATION, Calibration, self.calibrated)
+
+    def _table(self, name: str, kind: type[Slice | Calibration], rows: Sequence[Slice | Calibration]) -> None:
+        with (self.folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([field.name for field in fields(kind)])
+            for row in rows:
+                writer.writerow([round(v, _DIGITS) if isinstance(v, float) else v for v in astuple(row)])
+
     def picture(self, name: str, figure: Figure) -> None:
         """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
         figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+def with_interval(metrics: Mapping[str, float], name: str, *, digits: int = 4) -> str:
+    """A metric as people read it: `0.9600 [0.9476, 0.9714]`, or without the bracket where it has no interval."""
+    low, high = metrics.get(f"{name}{LOW}"), metrics.get(f"{name}{HIGH}")
+    value = f"{metrics[name]:.{digits}f}"
+    return value if low is None or high is None else f"{value} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def is_bound(metrics: Mapping[str, object], name: str) -> bool:
+    """Whether a key of a metrics file is an end of another metric's interval."""
+    return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))
 
 
 def baseline_keys(metrics: Mapping[str, object], metric: str) -> list[str]:

@@ -77,7 +77,7 @@ def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:
 
 
 def log_evaluation(store: MlflowClient, run_id: str, task: Task) -> None:
-    """Log the test metrics, the learning curve and the pictures of the evaluate stage to the training's run."""
+    """Log the learning curve, and the evaluate stage's metrics, pictures and card, to the training's run."""
     paths = Paths(task.name)
     has = store.get_run(run_id).data.metrics
     now = int(time.time() * 1000)
@@ -87,6 +87,7 @@ def log_evaluation(store: MlflowClient, run_id: str, task: Task) -> None:
     store.log_batch(run_id, metrics=new)
     store.log_artifacts(run_id, str(paths.evaluation), "evaluation")
     store.log_artifact(run_id, str(paths.learning_curve))
+    store.log_artifact(run_id, str(paths.card))
 
 
 def ensure_run(store: MlflowClient, task: Task, params: TaskParams, signature: str) -> str:

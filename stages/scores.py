@@ -10,13 +10,16 @@ by one they would make the metric look surer than it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 RESAMPLES = 2000
-_UNITS = 20_000  # that are drawn from at most: millions of groups are first added up, at random, into so many
+# Of more groups than this, or of more numbers in all their parts, so many are first added up, at random, into one.
+_UNITS, _NUMBERS = 20_000, 4_000_000
+_FEWEST_UNITS = 1_000
+_DRAWS_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,22 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Scores:
     return Scores(parts=parts, groups=np.arange(len(values)) if groups is None else groups, metric=ratio)
 
 
+def equality(answers: Sequence[object], truth: Sequence[object], groups: np.ndarray | None = None) -> Scores:
+    """The share of answers that are the truth; a missing answer (None, NaN) is wrong.
+
+    Raises ValueError where there are more or fewer answers than truths.
+    """
+    if len(answers) != len(truth):
+        raise ValueError(f"found {len(answers)} answers to {len(truth)} questions; allowed is one to each, in order")
+    return mean(np.array([found == wanted for found, wanted in zip(answers, truth, strict=True)], dtype=bool), groups)
+
+
+def evenly(count: int, limit: int) -> np.ndarray:
+    """The numbers of up to `limit` of `count` examples, evenly over them and always the same, ascending."""
+    kept = min(count, limit)
+    return np.arange(kept) * count // max(kept, 1)
+
+
 def ratio(sums: np.ndarray) -> np.ndarray:
     """The first sum by the second, `(draws, 2)` to `(draws,)`."""
     return sums[:, 0] / sums[:, 1]
@@ -60,11 +79,14 @@ def interval(
 ) -> tuple[float, float]:
     """Between which values the metric lies, by the percentile bootstrap (Efron, 1979) over groups.
 
-    One group alone gives the value twice: it says nothing of how sure the value is.
+    One group alone gives the value twice, and so do examples that are all alike, such as right answers only: neither
+    says how sure the value is. Draws that leave the metric undefined, such as one without any observed day, do not
+    count.
     """
-    drawn = scores.metric(_drawn(scores, resamples, seed))
+    with np.errstate(invalid="ignore"):
+        drawn = scores.metric(_drawn(scores, resamples, seed))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -90,11 +112,16 @@ def _drawn(scores: Scores, resamples: int, seed: int) -> np.ndarray:
     """The sums of each draw, `(draws, parts)`; of as many groups and the same seed, always the same draws."""
     units = scores.by_group()
     generator = np.random.default_rng(seed)
-    if len(units) > _UNITS:
-        units = _added(units, generator.permutation(len(units)) % _UNITS)
+    most = max(_FEWEST_UNITS, min(_UNITS, _NUMBERS // units.shape[1]))
+    if len(units) > most:
+        units = _added(units, generator.permutation(len(units)) % most)
     count = len(units)
-    draws = (np.bincount(generator.integers(0, count, count), minlength=count) for _ in range(resamples))
-    return np.stack([draw @ units for draw in draws])
+    drawn = np.empty((resamples, units.shape[1]))
+    for start in range(0, resamples, _DRAWS_AT_ONCE):
+        part = drawn[start : start + _DRAWS_AT_ONCE]
+        times = [np.bincount(generator.integers(0, count, count), minlength=count) for _ in part]
+        part[:] = np.stack(times).astype(np.float64) @ units
+    return drawn
 
 
 def _added(parts: np.ndarray, which: np.ndarray) -> np.ndarray:

@@ -11,13 +11,13 @@ from . import runs
 from .json_files import read_json
 from .paths import Paths
 from .registry import content_hash, find_version
-from .reporting import best_baseline
+from .reporting import best_baseline, with_interval
 from .tasks import Task
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_COLUMNS = ("task", "metric", "test", "best baseline", "registered model", "trained in")
+_COLUMNS = ("task", "metric", "test, 95 % interval", "best baseline", "registered model", "trained in")
 
 
 def show() -> None:
@@ -25,7 +25,7 @@ def show() -> None:
     store = runs.client()
     table = Table()
     for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in ("test", "trained in") else "left")
+        table.add_column(column, justify="right" if column in ("test, 95 % interval", "trained in") else "left")
     for name in Task.names():
         table.add_row(name, *_row(store, Task(name)))
     console = Console()
@@ -42,7 +42,7 @@ def _row(store: MlflowClient, task: Task) -> list[str]:
     version = find_version(store, description.model_name, content_hash(read_json(paths.receipt)))
     shown = [
         description.metric,
-        f"{metrics[description.metric]:.4f}",
+        with_interval(metrics, description.metric),
         f"{best[1]:.4f} ({best[0].replace('_', ' ')})" if best else "none",
     ]
     if version is None:

@@ -31,9 +31,9 @@ def test_a_second_run_does_nothing(finished):
 
 def test_outputs_hold_no_time_path_or_run_id(finished):
     clone, _ = finished
-    for folder in ("data", "weights", "metrics", "plots", "receipts"):
+    for folder in ("data", "weights", "metrics", "plots", "receipts", "cards"):
         for path in (clone.folder / folder).rglob("*"):
-            if path.is_file() and path.suffix in {".json", ".csv", ".ndjson", ".yaml"}:
+            if path.is_file() and path.suffix in {".json", ".csv", ".ndjson", ".yaml", ".md"}:
                 assert str(clone.folder) not in path.read_text(encoding="utf-8"), path
 
 

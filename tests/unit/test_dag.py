@@ -67,8 +67,9 @@ def test_stages_and_code_agree_on_where_outputs_lie(task):
     assert outs("preprocess") == sorted([paths.prepared.as_posix(), paths.preparation_metrics.as_posix()])
     curves = [paths.learning_curve.as_posix(), paths.steps.as_posix()]
     assert outs("train") == sorted([paths.weights.as_posix(), *curves])
-    evaluation = [(paths.evaluation / name).as_posix() for name in ("pictures", "predictions.csv")]
-    assert outs("evaluate") == sorted([*evaluation, paths.metrics.as_posix()])
+    written = ("calibration.csv", "pictures", "predictions.csv", "slices.csv")
+    evaluation = [(paths.evaluation / name).as_posix() for name in written]
+    assert outs("evaluate") == sorted([*evaluation, paths.metrics.as_posix(), paths.card.as_posix()])
     assert outs("register") == [paths.receipt.as_posix()]
 
 
@@ -91,6 +92,6 @@ def test_stages_of_a_verb_read_only_their_own_blocks():
         "download": ["source"],
         "preprocess": ["prepare"],
         "train": ["model", "train"],
-        "evaluate": ["evaluate"],
+        "evaluate": ["evaluate", "model", "prepare", "source", "train"],  # the card names them all
         "register": ["register"],
     }

@@ -69,7 +69,7 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
         evaluate=EvaluateParams(ranks=1, batch_size=16, pictures=6),
     )
     evaluate(Knowing(), prepared, params, report)
-    # 40 test drawings: 10 flat, 20 steep, 10 tall. Batches of 16, 16 and 8: the 1st and the 10th of each, so five, are
+    # 40 test drawings: 10 flat, 10 steep, 20 tall. Batches of 16, 16 and 8: the 1st and the 10th of each, so five, are
     # taken for flat ones.
     assert report.n == 40
     assert report.metrics["accuracy"] >= 35 / 40
@@ -79,5 +79,11 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
     assert lines[0] == "actual,predicted"
     assert len(lines) == 41
     pictures = {path.name: path.stat().st_size for path in (tmp_path / "plots" / "pictures").iterdir()}
-    assert pictures.keys() == {"confusion.png", "mistakes.png", "right.png"}
+    assert pictures.keys() == {"calibration.png", "confusion.png", "mistakes.png", "right.png", "slices.png"}
     assert min(pictures.values()) > 5000
+    assert [(part.slice, part.value, part.n) for part in report.parts] == [
+        ("class", "flat", 10),
+        ("class", "steep", 10),
+        ("class", "tall", 20),
+        ("number of points", "3", 40),
+    ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,7 +15,12 @@ import torch
 from stages.preparation import Preparation, open_prepared
 from stages.reporting import Report
 from stages.serving import InvalidRows
-from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations, scores
+from stages.tasks.translation.evaluate.evaluate import (
+    evaluate,
+    nearest_translations,
+    scores,
+    sentence_scores,
+)
 from stages.tasks.translation.evaluate.pictures import drawable
 from stages.tasks.translation.model.network import Translator, build
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
@@ -191,4 +197,28 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert len(rows) == len(test)
     assert {actual for actual, _ in rows} == {"10"}
     assert all(int(predicted) <= 14 for _, predicted in rows)
-    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"attention.png", "translations.png"}
+    drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
+    assert drawn == {"attention", "calibration", "slices", "translations"}
+    assert {part.slice for part in report.parts} == {"source tokens", "locale"}
+    for kind in ("source tokens", "locale"):
+        assert sum(part.n for part in report.parts if part.slice == kind) == len(test)
+    assert report.metrics["bleu_low"] <= report.metrics["bleu"] <= report.metrics["bleu_high"]
+
+
+SENTENCES = [
+    ("the cat sat on the mat", "the cat sat on a mat"),
+    ("a dog", "a small dog"),
+    ("no", "yes"),
+    ("it rains in the north today", "it rains in the north today"),
+]
+
+
+def test_corpus_scores_from_counts_are_sacrebleus_own() -> None:
+    hypotheses, references = zip(*SENTENCES, strict=True)
+    found = sentence_scores(hypotheses, references, np.arange(4))
+    assert {name: s.value() for name, s in found.items()} == pytest.approx(scores(hypotheses, references), rel=1e-12)
+    # A resample is a corpus of its own: the first sentence three times, and the last.
+    again = [hypotheses[0]] * 3 + [hypotheses[3]], [references[0]] * 3 + [references[3]]
+    times = np.array([3, 0, 0, 1])
+    for name, expected in scores(*again).items():
+        assert found[name].metric((times @ found[name].parts)[None])[0] == pytest.approx(expected, rel=1e-12)

@@ -13,6 +13,7 @@ from stages.preparation import Preparation
 from stages.reporting import Report
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
+from stages.tasks.video.evaluate.pictures import in_turn
 from stages.tasks.video.model.augment import augmented
 from stages.tasks.video.model.network import build, changes, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params
@@ -196,4 +197,13 @@ def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp
     assert report.metrics["baseline_majority_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
     assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
     assert 0.0 <= report.metrics["shuffled_accuracy"] <= 1.0
-    assert sorted(p.name for p in (tmp_path / "report" / "pictures").iterdir()) == ["clips.png", "confusion.png"]
+    drawn = {path.stem for path in (tmp_path / "report" / "pictures").iterdir()}
+    assert drawn == {"calibration", "clips", "confusion", "mistakes", "slices"}
+    assert {part.slice for part in report.parts} == {"class", "number of frames"}
+
+
+def test_clips_come_one_of_each_class_in_turn(prepared: Path) -> None:
+    clips = dataset(prepared, "test", Params.model_validate(PARAMS), augment=False)
+    order = in_turn(clips, seed=1)
+    assert sorted(order.tolist()) == list(range(6))
+    assert clips.labels[order].tolist() == [0, 1, 2, 0, 1, 2]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from .... import scores as sureness
+from ....calibration import calibration_figure
 from ....engine import predict
-from ....reporting import Report
+from ....reporting import Calibration, Report
+from ....scores import Scores
+from ....slices import sliced, slices_figure
 from ..model.network import Forecaster
 from ..model.windows import Windows, rolling_origins
 from ..params import Params
@@ -23,16 +28,20 @@ BATCH_SIZE = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """What came: `(origins, 7)` values and which of them were observed; for each origin its row in the store."""
+    """What came: `(origins, 7)` values and which of them were observed; of each origin the row of its series in the
+    store, and which origins are alike, `(origins,)`.
+    """
 
     actual: np.ndarray
     observed: np.ndarray
-    rows: np.ndarray  # (origins,)
+    rows: np.ndarray
+    groups: np.ndarray
 
 
 def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) -> None:
     """Scores of the mean (`mae`, `rmse`, `mase`, `smape`, a `mae_day_N` for each day ahead), of the median
-    (`mae_of_median`) and of the quantiles (`wql`, `coverage_90`); `baseline_NAME_mae` and `…_mase`; pictures.
+    (`mae_of_median`) and of the quantiles (`wql`, `coverage_90`); `baseline_NAME_mae` and `…_mase`; the mean absolute
+    error by days ahead and by series; how often the truth lay below each quantile; pictures.
 
     The mean is the point forecast here because it is what the registered model answers under that name. A score that
     the data does not define, such as `mase` of a series that repeats itself every week, is left out. Raises ValueError
@@ -53,7 +62,8 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
         values, observed = (np.stack(part) for part in zip(*(windows.future(i) for i in examples), strict=True))
         if not observed.any():
             raise ValueError("nothing to measure: no day after the origins of the test split was observed")
-        truth = Truth(actual=values, observed=observed, rows=np.array([windows.locate(i)[0] for i in examples]))
+        rows, origins = np.array([windows.locate(i) for i in examples]).T
+        truth = Truth(actual=values, observed=observed, rows=rows, groups=scores.groups(rows, origins))
         baselines: dict[str, np.ndarray] = {}
         if "naive" in settings.baselines:
             baselines["naive"] = np.stack([naive(past) for past in pasts])
@@ -65,16 +75,27 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     mean, quantiles = forecasts[..., 0], forecasts[..., 1:]
     levels = params.model.quantiles
     series_scales = _scales(windows)
-    report.measured(_point_scores(truth, mean, series_scales), n=len(windows))
-    report.measured(_distribution_scores(truth, quantiles, levels))
+    _report_scores(report, {**_point_scores(truth, mean, series_scales), **_band_scores(truth, quantiles, levels)})
+    by_day = _by_day(truth, mean)
+    median = scores.absolute_errors(truth.actual, quantiles[..., levels.index(0.5)], truth.observed)
+    further = {"mae_of_median": float(scores.mean_error(median))}
+    further |= {f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)}
+    report.measured({name: value for name, value in further.items() if math.isfinite(value)}, n=len(windows))
     for name, forecast in baselines.items():
-        found = _point_scores(truth, forecast, series_scales)
-        report.measured({f"baseline_{name}_{key}": found[key] for key in ("mae", "mase") if key in found})
+        found = {key: s.value() for key, s in _point_scores(truth, forecast, series_scales).items()}
+        report.measured({f"baseline_{name}_{key}": found[key] for key in ("mae", "mase") if math.isfinite(found[key])})
     report.predictions(
         (round(float(a), 6), round(float(p), 6))
         for a, p in zip(truth.actual[truth.observed], mean[truth.observed], strict=True)
     )
-    report.picture("forecasts", pictures.fans(windows, mean, quantiles, levels, baselines))
+    _report_slices(report, truth, mean, [str(windows.store.value("id", row)) for row in range(len(windows.store))])
+    _report_calibration(report, truth, quantiles, levels)
+    evenly = sureness.evenly(len(windows), pictures.FANS)
+    drawn = pictures.Drawn(windows, mean, quantiles, levels, baselines)
+    report.picture("forecasts", pictures.fans(drawn, evenly, "Forecasts from origins spread over the test days"))
+    worst = _worst(truth, mean, series_scales, pictures.FANS)
+    title = "The largest errors, from different weeks or series"
+    report.picture("mistakes", pictures.fans(drawn, worst, title))
     errors = {"network": mean, **baselines}
     report.picture("error_by_day", pictures.error_by_day({k: _by_day(truth, f) for k, f in errors.items()}))
 
@@ -96,31 +117,75 @@ def _by_day(truth: Truth, forecast: np.ndarray) -> np.ndarray:
     return scores.mean_error(scores.absolute_errors(truth.actual, forecast, truth.observed), axis=0)
 
 
-def _point_scores(truth: Truth, forecast: np.ndarray, series_scales: np.ndarray) -> dict[str, float]:
+def _point_scores(truth: Truth, forecast: np.ndarray, series_scales: np.ndarray) -> dict[str, Scores]:
     errors = scores.absolute_errors(truth.actual, forecast, truth.observed)
-    by_day = scores.mean_error(errors, axis=0)
-    return _defined(
-        {
-            "mae": float(scores.mean_error(errors)),
-            "rmse": float(np.sqrt(scores.mean_error(errors**2))),
-            "mase": float(scores.mean_error(errors / series_scales[truth.rows][:, None])),
-            "smape": scores.smape(truth.actual, forecast, truth.observed),
-            **{f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)},
-        }
+    percent = scores.percentage_errors(truth.actual, forecast, truth.observed)
+    return {
+        "mae": _mean_of_days(errors, truth.groups),
+        "rmse": replace(_mean_of_days(errors**2, truth.groups), metric=_root_of_mean),
+        "mase": _mean_of_days(errors / series_scales[truth.rows][:, None], truth.groups),
+        "smape": _mean_of_days(percent, truth.groups),
+    }
+
+
+def _band_scores(truth: Truth, quantiles: np.ndarray, levels: list[float]) -> dict[str, Scores]:
+    low, high = (quantiles[..., levels.index(level)] for level in (0.05, 0.95))
+    inside = scores.inside(truth.actual, low, high, truth.observed)
+    losses, sizes = scores.quantile_losses(truth.actual, quantiles, levels, truth.observed)
+    weighted = np.stack([losses.sum(axis=1), sizes.sum(axis=1)], axis=1)
+    return {
+        "wql": Scores(parts=weighted, groups=truth.groups, metric=sureness.ratio),
+        "coverage_90": _mean_of_days(inside, truth.groups),
+    }
+
+
+def _mean_of_days(values: np.ndarray, groups: np.ndarray) -> Scores:
+    """The mean of `(origins, 7)` values over what is not NaN."""
+    parts = np.stack([np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)], axis=1)
+    return Scores(parts=parts, groups=groups, metric=sureness.ratio)
+
+
+def _root_of_mean(sums: np.ndarray) -> np.ndarray:
+    return np.sqrt(sureness.ratio(sums))
+
+
+def _report_scores(report: Report, measured: Mapping[str, Scores]) -> None:
+    with np.errstate(invalid="ignore"):
+        report.scored({name: found for name, found in measured.items() if math.isfinite(found.value())})
+
+
+def _report_slices(report: Report, truth: Truth, mean: np.ndarray, names: list[str]) -> None:
+    origin, ahead = np.nonzero(truth.observed)
+    errors = np.abs(truth.actual - mean)[origin, ahead]
+    days = sureness.mean(errors, truth.groups[origin])
+    parts = sliced(days, "days ahead", ahead, [str(day + 1) for day in range(HORIZON)], higher_is_better=False)
+    if len(names) > 1:
+        parts += sliced(days, "series", truth.rows[origin], names, higher_is_better=False)
+    report.slices(parts)
+    report.picture("slices", slices_figure(parts, days.value(), "mean absolute error"))
+
+
+def _report_calibration(report: Report, truth: Truth, quantiles: np.ndarray, levels: list[float]) -> None:
+    below = (truth.actual[..., None] <= quantiles)[truth.observed]
+    days = len(below)
+    shares = below.mean(axis=0).tolist()
+    report.calibration([Calibration(expected=e, observed=o, n=days) for e, o in zip(levels, shares, strict=True)])
+    figure = calibration_figure(
+        report.calibrated,
+        expected="quantile",
+        observed="days on which the truth lay at or below it",
+        title=f"Quantiles on {days:,} days; the 90 % band holds {report.metrics['coverage_90']:.1%}",
     )
+    report.picture("calibration", figure)
 
 
-def _distribution_scores(truth: Truth, quantiles: np.ndarray, levels: list[float]) -> dict[str, float]:
-    actual, observed = truth.actual, truth.observed
-    low, median, high = (quantiles[..., levels.index(level)] for level in (0.05, 0.5, 0.95))
-    return _defined(
-        {
-            "mae_of_median": float(scores.mean_error(scores.absolute_errors(actual, median, observed))),
-            "wql": scores.weighted_quantile_loss(actual, quantiles, levels, observed),
-            "coverage_90": scores.coverage(actual, low, high, observed),
-        }
-    )
-
-
-def _defined(found: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+def _worst(truth: Truth, mean: np.ndarray, series_scales: np.ndarray, count: int) -> np.ndarray:
+    """The origins with the largest mean errors, `(count,)`, each from another group. An error counts in units of what
+    repeating the last week is wrong by: otherwise the largest series would have all the pictures.
+    """
+    errors = scores.mean_error(scores.absolute_errors(truth.actual, mean, truth.observed), axis=1)
+    known = series_scales[truth.rows]
+    errors = np.nan_to_num(errors / np.where(np.isnan(known), 1.0, known), nan=0.0)
+    order = np.argsort(-errors, kind="stable")
+    _, first = np.unique(truth.groups[order], return_index=True)
+    return order[np.sort(first)][:count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -16,19 +17,22 @@ HISTORY = 28  # days drawn before an origin
 COLOURS = {"network": "#c4421a", "autoets": "#2b6cb0", "seasonal_naive": "#6b7280", "naive": "#b8bcc4"}
 
 
-def fans(
-    windows: Windows,
-    mean: np.ndarray,
-    quantiles: np.ndarray,
-    levels: Sequence[float],
-    baselines: Mapping[str, np.ndarray],
-) -> Figure:
-    """Forecasts from some origins, spread over all of them: bands of 90 % (and 50 %), mean, baselines and truth.
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Forecasts from all origins: `mean` and each baseline `(origins, 7)`, `quantiles` `(origins, 7, levels)`."""
 
-    `quantiles` is `(origins, 7, levels)`, `mean` and each baseline `(origins, 7)`.
-    """
-    chosen = np.unique(np.linspace(0, len(windows) - 1, min(FANS, len(windows))).round().astype(int))
-    figure = Figure(figsize=(11, 2.6 * -(-len(chosen) // 2)), layout="constrained")
+    windows: Windows
+    mean: np.ndarray
+    quantiles: np.ndarray
+    levels: Sequence[float]
+    baselines: Mapping[str, np.ndarray]
+
+
+def fans(drawn: Drawn, chosen: np.ndarray, title: str) -> Figure:
+    """Forecasts from some origins: bands of 90 % (and 50 %), mean, baselines and truth."""
+    windows, levels = drawn.windows, drawn.levels
+    figure = Figure(figsize=(11, 2.6 * -(-len(chosen) // 2) + 0.3), layout="constrained")
+    figure.suptitle(title, fontsize=11)
     grid = figure.subplots(-(-len(chosen) // 2), 2, squeeze=False).flat
     for example, axes in zip(chosen, grid, strict=False):
         row, _ = windows.locate(example)
@@ -38,15 +42,15 @@ def fans(
         after = _dates(past.next_day, HORIZON)
         for low, high, shade in ((0.05, 0.95, 0.15), (0.25, 0.75, 0.3)):
             if low in levels and high in levels:
-                band = quantiles[example][:, [levels.index(low), levels.index(high)]]
+                band = drawn.quantiles[example][:, [levels.index(low), levels.index(high)]]
                 label = f"{high - low:.0%} band"
                 axes.fill_between(
                     after, band[:, 0], band[:, 1], color=COLOURS["network"], alpha=shade, lw=0, label=label
                 )
         axes.plot(before, history, color="black", lw=1)
         axes.plot(after, windows.future(example)[0], color="black", lw=1, marker="o", ms=3, label="truth")
-        axes.plot(after, mean[example], color=COLOURS["network"], lw=1.8, label="mean")
-        for name, forecast in baselines.items():
+        axes.plot(after, drawn.mean[example], color=COLOURS["network"], lw=1.8, label="mean")
+        for name, forecast in drawn.baselines.items():
             if name != "naive":
                 axes.plot(after, forecast[example], color=COLOURS[name], lw=1, ls="--", label=_words(name))
         axes.axvline(before[-1], color="0.8", lw=0.8)

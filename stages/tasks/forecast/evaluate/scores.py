@@ -12,6 +12,9 @@ import numpy as np
 
 from ..prepare.series import SEASON
 
+_MANY_SERIES = 30  # from so many on they are what is drawn again; of fewer, four weeks of each
+_BLOCK_DAYS = 28
+
 
 def absolute_errors(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """`(origins, 7)` in the series' unit, NaN where nothing was observed."""
@@ -32,27 +35,35 @@ def naive_scale(values: np.ndarray, observed: np.ndarray) -> float:
     return float(errors.mean()) if len(errors) and errors.any() else np.nan
 
 
-def smape(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> float:
-    """Symmetric mean absolute percentage error, 0 to 200; two zeros are no error."""
+def percentage_errors(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """What sMAPE is the mean of: 0 to 200, `(origins, 7)`, NaN where nothing was observed; two zeros are no error."""
     size = np.abs(actual) + np.abs(forecast)
     errors = 200.0 * np.divide(np.abs(actual - forecast), size, out=np.zeros_like(size), where=size > 0)
-    return float(errors[observed].mean())
+    return np.where(observed, errors, np.nan)
 
 
-def weighted_quantile_loss(
+def quantile_losses(
     actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float], observed: np.ndarray
-) -> float:
-    """Twice the pinball loss over all days, divided by the sum of absolute values, averaged over the levels.
-
-    `quantiles` is `(origins, 7, levels)`. NaN where every value is zero.
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the weighted quantile loss is a ratio of sums of: twice the pinball loss, averaged over the levels, and the
+    absolute value, both `(origins, 7)` and 0 where nothing was observed. `quantiles` is `(origins, 7, levels)`.
     """
     error = actual[..., None] - quantiles
     level = np.asarray(levels)
-    pinball = np.maximum(level * error, (level - 1) * error)[observed]
-    total = float(np.abs(actual[observed]).sum())
-    return float(2 * pinball.sum(axis=0).mean() / total) if total else np.nan
+    pinball = np.maximum(level * error, (level - 1) * error).mean(axis=-1)
+    return np.where(observed, 2 * pinball, 0.0), np.where(observed, np.abs(actual), 0.0)
 
 
-def coverage(actual: np.ndarray, low: np.ndarray, high: np.ndarray, observed: np.ndarray) -> float:
-    """The share of days that lie within the band, borders included."""
-    return float(((low <= actual) & (actual <= high))[observed].mean())
+def inside(actual: np.ndarray, low: np.ndarray, high: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """1 where a day lies within the band, borders included, else 0: `(origins, 7)`, NaN where nothing was observed."""
+    return np.where(observed, ((low <= actual) & (actual <= high)).astype(float), np.nan)
+
+
+def groups(series: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """Which forecasts are alike, `(forecasts,)`: those of one series, or, of few series, those whose origins lie in the
+    same four weeks of one, since the weather of a week, or a strike, spoils neighbouring forecasts together.
+    """
+    if len(np.unique(series)) >= _MANY_SERIES:
+        return series
+    blocks = np.stack([series, origins // _BLOCK_DAYS], axis=1)
+    return np.unique(blocks, axis=0, return_inverse=True)[1]

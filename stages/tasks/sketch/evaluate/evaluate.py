@@ -10,10 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ....classification import report_classification
+from ....classification import mistakes, report_classification
 from ....engine import predict
 from ....models.network import Network
 from ....reporting import Report
+from ....scores import evenly
+from ....slices import quarters
 from ..model.network import SketchDataset, dataset
 from ..params import Params
 from .pictures import drawings_figure
@@ -22,13 +24,22 @@ _BASELINE_DRAWINGS = 20_000  # that the linear model learns from; it gains nothi
 
 
 def evaluate(network: Network, folder: Path, params: Params, report: Report) -> None:
-    """Measure the network and the baselines on the test split; draw right answers and the surest mistakes."""
+    """Measure the network and the baselines on the test split, by class and by number of points; draw right answers and
+    the surest mistakes.
+    """
     test = dataset(folder, "test", params, augment=False)
     train = dataset(folder, "train", params, augment=False)
     probabilities = predict(
         network, test, params.evaluate.batch_size, lambda batch: torch.softmax(network(batch).double(), dim=1)
     )
-    report_classification(report, probabilities, test.targets, test.classes)
+    report_classification(
+        report,
+        probabilities,
+        test.targets,
+        test.classes,
+        groups=np.arange(len(test)),
+        slices={"number of points": quarters(test.lengths)},
+    )
     majority = np.bincount(train.targets, minlength=len(train.classes)).argmax()
     report.measured(
         {
@@ -36,10 +47,13 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
             "baseline_linear_accuracy": linear_accuracy(train, test),
         }
     )
-    right, wrong = _chosen(probabilities, test.targets, params.evaluate.pictures)
-    report.picture("right", drawings_figure(test, right, probabilities))
-    if len(wrong):
-        report.picture("mistakes", drawings_figure(test, wrong, probabilities))
+    count = params.evaluate.pictures
+    right = np.flatnonzero(probabilities.argmax(axis=1) == test.targets)
+    shown = right[evenly(len(right), count)]
+    title = f"{len(shown)} of {len(right):,} right answers, evenly over the test split"
+    report.picture("right", drawings_figure(test, shown, probabilities, title))
+    chosen, title = mistakes(probabilities, test.targets, count)
+    report.picture("mistakes", drawings_figure(test, chosen, probabilities, title))
 
 
 def linear_accuracy(train: SketchDataset, test: SketchDataset) -> float:
@@ -59,13 +73,3 @@ def counts_and_boxes(drawings: SketchDataset, examples: np.ndarray) -> np.ndarra
         width, height = np.ptp(steps[:, :2], axis=0)
         row[:] = strokes, len(steps), len(steps) / strokes, width, height, np.log((width + 1) / (height + 1))
     return rows
-
-
-def _chosen(probabilities: np.ndarray, actual: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Up to `count` right answers, evenly over the split, and the `count` mistakes that the network was surest of."""
-    predicted = probabilities.argmax(axis=1)
-    right = np.flatnonzero(predicted == actual)
-    spread = right[np.unique(np.linspace(0, len(right) - 1, min(count, len(right))).astype(np.int64))]
-    wrong = np.flatnonzero(predicted != actual)
-    surest = wrong[np.argsort(-probabilities[wrong].max(axis=1), kind="stable")]
-    return spread, surest[:count]

@@ -15,10 +15,11 @@ _COLUMNS = 6
 _MARGIN = 12  # pixels round a drawing
 
 
-def drawings_figure(drawings: SketchDataset, examples: np.ndarray, probabilities: np.ndarray) -> Figure:
+def drawings_figure(drawings: SketchDataset, examples: np.ndarray, probabilities: np.ndarray, title: str) -> Figure:
     """A grid of drawings, strokes from dark to light in drawing order; `probabilities` is `(all drawings, classes)`."""
     rows = max(1, math.ceil(len(examples) / _COLUMNS))
     figure = Figure(figsize=(1.9 * _COLUMNS, 2.1 * rows), layout="constrained")
+    figure.suptitle(title, fontsize=11)
     for place, example in enumerate(examples.tolist()):
         axes = figure.add_subplot(rows, _COLUMNS, place + 1)
         draw(axes, drawings.steps(np.array([example]))[0])

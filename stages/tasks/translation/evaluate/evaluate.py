@@ -1,28 +1,40 @@
-"""How good translations are: against references, the best possible, and two translators that learn nothing."""
+"""How good translations are: against references, the best possible, and two translators that learn nothing.
+
+BLEU (Papineni et al., 2002, https://aclanthology.org/P02-1040) and chrF (Popović, 2015, https://aclanthology.org/W15-3049)
+of many sentences are no means of sentences' scores: they come from sums of sacreBLEU's own counts.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
+from ....calibration import calibration_figure, expected_calibration_error, reliability
 from ....engine import spread
 from ....preparation import open_prepared
 from ....reporting import Report
+from ....scores import Scores, equality
+from ....slices import quarters, sliced, slices_figure
 from ..model.network import Pairs, Translator
-from ..model.translate import translate
+from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
 from ..prepare.tokenizer import load_tokenizer, without_mark
 from . import pictures
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
+_DATES = "date"  # the source language of the sample, whose marks are locales
+_MARK = re.compile("<([A-Za-z_]{1,20})>")  # before a source, such as a language or a locale
 _TABLE_ROWS = 8  # of the best and as many of the worst translations
 
 
 def evaluate(network: Translator, folder: Path, params: Params, report: Report) -> None:
-    """Beam search on the test split; `exact_match`, `bleu`, `chrf`, the same by greedy search and for the baselines."""
+    """Beam search on the test split; `exact_match`, `bleu`, `chrf`, the same by greedy search and for the baselines;
+    exact matches by length of the source and by its mark; `ece` of the translations' probabilities.
+    """
     store, data = open_prepared(folder)
     test, train = Pairs(store, "test"), Pairs(store, "train")
     source_tokenizer, target_tokenizer = (load_tokenizer(data["tokenizer"], folder / name) for name in data["assets"])
@@ -30,10 +42,12 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     sources = [test.source(example) for example in range(len(test))]
 
     found = {size: _translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
-    outputs = {size: [target_tokenizer.decode(tokens) for tokens in answers] for size, answers in found.items()}
+    outputs = {size: [target_tokenizer.decode(a.tokens) for a in answers] for size, answers in found.items()}
     answers, answer_texts = found[params.evaluate.beam_size], outputs[params.evaluate.beam_size]
-    report.measured(scores(answer_texts, references), n=len(test))
-    report.measured({f"greedy_{name}": value for name, value in scores(outputs[1], references).items()})
+    measured = sentence_scores(answer_texts, references, np.unique(texts, return_inverse=True)[1])
+    report.scored(measured)
+    greedy = scores(outputs[1], references)
+    report.measured({f"greedy_{name}": value for name, value in greedy.items()}, n=len(test))
     if data["best_possible_exact_match"] is not None:
         report.measured({"best_possible_exact_match": data["best_possible_exact_match"]})
 
@@ -47,9 +61,12 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         report.measured({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
 
     lengths = (len(test.target(example)) for example in range(len(test)))
-    report.predictions(zip(lengths, (len(tokens) for tokens in answers), strict=True))
+    tokens = [answer.tokens for answer in answers]
+    report.predictions(zip(lengths, map(len, tokens), strict=True))
+    _report_slices(report, measured["exact_match"], test.lengths, texts, dates=data["source_language"] == _DATES)
+    _report_calibration(report, answers, measured["exact_match"].parts[:, 0])
     tokenizers = source_tokenizer, target_tokenizer
-    drawn = pictures.alignments(network, sources, answers, texts, tokenizers, count=params.evaluate.pictures)
+    drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
     report.picture("attention", drawn)
     report.picture("translations", pictures.translations(texts, references, answer_texts, rows=_TABLE_ROWS))
 
@@ -62,6 +79,46 @@ def scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, fl
         "bleu": BLEU().corpus_score(hypotheses, [references]).score,
         "chrf": CHRF().corpus_score(hypotheses, [references]).score,
     }
+
+
+def sentence_scores(hypotheses: Sequence[str], references: Sequence[str], groups: np.ndarray) -> dict[str, Scores]:
+    """What each sentence adds to the three metrics of `scores`; `groups`, `(sentences,)`, says which are alike."""
+    found = {"exact_match": equality(hypotheses, references, groups)}
+    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        # What sacreBLEU's own bootstrap takes; it has no public name.
+        counts = metric._extract_corpus_statistics(hypotheses, [references])
+
+        def of_corpora(sums: np.ndarray, metric: BLEU | CHRF = metric) -> np.ndarray:
+            return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
+
+        found[name] = Scores(parts=np.array(counts, dtype=np.float64), groups=groups, metric=of_corpora)
+    return found
+
+
+def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
+    which, names = quarters(lengths)
+    parts = sliced(exact, "source tokens", which, names, higher_is_better=True)
+    marks = [_MARK.match(text) for text in texts]
+    if all(marks):
+        found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
+        parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
+    report.slices(parts)
+    report.picture("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
+
+
+def _report_calibration(report: Report, answers: Sequence[Translation], right: np.ndarray) -> None:
+    # A score is a mean over the tokens and the end.
+    probabilities = np.exp([answer.score * (len(answer.tokens) + 1) for answer in answers])
+    calibrated = reliability(probabilities, right)
+    report.calibration(calibrated)
+    report.measured({"ece": expected_calibration_error(calibrated)})
+    figure = calibration_figure(
+        calibrated,
+        expected="probability of the translation, by its score",
+        observed="translations that are the reference",
+        title=f"Expected calibration error {report.metrics['ece']:.3f} on {len(answers):,} sentences",
+    )
+    report.picture("calibration", figure)
 
 
 def nearest_translations(texts: Sequence[str], known: Sequence[str], translations: Sequence[str]) -> list[str]:
@@ -82,16 +139,14 @@ def nearest_translations(texts: Sequence[str], known: Sequence[str], translation
 
 def _translated(
     network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
-) -> list[list[int]]:
-    def answers(examples: np.ndarray) -> list[list[int]]:
+) -> list[Translation]:
+    def answers(examples: np.ndarray) -> list[Translation]:
         some = [sources[example] for example in examples]
-        found = translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))
-        return [translation.tokens for translation in found]
+        return translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))
 
     lengths = np.array([len(source) for source in sources])
     parts = spread(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")
-    tokens: list[list[int]] = [[] for _ in sources]
-    for examples, part in parts:
-        for example, answer in zip(examples.tolist(), part, strict=True):
-            tokens[example] = answer
-    return tokens
+    by_example = {
+        example: answer for examples, part in parts for example, answer in zip(examples.tolist(), part, strict=True)
+    }
+    return [by_example[example] for example in range(len(sources))]

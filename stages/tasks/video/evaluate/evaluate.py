@@ -7,20 +7,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ....classification import report_classification
+from ....classification import mistakes, report_classification
 from ....engine import predict
+from ....preparation import open_prepared
 from ....reporting import Report
+from ....slices import quarters
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
 from ..params import Params
 from .baselines import ShuffledClips, single_frame_predictions
-from .pictures import strips
+from .pictures import in_turn, strips
 
 _BATCH_SIZE = 32
 
 
 def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Report) -> None:
-    """Measure the network on the test clips, in order and shuffled, and two baselines; draw clips as strips of frames.
+    """Measure the network on the test clips, in order and shuffled, and two baselines, by class and by number of
+    frames; draw random clips and the surest mistakes as strips of frames.
 
     `shuffled_accuracy`: the same network where each clip's frames come in a random order.
     `baseline_single_frame_accuracy`: a linear classifier of frames, learnt from random frames of the training clips and
@@ -29,7 +32,15 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     train = dataset(folder, "train", params, augment=False)
     test = dataset(folder, "test", params, augment=False)
     probabilities = _probabilities(network, test)
-    report_classification(report, probabilities, test.labels, test.classes)
+    store, _ = open_prepared(folder)
+    report_classification(
+        report,
+        probabilities,
+        test.labels,
+        test.classes,
+        groups=np.unique(store.column("group")[store.rows("test")].astype(str), return_inverse=True)[1],
+        slices={"number of frames": quarters(test.lengths)},
+    )
     shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
     majority = np.bincount(train.labels, minlength=len(test.classes)).argmax()
     single = single_frame_predictions(train, test, params.evaluate)
@@ -40,7 +51,11 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
             "baseline_single_frame_accuracy": np.mean(single == test.labels),
         }
     )
-    report.picture("clips", strips(test, probabilities, params.evaluate))
+    count = params.evaluate.pictures
+    some = in_turn(test, seed=params.evaluate.seed)[:count]
+    report.picture("clips", strips(test, some, probabilities, "Random clips of each class in turn"))
+    chosen, title = mistakes(probabilities, test.labels, count)
+    report.picture("mistakes", strips(test, chosen, probabilities, title))
 
 
 def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:

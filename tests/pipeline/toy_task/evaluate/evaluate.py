@@ -1,12 +1,21 @@
+import numpy as np
 import torch
 
 from ....classification import report_classification
 from ....engine import predict
+from ....slices import quarters
 from ..model.network import dataset
 
 
 def evaluate(network, folder, params, report):
     test = dataset(folder, "test", params, augment=False)
     probabilities = predict(network, test, 64, lambda batch: torch.softmax(network(batch).double(), dim=1))
-    report_classification(report, probabilities, test.labels, ["no", "yes"])
+    report_classification(
+        report,
+        probabilities,
+        test.labels,
+        ["no", "yes"],
+        groups=np.arange(len(test)),
+        slices={"numbers": quarters(test.lengths)},
+    )
     report.measured({"baseline_majority_accuracy": max(test.labels.mean(), 1 - test.labels.mean())})
