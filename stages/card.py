@@ -35,6 +35,7 @@ _MEANINGS = {
     "macro_f1": "harmonic mean of precision and recall, averaged over the classes",
     "log_loss": "mean surprise at the truth, in nats; lower is better",
     "ece": "expected calibration error, how far stated probabilities are off; lower is better",
+    **{f"accuracy_seen_{n}": f"accuracy when a drawing is broken off after {n} % of its points" for n in (20, 50, 80)},
     "shuffled_accuracy": "accuracy where the frames of each clip come in random order",
     "exact_match": "share of answers that are the reference, to the character",
     "best_possible_exact_match": "what the best of all translators may expect here",

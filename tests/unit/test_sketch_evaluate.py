@@ -14,7 +14,9 @@ from stages.batching import Batch
 from stages.models.network import Network, Sums
 from stages.preparation import Preparation
 from stages.reporting import Report
+from stages.tasks.sketch.evaluate.early import Unfinished, accuracy_by_share, early_metrics
 from stages.tasks.sketch.evaluate.evaluate import evaluate
+from stages.tasks.sketch.model.network import SketchDataset
 from stages.tasks.sketch.params import EvaluateParams, Params
 from stages.tasks.sketch.prepare.prepare import COLUMNS
 from tests.unit.test_sketch_model import LIVELY, model_params
@@ -38,7 +40,7 @@ class Knowing(Network):
 
     def forward(self, batch: Batch) -> Tensor:
         x, y = batch.values[:, 1, 2], batch.values[:, 1, 3]
-        wide = batch.values[:, 2, 2] > 0.5
+        wide = batch.values[:, -1, 2] > 0.5
         label = torch.where(wide, 0, torch.where(y < x, 1, 2))
         label[::9] = 0
         return torch.nn.functional.one_hot(label, 3) * 3.0 + self.weight
@@ -79,7 +81,14 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
     assert lines[0] == "actual,predicted"
     assert len(lines) == 41
     pictures = {path.name: path.stat().st_size for path in (tmp_path / "plots" / "pictures").iterdir()}
-    assert pictures.keys() == {"calibration.png", "confusion.png", "mistakes.png", "right.png", "slices.png"}
+    assert pictures.keys() == {
+        "calibration.png",
+        "confusion.png",
+        "early.png",
+        "mistakes.png",
+        "right.png",
+        "slices.png",
+    }
     assert min(pictures.values()) > 5000
     assert [(part.slice, part.value, part.n) for part in report.parts] == [
         ("class", "flat", 10),
@@ -87,3 +96,33 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
         ("class", "tall", 20),
         ("number of points", "3", 40),
     ]
+
+
+def test_an_unfinished_drawing_has_its_first_points_at_full_size(prepared: Path) -> None:
+    test = SketchDataset(prepared, "test", ["position", "pen"])
+    some = np.array([0, 1, 2])
+    half = Unfinished(test, some, 0.6, test.features)  # two of three points
+    assert half.lengths.tolist() == [2, 2, 2]
+    values = half.batch(some).values
+    # The two points lie at the ends of the box's longer side, whose half is 1; the pen leaves the paper at the second.
+    assert values[:, :, :2].abs().amax(dim=(1, 2)).tolist() == [1, 1, 1]
+    assert values[:, :, 3].tolist() == [[0, 1]] * 3
+    whole = Unfinished(test, some, 1.0, test.features)
+    assert torch.allclose(whole.batch(some).values, test.batch(some).values, atol=0.02)
+
+
+def test_accuracy_grows_with_what_is_seen(prepared: Path) -> None:
+    test = SketchDataset(prepared, "test", ["offset", "position", "pen"])
+
+    class Box(Knowing):
+        """Tells flat drawings from tall ones, once the third point is there."""
+
+        def forward(self, batch: Batch) -> Tensor:
+            flat = batch.values[:, :, 2].amax(dim=1) > batch.values[:, :, 3].amax(dim=1)
+            return torch.nn.functional.one_hot(torch.where(flat, 0, 2), 3) * 3.0
+
+    found = accuracy_by_share(Box(), test, 16)
+    metrics = {name: scores.value() for name, scores in early_metrics(found).items()}
+    assert metrics.keys() == {"accuracy_seen_20", "accuracy_seen_50", "accuracy_seen_80"}
+    assert found[1.0].value() == 30 / 40  # all but the steep ones
+    assert metrics["accuracy_seen_20"] < found[1.0].value()

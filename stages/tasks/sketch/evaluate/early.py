@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 
 from ....batching import Batch
 from ....engine import predict
-from ....scores import Scores, interval, mean
-from ..model.features import features
-from ..model.network import SketchClassifier, SketchDataset, padded
+from ....models.network import Network
+from ....scores import Scores, evenly, interval, mean
+from ..model.features import Feature, features
+from ..model.network import SketchDataset, padded
 from ..source.strokes import Ink, canonical
 
 SHARES = tuple(tenths / 10 for tenths in range(1, 11))
+_MEASURED = (0.2, 0.5, 0.8)  # of SHARES: those that are metrics
 _DRAWINGS = 2000  # that are broken off, evenly over the split: each is answered ten times
 
 
@@ -23,7 +25,7 @@ class Unfinished:
     what is there is scaled to the whole side. At least two points are there.
     """
 
-    def __init__(self, drawings: SketchDataset, examples: np.ndarray, share: float, network: SketchClassifier) -> None:
+    def __init__(self, drawings: SketchDataset, examples: np.ndarray, share: float, chosen: Sequence[Feature]) -> None:
         steps, lengths = drawings.steps(examples)
         seen = np.minimum(np.maximum(np.ceil(share * lengths), 2), lengths).astype(np.int64)
         first = np.cumsum(lengths) - lengths
@@ -39,7 +41,7 @@ class Unfinished:
         )
         self._steps, self.lengths = canonical(ink)
         self._starts = np.cumsum(self.lengths) - self.lengths
-        self._network = network
+        self._features = chosen
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -51,22 +53,22 @@ class Unfinished:
         """Values `(batch, time, features)` float32."""
         steps = np.concatenate([self._steps[self._starts[i] : self._starts[i] + self.lengths[i]] for i in examples])
         lengths = self.lengths[examples]
-        return padded(features(steps, lengths, self._network.features), lengths)
+        return padded(features(steps, lengths, self._features), lengths)
 
 
-def accuracy_by_share(network: SketchClassifier, drawings: SketchDataset, batch_size: int) -> dict[float, Scores]:
+def accuracy_by_share(network: Network, drawings: SketchDataset, batch_size: int) -> dict[float, Scores]:
     """The accuracy after each of SHARES of the points."""
-    some = np.unique(np.linspace(0, len(drawings) - 1, min(len(drawings), _DRAWINGS)).astype(np.int64))
+    some = evenly(len(drawings), _DRAWINGS)
     found = {}
     for share in SHARES:
-        logits = predict(network, Unfinished(drawings, some, share, network), batch_size)
+        logits = predict(network, Unfinished(drawings, some, share, drawings.features), batch_size)
         found[share] = mean(logits.argmax(axis=1) == drawings.targets[some])
     return found
 
 
-def early_metrics(found: Mapping[float, Scores], shares: Sequence[float] = (0.2, 0.5, 0.8)) -> dict[str, float]:
+def early_metrics(found: Mapping[float, Scores]) -> dict[str, Scores]:
     """`accuracy_seen_20` and the like: the accuracy after so many per cent of the points."""
-    return {f"accuracy_seen_{round(100 * share)}": found[share].value() for share in shares}
+    return {f"accuracy_seen_{round(100 * share)}": found[share] for share in _MEASURED}
 
 
 def early_figure(found: Mapping[float, Scores], chance: float) -> Figure:

@@ -18,13 +18,15 @@ from ....scores import evenly
 from ....slices import quarters
 from ..model.network import SketchDataset, dataset
 from ..params import Params
+from .early import accuracy_by_share, early_figure, early_metrics
 from .pictures import drawings_figure
 
 _BASELINE_DRAWINGS = 20_000  # that the linear model learns from; it gains nothing from more
 
 
 def evaluate(network: Network, folder: Path, params: Params, report: Report) -> None:
-    """Measure the network and the baselines on the test split, by class and by number of points; draw right answers and
+    """Measure the network and the baselines on the test split, by class, by number of points
+    and by the share of the points that it has seen; draw right answers and
     the surest mistakes.
     """
     test = dataset(folder, "test", params, augment=False)
@@ -41,9 +43,13 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
         slices={"number of points": quarters(test.lengths)},
     )
     majority = np.bincount(train.targets, minlength=len(train.classes)).argmax()
+    chance = float((test.targets == majority).mean())
+    early = accuracy_by_share(network, test, params.evaluate.batch_size)
+    report.scored(early_metrics(early))
+    report.picture("early", early_figure(early, chance))
     report.measured(
         {
-            "baseline_majority_accuracy": float((test.targets == majority).mean()),
+            "baseline_majority_accuracy": chance,
             "baseline_linear_accuracy": linear_accuracy(train, test),
         }
     )

@@ -126,7 +126,7 @@ class SketchDataset:
         self.lengths = self.store.column("length")[self.rows]
         self.classes: list[str] = description["classes"]
         self.targets = self.store.codes("label", self.classes)[self.rows]
-        self._features = chosen
+        self.features = chosen
         self._augmentation = augmentation
         self._mirrored = _may_be_mirrored(self.classes, augmentation)[self.targets]
         self._seed = seed
@@ -155,7 +155,7 @@ class SketchDataset:
                 epoch=epoch,
                 examples=examples,
             )
-        values = features(steps, lengths, self._features)
+        values = features(steps, lengths, self.features)
         return padded(values, lengths, torch.from_numpy(self.targets[examples].astype(np.int64)))
 
 
