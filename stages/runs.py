@@ -70,6 +70,25 @@ def client() -> MlflowClient:
     return mlflow.MlflowClient(uri)
 
 
+@contextmanager
+def store_in_words() -> Iterator[None]:
+    """Inside the block, what MLflow, its database or its artifact store raise becomes a RuntimeError of one line."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, _store_errors()):
+            raise
+        where = tracking.without_credentials(tracking.store_uri())
+        raise RuntimeError(f"MLflow at {where}: {tracking.without_credentials(_reason(error))}") from error
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    from botocore.exceptions import BotoCoreError, ClientError  # of artifacts in S3
+    from requests import RequestException
+
+    return (MlflowException, SQLAlchemyError, RequestException, BotoCoreError, ClientError)
+
+
 def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:
     """The newest run of this training, or None."""
     found = _find_runs(store, task.name, signature)

@@ -10,7 +10,7 @@ from rich.table import Table
 from . import runs
 from .json_files import read_json
 from .paths import Paths
-from .registry import content_hash, find_version
+from .versions import content_hash, find_version
 from .reporting import best_baseline
 from .tasks import Task
 
