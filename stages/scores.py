@@ -10,7 +10,7 @@ by one they would make the metric look surer than it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,22 @@ def mean(values: np.ndarray, groups: np.ndarray | None = None) -> Scores:
     """A metric that is the mean of `values`, `(examples,)`; each its own group where none are given."""
     parts = np.column_stack([np.asarray(values, dtype=np.float64), np.ones(len(values))])
     return Scores(parts=parts, groups=np.arange(len(values)) if groups is None else groups, metric=ratio)
+
+
+def equality(answers: Sequence[object], truth: Sequence[object], groups: np.ndarray | None = None) -> Scores:
+    """The share of answers that are the truth; a missing answer (None, NaN) is wrong.
+
+    Raises ValueError where there are more or fewer answers than truths.
+    """
+    if len(answers) != len(truth):
+        raise ValueError(f"found {len(answers)} answers to {len(truth)} questions; allowed is one to each, in order")
+    return mean(np.array([found == wanted for found, wanted in zip(answers, truth, strict=True)], dtype=bool), groups)
+
+
+def evenly(count: int, limit: int) -> np.ndarray:
+    """The numbers of up to `limit` of `count` examples, evenly over them and always the same, ascending."""
+    kept = min(count, limit)
+    return np.arange(kept) * count // max(kept, 1)
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
     NAME/model/network.py       build(), dataset(): the network and its batches
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
+    NAME/evaluate/questions.py  questions(), scores(): the test split as any registered version is asked it
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/example.py             example(): rows that the registered model must be able to answer
 
@@ -25,11 +26,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+
     from ..batching import Dataset
     from ..models.network import Network
     from ..params import TaskParams
     from ..preparation import Preparation
     from ..reporting import Report
+    from ..scores import Scores
     from ..serving import Predictor
 
 
@@ -74,6 +78,21 @@ class Evaluate(Protocol):
         """Measure the network and the baselines on the test split and draw what a person should see."""
 
 
+class Questions(Protocol):
+    """`evaluate/questions.py`: two versions, however old their code, are compared as users meet them."""
+
+    def questions(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+        """Up to `limit` examples of the test split, evenly over it and always the same, as a user would send them:
+        rows of the registered model's input columns.
+        """
+
+    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+        """What the answers to these questions, rows of the output columns, add to the task's metric.
+
+        Raises ValueError where they are not the answers to these questions.
+        """
+
+
 @dataclass(frozen=True)
 class Task:
     """One task and its modules, each imported on first use. Raises ValueError for a name without a folder."""
@@ -108,6 +127,9 @@ class Task:
 
     def evaluate(self) -> Evaluate:
         return cast(Evaluate, self._module("evaluate.evaluate"))
+
+    def questions(self) -> Questions:
+        return cast(Questions, self._module("evaluate.questions"))
 
     def predictor(self) -> type[Predictor]:
         return cast("type[Predictor]", self._module("serve.predictor").Predictor)

@@ -12,6 +12,9 @@ import numpy as np
 
 from ..prepare.series import SEASON
 
+_MANY_SERIES = 30  # from so many on they are what is drawn again; of fewer, four weeks of each
+_BLOCK_DAYS = 28
+
 
 def absolute_errors(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """`(origins, 7)` in the series' unit, NaN where nothing was observed."""
@@ -56,3 +59,13 @@ def weighted_quantile_loss(
 def coverage(actual: np.ndarray, low: np.ndarray, high: np.ndarray, observed: np.ndarray) -> float:
     """The share of days that lie within the band, borders included."""
     return float(((low <= actual) & (actual <= high))[observed].mean())
+
+
+def groups(series: np.ndarray, origins: np.ndarray) -> np.ndarray:
+    """Which forecasts are alike, `(forecasts,)`: those of one series, or, of few series, those whose origins lie in the
+    same four weeks of one, since the weather of a week, or a strike, spoils neighbouring forecasts together.
+    """
+    if len(np.unique(series)) >= _MANY_SERIES:
+        return series
+    blocks = np.stack([series, origins // _BLOCK_DAYS], axis=1)
+    return np.unique(blocks, axis=0, return_inverse=True)[1]

@@ -1,0 +1,61 @@
+"""The test drawings as a registered model is asked them, and what its answers are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ....preparation import open_prepared
+from ....scores import Scores, equality, evenly
+from ....sequences import SequenceStore
+from ..source.quickdraw import Chunk, raw_files
+
+
+def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+    """Drawings as they came, with as many points as their file has: `drawing`, JSON text of `[[xs, ys], …]`.
+
+    Raises ValueError where the raw files lack one of them.
+    """
+    store, rows = _test(prepared, limit)
+    wanted = [str(store.value("id", row)) for row in rows]
+    found = _drawings(raw, set(wanted))
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise ValueError(f"{raw}: {len(missing)} of {len(wanted)} test drawings are not there, such as {missing[0]}")
+    return pd.DataFrame({"drawing": [found[name] for name in wanted]})
+
+
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+    """Accuracy; each drawing is its own group."""
+    store, rows = _test(prepared, limit)
+    return equality(answers["label"].tolist(), [store.value("label", row) for row in rows])
+
+
+def _test(prepared: Path, limit: int) -> tuple[SequenceStore, np.ndarray]:
+    store, _ = open_prepared(prepared)
+    rows = store.rows("test")
+    return store, rows[evenly(len(rows), limit)]
+
+
+def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
+    """Drawings by the id that preprocessing gave them: the first of each, as it took the first."""
+    found: dict[str, str] = {}
+    for file in raw_files(raw):
+        for chunk in file.chunks():
+            for place, number in enumerate(chunk.collected.numbers.tolist()):
+                record = chunk.records[number]
+                name = record.key or f"{file.name}: {record.place}"
+                if name in wanted and name not in found:
+                    found[name] = _text(chunk, place)
+    return found
+
+
+def _text(chunk: Chunk, place: int) -> str:
+    ink = chunk.collected.ink
+    assert ink is not None  # it holds the drawing that was asked for
+    drawing = ink.take(np.array([place]))
+    strokes = np.split(drawing.points, np.cumsum(drawing.strokes)[:-1])
+    return json.dumps([stroke.T.tolist() for stroke in strokes])

@@ -1,0 +1,20 @@
+import pandas as pd
+
+from ....preparation import open_prepared
+from ....scores import equality, evenly
+
+
+def questions(prepared, raw, limit):
+    store, rows = test(prepared, limit)
+    return pd.DataFrame({"numbers": [store.sequence("values", row)[:, 0].tolist() for row in rows]})
+
+
+def scores(answers, prepared, raw, limit):
+    store, rows = test(prepared, limit)
+    return equality(answers["label"].tolist(), [["no", "yes"][store.value("label", row)] for row in rows])
+
+
+def test(prepared, limit):
+    store, _ = open_prepared(prepared)
+    rows = store.rows("test")
+    return store, rows[evenly(len(rows), limit)]

@@ -1,0 +1,210 @@
+"""The test split as a registered model is asked it: the raw example of each row, and what answers are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stages.preparation import open_prepared
+from stages.scores import equality, evenly
+from stages.tasks.forecast.evaluate import questions as forecast
+from stages.tasks.forecast.evaluate.scores import groups
+from stages.tasks.forecast.model.network import build as build_forecaster
+from stages.tasks.forecast.model.windows import Windows, rolling_origins
+from stages.tasks.forecast.serve.predictor import Predictor as ForecastPredictor
+from stages.tasks.sketch.evaluate import questions as sketch
+from stages.tasks.sketch.source.drawings import canonical_readings, collect
+from stages.tasks.translation.evaluate import questions as translation
+from stages.tasks.video.evaluate import questions as video
+from stages.tasks.video.prepare.decode import Decoding, read_clip
+from stages.weights import save_network
+from tests.unit import test_forecast_model as forecast_model
+from tests.unit import test_forecast_prepare as forecast_prepare
+from tests.unit import test_sketch_prepare as sketch_prepare
+from tests.unit import test_translation_prepare as translation_prepare
+from tests.unit import test_video_prepare as video_prepare
+from tests.unit.video_clips import write_clip
+
+ALL = 10_000
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "kept"), [(3, 5, [0, 1, 2]), (10, 4, [0, 2, 5, 7]), (7, 7, list(range(7))), (0, 3, [])]
+)
+def test_a_limit_takes_examples_evenly(count: int, limit: int, kept: list[int]) -> None:
+    assert evenly(count, limit).tolist() == kept
+
+
+def test_a_missing_answer_is_wrong_and_a_missing_row_an_error() -> None:
+    assert equality(["a", None, float("nan"), "b"], ["a", "b", "c", "d"]).value() == 0.25
+    with pytest.raises(ValueError, match="found 1 answers to 2 questions"):
+        equality(["a"], ["a", "b"])
+
+
+@pytest.fixture
+def drawings(tmp_path: Path) -> tuple[Path, Path]:
+    """Drawings of every kind of file: with a key, without one, and in stroke-3."""
+    records = [sketch_prepare.record(n, drawing=[[[7, 300, 111 + n], [3, 0, 45.5]], [[9], [9 + n]]]) for n in range(30)]
+    for number in range(0, 30, 3):
+        del records[number]["key_id"]
+    sketch_prepare.write(tmp_path / "raw", "cat", [*records[:4], "not json", *records[4:]], form="raw")
+    splits = {
+        name: [sketch_prepare.stroke_3(10 * i + n) for n in range(9)] for i, name in enumerate(("train", "valid"))
+    }
+    test = [sketch_prepare.stroke_3(30 + n) for n in range(5)]
+    sketch_prepare.save_npz(tmp_path / "raw" / "sketchrnn" / "pig.npz", **splits, test=test)
+    sketch_prepare.run(tmp_path / "raw", tmp_path / "prepared")
+    return tmp_path / "prepared", tmp_path / "raw"
+
+
+def test_a_drawing_is_asked_as_it_came_and_leads_to_the_steps_that_were_stored(drawings: tuple[Path, Path]) -> None:
+    store, _ = open_prepared(drawings[0])
+    rows = store.rows("test")
+    asked = sketch.questions(*drawings, ALL)["drawing"].map(json.loads).tolist()
+    assert len(asked) == len(rows) > 5
+    readings = canonical_readings(collect(asked), max_points=50)
+    for steps, row in zip(readings.sequences(), rows, strict=True):
+        assert steps.tolist() == store.sequence("values", row).reshape(-1, 3).tolist()
+    dots = [drawing[1] for drawing in asked if len(drawing) == 2]
+    assert {xs[0] for xs, _ in dots} == {9.0}  # the pixels of the file, not those of the store
+
+
+def test_right_names_score_one_and_a_limit_is_kept(drawings: tuple[Path, Path]) -> None:
+    store, _ = open_prepared(drawings[0])
+    labels = [store.value("label", row) for row in store.rows("test")]
+    perfect = sketch.scores(pd.DataFrame({"label": labels}), *drawings, ALL)
+    assert perfect.value() == 1.0
+    assert len(np.unique(perfect.groups)) == len(labels)
+    some = [labels[place] for place in evenly(len(labels), 4)]
+    assert len(sketch.questions(*drawings, 4)) == 4
+    assert sketch.scores(pd.DataFrame({"label": [*some[:3], "dog"]}), *drawings, 4).value() == 0.75
+
+
+def test_drawings_of_another_download_are_missed(drawings: tuple[Path, Path]) -> None:
+    prepared, raw = drawings
+    (raw / "sketchrnn" / "pig.npz").unlink()
+    with pytest.raises(ValueError, match="5 of .* test drawings are not there, such as sketchrnn/pig.npz: test 0"):
+        sketch.questions(prepared, raw, ALL)
+
+
+def test_a_clip_is_asked_by_its_path_and_drawn_with_its_group(tmp_path: Path) -> None:
+    for number in range(1, 9):
+        for label, level in (("Dark", 10), ("Light", 200)):
+            write_clip(tmp_path / "raw/clips" / label / f"v_{label}_g{number:02d}_c01.mp4", level + number)
+    video_prepare._prepare(tmp_path / "raw", tmp_path / "prepared")
+    folders = tmp_path / "prepared", tmp_path / "raw"
+    store, description = open_prepared(folders[0])
+    rows = store.rows("test")
+    paths = video.questions(*folders, ALL)["path"].tolist()
+    decoding = Decoding.from_json(description["decoding"])
+    for path, row in zip(paths, rows, strict=True):
+        assert Path(path).is_absolute()
+        assert read_clip(Path(path), decoding).frames.ravel().tolist() == store.sequence("frames", row).ravel().tolist()
+    answers = pd.DataFrame({"label": [Path(path).parent.name for path in paths]})
+    found = video.scores(answers, *folders, ALL)
+    assert (found.value(), len(found.groups), len(np.unique(found.groups))) == (1.0, 4, 2)
+    assert len(video.questions(*folders, 3)) == 3
+    assert video.scores(answers[:3].assign(label="Dark"), *folders, 3).value() == pytest.approx(2 / 3)
+
+
+def test_a_sentence_is_asked_and_drawn_with_those_of_the_same_source(tmp_path: Path) -> None:
+    lines = "".join(f"source\u00a0{n % 30}\ttarget {n}\n" for n in range(60))
+    raw = translation_prepare.raw_lines(tmp_path / "raw", lines.encode())
+    store, _, _ = translation_prepare.prepared(raw, tmp_path / "prepared", split_by="source")
+    folders = tmp_path / "prepared", raw
+    asked = translation.questions(*folders, ALL)
+    targets = [store.value("target_text", row) for row in store.rows("test")]
+    assert asked["text"].tolist() == [store.value("source_text", row) for row in store.rows("test")]
+    found = translation.scores(pd.DataFrame({"translation": targets}), *folders, ALL)
+    assert (found.value(), len(np.unique(found.groups))) == (1.0, asked["text"].nunique())
+    assert asked["text"].nunique() == len(asked) / 2
+    assert len(translation.questions(*folders, 3)) == 3
+    assert translation.scores(pd.DataFrame({"translation": ["no", *targets[1:]]}), *folders, ALL).value() < 1.0
+
+
+@pytest.fixture
+def series(tmp_path: Path) -> tuple[Path, Path]:
+    prepared = forecast_model.prepared(tmp_path, forecast_model.wave())  # 21 test days: three weeks
+    return prepared, tmp_path / "raw"
+
+
+def perfect_forecasts(folders: tuple[Path, Path]) -> pd.DataFrame:
+    store, _ = open_prepared(folders[0])
+    values = pd.Series(
+        store.sequence("values", 0), index=pd.date_range(store.value("start", 0), periods=len(forecast_model.wave()))
+    )
+    asked = forecast.questions(*folders, ALL)
+    last = asked.groupby("unique_id", sort=False)["ds"].max()
+    rows = [(name, day + pd.Timedelta(days=ahead)) for name, day in last.items() for ahead in range(1, 8)]
+    frame = pd.DataFrame(rows, columns=["unique_id", "ds"])
+    return frame.assign(mean=values.reindex(frame["ds"]).to_numpy())
+
+
+def test_every_test_day_is_asked_for_once_and_nothing_of_it_is_told(series: tuple[Path, Path]) -> None:
+    asked = forecast.questions(*series, ALL)
+    answers = perfect_forecasts(series)
+    assert answers["ds"].tolist() == pd.date_range(end="2020-04-29", periods=21).tolist()  # 120 days from 2020-01-01
+    told = asked.groupby("unique_id", sort=False)["ds"].agg(["min", "max", "count"])
+    assert told["min"].unique().tolist() == [pd.Timestamp("2020-01-01")]
+    assert told["max"].dt.strftime("%m-%d").tolist() == ["04-08", "04-15", "04-22"]
+    assert told.index.tolist()[0] == "y from 2020-04-09"
+    found = forecast.scores(answers, *series, ALL)
+    assert (found.value(), len(found.parts)) == (0.0, 3)
+    worse = answers.assign(mean=answers["mean"] + np.repeat([0.5, 0.0], [7, 14])).sample(frac=1.0, random_state=1)
+    assert forecast.scores(worse, *series, ALL).value() == pytest.approx(0.5 / 3)
+    assert forecast.questions(*series, 1)["unique_id"].unique().tolist() == ["y from 2020-04-09"]
+
+
+def test_a_forecast_that_is_missing_is_named(series: tuple[Path, Path]) -> None:
+    with pytest.raises(
+        ValueError, match="no forecast of all seven days from 2020-04-23 for series 'y from 2020-04-23'"
+    ):
+        forecast.scores(perfect_forecasts(series)[:-1], *series, ALL)
+
+
+def test_a_day_that_was_not_observed_does_not_count(tmp_path: Path) -> None:
+    values = forecast_model.wave()
+    values[-3] = np.nan
+    folders = forecast_model.prepared(tmp_path, values), tmp_path / "raw"
+    answers = perfect_forecasts(folders)
+    answers.loc[answers.index[-3], "mean"] += 100.0
+    assert forecast.scores(answers, *folders, ALL).value() == 0.0
+    assert forecast.scores(answers, *folders, ALL).parts[:, 1].tolist() == [7.0, 7.0, 6.0]
+
+
+def test_the_predictors_answers_have_the_error_that_evaluate_finds(series: tuple[Path, Path], tmp_path: Path) -> None:
+    params = forecast_model.model_params()
+    torch.manual_seed(0)
+    network = build_forecaster(params, {}).eval()
+    save_network(tmp_path / "weights", network, params, {"max_gap_days": 28}, prepared=series[0], training={})
+    answers = ForecastPredictor(tmp_path / "weights").predict(forecast.questions(*series, ALL))
+    windows = Windows(series[0], params, rolling_origins(3, 7))
+    with torch.inference_mode():
+        means = network.forecast(windows.batch(np.arange(3)))[..., 0].numpy()
+    error = np.abs(means - np.stack([windows.future(example)[0] for example in range(3)])).mean()
+    assert forecast.scores(answers, *series, ALL).value() == pytest.approx(error, abs=1e-5)
+
+
+def test_a_series_that_a_model_would_refuse_is_not_asked_for(tmp_path: Path) -> None:
+    lines = [line for name in ("flat", "lively") for line in forecast_prepare.days(100, name)]
+    lines = [line.rpartition(",")[0] + ",3" if ",flat," in line and i < 90 else line for i, line in enumerate(lines)]
+    raw = forecast_prepare.csv_of(tmp_path / "raw", lines)
+    forecast_prepare.prepared(raw, tmp_path / "prepared", id_column="id")
+    names = forecast.questions(tmp_path / "prepared", raw, ALL)["unique_id"].unique()
+    assert [name.split()[0] for name in names] == ["flat"] + ["lively"] * 3
+
+
+def test_forecasts_are_alike_within_four_weeks_of_a_series_and_of_many_within_the_series() -> None:
+    few = groups(np.array([0, 0, 0, 1, 1]), np.array([28, 55, 56, 28, 29]))
+    assert few.tolist() == [0, 0, 1, 2, 2]
+    series = np.repeat(np.arange(30), 4)
+    assert np.array_equal(groups(series, np.tile(np.arange(4) * 100, 30)), series)
+
+
+def test_questions_are_always_the_same(drawings: tuple[Path, Path]) -> None:
+    assert sketch.questions(*drawings, 5).equals(sketch.questions(*drawings, 5))
