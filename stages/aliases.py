@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from . import tracking
 from .paths import resume_folder
 from .stopping import stop_signals
 
@@ -155,5 +156,5 @@ def move(
 
 
 def reason_of(error: Exception) -> str:
-    """An error in one line: its kind and the first line of what it says."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    """An error in one line: its kind and the first line of what it says, without users and passwords of addresses."""
+    return tracking.without_credentials(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")

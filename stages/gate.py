@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .aliases import CHAMPION, NONE, VERDICT, ChampionMoved, ask, load, move, reason_of, with_alias
@@ -74,8 +73,9 @@ def judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVer
     while True:
         champion = with_alias(store, version.name, CHAMPION)
         before = str(champion.version) if champion else NONE
-        if before == number:  # whoever made it so had no time to say why, or is about to
-            words = store.get_model_version(version.name, number).tags.get(VERDICT, "champion: was cut short; it is")
+        if before == number:  # whoever made it so had no time to say why, or has said so by now
+            said = store.get_model_version(version.name, number).tags.get(VERDICT)
+            words = said or "champion: made so by a registration that was cut short"
             break
         answering = ask(task, version.name, number)
         duel = _duel(task, params, answering.model, number, before) if champion else None
@@ -116,25 +116,25 @@ def decide(
             promoted=False, words=f"challenger: trained with train.mode {mode}, which gives no model ({compared})"
         )
     if duel is not None:
-        compared = f"{compared}; {_beside(description, duel)}"
+        compared = f"{compared}; {_beside(duel)}"
     confidence = params.register_.confidence
     if duel is not None and duel.chance is not None and duel.chance < confidence:
         return Verdict(
             promoted=False,
-            words=f"challenger: not surely better than the champion, needed are {confidence:.0%} ({compared})",
+            words=f"challenger: not better than the champion with a chance of {confidence:.0%} ({compared})",
         )
     if params.register_.promotion == "approval":
         return Verdict(promoted=False, words=f"challenger: waits for approval ({compared})")
     return Verdict(promoted=True, words=f"champion: {compared}")
 
 
-def _beside(description: Description, duel: Duel) -> str:
+def _beside(duel: Duel) -> str:
     if duel.champion is None or duel.chance is None:
         return f"the champion before could not be asked: {duel.fault}"
     ours, theirs = duel.candidate, duel.champion
     return (
-        f"on {duel.questions} questions {description.metric} {ours.value:.4g}, champion version {theirs.version} "
-        f"{theirs.value:.4g}, better in {duel.chance:.1%} of draws"
+        f"on {duel.questions} questions {ours.value:.4g} against {theirs.value:.4g} of version {theirs.version}, better "
+        f"with a chance of {duel.chance:.1%}"
     )
 
 
@@ -144,9 +144,10 @@ def _duel(task: Task, params: TaskParams, candidate: PyFuncModel, number: str, b
     description = task.description()
     missing = [folder.as_posix() for folder in (paths.prepared, paths.raw) if not folder.is_dir()]
     if missing:
+        where = " ".join(missing)
         raise ValueError(
             f"{description.model_name} version {number} is not judged yet: the champion and it are asked today's test "
-            f"set, and {' and '.join(missing)} are missing; `dvc checkout {' '.join(missing)}` or `dvc pull` brings them"
+            f"set, and {where} is not here; `dvc checkout {where}` or `dvc pull {where}` brings it"
         )
     questions = task.questions().questions(paths.prepared, paths.raw, limit)
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 COMPARISON, PICTURES, CURVE = "comparison.json", "pictures", "training.csv"  # in the folder of `compare`
 
+
 class Comparison(BaseModel):
     """A version that may become champion, and the one that is."""
 

@@ -10,9 +10,9 @@ from rich.table import Table
 from . import runs
 from .json_files import read_json
 from .paths import Paths
-from .versions import content_hash, find_version
 from .reporting import best_baseline
 from .tasks import Task
+from .versions import content_hash, find_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
