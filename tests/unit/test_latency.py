@@ -31,7 +31,7 @@ def test_one_answer_and_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         "rows_per_s": 44 / (45 / 128),  # 44 copies, which one by one would take 0.7 s
     }
     assert len(model.asked[-1]) == 44
-    assert model.now < 2.0
+    assert model.now - 1.0 < 2.0
 
 
 @pytest.mark.parametrize(("a_call", "calls"), [(1e-6, 202), (5.0, 5)])
