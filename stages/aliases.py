@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -24,7 +24,6 @@ from .stopping import stop_signals
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-    from mlflow.pyfunc import PyFuncModel
 
     from .tasks import Task
 
@@ -48,7 +47,7 @@ class Answering:
 
     name: str
     version: str
-    model: PyFuncModel
+    model: Any  # MLflow's PyFuncModel; a DataFrame in gives a DataFrame
 
 
 @contextmanager
@@ -99,7 +98,7 @@ def get_version(store: MlflowClient, name: str, version: str) -> ModelVersion:
         raise PromotionError(f"{name}: there is no version {version}") from None
 
 
-def load(name: str, version: str) -> PyFuncModel:
+def load(name: str, version: str) -> Any:
     """A version as its users load it, without reading pickles."""
     import mlflow.pyfunc
 

@@ -13,7 +13,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .aliases import CHAMPION, NONE, VERDICT, ChampionMoved, ask, load, move, reason_of, with_alias
+from .aliases import CHAMPION, NONE, VERDICT, Answering, ChampionMoved, load, move, reason_of, with_alias
 from .json_files import read_json
 from .paths import Paths
 from .reporting import baseline_keys, best_baseline
@@ -21,8 +21,6 @@ from .scores import chance_of_being_better, interval
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
-    from mlflow.pyfunc import PyFuncModel
 
     from .params import TaskParams
     from .scores import Scores
@@ -61,28 +59,27 @@ class Verdict:
     words: str
 
 
-def judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVersion, file: str) -> str:
+def judge(store: MlflowClient, task: Task, params: TaskParams, answering: Answering, run_id: str, file: str) -> str:
     """Make a version the champion if it deserves it; returns why, which stands on the version from then on.
 
-    What it was judged by becomes the artifact `file` of its run. Raises PromotionError where the version does not
-    answer, and ValueError where today's test set is not there: then it is not judged, and will be the next time.
+    What it was judged by becomes the artifact `file` of its run. Raises ValueError where today's test set is not there:
+    then the version is not judged, and will be the next time.
     """
-    description, number = task.description(), str(version.version)
+    description, name, number = task.description(), answering.name, answering.version
     metrics = read_json(Paths(task.name).metrics)
     mode = read_json(Paths(task.name).network)["training"]["mode"]
     while True:
-        champion = with_alias(store, version.name, CHAMPION)
+        champion = with_alias(store, name, CHAMPION)
         before = str(champion.version) if champion else NONE
         if before == number:  # whoever made it so had no time to say why, or has said so by now
-            said = store.get_model_version(version.name, number).tags.get(VERDICT)
+            said = store.get_model_version(name, number).tags.get(VERDICT)
             words = said or "champion: made so by a registration that was cut short"
             break
-        answering = ask(task, version.name, number)
         duel = _duel(task, params, answering.model, number, before) if champion else None
         verdict = decide(description, metrics, mode, params, duel)
         words = verdict.words
         told = _facts(description, metrics, params, duel, verdict)
-        store.log_text(str(version.run_id), json.dumps(told, indent=2, sort_keys=True), file)
+        store.log_text(run_id, json.dumps(told, indent=2, sort_keys=True), file)
         if not verdict.promoted:
             break
         try:
@@ -90,10 +87,10 @@ def judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVer
         except ChampionMoved:
             continue  # another registration was faster: it is the one to be compared with
         # No lock reaches another machine. Who finds its own alias taken away at once is compared with who took it.
-        now = with_alias(store, version.name, CHAMPION)
+        now = with_alias(store, name, CHAMPION)
         if now and str(now.version) == number:
             break
-    store.set_model_version_tag(version.name, number, VERDICT, words)
+    store.set_model_version_tag(name, number, VERDICT, words)
     return words
 
 
@@ -133,12 +130,12 @@ def _beside(duel: Duel) -> str:
         return f"the champion before could not be asked: {duel.fault}"
     ours, theirs = duel.candidate, duel.champion
     return (
-        f"on {duel.questions} questions {ours.value:.4g} against {theirs.value:.4g} of version {theirs.version}, better "
-        f"with a chance of {duel.chance:.1%}"
+        f"on {duel.questions} questions {ours.value:.4g} against {theirs.value:.4g} of version {theirs.version}, "
+        f"better with a chance of {duel.chance:.1%}"
     )
 
 
-def _duel(task: Task, params: TaskParams, candidate: PyFuncModel, number: str, before: str) -> Duel:
+def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: str) -> Duel:
     """Ask both. Raises ValueError where there is no test set to ask from."""
     paths, limit = Paths(task.name), params.register_.questions
     description = task.description()
@@ -151,7 +148,7 @@ def _duel(task: Task, params: TaskParams, candidate: PyFuncModel, number: str, b
         )
     questions = task.questions().questions(paths.prepared, paths.raw, limit)
 
-    def answered(model: PyFuncModel, version: str) -> tuple[Scores, Answered]:
+    def answered(model: Any, version: str) -> tuple[Scores, Answered]:
         # A question that one of them cannot answer counts against it, as the task's scores say.
         answers = model.predict(questions, params={"on_error": "report"})
         scores = task.questions().scores(answers, paths.prepared, paths.raw, limit)

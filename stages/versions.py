@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import gate, runs, tracking
-from .aliases import CHALLENGER, VERDICT, held
+from . import gate, latency, runs, tracking
+from .aliases import CHALLENGER, VERDICT, Answering, ask, held
 from .json_files import read_json
 from .packaging import code_digest, requirements, serving_code, signature, write_code
 from .paths import Paths
@@ -223,15 +223,30 @@ def _described(task: Task) -> str:
 
 
 def _judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVersion) -> str:
-    """Make the version `challenger` and have the gate say whether it becomes `champion`; returns why."""
-    number, content = str(version.version), version.tags[CONTENT]
-    store.set_registered_model_alias(version.name, CHALLENGER, number)
-    said = store.get_registered_model(version.name).tags.get(f"{COLLECTED}{content[:32]}")
-    if said is None:
-        return gate.judge(store, task, params, version, f"{folder(content)}/{gate.FILE}")
-    verdict = f"challenger: had been judged before its version was collected ({said})"
-    store.set_model_version_tag(version.name, number, VERDICT, verdict)
-    return verdict
+    """Make the version `challenger` and have the gate say whether it becomes `champion`; returns why.
+
+    Raises PromotionError where the version does not answer: then it is not judged, and will be the next time.
+    """
+    name, number, content = version.name, str(version.version), version.tags[CONTENT]
+    store.set_registered_model_alias(name, CHALLENGER, number)
+    said = store.get_registered_model(name).tags.get(f"{COLLECTED}{content[:32]}")
+    if said is not None:
+        verdict = f"challenger: had been judged before its version was collected ({said})"
+        store.set_model_version_tag(name, number, VERDICT, verdict)
+        return verdict
+    answering, run_id = ask(task, name, number), str(version.run_id)
+    _log_latency(store, run_id, task, answering)
+    return gate.judge(store, task, params, answering, run_id, f"{folder(content)}/{gate.FILE}")
+
+
+def _log_latency(store: MlflowClient, run_id: str, task: Task, answering: Answering) -> None:
+    import pandas as pd
+
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = pd.DataFrame(task.example(Path(temporary)))
+        measured = latency.measure(answering.model.predict, rows)
+    for key, value in measured.items():
+        store.log_metric(run_id, key, value)
 
 
 def sync() -> None:
