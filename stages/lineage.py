@@ -18,6 +18,7 @@ from .versions import (
     CONTENT,
     DIRTY,
     LOCKED,
+    METRIC,
     PATCH_FILE,
     RECEIPT,
     all_versions,
@@ -92,7 +93,8 @@ def show_list(store: MlflowClient, target: Target | None, md5: str | None) -> bo
         table.add_column(column, justify="right" if column == "test" else "left", overflow="fold")
     for task, version in listing(store, target, md5):
         metric = task.description().metric
-        value = describe(store, version).metrics.get(metric)
+        noted = version.tags.get(f"{METRIC}{metric}")
+        value = describe(store, version).metrics.get(metric) if noted is None else float(noted)
         name = f"{version.name} {version.version}" + "".join(f" @{alias}" for alias in sorted(version.aliases))
         shown = "unknown" if value is None else f"{value:.4f}"
         table.add_row(name, metric, shown, _time(version), version.tags.get(VERDICT, "not judged yet"))

@@ -22,9 +22,9 @@ import yaml
 from . import lineage
 from .json_files import read_json
 from .paths import Paths, program_path, project_root
-from .standing import describe
-from .verify import Finding, cache_folder, compared, verify_model, weights_folder
-from .versions import COMMIT, DIRTY, ENVIRONMENT_FILE, LOCK_FILE, PATCH, PATCH_FILE, SIGNATURE, environment
+from .signature import file_md5
+from .verify import Finding, cache_folder, verify_model, weights_folder
+from .versions import COMMIT, DIRTY, ENVIRONMENT_FILE, LOCK_FILE, METRICS_FILE, PATCH, PATCH_FILE, RECEIPT, environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +54,8 @@ def prove(store: MlflowClient, task: Task, version: ModelVersion) -> Iterator[Fi
             raise ProofError(f"{version.name} version {version.version}: the registered model holds no weights")
         shutil.copytree(weights, clone / Paths(task.name).weights)
         _run([sys.executable, "-m", "stages.evaluate", task.name], clone)
-        yield from _compare(store, version, task, clone / Paths(task.name).metrics)
+        recorded = lineage.recorded(store, version, METRICS_FILE, folder)
+        yield from _compare(recorded, clone / Paths(task.name).metrics, version)
         yield from _environment(store, version, folder)
 
 
@@ -112,19 +113,19 @@ def _fetch_data(store: MlflowClient, task: Task, version: ModelVersion, clone: P
         _run(_dvc("pull", "--quiet", *read), clone)
 
 
-def _compare(store: MlflowClient, version: ModelVersion, task: Task, path: Path) -> Iterator[Finding]:
-    reached = read_json(path)
-    noted = describe(store, version).metrics
-    if not noted:
-        raise ProofError(f"{version.name} version {version.version}: MLflow no longer has the metrics of its run")
-    for name in sorted(noted):
-        if name not in reached:
-            yield Finding(name, "missing", f"recorded was {noted[name]:.6g}")
-        elif float(reached[name]) != noted[name]:
-            yield Finding(name, "differs", f"found {reached[name]:.6g}, recorded {noted[name]:.6g}")
+def _compare(recorded: Path | None, reached: Path, version: ModelVersion) -> Iterator[Finding]:
+    if recorded is None or file_md5(recorded) != version.tags.get(f"{RECEIPT}metrics"):
+        raise ProofError(
+            f"{version.name} version {version.version}: its {METRICS_FILE} is gone, or not what was recorded"
+        )
+    then, now = read_json(recorded), read_json(reached)
+    for name in sorted({*then, *now}):
+        if name not in now or name not in then:
+            yield Finding(name, "differs", f"found {now.get(name, 'nothing')}, recorded {then.get(name, 'nothing')}")
+        elif now[name] != then[name]:
+            yield Finding(name, "differs", f"found {now[name]}, recorded {then[name]}")
         else:
-            yield Finding(name, "ok", f"{noted[name]:.6g}")
-    yield compared("signature", str(reached["signature"]), version.tags.get(SIGNATURE))
+            yield Finding(name, "ok", str(then[name]))
 
 
 def _environment(store: MlflowClient, version: ModelVersion, folder: Path) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
 """The registry of models, on the command line: what there is, where it came from, and whether that is true.
 
-    python -m stages.registry list [MODEL] [--data MD5]   all versions; those that come from some data
+    python -m stages.registry list [MODEL] [--data MD5]   all versions, or those that come from some data
     python -m stages.registry show MODEL                  lineage, metrics, how to load: the champion's, or a version's
     python -m stages.registry verify [MODEL]              every hash again; status 1 where one differs
-    python -m stages.registry prove MODEL                 measure again in a fresh clone; status 1 where a metric differs
+    python -m stages.registry prove MODEL                 measure again in a fresh clone; status 1 where it differs
     python -m stages.registry rollback MODEL              champion is again who was it before
     python -m stages.registry gc [--keep N] [--yes]       old versions, and with --cache unneeded data, go
     python -m stages.registry sync                        register what the receipts name and the store lacks

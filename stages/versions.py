@@ -31,11 +31,16 @@ if TYPE_CHECKING:
 
 CONTENT, RECEIPT, LOCKED = "unroll.content", "unroll.receipt.", "unroll.lock."
 PACKAGE, PATCH, COMMIT, DIRTY = "unroll.package", "unroll.patch", "unroll.git_commit", "unroll.git_dirty"
-SIGNATURE = "unroll.metrics_signature"
+SIGNATURE, METRIC = "unroll.metrics_signature", "unroll.metric."
 COLLECTED = "unroll.collected."  # tag of a model, by content: what the gate said of a version that `gc` has removed
 
 # In a version's folder among the artifacts of its run.
-PATCH_FILE, LOCK_FILE, ENVIRONMENT_FILE = "uncommitted.diff", "dvc.lock", "environment.txt"
+PATCH_FILE, LOCK_FILE, ENVIRONMENT_FILE, METRICS_FILE = (
+    "uncommitted.diff",
+    "dvc.lock",
+    "environment.txt",
+    "metrics.json",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,10 +186,12 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    metrics, metric = read_json(paths.metrics), task.description().metric
     tags = {
         CONTENT: content_hash(content),
         PACKAGE: packaged,
-        SIGNATURE: str(read_json(paths.metrics)["signature"]),
+        SIGNATURE: str(metrics["signature"]),
+        f"{METRIC}{metric}": str(metrics[metric]),
         **{f"{RECEIPT}{key}": str(value) for key, value in content.items()},
         **_log_origin(store, run_id, task, folder(content_hash(content))),
     }
@@ -192,16 +199,18 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
 
 
 def _log_origin(store: MlflowClient, run_id: str, task: Task, where: str) -> dict[str, str]:
-    """Log what a version comes from as files of its run; returns it as tags.
+    """Log what a version comes from, and what it reached, as files of its run; returns where from as tags.
 
     `dvc.lock` are the stages of the task as they stand now, with the hashes of data, code and weights and the params:
-    the commit's own is older. The patch brings a clone of the commit to the code as it is now.
+    the commit's own is older. The patch brings a clone of the commit to the code as it is now. The metrics that the run
+    has are those of the newest evaluation; here stand the version's own.
     """
     facts, patch = tracking.lineage(task)
     stages = {name: stage for name, stage in locked_stages().items() if name.endswith(f"@{task.name}")}
     stages.pop(f"register@{task.name}", None)  # of an earlier registration
     lock = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
     store.log_text(run_id, tracking.without_credentials(lock), f"{where}/{LOCK_FILE}")
+    store.log_text(run_id, Paths(task.name).metrics.read_text(encoding="utf-8"), f"{where}/{METRICS_FILE}")
     store.log_text(run_id, environment(), f"{where}/{ENVIRONMENT_FILE}")
     if not patch:
         return facts
