@@ -34,6 +34,8 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from requests import ConnectionError as RequestConnectionError
+from requests import RequestException, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import learning_curve, spool, tracking
@@ -78,15 +80,24 @@ def store_in_words() -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, _store_errors()):
             raise
-        where = tracking.without_credentials(tracking.store_uri())
-        raise RuntimeError(f"MLflow at {where}: {tracking.without_credentials(_reason(error))}") from error
+        away = _away(error)
+        words = f" does not answer: {away}" if away else f": {_reason(error)}"
+        raise RuntimeError(tracking.without_credentials(f"MLflow at {tracking.store_uri()}{words}")) from error
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
     from botocore.exceptions import BotoCoreError, ClientError  # of artifacts in S3
-    from requests import RequestException
 
     return (MlflowException, SQLAlchemyError, RequestException, BotoCoreError, ClientError)
+
+
+def _away(error: BaseException | None) -> str:
+    """Why nobody answered, where that is behind an error; what MLflow makes of it fills three lines."""
+    while error is not None:
+        if isinstance(error, (RequestConnectionError, Timeout)):
+            return str(error).rpartition(": ")[2].strip("()\"' ")
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:
