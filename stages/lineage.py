@@ -98,10 +98,12 @@ def show_list(store: MlflowClient, target: Target | None, md5: str | None) -> bo
         name = f"{version.name} {version.version}" + "".join(f" @{alias}" for alias in sorted(version.aliases))
         shown = "unknown" if value is None else f"{value:.4f}"
         table.add_row(name, metric, shown, _time(version), version.tags.get(VERDICT, "not judged yet"))
+    if not table.row_count:
+        return False
     console = Console()
     # In a log there is no terminal to be too narrow.
     (console if console.is_terminal else Console(width=140)).print(table)
-    return table.row_count > 0
+    return True
 
 
 def show(store: MlflowClient, target: Target) -> None:

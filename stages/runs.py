@@ -81,8 +81,8 @@ def store_in_words() -> Iterator[None]:
         if not isinstance(error, _store_errors()):
             raise
         away = _away(error)
-        words = f" does not answer: {away}" if away else f": {_reason(error)}"
-        raise RuntimeError(tracking.without_credentials(f"MLflow at {tracking.store_uri()}{words}")) from error
+        words = f"no answer: {away}" if away else _reason(error).strip()
+        raise RuntimeError(tracking.without_credentials(f"MLflow at {tracking.store_uri()}: {words}")) from error
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
@@ -95,7 +95,7 @@ def _away(error: BaseException | None) -> str:
     """Why nobody answered, where that is behind an error; what MLflow makes of it fills three lines."""
     while error is not None:
         if isinstance(error, (RequestConnectionError, Timeout)):
-            return str(error).rpartition(": ")[2].strip("()\"' ")
+            return str(error).rpartition(": ")[2].removesuffix('"))').removesuffix("))")
         error = error.__cause__ or error.__context__
     return ""
 
