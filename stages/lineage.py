@@ -126,7 +126,10 @@ def show(store: MlflowClient, target: Target) -> None:
     metrics = {name: value for name, value in found.metrics.items() if not name.endswith(("_low", "_high"))}
     _lines("metrics", [f"{name} {value:.6g}{_interval(found.metrics, name)}" for name, value in metrics.items()])
     if f"{where}gate.json" in kept and (duel := _gate(store, found.run_id, f"{where}gate.json")["duel"]):
-        _lines("gate", [f"{key}: {value}" for key, value in duel.items() if value not in ("", None)])
+        sides = [side for side in (duel["candidate"], duel["champion"]) if side]
+        told = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
+        ends = f"better with a chance of {duel['chance']:.1%}" if duel["champion"] else duel["fault"]
+        _lines("gate", [*told, f"on {duel['questions']} questions: {ends}"])
 
 
 def _lines(title: str, lines: list[str]) -> None:

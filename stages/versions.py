@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from . import gate, latency, runs, tracking
-from .aliases import CHALLENGER, VERDICT, Answering, ask, held
+from .aliases import CHALLENGER, VERDICT, Answering, PromotionError, ask, held
 from .json_files import read_json
 from .packaging import code_digest, requirements, serving_code, signature, write_code
 from .paths import Paths
@@ -287,5 +287,9 @@ def _sync() -> None:
         if receipt(task) != content:
             print(f"{name}: the outputs have changed since {path} was written; run `dvc repro register@{name}`")
             continue
-        registered = register(task, params, content)
-        print(f"{content['model']} version {registered.version}: {registered.verdict}")
+        try:
+            registered = register(task, params, content)
+        except (ValueError, PromotionError) as error:  # of this model; the others go on
+            print(f"{name}: {error}")
+        else:
+            print(f"{content['model']} version {registered.version}: {registered.verdict}")
