@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
-from .conftest import Clone
+from stages import collect
+from stages.verify import cached
+
+from .conftest import Clone, commit
 from .toy import MODEL, Store, make_toy
 
 pytestmark = pytest.mark.pipeline
@@ -60,11 +65,13 @@ def kept_models(store: Store) -> list[Path]:
 
 
 def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
-    assert store.variant(sign=-1, accuracy=0.9).startswith("champion: ")  # there is none but the baselines
+    (verdict,) = store.variants((-1, 0.9))
+    assert verdict.startswith("champion: ")  # it had to beat the baselines alone
     assert "better with a chance of 100.0%" in store.register()
     assert store.with_alias("champion") == "2"
     # As good as the champion, whatever its metrics file says.
-    assert store.variant(sign=1, accuracy=0.999).startswith("challenger: not better than the champion")
+    (verdict,) = store.variants((1, 0.999))
+    assert verdict.startswith("challenger: not better than the champion")
     assert (store.with_alias("champion"), store.with_alias("challenger")) == ("2", "3")
     told = json.loads(artifact(store, "2", "gate.json").read_text())
     assert told["promoted"]
@@ -76,7 +83,7 @@ def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
 def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
     store.register()
     shutil.rmtree(model_folder(store, "1"))
-    verdict = store.variant(sign=1, accuracy=0.9)
+    (verdict,) = store.variants((1, 0.9))
     assert verdict.startswith("champion: ")
     assert "the champion before could not be asked: version 1: " in verdict
 
@@ -90,7 +97,7 @@ def test_a_version_whose_judging_was_cut_short_is_judged_by_the_next_run(store):
 
 
 def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
-    store.variant(sign=-1, accuracy=0.9)
+    store.variants((-1, 0.9))
     store.register()
     printed = store.registry("rollback", "toy", "--by=Ada", "--reason=it answers backwards")
     assert f"{MODEL} version 1 is champion again; version 2 is not" in printed
@@ -101,7 +108,7 @@ def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
 
 
 def test_a_rollback_to_a_version_that_does_not_answer_changes_nothing(store):
-    store.variant(sign=-1, accuracy=0.9)
+    store.variants((-1, 0.9))
     store.register()
     shutil.rmtree(model_folder(store, "1"))
     assert "version 1 does not answer" in store.registry("rollback", "toy", status=1)
@@ -188,21 +195,48 @@ def test_a_version_is_proven_with_data_from_the_remote(store, tmp_path):
 
 
 def test_what_is_collected_is_not_needed_and_not_forgotten(store):
-    for accuracy in (0.8, 0.81, 0.82):
-        store.variant(sign=-1, accuracy=accuracy)
+    store.variants((-1, 0.8), (-1, 0.81), (-1, 0.82))
     store.register()
     before = store.registry("gc", "--keep=1")
     assert "would delete: toy-classifier version 2 and its files" in before
     assert store.numbers() == ["1", "2", "3", "4"]
-    store.clone.run("git", "worktree", "prune")
     store.registry("gc", "--keep=1", "--cache", "--yes")
     assert store.numbers() == ["1", "4"]  # 1: a rollback would go back to it
     assert len(kept_models(store)) == 2
     assert "proven: " in store.registry("prove", "toy")
     # Nothing was forgotten of what is gone.
-    verdict = store.variant(sign=-1, accuracy=0.81)
+    (verdict,) = store.variants((-1, 0.81))
     assert verdict.startswith("challenger: had been judged before its version was collected (version 2: challenger: ")
     assert store.with_alias("champion") == "4"
+
+
+def test_a_cleared_cache_keeps_what_versions_stand_on(tmp_path, monkeypatch):
+    cache = tmp_path / ".dvc" / "cache" / "files" / "md5"
+    clone = Clone(tmp_path)
+    clone.run("git", "init", "--quiet")
+    clone.run("dvc", "init", "--quiet")
+
+    def put(content: bytes, suffix: str = "") -> str:
+        md5 = hashlib.md5(content).hexdigest() + suffix
+        cached(cache, md5).parent.mkdir(parents=True, exist_ok=True)
+        cached(cache, md5).write_bytes(content)
+        return md5
+
+    row = put(b"1,2")
+    data = put(json.dumps([{"md5": row, "relpath": "a.csv"}]).encode(), ".dir")
+    weights, idle = put(b"weights"), put(b"idle")
+    for name in ("user.name", "user.email"):
+        clone.run("git", "config", name, "test")
+    commit(clone)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        collect, "_needed", lambda store, temporary: {data, weights, "0123456789abcdef0123456789abcdef"}
+    )
+    store = MlflowClient(f"sqlite:///{tmp_path / 'unused.db'}")
+    collect.collect_cache(store, delete=False)
+    assert all(cached(cache, md5).is_file() for md5 in (row, data, weights, idle))
+    collect.collect_cache(store, delete=True)
+    assert [cached(cache, md5).is_file() for md5 in (row, data, weights, idle)] == [True, True, True, False]
 
 
 def test_a_store_that_is_away_is_one_line(store, monkeypatch):

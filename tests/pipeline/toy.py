@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,8 +16,8 @@ from .conftest import Clone, commit, make_clone
 
 MODEL = "toy-classifier"
 
-# Registers the toy's network with its last layer times a number, and with any accuracy claimed.
-VARIANT = """
+# Registers the toy's network with its last layer times a number and with any accuracy claimed; as often as asked.
+VARIANTS = """
 import json, sys
 from pathlib import Path
 from safetensors.torch import load, save
@@ -24,22 +25,21 @@ from stages import versions
 from stages.params import load as load_params
 from stages.tasks import Task
 
-sign, accuracy = float(sys.argv[1]), float(sys.argv[2])
 files = [Path("weights/toy/weights.safetensors"), Path("metrics/toy.json")]
 kept = [file.read_bytes() for file in files]
-tensors = load(kept[0])
-tensors |= {name: sign * tensors[name] for name in ("head.weight", "head.bias")}
-changed = [save(tensors), json.dumps({**json.loads(kept[1]), "accuracy": accuracy}).encode()]
+task = Task("toy")
 
 def write(contents):
     for file, content in zip(files, contents):
         file.unlink()  # DVC may have linked it to its cache
         file.write_bytes(content)
 
-write(changed)
 try:
-    task = Task("toy")
-    print(versions.register(task, load_params()["toy"], versions.receipt(task)).verdict)
+    for sign, accuracy in json.loads(sys.argv[1]):
+        tensors = load(kept[0])
+        tensors |= {name: sign * tensors[name] for name in ("head.weight", "head.bias")}
+        write([save(tensors), json.dumps({**json.loads(kept[1]), "accuracy": accuracy}).encode()])
+        print(versions.register(task, load_params()["toy"], versions.receipt(task)).verdict)
 finally:
     write(kept)
 """
@@ -96,9 +96,9 @@ class Store:
         """`python -m stages.registry`"""
         return self.run("-m", "stages.registry", *arguments, status=status)
 
-    def variant(self, *, sign: float, accuracy: float) -> str:
-        """Register the network with its last layer times `sign`, and say that it reached `accuracy`; the verdict."""
-        return self.run("-c", VARIANT, str(sign), str(accuracy)).strip().splitlines()[-1]
+    def variants(self, *chosen: tuple[int, float]) -> list[str]:
+        """Register the network with its last layer times the first number, and the second one as accuracy; verdicts."""
+        return self.run("-c", VARIANTS, json.dumps(chosen)).strip().splitlines()[-len(chosen) :]
 
     def register(self) -> str:
         """Register the outputs as they are; the line that the stage prints."""
