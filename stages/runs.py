@@ -34,8 +34,6 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from requests import ConnectionError as RequestConnectionError
-from requests import RequestException, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from . import learning_curve, spool, tracking
@@ -74,30 +72,14 @@ def client() -> MlflowClient:
 
 @contextmanager
 def store_in_words() -> Iterator[None]:
-    """Inside the block, what MLflow, its database or its artifact store raise becomes a RuntimeError of one line."""
+    """Inside the block, what the store cannot do becomes a RuntimeError of one line, without credentials."""
     try:
         yield
     except Exception as error:
-        if not isinstance(error, _store_errors()):
+        words = tracking.store_error(error)
+        if words is None:
             raise
-        away = _away(error)
-        words = f"no answer: {away}" if away else _reason(error).strip()
-        raise RuntimeError(tracking.without_credentials(f"MLflow at {tracking.store_uri()}: {words}")) from error
-
-
-def _store_errors() -> tuple[type[Exception], ...]:
-    from botocore.exceptions import BotoCoreError, ClientError  # of artifacts in S3
-
-    return (MlflowException, SQLAlchemyError, RequestException, BotoCoreError, ClientError)
-
-
-def _away(error: BaseException | None) -> str:
-    """Why nobody answered, where that is behind an error; what MLflow makes of it fills three lines."""
-    while error is not None:
-        if isinstance(error, (RequestConnectionError, Timeout)):
-            return str(error).rpartition(": ")[2].removesuffix('"))').removesuffix("))")
-        error = error.__cause__ or error.__context__
-    return ""
+        raise RuntimeError(words) from error
 
 
 def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:

@@ -245,6 +245,6 @@ def test_a_store_that_is_away_is_one_line(store, monkeypatch):
         (line,) = (
             line for line in store.registry(*verb.split(), status=1).splitlines() if "no receipt yet" not in line
         )
-        assert line.startswith("unroll: registry: MLflow at http://127.0.0.1:9: no answer: ")
+        assert line.startswith("unroll: registry: MLflow at http://127.0.0.1:9: it cannot be reached: ")
     (line,) = store.run("-m", "stages.register", "toy", status=1).splitlines()
-    assert line.startswith("unroll: register toy: MLflow at http://127.0.0.1:9: no answer: ")
+    assert line.startswith("unroll: register toy: MLflow at http://127.0.0.1:9: it cannot be reached: ")
