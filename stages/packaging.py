@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import imports
-from .signature import code_md5
+from .signature import code_md5, file_md5
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -60,6 +60,15 @@ def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
         encoding="utf-8",
     )
     return package, script
+
+
+def code_digest(package: Path, script: Path) -> str:
+    """The md5 of a model's package and script; what Python compiled beside them does not count."""
+    files = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*.py")}
+    digest = hashlib.md5(usedforsecurity=False)
+    for name, path in [*sorted(files.items()), ("model.py", script)]:
+        digest.update(f"{name}\0{file_md5(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def requirements(predictor: type[Predictor]) -> list[str]:

@@ -73,6 +73,8 @@ class RegisterParams(Block):
     """What the registry does with a new version."""
 
     promotion: Literal["automatic", "approval"]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    questions: Positive
 
 
 class TaskParams(Block):

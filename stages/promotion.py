@@ -4,40 +4,42 @@
     python -m stages.promotion approve TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
     python -m stages.promotion reject  TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
 
-A champion changes as a whole or not at all: the version is loaded and asked for an answer, the alias is moved, the
-decision is noted on the version; where one of that fails, the alias stands where it stood. `--champion` is the version
-that the person saw beside the other one ("none" where there was none): where it is another by now, nothing is decided.
+A champion changes as a whole or not at all (`aliases`). `--champion` is the version that the person saw beside the
+other one ("none" where there was none): where it is another by now, nothing is decided.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel
 
-from .standing import Version, describe, with_alias
-from .stopping import stop_signals
+from .aliases import (
+    CHALLENGER,
+    CHAMPION,
+    DECIDED,
+    NONE,
+    PREVIOUS,
+    VERDICT,
+    PromotionError,
+    ask,
+    check_champion,
+    get_version,
+    held,
+    move,
+    with_alias,
+)
+from .standing import Version, describe
 from .tasks import Task
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
-CHAMPION, CHALLENGER, NONE = "champion", "challenger", "none"
 COMPARISON, PICTURES, CURVE = "comparison.json", "pictures", "training.csv"  # in the folder of `compare`
-
-# Tags of a version that a person has decided on. The champion before it is who a rollback goes back to.
-DECIDED, PREVIOUS = "unroll.decided", "unroll.previous_champion"
-
-
-class PromotionError(RuntimeError):
-    """A version cannot be compared or promoted; the message says which and why."""
 
 
 class Comparison(BaseModel):
@@ -66,7 +68,7 @@ def compare(store: MlflowClient, task: Task, version: str, folder: Path) -> Comp
     Raises PromotionError where there is no such version, or where the run that measured it is gone.
     """
     name = task.description().model_name
-    found = _version(store, name, version)
+    found = get_version(store, name, version)
     champion = with_alias(store, name, CHAMPION)
     candidate = describe(store, found)
     if not candidate.run_id:
@@ -90,94 +92,48 @@ def approve(store: MlflowClient, task: Task, decision: Decision) -> None:
     Nor does anything change where the champion is another than the person saw.
     """
     name = task.description().model_name
-    before = _champion_as_seen(store, name, decision)
-    _version(store, name, decision.version)
-    _ask(task, name, decision.version)
-    _champion_as_seen(store, name, decision)  # once more: to load a model takes seconds
-    with stop_signals():  # to be asked to stop in the middle of it stops after it
-        _move(store, name, decision, before)
-
-
-def _move(store: MlflowClient, name: str, decision: Decision, before: str) -> None:
-    try:
-        store.set_registered_model_alias(name, CHAMPION, decision.version)
-        if before != decision.version:
-            store.set_model_version_tag(name, decision.version, PREVIOUS, before)
-        _note(store, name, decision, "champion: approved")
-    except Exception:
-        if before == NONE:
-            store.delete_registered_model_alias(name, CHAMPION)
-        else:
-            store.set_registered_model_alias(name, CHAMPION, before)
-        raise
+    check_champion(store, name, decision.champion)
+    get_version(store, name, decision.version)
+    answering = ask(task, name, decision.version)
+    move(store, answering, before=decision.champion, tags=_noted(decision, "champion: approved"))
 
 
 def reject(store: MlflowClient, task: Task, decision: Decision) -> None:
     """Note on a version that a person does not want it."""
     name = task.description().model_name
-    _version(store, name, decision.version)
-    _note(store, name, decision, "rejected")
+    get_version(store, name, decision.version)
+    for key, value in _noted(decision, "rejected").items():
+        store.set_model_version_tag(name, decision.version, key, value)
 
 
-def _note(store: MlflowClient, name: str, decision: Decision, verdict: str) -> None:
-    from .registry import VERDICT_TAG
+def roll_back(store: MlflowClient, task: Task, *, by: str, reason: str) -> tuple[str, str]:
+    """Make the version champion again that the present champion has replaced; returns both numbers, the new one first.
 
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    The version that goes is marked, so that registering the same content again does not bring it back. Raises
+    PromotionError, and changes nothing, where no champion was before it, or where that one is gone or does not answer.
+    """
+    name = task.description().model_name
+    with held(name):
+        leaving = get_version(store, name, CHAMPION)
+        number = str(leaving.version)
+        before = leaving.tags.get(PREVIOUS, NONE)
+        if before == NONE:
+            raise PromotionError(f"{name} version {number} is the first champion; there is none to go back to")
+        answering = ask(task, name, before)
+        left = Decision(version=number, champion=before, by=by, reason=reason, run="")
+        came = Decision(version=before, champion=number, by=by, reason=reason, run="")
+        move(store, answering, before=number, tags=_noted(came, f"champion: back after version {number}"), go_back=True)
+        for key, value in _noted(left, f"rolled back to version {before}").items():
+            store.set_model_version_tag(name, number, key, value)
+    return before, number
+
+
+def _noted(decision: Decision, verdict: str) -> dict[str, str]:
+    """A decision as tags of a version."""
     why = f"{verdict} by {decision.by}{f': {decision.reason}' if decision.reason else ''}"
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     facts = {"by": decision.by, "reason": decision.reason, "run": decision.run, "at": now}
-    for key, value in facts.items():
-        store.set_model_version_tag(name, decision.version, f"{DECIDED}_{key}", value)
-    store.set_model_version_tag(name, decision.version, VERDICT_TAG, why)
-
-
-def _version(store: MlflowClient, name: str, version: str) -> ModelVersion:
-    from mlflow.exceptions import MlflowException
-
-    if not version.isdigit():
-        found = with_alias(store, name, version)
-        if found is None:
-            raise PromotionError(f"{name}: no version has the alias {version!r}; register one first, or name a version")
-        return found
-    try:
-        return store.get_model_version(name, version)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise PromotionError(f"{name}: there is no version {version}") from None
-
-
-def _champion_as_seen(store: MlflowClient, name: str, decision: Decision) -> str:
-    champion = with_alias(store, name, CHAMPION)
-    found = str(champion.version) if champion else NONE
-    if found != decision.champion:
-        raise PromotionError(
-            f"{name}: the champion is version {found} by now, not {decision.champion} as it was shown; nothing has "
-            f"changed: decide on a new comparison"
-        )
-    return found
-
-
-def _ask(task: Task, name: str, version: str) -> None:
-    """Load a version and have it answer the task's example."""
-    import mlflow.pyfunc
-    import pandas as pd
-
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            model = mlflow.pyfunc.load_model(f"models:/{name}/{version}")
-            answer = model.predict(pd.DataFrame(task.example(Path(folder))))
-        except Exception as error:  # it is foreign code, and may raise whatever it likes
-            reason = next(iter(str(error).splitlines()), "")
-            raise PromotionError(
-                f"{name} version {version} does not answer: {type(error).__name__}: {reason}; the champion stays"
-            ) from error
-    promised = model.metadata.signature.outputs.input_names()
-    missing = [column for column in promised if column not in answer.columns]
-    if missing or answer.empty or answer[promised].isna().to_numpy().any():
-        raise PromotionError(
-            f"{name} version {version} does not answer as its signature says: found {len(answer)} rows of "
-            f"{', '.join(map(str, answer.columns))}; allowed: {', '.join(promised)}, all filled; the champion stays"
-        )
+    return {**{f"{DECIDED}_{key}": value for key, value in facts.items()}, VERDICT: why}
 
 
 def _fetch(store: MlflowClient, run_id: str, folder: Path) -> None:
@@ -202,23 +158,15 @@ def main() -> None:
     parser.add_argument("--reason", default="", help="why")
     parser.add_argument("--run", default="", help="the flow run in which it was decided")
     asked = parser.parse_args()
-    # A model that came from elsewhere must not run code while it is read.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from . import runs, tracking
+    from . import runs
 
     task, verb = Task(asked.task), asked.verb
     decision = Decision(version=asked.version, champion=asked.champion, by=asked.by, reason=asked.reason, run=asked.run)
     try:
-        _carry_out(verb, runs.client(), task, decision, asked.folder)
-    except PromotionError as error:
+        with runs.store_in_words():
+            _carry_out(verb, runs.client(), task, decision, asked.folder)
+    except (RuntimeError, OSError) as error:
         sys.exit(f"unroll: promotion: {error}")
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        where = tracking.without_credentials(tracking.store_uri())
-        reason = tracking.without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
-        sys.exit(f"unroll: promotion: MLflow at {where}: {reason}")
 
 
 def _carry_out(

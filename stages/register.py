@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def register(task: Task, params: TaskParams) -> None:
     """Give a task's network a version in the registry and write its receipt."""
-    from . import registry
+    from . import versions
     from .json_files import write_json
 
-    receipt = registry.receipt(task)
-    version = registry.register(task, params, receipt)
+    receipt = versions.receipt(task)
+    version = versions.register(task, params, receipt)
     write_json(Paths(task.name).receipt, receipt)
     print(f"{task.description().model_name} version {version.version}: {version.verdict}")
 

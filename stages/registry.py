@@ -1,193 +1,174 @@
-"""The MLflow registry: a version for each new model, `challenger` and `champion`, and the check that all are there.
+"""The registry of models, on the command line: what there is, where it came from, and whether that is true.
 
-python -m stages.registry sync      register what the receipts name and the store lacks, then show the table
+    python -m stages.registry list [MODEL] [--data MD5]   all versions, or those that come from some data
+    python -m stages.registry show MODEL                  lineage, metrics, how to load: the champion's, or a version's
+    python -m stages.registry verify [MODEL]              every hash again; status 1 where one differs
+    python -m stages.registry prove MODEL                 measure again in a fresh clone; status 1 where it differs
+    python -m stages.registry rollback MODEL              champion is again who was it before
+    python -m stages.registry gc [--keep N] [--yes]       old versions, and with --cache unneeded data, go
+    python -m stages.registry sync                        register what the receipts name and the store lacks
+
+MODEL is a model's or a task's name; MODEL@champion, MODEL@challenger and MODEL/3 name a version. `docs/registry.md`
+explains and shows all of it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import argparse
+import getpass
+import os
 import sys
-import tempfile
-import warnings
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from . import runs, tracking
-from .json_files import read_json
-from .packaging import requirements, serving_code, signature, write_code
-from .paths import Paths
-from .reporting import best_baseline
-from .signature import content_md5, file_md5
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
-    from .params import TaskParams
-    from .tasks import Task
+    from .lineage import Target
 
-CONTENT_TAG = "unroll.content"
-VERDICT_TAG = "unroll.verdict"
+_KEEP = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
-    """A model version and why it is or is not the champion."""
+def main() -> None:
+    """The command line."""
+    asked = _parser().parse_args()
+    # Whoever asks would rather hear soon that the store is away.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    from . import runs
 
-    version: str
-    verdict: str
-
-
-def receipt(task: Task) -> dict[str, Any]:
-    """What is handed to the registry, as hashes: the same content gives the same receipt on any machine."""
-    paths = Paths(task.name)
-    return {
-        "model": task.description().model_name,
-        "weights": content_md5(paths.weights),
-        "code": serving_code(task),
-        "metrics": file_md5(paths.metrics),
-        "training": read_json(paths.network)["training"]["signature"],
-    }
-
-
-def register(task: Task, params: TaskParams, content: dict[str, Any]) -> Registered:
-    """Make a version of what the receipt names, unless there is one, and set its aliases."""
-    runs.deliver()
-    store = runs.client()
-    name = task.description().model_name
-    found = find_version(store, name, content_hash(content))
-    if found is None:
-        found = _create_version(store, task, params, name, content)
-        verdict = _judge(store, task, params, found)
-        store.set_model_version_tag(name, found.version, VERDICT_TAG, verdict)
-    else:
-        verdict = found.tags.get(VERDICT_TAG, "registered before, never judged")
-    return Registered(version=str(found.version), verdict=verdict)
-
-
-def find_version(store: MlflowClient, name: str, content: str) -> ModelVersion | None:
-    """The version of a model that has this content, or None."""
-    found = store.search_model_versions(f"name = '{name}' and tags.`{CONTENT_TAG}` = '{content}'", max_results=1)
-    return found[0] if found else None
-
-
-def _create_version(
-    store: MlflowClient, task: Task, params: TaskParams, name: str, content: dict[str, Any]
-) -> ModelVersion:
-    import mlflow.pyfunc
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
-
-    paths = Paths(task.name)
-    training = read_json(paths.network)["training"]
-    run_id = runs.ensure_run(store, task, params, training["signature"])
-    runs.log_evaluation(store, run_id, task)
-    # A logged model belongs to the run's experiment, or it would land in the default one, below the present folder.
-    mlflow.set_experiment(experiment_id=store.get_run(run_id).info.experiment_id)
-    predictor = task.predictor()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The signature is given in full, so that MLflow need not infer one from type hints or an example.
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
-        package, script = write_code(task, Path(folder))
-        sys.path.insert(0, folder)  # MLflow runs the script while it logs the model
-        try:
-            logged = Model.log(
-                artifact_path=None,
-                name=name,
-                flavor=mlflow.pyfunc,
-                run_id=run_id,
-                python_model=str(script),
-                code_paths=[str(package)],
-                artifacts={"weights": str(paths.weights.resolve())},
-                pip_requirements=requirements(predictor),
-                signature=signature(predictor),
-            )
-        finally:
-            sys.path.remove(folder)
     try:
-        store.create_registered_model(name, description=_described(task))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    facts, _ = tracking.lineage(task)
-    metrics = read_json(paths.metrics)
-    tags = {
-        CONTENT_TAG: content_hash(content),
-        **facts,
-        **{f"unroll.receipt.{key}": str(v) for key, v in content.items()},
-    }
-    tags["unroll.metrics_signature"] = str(metrics["signature"])
-    return store.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
+        with runs.store_in_words():
+            failed = _carry_out(asked)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"unroll: registry: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(1 if failed else 0)
 
 
-def _described(task: Task) -> str:
-    predictor = task.predictor()
-    columns = [", ".join(f"`{name}`" for name in names) for names in (predictor.inputs, predictor.outputs)]
-    return f"{task.description().summary} A DataFrame with {columns[0]} in, one with {columns[1]} out."
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, purpose: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+
+    chosen = verb("list", "all versions, their aliases, verdicts and headline metric")
+    chosen.add_argument("model", nargs="?", metavar="MODEL")
+    chosen.add_argument("--data", metavar="MD5", help="only what comes from this data: six digits of DVC's md5 or more")
+    verb("show", "all that is known of a version").add_argument("model", metavar="MODEL")
+    verb("verify", "compute every hash of the versions again").add_argument("model", nargs="?", metavar="MODEL")
+    verb("prove", "measure a version again in a fresh clone of its commit").add_argument("model", metavar="MODEL")
+    chosen = verb("rollback", "make the champion before this one champion again")
+    chosen.add_argument("model", metavar="MODEL")
+    chosen.add_argument("--by", default="", help="who decides; else the user's name")
+    chosen.add_argument("--reason", default="", help="why")
+    chosen = verb("gc", "say which old versions can go; with --yes, they do")
+    chosen.add_argument("--keep", type=int, default=_KEEP, metavar="N", help=f"newest versions that stay; else {_KEEP}")
+    chosen.add_argument("--cache", action="store_true", help="clear DVC's cache, too")
+    chosen.add_argument("--yes", action="store_true", help="delete")
+    verb("sync", "register what the receipts name and the store lacks, and show the table")
+    return parser
 
 
-def _judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVersion) -> str:
-    """Make the version `challenger`, and `champion` if it beats every baseline; returns why."""
-    description = task.description()
-    name = description.model_name
-    metrics = read_json(Paths(task.name).metrics)
-    value = metrics[description.metric]
-    best = best_baseline(metrics, description.metric, higher_is_better=description.higher_is_better)
-    store.set_registered_model_alias(name, "challenger", version.version)
-    if best is None:
-        return "challenger: no baseline was measured"
-    compared = f"{description.metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
-    if not (value > best[1] if description.higher_is_better else value < best[1]):
-        return f"challenger: does not beat its baselines ({compared})"
-    if (mode := read_json(Paths(task.name).network)["training"]["mode"]) != "full":
-        return f"challenger: trained with train.mode {mode}, which gives no model ({compared})"
-    if params.register_.promotion == "approval":
-        return f"challenger: waits for approval ({compared})"
-    store.set_registered_model_alias(name, "champion", version.version)
-    return f"champion: {compared}"
+def _carry_out(asked: argparse.Namespace) -> bool:
+    """Do what is asked; whether something was found that is not as it should be."""
+    from . import lineage, runs
+
+    named = getattr(asked, "model", None)
+    target = lineage.parse(named) if named else None  # before a store is opened for a name that means nothing
+    store = runs.client()
+    match asked.verb:
+        case "list":
+            if target and target.version:
+                raise ValueError(f"{named!r}: list takes a model, and `show {named}` a version")
+            if not lineage.show_list(store, target, asked.data):
+                print("no version" + (f" comes from data {asked.data}" if asked.data else " yet; run `make repro`"))
+        case "show":
+            assert target is not None
+            lineage.show(store, target)
+        case "verify":
+            return _verify(store, target)
+        case "prove":
+            assert target is not None
+            return _prove(store, target)
+        case "rollback":
+            assert target is not None
+            return _roll_back(store, target, asked)
+        case "gc":
+            _collect(store, asked)
+        case "sync":
+            from . import table, versions
+
+            versions.sync()
+            table.show()
+    return False
 
 
-def content_hash(value: dict[str, Any]) -> str:
-    """The hash of a receipt, which a version carries as a tag."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def sync() -> None:
-    """Register every model whose receipt the store does not know, from the outputs at hand, without training."""
-    from .params import load
+def _verify(store: MlflowClient, target: Target | None) -> bool:
+    from . import lineage, verify
+    from .aliases import get_version
     from .tasks import Task
 
-    runs.deliver()
-    if waiting := runs.waiting_for_another_store():
-        print(f"{waiting} trainings wait to be sent to another store than this one (MLFLOW_TRACKING_URI)")
-    store = runs.client()
-    for name, params in load().items():
-        task, path = Task(name), Paths(name).receipt
-        if not path.is_file():
-            print(f"{name}: no receipt yet; run `dvc repro register@{name}`")
-            continue
-        content = read_json(path)
-        if find_version(store, content["model"], content_hash(content)) is not None:
-            continue
-        if receipt(task) != content:
-            print(f"{name}: the outputs have changed since {path} was written; run `dvc repro register@{name}`")
-            continue
-        registered = register(task, params, content)
-        print(f"{content['model']} version {registered.version}: {registered.verdict}")
+    if target and target.version:
+        chosen = [(target.task, get_version(store, target.name, target.version))]
+    else:
+        chosen = list(lineage.listing(store, target, None))
+    cache, differs = verify.cache_folder(), False
+    for _, version in chosen:
+        print(f"{version.name} version {version.version}")
+        for finding in verify.verify(store, version, cache):
+            print(finding)
+            differs |= finding.state == "differs"
+    print("this checkout")
+    for task in [target.task] if target else map(Task, Task.names()):
+        if found := verify.verify_receipt(task):
+            print(found)
+            differs |= found.state == "differs"
+    return differs
+
+
+def _prove(store: MlflowClient, target: Target) -> bool:
+    from .aliases import CHAMPION, get_version
+    from .prove import prove
+
+    version = get_version(store, target.name, target.version or CHAMPION)
+    print(f"{version.name} version {version.version}, measured again:", flush=True)
+    differs = False
+    for finding in prove(store, target.task, version):
+        print(finding, flush=True)
+        differs |= finding.state != "ok"
+    print("not proven: see what differs" if differs else "proven: the registered weights reach what was recorded")
+    return differs
+
+
+def _roll_back(store: MlflowClient, target: Target, asked: argparse.Namespace) -> bool:
+    from .promotion import roll_back
+
+    if target.version:
+        raise ValueError(f"{asked.model!r}: rollback takes a model; it goes back to the champion before this one")
+    came, left = roll_back(store, target.task, by=asked.by or getpass.getuser(), reason=asked.reason)
+    print(f"{target.name} version {came} is champion again; version {left} is not, and stays so when registered again")
+    return False
+
+
+def _collect(store: MlflowClient, asked: argparse.Namespace) -> None:
+    from . import collect
+
+    if asked.keep < 1:
+        raise ValueError(f"--keep {asked.keep}: allowed is 1 or more")
+    gone = 0
+    for version in collect.collect(store, asked.keep, delete=asked.yes):
+        gone += 1
+        print(f"{'deleted' if asked.yes else 'would delete'}: {version.name} version {version.version} and its files")
+    if not gone:
+        print(f"no version can go: {asked.keep} of each model stay, and those that are needed")
+    if asked.cache:
+        print(collect.collect_cache(store, delete=asked.yes))
+    if not asked.yes and (gone or asked.cache):
+        print("nothing was deleted; --yes does")
 
 
 if __name__ == "__main__":
-    import argparse
-
-    from .table import show
-
-    parser = argparse.ArgumentParser(prog="python -m stages.registry", description=__doc__)
-    parser.add_argument("command", choices=["sync"])
-    parser.parse_args()
-    try:
-        sync()
-        show()
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"unroll: registry: {error}")
+    main()

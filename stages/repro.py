@@ -22,12 +22,12 @@ def main(arguments: list[str]) -> None:
         sys.exit(str(error))
     pipeline = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *arguments])
     # MLflow takes seconds to import: as long as DVC needs to find that nothing has changed.
-    from . import registry, table
+    from . import table, versions
 
     if status := pipeline.wait():
         sys.exit(status)
     try:
-        registry.sync()
+        versions.sync()
         table.show()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"unroll: registry: {error}")

@@ -70,6 +70,18 @@ def client() -> MlflowClient:
     return mlflow.MlflowClient(uri)
 
 
+@contextmanager
+def store_in_words() -> Iterator[None]:
+    """Inside the block, what the store cannot do becomes a RuntimeError of one line, without credentials."""
+    try:
+        yield
+    except Exception as error:
+        words = tracking.store_error(error)
+        if words is None:
+            raise
+        raise RuntimeError(words) from error
+
+
 def find_run(store: MlflowClient, task: Task, signature: str) -> Run | None:
     """The newest run of this training, or None."""
     found = _find_runs(store, task.name, signature)

@@ -16,10 +16,10 @@ import threading
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from pydantic import BaseModel
 
-from .paths import Paths, resume_folder
+from .aliases import CHAMPION, VERDICT, with_alias
+from .paths import Paths
 from .tasks import Task
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ class Standings(BaseModel):
 def standings(store: MlflowClient) -> dict[str, Model]:
     """Each task's model, by task."""
     from .json_files import read_json
-    from .registry import content_hash, find_version
+    from .versions import content_hash, find_version
 
     found = {}
     for task in map(Task, Task.names()):
         name, receipt = task.description().model_name, Paths(task.name).receipt
         here = find_version(store, name, content_hash(read_json(receipt))) if receipt.is_file() else None
-        champion = with_alias(store, name, "champion")
+        champion = with_alias(store, name, CHAMPION)
         found[task.name] = Model(
             name=name,
             has_receipt=receipt.is_file(),
@@ -76,23 +76,9 @@ def standings(store: MlflowClient) -> dict[str, Model]:
     return found
 
 
-def with_alias(store: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version of a model that has this alias, or None."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.get_model_version_by_alias(name, alias)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        return None
-
-
 def describe(store: MlflowClient, version: ModelVersion) -> Version:
     """A version with the metrics of its run."""
     from mlflow.exceptions import MlflowException
-
-    from .registry import VERDICT_TAG
 
     try:
         run = store.get_run(str(version.run_id))
@@ -104,7 +90,7 @@ def describe(store: MlflowClient, version: ModelVersion) -> Version:
     measured = {n.removeprefix(_TEST): v for n, v in run.data.metrics.items() if n.startswith(_TEST)} if kept else {}
     return Version(
         version=str(version.version),
-        verdict=version.tags.get(VERDICT_TAG, ""),
+        verdict=version.tags.get(VERDICT, ""),
         signature=version.tags.get("unroll.metrics_signature", ""),
         run_id=run.info.run_id if kept else "",
         experiment_id=run.info.experiment_id if kept else "",
@@ -113,17 +99,15 @@ def describe(store: MlflowClient, version: ModelVersion) -> Version:
 
 
 def _look() -> Standings:
-    from . import registry, runs
+    from . import runs, versions
 
     said, fault = io.StringIO(), ""
-    resume_folder().mkdir(parents=True, exist_ok=True)
-    with FileLock(resume_folder() / "sync.lock"):  # of two that register the same outputs, the second finds them there
-        try:
-            with redirect_stdout(said):
-                registry.sync()
-        except (ValueError, OSError, RuntimeError) as error:  # another run may be replacing these very outputs
-            fault = str(error)
-        return Standings(notes=said.getvalue().splitlines(), fault=fault, models=standings(runs.client()))
+    try:
+        with redirect_stdout(said):
+            versions.sync()
+    except (ValueError, OSError, RuntimeError) as error:  # another run may be replacing these very outputs
+        fault = str(error)
+    return Standings(notes=said.getvalue().splitlines(), fault=fault, models=standings(runs.client()))
 
 
 def _wait(asked: threading.Event) -> None:
@@ -139,19 +123,15 @@ def main() -> None:
     threading.Thread(target=_wait, args=(asked,), daemon=True).start()
     # Whoever asks would rather hear soon that the store is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from . import runs, tracking
+    from . import runs
 
     try:
-        runs.client()  # opens a local store, which takes a second
-        asked.wait()
-        found = _look()
-    except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
-        where = tracking.without_credentials(tracking.store_uri())
-        reason = tracking.without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
-        sys.exit(f"unroll: MLflow at {where}: {reason}")
+        with runs.store_in_words():
+            runs.client()  # opens a local store, which takes a second
+            asked.wait()
+            found = _look()
+    except (RuntimeError, OSError, ValueError) as error:
+        sys.exit(f"unroll: {error}")
     print(found.model_dump_json())
 
 

@@ -8,14 +8,16 @@ from rich.console import Console
 from rich.table import Table
 
 from . import runs
+from .aliases import VERDICT
 from .json_files import read_json
 from .paths import Paths
-from .registry import content_hash, find_version
 from .reporting import best_baseline, with_interval
 from .tasks import Task
+from .versions import content_hash, find_version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 _COLUMNS = ("task", "metric", "test, 95 % interval", "best baseline", "registered model", "trained in")
 
@@ -23,23 +25,34 @@ _COLUMNS = ("task", "metric", "test, 95 % interval", "best baseline", "registere
 def show() -> None:
     """Print a row a task, from the metrics files, the receipts and the store."""
     store = runs.client()
-    table = Table()
+    table = Table(caption_justify="left")
     for column in _COLUMNS:
         table.add_column(column, justify="right" if column in ("test, 95 % interval", "trained in") else "left")
+    verdicts = []
     for name in Task.names():
-        table.add_row(name, *_row(store, Task(name)))
+        version = _version(store, Task(name))
+        table.add_row(name, *_row(store, Task(name), version))
+        if version is not None:
+            verdicts.append(f"{version.name} {version.version}: {version.tags.get(VERDICT, 'not judged yet')}")
+    table.caption = "\n".join(verdicts)
     console = Console()
     # In a log there is no terminal to be too narrow.
     (console if console.is_terminal else Console(width=140)).print(table)
 
 
-def _row(store: MlflowClient, task: Task) -> list[str]:
+def _version(store: MlflowClient, task: Task) -> ModelVersion | None:
+    """The version that this checkout's outputs became, with its aliases, which one that is found by search lacks."""
+    receipt, name = Paths(task.name).receipt, task.description().model_name
+    found = find_version(store, name, content_hash(read_json(receipt))) if receipt.is_file() else None
+    return store.get_model_version(name, found.version) if found else None
+
+
+def _row(store: MlflowClient, task: Task, version: ModelVersion | None) -> list[str]:
     paths, description = Paths(task.name), task.description()
     if not paths.metrics.is_file() or not paths.receipt.is_file():
         return [description.metric, "not evaluated and registered yet", "", "", ""]
     metrics = read_json(paths.metrics)
     best = best_baseline(metrics, description.metric, higher_is_better=description.higher_is_better)
-    version = find_version(store, description.model_name, content_hash(read_json(paths.receipt)))
     shown = [
         description.metric,
         with_interval(metrics, description.metric),
@@ -47,8 +60,6 @@ def _row(store: MlflowClient, task: Task) -> list[str]:
     ]
     if version is None:
         return [*shown, "not registered", ""]
-    # A version found by search comes without its aliases.
-    version = store.get_model_version(description.model_name, version.version)
     aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
     seconds = store.get_run(str(version.run_id)).data.metrics.get("training_seconds")
     trained = f"{seconds:.0f} s" if seconds is not None else "restored"

@@ -37,6 +37,8 @@ TAGS_VARIABLE = "UNROLL_RUN_TAGS"  # JSON: more tags for the runs of this proces
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
 _LOCAL = "local"
+# Whatever the user's own git is set to.
+_DIFFERENCE = ("diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
 # How long the end of a training waits for what is left to be sent, since its sender last reported something: nothing
 # yet, as it still imports MLflow or makes the local store; that the store answers; that it is away.
 _FLUSH_SECONDS = {b"": 120.0, b"+": 20.0, b"-": 3.0}
@@ -58,6 +60,21 @@ def store_name() -> str:
 def without_credentials(text: str) -> str:
     """A text whose addresses name no user and no password."""
     return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+def store_error(error: BaseException) -> str | None:
+    """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
+    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+        return None
+    text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+    match getattr(error, "error_code", ""):
+        case "UNAUTHENTICATED":
+            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
+        case "PERMISSION_DENIED":
+            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
+        case _ if "Max retries exceeded" in text:
+            text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
+    return f"MLflow at {without_credentials(store_uri())}: {text}"
 
 
 class TrainingRun:
@@ -183,11 +200,15 @@ def start(task: Task, params: TaskParams, signature: str, *, resumed_step: int |
 
 
 def lineage(task: Task) -> tuple[dict[str, str], str]:
-    """Tags that say which commit, uncommitted change and data a run stands on; and that change as a diff."""
+    """Tags that say which commit, uncommitted change and data a run stands on; and that change for `git apply`."""
     commit = _git("rev-parse", "HEAD").strip()
+    untracked = _git("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
     # `dvc.lock` changes with every run and says what came out, not what went in.
-    difference = _git("diff", "HEAD", "--", ".", ":(exclude)dvc.lock")
-    untracked = _git("ls-files", "--others", "--exclude-standard").split()
+    difference = _git(*_DIFFERENCE, "HEAD", "--", ".", ":(exclude)dvc.lock")
+    # New code belongs to it. Other files may be anything, a file of passwords too, and no stage reads them.
+    difference += "".join(
+        _git(*_DIFFERENCE, "--no-index", "--", "/dev/null", name) for name in untracked if name.startswith("stages/")
+    )
     facts = {"unroll.git_commit": commit or "none", "unroll.git_dirty": str(bool(difference or untracked)).lower()}
     for verb in ("download", "preprocess"):
         for out in locked_stages().get(f"{verb}@{task.name}", {}).get("outs", []):
@@ -272,8 +293,9 @@ def _local_uri(folder: Path = Path()) -> str:
 
 
 def _git(*arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False, errors="replace")
-    return answer.stdout if answer.returncode == 0 else ""
+    answer = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    # 1: there is a difference. Not read as text, which would turn the line ends of a patch.
+    return answer.stdout.decode(errors="replace") if answer.returncode in (0, 1) else ""
 
 
 def _now() -> int:

@@ -18,7 +18,7 @@ PARTS = {
     "preprocess": ["prepare.prepare"],
     "train": ["model.network"],
     "evaluate": ["model.network", "evaluate.evaluate"],
-    "register": ["serve.predictor"],
+    "register": ["serve.predictor", "evaluate.questions"],
 }
 FURTHER = {"register": ["stages.pyfunc"]}  # named to MLflow, not imported
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -184,3 +185,31 @@ def test_a_new_password_is_no_new_store(monkeypatch):
     assert names[0] == names[1] != tracking.store_name()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert tracking.store_name() == "local"
+
+
+def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_files(tmp_path, monkeypatch):
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+
+    stages = tmp_path / "stages"
+    stages.mkdir()
+    (stages / "old.py").write_bytes(b"one = 1\r\n")
+    (tmp_path / "dvc.lock").write_text("a: 1\n")
+    git("init", "--quiet")
+    git("config", "diff.noprefix", "true")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "state")
+    changed = {"old.py": b"one = 2\r\n", "a new.py": b"two = 2\n"}
+    for name, content in changed.items():
+        (stages / name).write_bytes(content)
+    (tmp_path / ".env").write_text(f"PASSWORD={SECRET}")
+    (tmp_path / "dvc.lock").write_text("a: 2\n")
+    monkeypatch.chdir(tmp_path)
+    facts, patch = tracking.lineage(Task("forecast"))
+    assert facts["unroll.git_dirty"] == "true"
+    assert SECRET not in patch
+    assert "dvc.lock" not in patch
+    git("stash", "--quiet", "--include-untracked")
+    (tmp_path / "patch").write_bytes(patch.encode())
+    git("apply", "patch")
+    assert {name: (stages / name).read_bytes() for name in changed} == changed

@@ -1,0 +1,191 @@
+"""Which new version becomes champion: one that beats its baselines and, on today's test set, the present champion.
+
+The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
+same questions (`stages/tasks/NAME/evaluate/questions.py`). The new one is better where it is so in enough of the draws
+of a paired bootstrap (`register.confidence`). Where the champion cannot answer, because its files are gone or its
+columns are others, the baselines decide alone: a champion that nobody can ask must not stand in the way for ever. It is
+asked after the new one has answered, so that it is not taken for broken because the store is away.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .aliases import CHAMPION, NONE, VERDICT, Answering, ChampionMoved, load, move, reason_of, with_alias
+from .json_files import read_json
+from .paths import Paths
+from .reporting import baseline_keys, best_baseline
+from .scores import chance_of_being_better, interval
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from .params import TaskParams
+    from .scores import Scores
+    from .tasks import Description, Task
+
+FILE = "gate.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What a version reached with today's questions: the task's metric with its 95 % interval."""
+
+    version: str
+    value: float
+    low: float
+    high: float
+    unanswered: int  # rows that it could not answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """A new version beside the champion, on the same questions."""
+
+    questions: int
+    candidate: Answered
+    champion: Answered | None
+    fault: str  # why the champion has no answers
+    chance: float | None  # that the candidate is better, 0 to 1; None without a champion's answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a version is to become champion, and why."""
+
+    promoted: bool
+    words: str
+
+
+def judge(store: MlflowClient, task: Task, params: TaskParams, answering: Answering, run_id: str, file: str) -> str:
+    """Make a version the champion if it deserves it; returns why, which stands on the version from then on.
+
+    What it was judged by becomes the artifact `file` of its run. Raises ValueError where today's test set is not there:
+    then the version is not judged, and will be the next time.
+    """
+    description, name, number = task.description(), answering.name, answering.version
+    metrics = read_json(Paths(task.name).metrics)
+    mode = read_json(Paths(task.name).network)["training"]["mode"]
+    while True:
+        champion = with_alias(store, name, CHAMPION)
+        before = str(champion.version) if champion else NONE
+        if before == number:  # whoever made it so had no time to say why, or has said so by now
+            said = store.get_model_version(name, number).tags.get(VERDICT)
+            words = said or "champion: made so by a registration that was cut short"
+            break
+        duel = _duel(task, params, answering.model, number, before) if champion else None
+        verdict = decide(description, metrics, mode, params, duel)
+        words = verdict.words
+        told = _facts(description, metrics, params, duel, verdict)
+        store.log_text(run_id, json.dumps(told, indent=2, sort_keys=True), file)
+        if not verdict.promoted:
+            break
+        try:
+            move(store, answering, before=before, tags={VERDICT: words})
+        except ChampionMoved:
+            continue  # another registration was faster: it is the one to be compared with
+        # No lock reaches another machine. Who finds its own alias taken away at once is compared with who took it.
+        now = with_alias(store, name, CHAMPION)
+        if now and str(now.version) == number:
+            break
+    store.set_model_version_tag(name, number, VERDICT, words)
+    return words
+
+
+def decide(
+    description: Description, metrics: dict[str, Any], mode: str, params: TaskParams, duel: Duel | None
+) -> Verdict:
+    """The gate's rules, in their order: baselines, `train.mode`, the champion, `register.promotion`.
+
+    `metrics` are those of the evaluate stage; `duel` is None where there is no champion.
+    """
+    metric, higher = description.metric, description.higher_is_better
+    value, best = metrics[metric], best_baseline(metrics, metric, higher_is_better=higher)
+    if best is None:
+        return Verdict(promoted=False, words="challenger: no baseline was measured")
+    compared = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
+    if not (value > best[1] if higher else value < best[1]):
+        return Verdict(promoted=False, words=f"challenger: does not beat its baselines ({compared})")
+    if mode != "full":
+        return Verdict(
+            promoted=False, words=f"challenger: trained with train.mode {mode}, which gives no model ({compared})"
+        )
+    if duel is not None:
+        compared = f"{compared}; {_beside(duel)}"
+    confidence = params.register_.confidence
+    if duel is not None and duel.chance is not None and duel.chance < confidence:
+        return Verdict(
+            promoted=False,
+            words=f"challenger: not better than the champion with a chance of {confidence:.0%} ({compared})",
+        )
+    if params.register_.promotion == "approval":
+        return Verdict(promoted=False, words=f"challenger: waits for approval ({compared})")
+    return Verdict(promoted=True, words=f"champion: {compared}")
+
+
+def _beside(duel: Duel) -> str:
+    if duel.champion is None or duel.chance is None:
+        return f"the champion before could not be asked: {duel.fault}"
+    ours, theirs = duel.candidate, duel.champion
+    return (
+        f"on {duel.questions} questions {ours.value:.4g} against {theirs.value:.4g} of version {theirs.version}, "
+        f"better with a chance of {duel.chance:.1%}"
+    )
+
+
+def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: str) -> Duel:
+    """Ask both. Raises ValueError where there is no test set to ask from."""
+    paths, limit = Paths(task.name), params.register_.questions
+    description = task.description()
+    missing = [folder.as_posix() for folder in (paths.prepared, paths.raw) if not folder.is_dir()]
+    if missing:
+        where = " ".join(missing)
+        raise ValueError(
+            f"{description.model_name} version {number} is not judged yet: the champion and it are asked today's test "
+            f"set, and {where} is not here; `dvc checkout {where}` or `dvc pull {where}` brings it"
+        )
+    questions = task.questions().questions(paths.prepared, paths.raw, limit)
+
+    def answered(model: Any, version: str) -> tuple[Scores, Answered]:
+        # A question that one of them cannot answer counts against it, as the task's scores say.
+        answers = model.predict(questions, params={"on_error": "report"})
+        scores = task.questions().scores(answers, paths.prepared, paths.raw, limit)
+        low, high = interval(scores)
+        unanswered = int(answers["error"].notna().sum()) if "error" in answers else 0
+        return scores, Answered(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)
+
+    ours, candidate_answered = answered(candidate, number)
+    try:
+        theirs, champion_answered = answered(load(description.model_name, before), before)
+        chance = chance_of_being_better(ours, theirs, higher_is_better=description.higher_is_better)
+    except Exception as error:  # it is foreign code, and may raise whatever it likes
+        return Duel(
+            questions=len(ours.parts),
+            candidate=candidate_answered,
+            champion=None,
+            fault=f"version {before}: {reason_of(error)}",
+            chance=None,
+        )
+    return Duel(
+        questions=len(ours.parts), candidate=candidate_answered, champion=champion_answered, fault="", chance=chance
+    )
+
+
+def _facts(
+    description: Description, metrics: dict[str, Any], params: TaskParams, duel: Duel | None, verdict: Verdict
+) -> dict[str, Any]:
+    """All that a verdict stands on."""
+    metric = description.metric
+    return {
+        "metric": metric,
+        "higher_is_better": description.higher_is_better,
+        "value": metrics[metric],
+        "baselines": {key: metrics[key] for key in baseline_keys(metrics, metric)},
+        "duel": asdict(duel) if duel else None,
+        "confidence": params.register_.confidence,
+        "promotion": params.register_.promotion,
+        "verdict": verdict.words,
+        "promoted": verdict.promoted,
+    }

@@ -1,0 +1,163 @@
+"""What the registry knows of this project's models: the versions, and where each came from."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .aliases import CHAMPION, VERDICT, get_version
+from .standing import describe
+from .tasks import Task
+from .versions import (
+    COMMIT,
+    CONTENT,
+    DIRTY,
+    LOCKED,
+    METRIC,
+    PATCH_FILE,
+    RECEIPT,
+    all_versions,
+    folder,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_SHORTEST = 6  # digits of a md5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model of this project and, where one was named, a version: a number or an alias."""
+
+    task: Task
+    version: str | None
+
+    @property
+    def name(self) -> str:
+        return self.task.description().model_name
+
+
+def parse(text: str) -> Target:
+    """`MODEL`, `MODEL@ALIAS` or `MODEL/NUMBER`; the task's name does as well. Raises ValueError for any other model."""
+    name, separator, version = text.partition("@" if "@" in text else "/")
+    known = {task.description().model_name: task for task in map(Task, Task.names())}
+    task = known.get(name) or next((task for task in known.values() if task.name == name), None)
+    if task is None:
+        raise ValueError(f"{name!r} is no model of this project; allowed: {', '.join(known)}, or the name of a task")
+    if separator and not version:
+        raise ValueError(f"{text!r} names no version; allowed: {name}@champion, {name}/3")
+    return Target(task, version or None)
+
+
+def data_hashes(version: ModelVersion) -> dict[str, str]:
+    """DVC's md5 of the data a version comes from, by path: `data/TASK/raw`, `data/TASK/prepared`."""
+    return {
+        tag.removeprefix(LOCKED).replace(".", "/"): value
+        for tag, value in version.tags.items()
+        if tag.startswith(f"{LOCKED}data.")
+    }
+
+
+def stands_on(version: ModelVersion, md5: str) -> bool:
+    """Whether a version comes from this data; the beginning of the md5 is enough, and `.dir` may be left out.
+
+    Raises ValueError for fewer than six digits.
+    """
+    if len(md5) < _SHORTEST:
+        raise ValueError(f"{md5!r}: too short; allowed are {_SHORTEST} digits of a md5 or more")
+    return any(value.startswith(md5) for value in data_hashes(version).values())
+
+
+def listing(store: MlflowClient, target: Target | None, md5: str | None) -> Iterator[tuple[Task, ModelVersion]]:
+    """All versions of one model or of all, the newest first; those that come from a data md5 where one is named."""
+    for task in [target.task] if target else map(Task, Task.names()):
+        for version in all_versions(store, task.description().model_name):
+            if md5 is None or stands_on(version, md5):
+                yield task, version
+
+
+def show_list(store: MlflowClient, target: Target | None, md5: str | None) -> bool:
+    """Print a row a version; whether there was any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("model", "metric", "test", "made (UTC)", "verdict"):
+        table.add_column(column, justify="right" if column == "test" else "left", overflow="fold")
+    for task, version in listing(store, target, md5):
+        metric = task.description().metric
+        noted = version.tags.get(f"{METRIC}{metric}")
+        value = describe(store, version).metrics.get(metric) if noted is None else float(noted)
+        name = f"{version.name} {version.version}" + "".join(f" @{alias}" for alias in sorted(version.aliases))
+        shown = "unknown" if value is None else f"{value:.4f}"
+        table.add_row(name, metric, shown, _time(version), version.tags.get(VERDICT, "not judged yet"))
+    if not table.row_count:
+        return False
+    console = Console()
+    # In a log there is no terminal to be too narrow.
+    (console if console.is_terminal else Console(width=140)).print(table)
+    return True
+
+
+def show(store: MlflowClient, target: Target) -> None:
+    """Print all that is known of a version: how to load it, where it came from, what it reached."""
+    version = get_version(store, target.name, target.version or CHAMPION)
+    tags, found = version.tags, describe(store, version)
+    where = f"{folder(tags[CONTENT])}/" if CONTENT in tags else ""
+    aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
+    print(f"{version.name} version {version.version}{aliases}, made {_time(version)} UTC")
+    _lines("verdict", [tags.get(VERDICT, "not judged yet")])
+    _lines("load", [f'mlflow.pyfunc.load_model("models:/{version.name}/{version.version}")'])
+    changed = tags.get(DIRTY) == "true"
+    patch = f", with the changes in {where}{PATCH_FILE}" if "unroll.patch" in tags else ", with changes"
+    _lines("code", [f"commit {tags.get(COMMIT, 'unknown')}{patch if changed else ''}"])
+    _lines("data", [f"{path}  {md5}" for path, md5 in sorted(data_hashes(version).items())])
+    receipt = {tag.removeprefix(RECEIPT): value for tag, value in tags.items() if tag.startswith(RECEIPT)}
+    _lines("hashes", [f"{name:<9} {value}" for name, value in sorted(receipt.items()) if name != "model"])
+    kept = _files(store, found.run_id, where.rstrip("/")) if found.run_id else []
+    _lines("run", [found.run_id or "is gone", *(f"has {file}" for file in kept)])
+    metrics = {name: value for name, value in found.metrics.items() if not name.endswith(("_low", "_high"))}
+    _lines("metrics", [f"{name} {value:.6g}{_interval(found.metrics, name)}" for name, value in metrics.items()])
+    if f"{where}gate.json" in kept and (duel := _gate(store, found.run_id, f"{where}gate.json")["duel"]):
+        sides = [side for side in (duel["candidate"], duel["champion"]) if side]
+        told = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
+        ends = f"better with a chance of {duel['chance']:.1%}" if duel["champion"] else duel["fault"]
+        _lines("gate", [*told, f"on {duel['questions']} questions: {ends}"])
+
+
+def _lines(title: str, lines: list[str]) -> None:
+    for number, line in enumerate(lines):
+        print(f"  {title if number == 0 else '':<8}  {line}")
+
+
+def _interval(metrics: dict[str, float], name: str) -> str:
+    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    return "" if low is None or high is None else f"  ({low:.6g} to {high:.6g})"
+
+
+def _files(store: MlflowClient, run_id: str, where: str) -> list[str]:
+    return [file.path for file in store.list_artifacts(run_id, where)] if where else []
+
+
+def _gate(store: MlflowClient, run_id: str, path: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as temporary:
+        return json.loads(Path(store.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8"))
+
+
+def _time(version: ModelVersion) -> str:
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def recorded(store: MlflowClient, version: ModelVersion, name: str, temporary: Path) -> Path | None:
+    """A file that was logged for a version, such as `LOCK_FILE` or `PATCH_FILE`, as a local copy; None without it."""
+    where = folder(version.tags[CONTENT])
+    if f"{where}/{name}" not in _files(store, str(version.run_id), where):
+        return None
+    return Path(store.download_artifacts(str(version.run_id), f"{where}/{name}", str(temporary)))

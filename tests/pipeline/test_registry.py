@@ -1,0 +1,250 @@
+"""The registry of the toy task: who becomes champion, one version per content, and whether what is kept is true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from stages import collect
+from stages.verify import cached
+
+from .conftest import Clone, commit
+from .toy import MODEL, Store, make_toy
+
+pytestmark = pytest.mark.pipeline
+
+
+# What `register` does of twenty contents, without their models.
+MANY = """
+from stages import runs, versions
+from stages.aliases import held
+
+store = runs.client()
+for number in range(20):
+    content = f"content {number}"
+    with held("toy-classifier"):
+        found = versions.find_version(store, "toy-classifier", content)
+        if found is None:
+            store.create_model_version("toy-classifier", "file:///nowhere", tags={versions.CONTENT: content})
+            found = versions.settle(store, "toy-classifier", content)
+    print(number, found.version)
+"""
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def store(toy: Clone, tmp_path: Path) -> Store:
+    """An empty registry."""
+    return Store(toy, tmp_path)
+
+
+def artifact(store: Store, version: str, name: str) -> Path:
+    """Where the local artifact store keeps a file of a version."""
+    found = store.client.get_model_version(MODEL, version)
+    folder = f"registered/{found.tags['unroll.content'][:12]}"
+    return store.folder / "mlartifacts" / "toy" / str(found.run_id) / "artifacts" / folder / name
+
+
+def model_folder(store: Store, version: str) -> Path:
+    name = str(store.client.get_model_version(MODEL, version).source).removeprefix("models:/")
+    return store.folder / "mlartifacts" / "toy" / "models" / name / "artifacts"
+
+
+def kept_models(store: Store) -> list[Path]:
+    """The logged models whose files are there."""
+    return list((store.folder / "mlartifacts" / "toy" / "models").rglob("MLmodel"))
+
+
+def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
+    (verdict,) = store.variants((-1, 0.9))
+    assert verdict.startswith("champion: ")  # it had to beat the baselines alone
+    assert "better with a chance of 100.0%" in store.register()
+    assert store.with_alias("champion") == "2"
+    # As good as the champion, whatever its metrics file says.
+    (verdict,) = store.variants((1, 0.999))
+    assert verdict.startswith("challenger: not better than the champion")
+    assert (store.with_alias("champion"), store.with_alias("challenger")) == ("2", "3")
+    told = json.loads(artifact(store, "2", "gate.json").read_text())
+    assert told["promoted"]
+    assert told["duel"]["champion"]["version"] == "1"
+    assert told["duel"]["candidate"]["low"] <= told["duel"]["candidate"]["value"] <= told["duel"]["candidate"]["high"]
+    assert store.client.get_model_version(MODEL, "2").tags["unroll.previous_champion"] == "1"
+
+
+def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
+    store.register()
+    shutil.rmtree(model_folder(store, "1"))
+    (verdict,) = store.variants((1, 0.9))
+    assert verdict.startswith("champion: ")
+    assert "the champion before could not be asked: version 1: " in verdict
+
+
+def test_a_version_whose_judging_was_cut_short_is_judged_by_the_next_run(store):
+    store.register()
+    store.client.delete_model_version_tag(MODEL, "1", "unroll.verdict")
+    store.client.delete_registered_model_alias(MODEL, "champion")
+    assert store.register().startswith(f"{MODEL} version 1: champion: ")
+    assert store.with_alias("champion") == "1"
+
+
+def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
+    store.variants((-1, 0.9))
+    store.register()
+    printed = store.registry("rollback", "toy", "--by=Ada", "--reason=it answers backwards")
+    assert f"{MODEL} version 1 is champion again; version 2 is not" in printed
+    assert store.register() == f"{MODEL} version 2: rolled back to version 1 by Ada: it answers backwards"
+    assert store.with_alias("champion") == "1"
+    again = store.registry("rollback", "toy", status=1)
+    assert again.strip() == f"unroll: registry: {MODEL} version 1 is the first champion; there is none to go back to"
+
+
+def test_a_rollback_to_a_version_that_does_not_answer_changes_nothing(store):
+    store.variants((-1, 0.9))
+    store.register()
+    shutil.rmtree(model_folder(store, "1"))
+    assert "version 1 does not answer" in store.registry("rollback", "toy", status=1)
+    assert store.with_alias("champion") == "2"
+    assert store.client.get_model_version(MODEL, "2").tags["unroll.verdict"].startswith("champion: ")
+
+
+@pytest.mark.parametrize("machines", [("", ""), ("", "2")], ids=["one machine", "two machines"])
+def test_two_registrations_at_once_make_one_version_and_one_champion(store, machines):
+    processes = [store.start("-m", "stages.register", "toy", machine=machine) for machine in machines]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    (number,) = store.numbers()
+    assert store.with_alias("champion") == number
+    assert all(printed.startswith(f"{MODEL} version {number}: champion: ") for printed, _ in said)
+    assert len(kept_models(store)) == 1
+
+
+@pytest.mark.parametrize("machines", [("", "", ""), ("", "2", "3")], ids=["one machine", "three machines"])
+def test_however_often_some_register_at_once_each_content_is_one_version(store, machines):
+    store.run("-c", "from stages import runs; runs.client().create_registered_model('toy-classifier')")
+    processes = [store.start("-c", MANY, machine=machine) for machine in machines]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], said
+    assert said[0][0] == said[1][0] == said[2][0]
+    assert len(store.numbers()) == 20
+
+
+def test_tampered_weights_are_found(store):
+    store.register()
+    assert "differs" not in store.registry("verify", "toy")
+    weights = model_folder(store, "1") / "artifacts" / "toy" / "weights.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-1] ^= 1
+    weights.write_bytes(changed)
+    for verb in ("verify", "prove"):
+        assert "differs  weights: found " in store.registry(verb, "toy@champion", status=1)
+
+
+def test_a_data_md5_leads_to_the_versions_that_came_from_it(store):
+    store.register()
+    md5 = store.client.get_model_version(MODEL, "1").tags["unroll.lock.data.toy.raw"]
+    assert f"{MODEL} 1 @challenger" in store.registry("list", "--data", md5.removesuffix(".dir"))
+    assert store.registry("list", "--data", "0123456789").strip() == "no version comes from data 0123456789"
+
+
+def test_a_version_of_uncommitted_code_is_proven_with_its_patch(store, tmp_path):
+    clone = store.clone
+    evaluate = clone.folder / "stages" / "tasks" / "toy" / "evaluate" / "evaluate.py"
+    before = evaluate.read_text(encoding="utf-8")
+    helper = evaluate.with_name("extra.py")
+    try:
+        helper.write_text("EXTRA = 0.25\n", encoding="utf-8")  # git does not know it
+        evaluate.write_text(
+            f'{before}    from .extra import EXTRA\n\n    report.measured({{"extra": EXTRA}})\n', encoding="utf-8"
+        )
+        store.run("-m", "dvc", "repro", "register@toy")
+    finally:
+        evaluate.write_text(before, encoding="utf-8")
+        helper.unlink()
+        clone.run("git", "checkout", "--quiet", "dvc.lock")
+        clone.run("dvc", "checkout", "--quiet", "evaluate@toy", "register@toy")
+    # As in a checkout that has gone on: the data are in DVC's cache alone.
+    printed = store.registry("prove", "toy")
+    assert "ok       extra: 0.25" in printed
+    assert printed.strip().endswith("proven: the registered weights reach what was recorded")
+
+
+def test_a_version_is_proven_with_data_from_the_remote(store, tmp_path):
+    store.register()
+    cache, away = store.clone.folder / ".dvc" / "cache", tmp_path / "away"
+    store.clone.run("dvc", "remote", "add", "--force", "--local", "--default", "test", str(tmp_path / "remote"))
+    store.clone.run("dvc", "push", "--quiet", "evaluate@toy", "preprocess@toy", "download@toy")
+    cache.rename(away)
+    try:
+        assert "proven: " in store.registry("prove", "toy")
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+        away.rename(cache)
+        store.clone.run("dvc", "remote", "remove", "--local", "test")
+    metrics = artifact(store, "1", "metrics.json")
+    metrics.write_text(metrics.read_text().replace("accuracy", "accurace"))
+    assert "its metrics.json is gone, or not what was recorded" in store.registry("prove", "toy", status=1)
+
+
+def test_what_is_collected_is_not_needed_and_not_forgotten(store):
+    store.variants((-1, 0.8), (-1, 0.81), (-1, 0.82))
+    store.register()
+    before = store.registry("gc", "--keep=1")
+    assert "would delete: toy-classifier version 2 and its files" in before
+    assert store.numbers() == ["1", "2", "3", "4"]
+    store.registry("gc", "--keep=1", "--cache", "--yes")
+    assert store.numbers() == ["1", "4"]  # 1: a rollback would go back to it
+    assert len(kept_models(store)) == 2
+    assert "proven: " in store.registry("prove", "toy")
+    # Nothing was forgotten of what is gone.
+    (verdict,) = store.variants((-1, 0.81))
+    assert verdict.startswith("challenger: had been judged before its version was collected (version 2: challenger: ")
+    assert store.with_alias("champion") == "4"
+
+
+def test_a_cleared_cache_keeps_what_versions_stand_on(tmp_path, monkeypatch):
+    cache = tmp_path / ".dvc" / "cache" / "files" / "md5"
+    clone = Clone(tmp_path)
+    clone.run("git", "init", "--quiet")
+    clone.run("dvc", "init", "--quiet")
+
+    def put(content: bytes, suffix: str = "") -> str:
+        md5 = hashlib.md5(content).hexdigest() + suffix
+        cached(cache, md5).parent.mkdir(parents=True, exist_ok=True)
+        cached(cache, md5).write_bytes(content)
+        return md5
+
+    row = put(b"1,2")
+    data = put(json.dumps([{"md5": row, "relpath": "a.csv"}]).encode(), ".dir")
+    weights, idle = put(b"weights"), put(b"idle")
+    for name in ("user.name", "user.email"):
+        clone.run("git", "config", name, "test")
+    commit(clone)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        collect, "_needed", lambda store, temporary: {data, weights, "0123456789abcdef0123456789abcdef"}
+    )
+    store = MlflowClient(f"sqlite:///{tmp_path / 'unused.db'}")
+    collect.collect_cache(store, delete=False)
+    assert all(cached(cache, md5).is_file() for md5 in (row, data, weights, idle))
+    collect.collect_cache(store, delete=True)
+    assert [cached(cache, md5).is_file() for md5 in (row, data, weights, idle)] == [True, True, True, False]
+
+
+def test_a_store_that_is_away_is_one_line(store, monkeypatch):
+    monkeypatch.setattr(Store, "uri", "http://me:hunter2@127.0.0.1:9")
+    for verb in ("list", "show toy", "verify toy", "prove toy", "rollback toy", "gc", "sync"):
+        (line,) = (
+            line for line in store.registry(*verb.split(), status=1).splitlines() if "no receipt yet" not in line
+        )
+        assert line.startswith("unroll: registry: MLflow at http://127.0.0.1:9: it cannot be reached: ")
+    (line,) = store.run("-m", "stages.register", "toy", status=1).splitlines()
+    assert line.startswith("unroll: register toy: MLflow at http://127.0.0.1:9: it cannot be reached: ")

@@ -1,0 +1,113 @@
+"""A clone in which only the toy task has run, and variants of its model, which take seconds to register."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from .conftest import Clone, commit, make_clone
+
+MODEL = "toy-classifier"
+
+# Registers the toy's network with its last layer times a number and with any accuracy claimed; as often as asked.
+VARIANTS = """
+import json, sys
+from pathlib import Path
+from safetensors.torch import load, save
+from stages import versions
+from stages.params import load as load_params
+from stages.tasks import Task
+
+files = [Path("weights/toy/weights.safetensors"), Path("metrics/toy.json")]
+kept = [file.read_bytes() for file in files]
+task = Task("toy")
+
+def write(contents):
+    for file, content in zip(files, contents):
+        file.unlink()  # DVC may have linked it to its cache
+        file.write_bytes(content)
+
+try:
+    for sign, accuracy in json.loads(sys.argv[1]):
+        tensors = load(kept[0])
+        tensors |= {name: sign * tensors[name] for name in ("head.weight", "head.bias")}
+        write([save(tensors), json.dumps({**json.loads(kept[1]), "accuracy": accuracy}).encode()])
+        print(versions.register(task, load_params()["toy"], versions.receipt(task)).verdict)
+finally:
+    write(kept)
+"""
+
+
+def make_toy(folder: Path) -> Clone:
+    """A clone after `dvc repro register@toy`."""
+    clone = make_clone(folder)
+    toy = clone.folder / "stages" / "tasks" / "toy"
+    shutil.copytree(Path(__file__).with_name("toy_task"), toy)
+    with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
+        params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
+    (toy / "params.yaml").unlink()
+    clone.edit("dvc.yaml", "      sketch: {", "      toy: {gpus: 0, template: confusion}\n      sketch: {")
+    commit(clone)
+    clone.repro("register@toy")
+    commit(clone)
+    return clone
+
+
+@dataclass(frozen=True)
+class Store:
+    """A registry of its own for the toy clone, with its artifacts."""
+
+    clone: Clone
+    folder: Path
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri)
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def start(self, *arguments: str, machine: str = "") -> subprocess.Popen[str]:
+        """Start Python in the clone; another `machine` shares nothing with this one but the store."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+        environment |= {"MLFLOW_TRACKING_URI": self.uri, "UNROLL_RESUME": str(self.folder / f"resume{machine}")}
+        environment |= {"OMP_NUM_THREADS": "1"}
+        command = [sys.executable, *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.clone.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, *arguments: str, status: int = 0) -> str:
+        """Run Python in the clone to its end; returns what it printed."""
+        process = self.start(*arguments)
+        printed, failed = process.communicate(timeout=300)
+        assert process.returncode == status, f"{arguments} ended with {process.returncode}:\n{printed}{failed}"
+        assert "Traceback" not in failed
+        return printed + failed
+
+    def registry(self, *arguments: str, status: int = 0) -> str:
+        """`python -m stages.registry`"""
+        return self.run("-m", "stages.registry", *arguments, status=status)
+
+    def variants(self, *chosen: tuple[int, float]) -> list[str]:
+        """Register the network with its last layer times the first number, and the second one as accuracy; verdicts."""
+        return self.run("-c", VARIANTS, json.dumps(chosen)).strip().splitlines()[-len(chosen) :]
+
+    def register(self) -> str:
+        """Register the outputs as they are; the line that the stage prints."""
+        return self.run("-m", "stages.register", "toy").strip().splitlines()[-1]
+
+    def with_alias(self, alias: str) -> str:
+        """The number of the version that has an alias."""
+        return str(self.client.get_model_version_by_alias(MODEL, alias).version)
+
+    def numbers(self) -> list[str]:
+        """All versions, ascending."""
+        return sorted(str(found.version) for found in self.client.search_model_versions(f"name = '{MODEL}'"))
