@@ -17,7 +17,7 @@ from .json_files import read_json
 from .params import flatten
 from .paths import Paths
 from .preparation import open_prepared
-from .reporting import Report, Slice, baseline_keys, best_baseline, is_bound, with_interval
+from .reporting import Report, Slice, baseline_keys, best_baseline, is_bound, shown, with_interval
 from .scores import RESAMPLES
 from .sequences import SPLITS
 
@@ -91,7 +91,9 @@ def _at_a_glance(task: Task, report: Report, training: Mapping[str, Any]) -> str
     description = task.description()
     metric = description.metric
     best = best_baseline(report.metrics, metric, higher_is_better=description.higher_is_better)
-    beside = f"; the best baseline, {_words(best[0])}, reaches {best[1]:.4f}" if best else "; no baseline was measured"
+    beside = (
+        f"; the best baseline, {_words(best[0])}, reaches {shown(best[1])}" if best else "; no baseline was measured"
+    )
     reached = f"**{metric} {with_interval(report.metrics, metric)}** ({_meaning(metric)})"
     line = f"{reached} on {report.n:,} test examples{beside}."
     if training["mode"] != "full":
@@ -108,7 +110,7 @@ def _measured(report: Report, metric: str) -> str:
     rows = []
     for name in names:
         beside = [metrics.get(f"baseline_{baseline}_{name}") for baseline in baselines]
-        others = ["" if value is None else f"{value:.4f}" for value in beside]
+        others = ["" if value is None else shown(value) for value in beside]
         rows.append([f"`{name}`", with_interval(metrics, name), *others, _meaning(name)])
     text = (
         f"On the {report.split} split, {report.n:,} examples that the network has never seen. In brackets 95 % "
@@ -134,13 +136,18 @@ def _weakest(report: Report, metric: str, higher_is_better: bool) -> str:
         return part.metric if higher_is_better else -part.metric
 
     worst = sorted(parts, key=badness)[:_WORST]
-    rows = [[p.slice, p.value, f"{p.n:,}", f"{p.metric:.4f} [{p.low:.4f}, {p.high:.4f}]"] for p in worst]
+    rows = [[p.slice, p.value, f"{p.n:,}", _interval(p)] for p in worst]
     kinds = ", ".join(dict.fromkeys(part.slice for part in report.parts))
     if worst[0].metric == max(parts, key=badness).metric:
         return f"Nowhere: all parts of the test split ({kinds}) have the same {_words(metric)}."
     return f"The worst parts of the test split, parted by {kinds}; `slices.csv` has all.\n\n" + _table(
         ["by", "part", "n", _words(metric)], rows
     )
+
+
+def _interval(part: Slice) -> str:
+    low, high = (shown(end, like=part.metric) for end in (part.low, part.high))
+    return f"{shown(part.metric)} [{low}, {high}]"
 
 
 def _calibrated(report: Report) -> str:
@@ -172,7 +179,7 @@ def _data(sections: Mapping[str, str], paths: Paths, metrics: Mapping[str, float
 def _params(params: TaskParams, training: Mapping[str, Any]) -> str:
     blocks = flatten(params.model_dump(by_alias=True, include={"source", "prepare", "model", "train"}))
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
-    return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _shown(v)] for k, v in blocks.items()))
+    return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _param(v)] for k, v in blocks.items()))
 
 
 def _meaning(name: str) -> str:
@@ -183,7 +190,7 @@ def _meaning(name: str) -> str:
     return _MEANINGS.get(name, "")
 
 
-def _shown(value: object) -> str:
+def _param(value: object) -> str:
     """A value of params.yaml; of an address the host alone, since a card holds no secret and no path of a machine."""
     text = str(value)
     return f"({urlsplit(text).hostname or 'a local file'})" if "://" in text else text

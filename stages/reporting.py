@@ -109,11 +109,20 @@ class Report:
         figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
 
 
-def with_interval(metrics: Mapping[str, float], name: str, *, digits: int = 4) -> str:
+def shown(value: float, *, like: float | None = None) -> str:
+    """A number as people read it: 0.9600, 16.22, 39874; the digits after the point suit its size, or that of `like`."""
+    size = abs(value if like is None else like)
+    digits = 4 if size < 10 else max(0, 3 - int(math.log10(size)))
+    return f"{value:.{digits}f}"
+
+
+def with_interval(metrics: Mapping[str, float], name: str) -> str:
     """A metric as people read it: `0.9600 [0.9476, 0.9714]`, or without the bracket where it has no interval."""
-    low, high = metrics.get(f"{name}{LOW}"), metrics.get(f"{name}{HIGH}")
-    value = f"{metrics[name]:.{digits}f}"
-    return value if low is None or high is None else f"{value} [{low:.{digits}f}, {high:.{digits}f}]"
+    value, low, high = (metrics.get(f"{name}{end}") for end in ("", LOW, HIGH))
+    assert value is not None
+    if low is None or high is None:
+        return shown(value)
+    return f"{shown(value)} [{shown(low, like=value)}, {shown(high, like=value)}]"
 
 
 def is_bound(metrics: Mapping[str, object], name: str) -> bool:

@@ -11,7 +11,7 @@ from . import runs
 from .aliases import VERDICT
 from .json_files import read_json
 from .paths import Paths
-from .reporting import best_baseline, with_interval
+from .reporting import best_baseline, shown, with_interval
 from .tasks import Task
 from .versions import content_hash, find_version
 
@@ -53,14 +53,14 @@ def _row(store: MlflowClient, task: Task, version: ModelVersion | None) -> list[
         return [description.metric, "not evaluated and registered yet", "", "", ""]
     metrics = read_json(paths.metrics)
     best = best_baseline(metrics, description.metric, higher_is_better=description.higher_is_better)
-    shown = [
+    cells = [
         description.metric,
         with_interval(metrics, description.metric),
-        f"{best[1]:.4f} ({best[0].replace('_', ' ')})" if best else "none",
+        f"{shown(best[1])} ({best[0].replace('_', ' ')})" if best else "none",
     ]
     if version is None:
-        return [*shown, "not registered", ""]
+        return [*cells, "not registered", ""]
     aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
     seconds = store.get_run(str(version.run_id)).data.metrics.get("training_seconds")
     trained = f"{seconds:.0f} s" if seconds is not None else "restored"
-    return [*shown, f"{description.model_name} {version.version}{aliases}", trained]
+    return [*cells, f"{description.model_name} {version.version}{aliases}", trained]

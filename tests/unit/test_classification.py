@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_s
 from stages import classification
 from stages.calibration import expected_calibration_error, reliability
 from stages.classification import confusion_figure, macro_f1, mistakes, report_classification
-from stages.reporting import Report, is_bound, with_interval
+from stages.reporting import Report, is_bound, shown, with_interval
 from stages.scores import interval, mean
 from stages.slices import quarters, sliced
 
@@ -164,6 +164,8 @@ def test_the_surest_mistakes_come_first_and_without_any_the_least_sure_answers()
 
 def test_a_metric_is_shown_with_its_interval() -> None:
     metrics = {"accuracy": 0.96, "accuracy_low": 0.9476, "accuracy_high": 0.97142, "ece": 0.05, "so_low": 1.0}
-    assert with_interval(metrics, "accuracy", digits=3) == "0.960 [0.948, 0.971]"
+    assert with_interval(metrics, "accuracy") == "0.9600 [0.9476, 0.9714]"
     assert with_interval(metrics, "ece") == "0.0500"
+    assert with_interval({"mae": 39874.4, "mae_low": 9871.6, "mae_high": 1e5}, "mae") == "39874 [9872, 100000]"
+    assert [shown(value) for value in (16.2194, 123.456, -2.5, 0.0)] == ["16.22", "123.5", "-2.5000", "0.0000"]
     assert [is_bound(metrics, name) for name in metrics] == [False, True, True, False, False]
