@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.promotion import Comparison
-from stages.reporting import baseline_keys, best_baseline
+from stages.reporting import baseline_keys, best_baseline, is_bound, shown, with_interval
 from stages.standing import Model, Version
 from stages.tasks import Task
 
@@ -45,10 +45,10 @@ def _row(entry: Reached) -> str:
     cells = [
         entry.task.name,
         f"{metric} {'↑' if higher else '↓'}",
-        f"{value:.4g}",
-        _shown(champion, metric),
+        with_interval(entry.metrics, metric),
+        _champions(champion, metric),
         against(value, str(entry.metrics.get("signature", "")), champion, here, metric, higher_is_better=higher),
-        f"{best[1]:.4g} ({best[0].replace('_', ' ')}): {compared(value, best[1], higher_is_better=higher)}"
+        f"{shown(best[1])} ({best[0].replace('_', ' ')}): {compared(value, best[1], higher_is_better=higher)}"
         if best
         else "none",
         signature.get("n", ""),
@@ -62,11 +62,10 @@ def _registered(model: Model) -> str:
     return f"- `{model.name}` version {model.here.version}: {model.here.verdict or 'never judged'}"
 
 
-def _shown(champion: Version | None, metric: str) -> str:
+def _champions(champion: Version | None, metric: str) -> str:
     if champion is None:
         return "none"
-    value = champion.metrics.get(metric)
-    return f"{'unknown' if value is None else format(value, '.4g')} (version {champion.version})"
+    return f"{_value(champion.metrics, metric) or 'unknown'}, version {champion.version}"
 
 
 def against(
@@ -103,9 +102,9 @@ def same_data(one: str, other: str) -> bool:
 def details(task: Task, metrics: Mapping[str, Any], champion: Version | None) -> str:
     """All metrics of a task, without the baselines', beside the champion's."""
     numbers = [name for name, value in metrics.items() if isinstance(value, (int, float))]
-    names = [name for name in numbers if not name.startswith("baseline_")]
+    names = [name for name in numbers if not name.startswith("baseline_") and not is_bound(metrics, name)]
     theirs = champion.metrics if champion else {}
-    rows = [table_row([n, f"{metrics[n]:.4g}", f"{theirs[n]:.4g}" if n in theirs else ""]) for n in names]
+    rows = [table_row([n, _value(metrics, n), _value(theirs, n)]) for n in names]
     head = f"| {task.name} | this run | champion |"
     return "\n".join([head, "|---|---:|---:|", *rows])
 
@@ -150,7 +149,8 @@ def comparison(task: Task, compared: Comparison, ui: str | None) -> str:
         f"champion, version {champion.version}" if champion else "no champion",
     ]
     baselines = baseline_keys(candidate.metrics, metric)
-    others = [name for name in candidate.metrics if name != metric and not name.startswith("baseline_")]
+    known = candidate.metrics
+    others = [n for n in known if n != metric and not n.startswith("baseline_") and not is_bound(known, n)]
     names = [metric, *baselines, *others]
     rows = [table_row([_name(n, metric, higher), _value(candidate.metrics, n), _value(theirs, n)]) for n in names]
     lines = [
@@ -196,5 +196,5 @@ def _name(name: str, metric: str, higher_is_better: bool) -> str:
     return f"**{name}** {'↑' if higher_is_better else '↓'}" if name == metric else name
 
 
-def _value(metrics: dict[str, float], name: str) -> str:
-    return f"{metrics[name]:.4g}" if name in metrics else ""
+def _value(metrics: Mapping[str, float], name: str) -> str:
+    return with_interval(metrics, name) if name in metrics else ""

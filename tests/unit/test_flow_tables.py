@@ -29,7 +29,14 @@ def version(number: str, mae: float, *, signature: str = SIGNATURE, run_id: str 
 
 
 def reached(here: Version | None, champion: Version | None, mae: float = 2.0) -> Reached:
-    metrics = {"mae": mae, "rmse": 2.5, "baseline_naive_mae": 4.0, "signature": SIGNATURE}
+    metrics = {
+        "mae": mae,
+        "mae_low": mae - 0.5,
+        "mae_high": mae + 0.5,
+        "rmse": 2.5,
+        "baseline_naive_mae": 4.0,
+        "signature": SIGNATURE,
+    }
     model = Model(name="forecaster", has_receipt=True, here=here, champion=champion)
     return Reached(task=Task("forecast"), metrics=metrics, model=model)
 
@@ -64,7 +71,9 @@ def test_another_training_seed_and_other_versions_of_libraries_are_no_other_data
 
 def test_a_row_says_what_was_reached_against_champion_and_baseline():
     lines = metrics_table([reached(version("4", 2.0), version("3", 2.5))]).splitlines()
-    assert lines[2] == "| forecast | mae ↓ | 2 | 2.5 (version 3) | better | 4 (naive): better | 51 |"
+    assert lines[2] == (
+        "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | 2.5000, version 3 | better | 4.0000 (naive): better | 51 |"
+    )
     assert "- `forecaster` version 4: challenger: does not beat its baselines" in lines
 
 
@@ -76,13 +85,14 @@ def test_the_champion_is_not_compared_with_itself():
 def test_without_an_answer_of_the_registry_the_metrics_are_shown():
     entry = Reached(task=Task("forecast"), metrics=reached(None, None).metrics, model=None)
     lines = metrics_table([entry]).splitlines()
-    assert lines[2] == "| forecast | mae ↓ | 2 | none |  | 4 (naive): better | 51 |"
+    assert lines[2] == "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | none |  | 4.0000 (naive): better | 51 |"
     assert "version" not in "".join(lines)
 
 
 def test_all_metrics_but_the_baselines_stand_beside_the_champions():
     text = metrics_table([reached(version("4", 2.0), version("3", 2.5))])
-    assert "| rmse | 2.5 | 3 |" in text
+    assert "| rmse | 2.5000 | 3.0000 |" in text
+    assert "mae_low" not in text
     assert "baseline_naive_mae" not in text
 
 
@@ -104,8 +114,8 @@ def test_a_person_sees_baselines_of_the_metric_the_gates_verdict_and_the_champio
     text = comparison(Task("forecast"), found, None)
     assert text.startswith("**forecaster version 4** against the champion, version 3, by mae: better on the same test")
     assert "| forecast | version 4 | champion, version 3 |" in text
-    assert "| **mae** ↓ | 2 | 2.5 |" in text
-    assert "| baseline_naive_mae | 4 | 4 |" in text
+    assert "| **mae** ↓ | 2.0000 | 2.5000 |" in text
+    assert "| baseline_naive_mae | 4.0000 | 4.0000 |" in text
     assert "baseline_naive_mase" not in text
     assert "commit `ffffffffffff` with uncommitted changes" in text
 
