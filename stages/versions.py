@@ -71,11 +71,11 @@ def register(task: Task, params: TaskParams, content: dict[str, Any]) -> Registe
     name, digest = task.description().model_name, content_hash(content)
     with runs.store_in_words(), held(name):
         store = runs.client()
-        found = find_version(store, name, digest)
+        known = find_version(store, name, digest) is not None  # a store that is away is told of here, and once
         runs.deliver()
-        if found is None:
+        if not known:
             _create_version(store, task, params, content)
-            found = settle(store, name, digest)
+        found = settle(store, name, digest)
         verdict = found.tags.get(VERDICT)
         if verdict is None:
             verdict = _judge(store, task, params, found)
@@ -88,15 +88,15 @@ def find_version(store: MlflowClient, name: str, content: str) -> ModelVersion |
 
 
 def settle(store: MlflowClient, name: str, content: str) -> ModelVersion:
-    """The one version of this content that stays, after a version of it was made; whatever else there is of it goes.
+    """The one version of this content that stays; whatever else there is of it, and was never judged, goes.
 
     Whoever has made a version looks here again. Numbers rise as versions are made, so all that look agree on the
-    lowest, and who made it needs to know of no other.
+    lowest, and who made it needs to know of no other. What a maker that was killed has left goes the next time.
     """
     from mlflow.exceptions import MlflowException
 
     first, *others = sorted(_of_content(store, name, content), key=lambda version: int(version.version))
-    for other in others:
+    for other in (version for version in others if VERDICT not in version.tags):
         try:
             remove(store, other)
         except MlflowException as error:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from stages import lineage, versions
+from stages.aliases import VERDICT
 from stages.collect import collectable
 from stages.packaging import code_digest, write_code
 from stages.tasks import Task
@@ -78,7 +79,7 @@ class Store:
 
     def __init__(self, *numbers: int) -> None:
         self.versions = {
-            number: SimpleNamespace(version=str(number), name="m", source=f"models:/m-{number}") for number in numbers
+            number: SimpleNamespace(version=str(number), name="m", tags=dict[str, str]()) for number in numbers
         }
 
     def search_model_versions(self, condition: str) -> list[Any]:
@@ -92,6 +93,14 @@ def test_of_two_versions_of_one_content_the_first_stays(monkeypatch):
     assert versions.settle(store, "m", "abc").version == "9"
     assert list(store.versions) == [9]
     assert versions.settle(store, "m", "abc").version == "9"
+
+
+def test_a_version_that_was_judged_is_no_leftover(monkeypatch):
+    store: Any = Store(9, 12, 13)
+    store.versions[12].tags[VERDICT] = "champion: as an older Unroll has left it"
+    monkeypatch.setattr(versions, "remove", lambda store, version: store.versions.pop(int(version.version)))
+    assert versions.settle(store, "m", "abc").version == "9"
+    assert list(store.versions) == [9, 12]
 
 
 def test_a_version_that_its_maker_has_removed_meanwhile_is_no_error(monkeypatch):
