@@ -40,6 +40,7 @@ class Predictor(ABC):
     outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
     options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
     unit: ClassVar[str] = "rows"  # what `items` gives, in the plural
+    portion: ClassVar[int] = 1024  # items that are read and answered at a time, which bounds the memory
     requirements: ClassVar[Sequence[str]]  # PyPI names of what `serve.py` needs, beside torch, numpy and pandas
 
     @abstractmethod
@@ -48,6 +49,16 @@ class Predictor(ABC):
     @abstractmethod
     def read(self, item: Item) -> Any:
         """Check one item and turn it into what `answer` takes. Raises ValueError: what was found, what is allowed."""
+
+    def read_all(self, items: Sequence[Item]) -> list[Any]:
+        """What `read` gives for each item, or its ValueError; for subclasses that read many at once faster."""
+        found: list[Any] = []
+        for item in items:
+            try:
+                found.append(self.read(item))
+            except ValueError as error:
+                found.append(error)
+        return found
 
     @abstractmethod
     def answer(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
@@ -74,18 +85,21 @@ class Predictor(ABC):
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
         items = self.items(frame)
-        examples: list[Any] = []
-        errors: dict[int, str] = {}
-        for position, item in enumerate(items):
-            try:
-                examples.append(self.read(item))
-            except ValueError as error:
-                errors[position] = str(error)
-        if errors and on_error == "raise":
-            lines = "\n".join(f"{items[i].name}: {reason}" for i, reason in errors.items())
-            raise InvalidRows(f"{len(errors)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
-        answers = iter(self.answer(examples, {**self.options, **options}) if examples else [])
+        reasons: list[str] = []
         rows: list[Row] = []
-        for position, item in enumerate(items):
-            rows.extend([{**item.key, "error": errors[position]}] if position in errors else next(answers))
+        for start in range(0, len(items), self.portion):
+            some = items[start : start + self.portion]
+            read = self.read_all(some)
+            pairs = list(zip(some, read, strict=True))
+            reasons += [f"{item.name}: {found}" for item, found in pairs if isinstance(found, ValueError)]
+            if reasons and on_error == "raise":
+                continue  # what is left is only read, so that every bad row is named
+            examples = [found for found in read if not isinstance(found, ValueError)]
+            answers = iter(self.answer(examples, {**self.options, **options}) if examples else [])
+            for item, found in pairs:
+                bad = isinstance(found, ValueError)
+                rows.extend([{**item.key, "error": str(found)}] if bad else next(answers))
+        if reasons and on_error == "raise":
+            lines = "\n".join(reasons)
+            raise InvalidRows(f"{len(reasons)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
         return pd.DataFrame(rows, columns=[*self.outputs, *(["error"] if on_error == "report" else [])])

@@ -72,3 +72,20 @@ def test_a_missing_column_and_a_wrong_on_error_are_named():
         Double().predict(pd.DataFrame({"other": [1]}))
     with pytest.raises(ValueError, match="allowed: 'raise', 'report'"):
         Double().predict(frame(1), on_error="ignore")
+
+
+def test_many_rows_are_read_and_answered_a_portion_at_a_time(monkeypatch):
+    monkeypatch.setattr(Double, "portion", 2)
+    predictor = Double()
+    answer = predictor.predict(frame(1, "a", 3, 4, 5), on_error="report")
+    assert answer["double"].fillna(-1).tolist() == [2, -1, 6, 8, 10]
+    assert predictor.calls == 3
+
+
+def test_bad_rows_of_all_portions_are_named_and_nothing_is_answered_after_the_first(monkeypatch):
+    monkeypatch.setattr(Double, "portion", 2)
+    predictor = Double()
+    with pytest.raises(InvalidRows, match="2 of 5 rows") as caught:
+        predictor.predict(frame(1, "a", 3, 4, "b"))
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()[1:]] == ["row 1", "row 4"]
+    assert predictor.calls == 0

@@ -131,3 +131,37 @@ def test_counts_and_boxes_of_a_drawing_worked_out_by_hand() -> None:
 
     row = evaluating.counts_and_boxes(One(), np.array([0]))  # type: ignore[arg-type]
     assert np.allclose(row, [[2, 4, 2, 255, 80, np.log(256 / 81)]])
+
+
+def test_drawings_read_together_are_read_as_each_alone_to_the_bit(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data = {"classes": CLASSES, "max_points": 60}
+    save_network(tmp_path, build(model_params(), data), model_params(), data, prepared=tmp_path, training={})
+    predictor = Predictor(tmp_path)
+    generator = np.random.default_rng(1)
+
+    def drawing(number: int) -> Any:
+        """Of many kinds: simplified or not, with points that simplification drops, too long, of whole and other numbers."""
+        side = generator.choice([200.0, 220.0, 240.0, 255.0, 300.0])
+        strokes = []
+        for _ in range(1 + number % 3):
+            count = int(generator.integers(2, 60 if number % 7 == 0 else 12))
+            way = (
+                generator.uniform(0, side, (2, count))
+                if number % 2
+                else np.cumsum(generator.integers(0, 3, (2, count)), 1)
+            )
+            strokes.append((np.round(way) if number % 5 else way).tolist())
+        strokes[0] = [[0.0, side, *strokes[0][0]], [0.0, 1.0, *strokes[0][1]]]
+        return strokes
+
+    drawings: list[Any] = [drawing(number) for number in range(400)]
+    drawings[::40] = [[[[0, float("nan")], [0, 1]]], "[", [[[5], [5]]], None, [[[0, 1e300], [0, 1]]]] * 2
+    items = predictor.items(frame(*drawings))
+    together = predictor.read_all(items)
+    for item, found in zip(items, together, strict=True):
+        try:
+            assert np.array_equal(predictor.read(item), found)
+        except ValueError as error:
+            assert str(error) == str(found)
+    assert 20 < sum(isinstance(found, ValueError) for found in together) < 200

@@ -32,6 +32,7 @@ class Predictor(serving.Predictor):
         "top5_labels": "strings",
         "top5_probabilities": "doubles",
     }
+    portion: ClassVar[int] = 128  # a clip is half a megabyte and more
     requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec")
 
     def __init__(self, folder: Path) -> None:
