@@ -9,6 +9,7 @@
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/example.py             example(): rows that the registered model must be able to answer
+    NAME/rows.py                groups(): rows for the registered model from a user's files
 
 A part is a folder because DVC's stages depend on folders: what two parts share lies in the earlier one, in a module of
 its own. A task is found by its folder. Modules are imported when they are asked for: a download never waits for torch.
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ..batching import Dataset
     from ..models.network import Network
@@ -74,6 +75,20 @@ class Evaluate(Protocol):
         """Measure the network and the baselines on the test split and draw what a person should see."""
 
 
+class Rows(Protocol):
+    """`rows.py`. It imports nothing heavy: `python -m stages.predict --help` asks it what it reads."""
+
+    INPUT: str  # what a user may name, in a line
+    KEY: Mapping[str, str]  # column → MLflow type name: what a row of the table begins with
+    PORTION: int  # rows that are answered at a time
+
+    def groups(self, source: str) -> Iterator[list[dict[str, Any]]]:
+        """Rows that must be answered together, with the model's input columns and those of KEY.
+
+        A task with a KEY has one answer for each row. There, a row that has an `error` is not asked.
+        """
+
+
 @dataclass(frozen=True)
 class Task:
     """One task and its modules, each imported on first use. Raises ValueError for a name without a folder."""
@@ -115,6 +130,9 @@ class Task:
     def example(self, folder: Path) -> list[dict[str, Any]]:
         """Rows for any version of the registered model, as columns by name; files they need are made in `folder`."""
         return self._module("example").example(folder)
+
+    def rows(self) -> Rows:
+        return cast(Rows, self._module("rows"))
 
     def _module(self, module: str) -> Any:
         return import_module(f"{__name__}.{self.name}.{module}")

@@ -32,7 +32,7 @@ def test_an_error_leaves_nothing_half_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", ["download", "preprocess", "train", "evaluate", "register"])
+@pytest.mark.parametrize("verb", ["download", "preprocess", "train", "evaluate", "register", "predict"])
 def test_help_answers_before_anything_heavy_is_imported(verb):
     times = []
     for _ in range(3):  # the best of three: other work on the machine is no property of ours

@@ -1,0 +1,282 @@
+"""Answer a file with a registered model: a table with a row for each drawing, clip or sentence, or a day of a series.
+
+    python -m stages.predict TASK INPUT                            a table on the terminal; CSV into a pipe
+    python -m stages.predict TASK INPUT --output answers.parquet   a file, which is there once it is whole
+
+Reads INPUT piece by piece: a file of millions of lines needs no more memory than one of thousands. What cannot be
+answered keeps its row, with the reason in the column `error`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+
+from .tasks import Rows, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.pyfunc import PyFuncModel
+
+Kinds = Mapping[str, str]  # column → MLflow type name, or "list" of one
+SUFFIXES = (".csv", ".parquet")
+
+
+class Writer(Protocol):
+    """Where answers go, a portion at a time; all portions have the same columns."""
+
+    def write(self, answers: pd.DataFrame) -> None: ...
+
+
+def portions(reader: Rows, source: str) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a source, as many at a time as the task likes; rows that belong together stay together."""
+    waiting: list[dict[str, Any]] = []
+    for group in reader.groups(source):
+        waiting += group
+        if len(waiting) >= reader.PORTION:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def answer(model: PyFuncModel, key: Kinds, rows: Sequence[Mapping[str, Any]], params: dict[str, Any]) -> pd.DataFrame:
+    """The answers to some rows in their order: the columns of `key`, the model's outputs, `error`.
+
+    Without a key the model groups the rows itself, and answers with as many as it likes.
+    """
+    import pandas as pd
+    from mlflow.exceptions import MlflowException
+
+    inputs = model.metadata.get_input_schema().input_names()
+    asked = [number for number, row in enumerate(rows) if "error" not in row]
+    # Columns of objects: pandas would make numbers and dates of what the model wants to see as it stands.
+    frame = pd.DataFrame({name: pd.Series([rows[n].get(name) for n in asked], dtype=object) for name in inputs})
+    try:
+        found = model.predict(frame, params={**params, "on_error": "report"})
+    except MlflowException as error:
+        raise ValueError(next(iter(error.message.splitlines()), "MLflow refuses the rows")) from error
+    assert isinstance(found, pd.DataFrame)
+    if not key:
+        return found
+    if len(found) != len(asked):
+        raise ValueError(f"the model gave {len(found)} answers to {len(asked)} rows; allowed is one a row")
+    answers = found.set_axis(pd.Index(asked)).reindex(range(len(rows)))
+    known = {n: row["error"] for n, row in enumerate(rows) if "error" in row}
+    answers["error"] = answers["error"].astype(object).where(~answers.index.isin(list(known)), pd.Series(known))
+    keys = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in key})
+    return pd.concat([keys, answers.drop(columns=[name for name in key if name in answers])], axis=1)
+
+
+def columns(model: PyFuncModel, key: Kinds) -> dict[str, str]:
+    """The table's columns: those of `key`, the model's outputs as its signature has them, `error`."""
+    from mlflow.types.schema import Array
+
+    kinds = dict(key)
+    for column in model.metadata.get_output_schema().inputs:
+        kind = cast(Any, column.type)
+        kinds[column.name] = f"list {kind.dtype.name}" if isinstance(kind, Array) else kind.name
+    return {**kinds, "error": "string"}
+
+
+@contextmanager
+def writer(output: Path | None, kinds: Kinds) -> Iterator[Writer]:
+    """Where a table with these columns goes; a file takes its name when the block ends without an error."""
+    if output is None:
+        yield _Terminal(kinds) if sys.stdout.isatty() else _Csv(sys.stdout, kinds)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = output.with_name(f".{output.name}.partial")
+    try:
+        if output.suffix == ".csv":
+            with temporary.open("w", newline="", encoding="utf-8") as file:
+                yield _Csv(file, kinds)
+        else:
+            with _parquet(temporary, kinds) as table:
+                yield table
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Csv:
+    """Lists as JSON; what is missing as nothing."""
+
+    def __init__(self, file: IO[str], kinds: Kinds) -> None:
+        self._file = csv.writer(file, lineterminator="\n")
+        self._columns = list(kinds)
+        self._file.writerow(self._columns)
+
+    def write(self, answers: pd.DataFrame) -> None:
+        for row in _values(answers, self._columns):
+            self._file.writerow(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in row)
+
+
+class _Parquet:
+    def __init__(self, file: Any, kinds: Kinds) -> None:
+        self._file = file
+        self._columns = list(kinds)
+
+    def write(self, answers: pd.DataFrame) -> None:
+        import pyarrow
+
+        lists = zip(*_values(answers, self._columns), strict=True)
+        arrays = [pyarrow.array(v, field.type) for v, field in zip(lists, self._file.schema, strict=True)]
+        self._file.write_table(pyarrow.Table.from_arrays(arrays, schema=self._file.schema))
+
+
+@contextmanager
+def _parquet(path: Path, kinds: Kinds) -> Iterator[_Parquet]:
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {
+        "long": pyarrow.int64(),
+        "double": pyarrow.float64(),
+        "string": pyarrow.string(),
+        "datetime": pyarrow.timestamp("us"),
+    }
+    fields = [
+        (name, pyarrow.list_(types[kind.removeprefix("list ")]) if kind.startswith("list ") else types[kind])
+        for name, kind in kinds.items()
+    ]
+    with parquet.ParquetWriter(path, pyarrow.schema(fields)) as file:
+        yield _Parquet(file, kinds)
+
+
+class _Terminal:
+    """A table to read: a block for each portion, numbers rounded, without lists; `error` only where there is one."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = {name: kind for name, kind in kinds.items() if not kind.startswith("list ")}
+
+    def write(self, answers: pd.DataFrame) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = {n: k for n, k in self._kinds.items() if n != "error" or answers["error"].notna().any()}
+        table = Table()
+        for name, kind in shown.items():
+            table.add_column(name, justify="right" if kind in ("long", "double") else "left", overflow="fold")
+        for row in _values(answers, list(shown)):
+            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+        Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def _values(answers: pd.DataFrame, names: Sequence[str]) -> Iterator[list[Any]]:
+    """Rows of plain Python values; None where there is nothing."""
+    import pandas as pd
+
+    for row in answers[list(names)].itertuples(index=False, name=None):
+        yield [None if not isinstance(value, (list, str)) and pd.isna(value) else value for value in row]
+
+
+def run(task: Task, source: str, address: str, output: Path | None, params: dict[str, Any]) -> None:
+    """Answer a source. Raises ValueError or OSError where that cannot be done; the message is for a person."""
+    reader = task.rows()
+    pieces = portions(reader, source)
+    first = next(pieces, [])  # a file that is not there is told before the model is loaded
+    model = _load(address)
+    known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
+    if unknown := params.keys() - set(known):  # MLflow would only warn
+        raise ValueError(f"unknown params {sorted(unknown)}; allowed: {', '.join(known) or 'none'}")
+    from tqdm import tqdm
+
+    asked = answered = bad = 0
+    with writer(output, columns(model, reader.KEY)) as table, tqdm(unit=" rows", disable=_no_bar(output)) as bar:
+        for rows in _with(first, pieces):
+            answers = answer(model, reader.KEY, rows, params)
+            table.write(answers)
+            bar.update(len(rows))
+            asked, answered = asked + len(rows), answered + len(answers)
+            bad += int(answers["error"].notna().sum())
+    where = f" in {output}" if output else ""
+    said = f"; {bad} of them an `error`" if bad else ""
+    print(f"{asked:,} rows read, {answered:,} rows{where}{said}", file=sys.stderr)
+
+
+def _with(first: list[dict[str, Any]], others: Iterator[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    if first:
+        yield first
+    yield from others
+
+
+def _no_bar(output: Path | None) -> bool:
+    """A bar needs a terminal, and one that no table is written to."""
+    return not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
+
+
+def _load(address: str) -> PyFuncModel:
+    """A model by its address. Raises ValueError where there is none, in a line that names no password."""
+    from . import runs, tracking
+
+    try:
+        runs.client()
+        import mlflow.pyfunc  # after `runs`, which sets the environment that MLflow reads
+
+        return mlflow.pyfunc.load_model(address)
+    except Exception as error:  # whatever the store, its network or the model's own code may raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        where = tracking.store_uri()
+        raise ValueError(tracking.without_credentials(f"{address} in MLflow at {where}: {reason}")) from error
+
+
+def _param(text: str) -> tuple[str, Any]:
+    from .params import parse
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: NAME=VALUE, such as beam_size=1")
+    return name, parse(value)
+
+
+def _output(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a file that ends in {' or '.join(SUFFIXES)}")
+    return path
+
+
+def main() -> None:
+    """The command line."""
+    # OpenMP's threads must not spin while they wait (see `command`); a model must not run code while it is read.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    inputs = "\n".join(f"  {name:<12} {Task(name).rows().INPUT}" for name in Task.names())
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.predict",
+        description=__doc__,
+        epilog=f"what INPUT may be, here or at any address that fsspec reads:\n{inputs}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
+    parser.add_argument("input", metavar="INPUT", help="what to answer, see below")
+    parser.add_argument("--model", metavar="URI", help="models:/NAME/VERSION or a folder; else models:/NAME@champion")
+    parser.add_argument("--output", type=_output, metavar="FILE", help=f"ends in {' or '.join(SUFFIXES)}")
+    parser.add_argument(
+        "--param", type=_param, action="append", default=[], metavar="NAME=VALUE", help="of the model: beam_size=1"
+    )
+    asked = parser.parse_args()
+    task = Task(asked.task)
+    address = asked.model or f"models:/{task.description().model_name}@champion"
+    try:
+        run(task, asked.input, address, asked.output, dict(asked.param))
+    except BrokenPipeError:  # whoever reads the table has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("UNROLL_TRACEBACK") == "1":
+            raise
+        sys.exit(f"unroll: predict {task.name}: {next(iter(str(error).splitlines()), type(error).__name__)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""Drawings from files, as rows for any version of the registered model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ...lines import lines, opened
+
+INPUT = "drawings.ndjson (Quick, Draw!'s lines, or a drawing a line), drawings.json (a list of either)"
+KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the list
+PORTION = 1024
+
+_MAX_LINE = 4 * 2**20  # bytes of a drawing, as prepare and the model allow
+_MAX_LIST = 256 * 2**20  # bytes of a file that has to be in memory as a whole
+
+
+def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+    """A drawing at a time. What is none is given on as it stands: the model says what is wrong with it."""
+    if source.removesuffix(".gz").endswith(".json"):
+        yield from ([_row(number, value)] for number, value in enumerate(_list(source), start=1))
+        return
+    for number, line in lines(source, max_bytes=_MAX_LINE):
+        if line.strip():
+            yield [_row(number, _value(line))]
+
+
+def _value(line: bytes) -> Any:
+    text = line.decode("utf-8", errors="replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _row(number: int, value: Any) -> dict[str, Any]:
+    record = value if isinstance(value, dict) else {"drawing": value}
+    key = record.get("key_id")
+    return {"number": number, "key_id": None if key is None else str(key), "drawing": record.get("drawing")}
+
+
+def _list(source: str) -> list[Any]:
+    with opened(source) as file:
+        content = file.read(_MAX_LIST + 1)
+    if len(content) > _MAX_LIST:
+        raise ValueError(f"{source}: more than {_MAX_LIST:,} bytes; write a drawing a line into an .ndjson instead")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{source}: not JSON: {error}; lines of JSON belong into an .ndjson") from None
+    if not isinstance(found, list):
+        raise ValueError(f"{source}: found {type(found).__name__}; allowed is a list of drawings")
+    return found

@@ -1,0 +1,24 @@
+"""Sentences from text files, as rows for any version of the registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...lines import lines
+
+INPUT = "sentences.txt, a sentence a line"
+KEY = {"number": "long", "text": "string"}  # the line, and what stands in it
+PORTION = 1024
+
+_MAX_LINE = 2**20  # bytes
+
+
+def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+    """A line at a time, empty ones too, so that the table has a row for each. Bytes that are no UTF-8 are told."""
+    for number, line in lines(source, max_bytes=_MAX_LINE):
+        try:
+            yield [{"number": number, "text": line.decode("utf-8")}]
+        except UnicodeDecodeError as error:
+            reason = f"found byte 0x{line[error.start]:02x} at {error.start}; allowed: UTF-8"
+            yield [{"number": number, "text": line.decode("utf-8", errors="backslashreplace"), "error": reason}]

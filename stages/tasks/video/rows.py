@@ -1,0 +1,30 @@
+"""Clips, folders of clips and lists of clips, as rows for any version of the registered model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...lines import lines
+
+INPUT = "a clip, a folder of clips, or list.txt with a path or an address a line"
+KEY = {"path": "string"}
+PORTION = 64
+
+_MAX_LINE = 2**14  # bytes of an address
+
+
+def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+    """A clip at a time; those of a folder and of the folders in it in alphabetical order, without hidden files."""
+    if source.endswith((".txt", ".txt.gz")):
+        for _, line in lines(source, max_bytes=_MAX_LINE):
+            if path := line.decode("utf-8", errors="replace").strip():
+                yield [{"path": path}]
+    elif Path(source).is_dir():
+        for folder, folders, names in os.walk(source):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from ([{"path": os.path.join(folder, n)}] for n in sorted(names) if not n.startswith("."))  # noqa: PTH118
+    else:
+        yield [{"path": source}]

@@ -1,0 +1,12 @@
+import json
+
+from ...lines import lines
+
+INPUT = "numbers.ndjson, a list of numbers a line"
+KEY = {"number": "long"}
+PORTION = 2
+
+
+def groups(source):
+    for number, line in lines(source, max_bytes=1000):
+        yield [{"number": number, "numbers": json.loads(line)}]

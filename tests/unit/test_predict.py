@@ -1,0 +1,214 @@
+"""`stages.predict`: what it reads from a user's files, and what becomes of each row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stages import predict
+from stages.lines import lines
+from stages.packaging import signature
+from stages.predict import portions, run
+from stages.serving import Item, Predictor
+from stages.tasks import Task
+
+
+class Length(Predictor):
+    """Says how long a text is, and knows no empty ones."""
+
+    inputs = {"text": "string"}
+    outputs = {"length": "double", "words": "strings"}
+    options = {"times": 1}
+    requirements = ()
+
+    def __init__(self, folder: Path = Path()) -> None: ...
+
+    def read(self, item: Item) -> Any:
+        if not item.content["text"]:
+            raise ValueError("text: found none")
+        return item.content["text"]
+
+    def answer(self, examples, options):
+        return [[{"length": float(len(text)) * options["times"], "words": text.split()}] for text in examples]
+
+
+class Loaded:
+    """A pyfunc model around `Length`, as MLflow loads one."""
+
+    def __init__(self) -> None:
+        found = signature(Length)
+        self.sizes: list[int] = []
+        self.metadata = SimpleNamespace(
+            get_input_schema=lambda: found.inputs,
+            get_output_schema=lambda: found.outputs,
+            get_params_schema=lambda: found.params,
+        )
+
+    def predict(self, frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        self.sizes.append(len(frame))
+        return Length().predict(frame, **params)
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    loaded = Loaded()
+    monkeypatch.setattr(predict, "_load", lambda address: loaded)
+    return loaded
+
+
+def sentences(folder: Path, content: bytes) -> str:
+    path = folder / "sentences.txt"
+    path.write_bytes(content)
+    return str(path)
+
+
+def translate(source: str, output: Path, **params: Any) -> None:
+    run(Task("translation"), source, "models:/none", output, params)
+
+
+def test_every_line_has_its_row_in_the_table(tmp_path: Path, model: Loaded) -> None:
+    translate(sentences(tmp_path, b"two words\n\n\xff\nlast"), tmp_path / "out.csv")
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
+    assert [row["number"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["length"] for row in rows] == ["9.0", "", "", "4.0"]
+    assert [row["error"] for row in rows] == ["", "text: found none", "found byte 0xff at 0; allowed: UTF-8", ""]
+    assert json.loads(rows[0]["words"]) == ["two", "words"]
+
+
+def test_a_parquet_has_the_types_of_the_models_signature_even_where_nothing_could_be_answered(
+    tmp_path: Path, model: Loaded
+) -> None:
+    translate(sentences(tmp_path, b"\n\n"), tmp_path / "out.parquet")
+    table = pd.read_parquet(tmp_path / "out.parquet", dtype_backend="pyarrow")
+    assert {name: str(kind) for name, kind in table.dtypes.items()} == {
+        "number": "int64[pyarrow]",
+        "text": "string[pyarrow]",
+        "length": "double[pyarrow]",
+        "words": "list<element: string>[pyarrow]",
+        "error": "string[pyarrow]",
+    }
+    assert table["length"].isna().all()
+
+
+def test_a_large_file_is_answered_a_portion_at_a_time(
+    tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.tasks.translation.rows.PORTION", 10)
+    translate(sentences(tmp_path, b"word\n" * 25), tmp_path / "out.csv", times=3)
+    assert model.sizes == [10, 10, 5]
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert table["number"].tolist() == list(range(1, 26))
+    assert set(table["length"]) == {12}
+
+
+def test_no_more_is_read_than_is_asked_next() -> None:
+    read = 0
+
+    def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+        nonlocal read
+        while True:
+            read += 1
+            yield [{"number": read}]
+
+    reader = SimpleNamespace(groups=groups, PORTION=7, KEY={}, INPUT="")
+    assert len(next(portions(reader, "endless"))) == 7
+    assert read == 7
+
+
+def test_an_error_in_the_middle_leaves_no_half_a_table_and_the_old_one_as_it_was(
+    tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out.csv"
+    output.write_text("old")
+    monkeypatch.setattr("stages.tasks.translation.rows.PORTION", 1)
+    monkeypatch.setattr(model, "predict", lambda frame, params: Length().predict(frame).iloc[:0])
+    with pytest.raises(ValueError, match="the model gave 0 answers to 1 rows; allowed is one a row"):
+        translate(sentences(tmp_path, b"a\nb"), output)
+    assert output.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "sentences.txt"]
+
+
+def test_what_the_model_does_not_know_is_refused_and_what_it_knows_is_named(tmp_path: Path, model: Loaded) -> None:
+    with pytest.raises(ValueError, match=r"unknown params \['beam'\]; allowed: times"):
+        translate(sentences(tmp_path, b"a"), tmp_path / "out.csv", beam=2)
+
+
+def test_a_missing_file_is_told_before_a_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "_load", lambda address: pytest.fail("loaded"))
+    with pytest.raises(ValueError, match=r"nothing\.txt: no such file"):
+        translate(str(tmp_path / "nothing.txt"), tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("task", Task.names())
+def test_a_task_says_what_it_reads_and_reads_what_its_model_wants(task: str) -> None:
+    rows = Task(task).rows()
+    assert rows.INPUT
+    assert rows.PORTION > 0
+    assert set(rows.KEY.values()) <= {"long", "double", "string", "datetime"}
+
+
+def test_drawings_come_as_lines_of_quickdraw_as_bare_lines_and_as_a_list(tmp_path: Path) -> None:
+    square = [[[0, 1], [0, 1]]]
+    record = {"key_id": 5, "word": "cat", "drawing": square}
+    (tmp_path / "d.ndjson").write_text(f"{json.dumps(record)}\n\n{json.dumps(square)}\nnonsense")
+    (tmp_path / "d.json").write_text(json.dumps([record, square]))
+    groups = Task("sketch").rows().groups
+    assert [row for (row,) in groups(str(tmp_path / "d.ndjson"))] == [
+        {"number": 1, "key_id": "5", "drawing": square},
+        {"number": 3, "key_id": None, "drawing": square},
+        {"number": 4, "key_id": None, "drawing": "nonsense"},  # the model says what is wrong with it
+    ]
+    assert [row["drawing"] for (row,) in groups(str(tmp_path / "d.json"))] == [square, square]
+    (tmp_path / "d.json").write_text('{"drawing": []}')
+    with pytest.raises(ValueError, match=r"d\.json: found dict; allowed is a list of drawings"):
+        list(groups(str(tmp_path / "d.json")))
+
+
+def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path) -> None:
+    for name in ("b/2.mp4", "b/1.mp4", "a/3.mp4", ".hidden/4.mp4", "b/.5.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "list.txt").write_text("https://host/x.mp4\n\n one.avi \r\n")
+    groups = Task("video").rows().groups
+    below = [str(tmp_path / name) for name in ("a/3.mp4", "b/1.mp4", "b/2.mp4")]
+    (tmp_path / "list.txt").rename(tmp_path / ".list.txt")
+    assert [row["path"] for (row,) in groups(str(tmp_path))] == below
+    assert [row["path"] for (row,) in groups(str(tmp_path / ".list.txt"))] == ["https://host/x.mp4", "one.avi"]
+    assert list(groups("s3://bucket/x.mp4")) == [[{"path": "s3://bucket/x.mp4"}]]
+
+
+def test_a_series_is_given_on_once_it_is_whole_and_not_later(tmp_path: Path) -> None:
+    (tmp_path / "days.csv").write_text("unique_id,ds,y\na,1,1\nb,1,2\na,2,3\n,1,4\nc,1,5\n")
+    groups = Task("forecast").rows().groups(str(tmp_path / "days.csv"))
+    assert next(groups) == [{"unique_id": "b", "ds": "1", "y": "2"}]
+    assert [row["y"] for row in next(groups)] == ["1", "3"]
+    assert [(rows[0]["unique_id"], len(rows)) for rows in groups] == [(None, 1), ("c", 1)]
+
+
+def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "days.csv").write_text("\ufeffds,y\n2015-01-01,1\n", encoding="utf-8")
+    groups = Task("forecast").rows().groups
+    assert list(groups(str(tmp_path / "days.csv"))) == [[{"unique_id": "days", "ds": "2015-01-01", "y": "1"}]]
+    (tmp_path / "days.csv").write_text("date,y\n")
+    with pytest.raises(ValueError, match=r"found columns date, y; allowed: ds, y and, for several series, unique_id"):
+        list(groups(str(tmp_path / "days.csv")))
+
+
+def test_lines_are_numbered_cut_at_their_bound_and_unpacked(tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbffirst\r\n" + b"x" * 100 + b"\n\n" + b"1234567890\nlast"
+    expected = [(1, b"first"), (2, b"x" * 11), (3, b""), (4, b"1234567890"), (5, b"last")]
+    (tmp_path / "plain").write_bytes(content)
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(content))
+    assert list(lines(str(tmp_path / "plain"), max_bytes=10)) == expected
+    assert list(lines(f"file://{tmp_path}/packed.gz", max_bytes=10)) == expected
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(content)[:-12])
+    with pytest.raises(ValueError, match=r"packed\.gz: damaged"):
+        list(lines(str(tmp_path / "packed.gz"), max_bytes=10))
