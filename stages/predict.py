@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from .tasks import Rows, Task
 
@@ -77,12 +77,13 @@ def answer(model: PyFuncModel, key: Kinds, rows: Sequence[Mapping[str, Any]], pa
 
 def columns(model: PyFuncModel, key: Kinds) -> dict[str, str]:
     """The table's columns: those of `key`, the model's outputs as its signature has them, `error`."""
-    from mlflow.types.schema import Array
+    from mlflow.types.schema import Array, DataType
 
     kinds = dict(key)
     for column in model.metadata.get_output_schema().inputs:
-        kind = cast(Any, column.type)
-        kinds[column.name] = f"list {kind.dtype.name}" if isinstance(kind, Array) else kind.name
+        inner = column.type.dtype if isinstance(column.type, Array) else column.type
+        assert isinstance(inner, DataType)
+        kinds[column.name] = inner.name if inner is column.type else f"list {inner.name}"
     return {**kinds, "error": "string"}
 
 
