@@ -30,6 +30,14 @@ class ServedModel(PythonModel):
         frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
         options = dict(params or {})
         try:
-            return self._loaded.predict(frame, **options)
+            return _with_nulls(self._loaded.predict(frame, **options))
         except ValueError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+
+
+def _with_nulls(answer: pd.DataFrame) -> pd.DataFrame:
+    """None where there is nothing, in columns that have such places: MLflow's server would answer NaN, which no JSON
+    has.
+    """
+    missing = [name for name in answer.columns if answer[name].isna().any()]
+    return answer.assign(**{name: answer[name].astype(object).where(answer[name].notna(), None) for name in missing})
