@@ -65,8 +65,8 @@ format: environment ## format the code
 ui: environment ## MLflow's pages on http://127.0.0.1:5000
 	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking)"
 
-up: environment ## start Prefect, MLflow and workers on 127.0.0.1, deploy the flows
-	@python -m flows.servers up
+up: environment ## start Prefect, MLflow and workers on 127.0.0.1 (BACKEND=postgres: on PostgreSQL), deploy the flows
+	@UNROLL_BACKEND=$(BACKEND) python -m flows.servers up
 
 down: environment ## stop just what `make up` started
 	@python -m flows.servers down

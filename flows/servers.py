@@ -5,7 +5,8 @@
     python -m flows.servers status     what runs, and where
 
 UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000. State and logs lie in `.prefect/`.
-Where MLFLOW_TRACKING_URI names a server already, no other one is started.
+Where MLFLOW_TRACKING_URI names a server already, no other one is started. With UNROLL_BACKEND=postgres
+(`make up BACKEND=postgres`) they stand on PostgreSQL: see `backend` and docs/backend.md.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from filelock import FileLock
 from stages.paths import program_path
 from stages.tracking import store_uri
 
+from .backend import BackendError, Postgres
 from .locks import gpus
 
 _HOST = "127.0.0.1"
@@ -62,7 +64,8 @@ class Server:
 class Servers:
     """The servers of one checkout."""
 
-    def __init__(self, root: Path, *, prefect_port: int, mlflow_port: int) -> None:
+    def __init__(self, root: Path, *, prefect_port: int, mlflow_port: int, postgres_port: int | None = None) -> None:
+        """Servers on these ports; with a port for PostgreSQL on that, without one on sqlite files."""
         self.root = root.resolve()
         self.folder = self.root / ".prefect"
         self.prefect = f"http://{_HOST}:{prefect_port}"
@@ -70,6 +73,7 @@ class Servers:
         elsewhere = store.startswith("http")
         self.mlflow = store if elsewhere else f"http://{_HOST}:{mlflow_port}"
         self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
+        self._backend = Postgres(self.folder, postgres_port) if postgres_port else None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,6 +83,7 @@ class Servers:
             "PREFECT_UI_URL": self.prefect,
             "PREFECT_HOME": str(self.folder),
             "UNROLL_MLFLOW_UI": self.mlflow,
+            **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend else {}),  # no file that stages could open
         }
 
     def up(self) -> None:
@@ -89,13 +94,18 @@ class Servers:
             for name, port in self._ports.items():
                 if name not in running:
                     _refuse_taken(name, port)
+            self._stand_on_backend(running)
             if "prefect" not in running:
-                self._start(
-                    "prefect", _prefect_command(self._ports["prefect"]), {"PREFECT_UI_API_URL": f"{self.prefect}/api"}
-                )
+                database = self._backend.environment("prefect") if self._backend else {}
+                environment = {"PREFECT_UI_API_URL": f"{self.prefect}/api", **database}
+                self._start("prefect", _prefect_command(self._ports["prefect"]), environment)
             if "mlflow" in self._ports and "mlflow" not in running:
-                command = _mlflow_command(self._ports["mlflow"], store_uri(self.root))
-                self._start("mlflow", command, {"PYTHONWARNINGS": "ignore"})
+                store = {"MLFLOW_BACKEND_STORE_URI": store_uri(self.root)}
+                environment = {
+                    "PYTHONWARNINGS": "ignore",
+                    **(self._backend.environment("mlflow") if self._backend else store),
+                }
+                self._start("mlflow", _mlflow_command(self._ports["mlflow"]), environment)
             self._wait("prefect", f"{self.prefect}/api/health")
             self.deploy()
             for pool in process_pools(self.root):
@@ -111,8 +121,9 @@ class Servers:
         self.folder.mkdir(exist_ok=True)
         with FileLock(self.folder / "servers.lock"):
             stopped = []
-            # Workers first: what they run can still say on the server how it ended.
-            for group in (lambda name: name.startswith("worker"), lambda name: True):
+            # Workers first: what they run can still say on the server how it ended. The database last.
+            groups = (lambda name: name.startswith("worker"), lambda name: name != "postgres", lambda name: True)
+            for group in groups:
                 processes = [(n, p) for n, p in self.running().items() if group(n)]
                 stopped += [name for name, _ in processes]
                 _end([process for _, process in processes])
@@ -138,6 +149,24 @@ class Servers:
         )
         if done.returncode:
             raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
+
+    def _stand_on_backend(self, running: Mapping[str, psutil.Process]) -> None:
+        """Start PostgreSQL if that is asked for and not there, and note on what the servers stand."""
+        chosen = "postgres" if self._backend else "sqlite"
+        note = self.folder / "backend"
+        if {"prefect", "mlflow"} & running.keys() and note.exists() and (found := note.read_text()) != chosen:
+            raise ServersError(f"the servers that run stand on {found}, not on {chosen}; `make down` first")
+        if self._backend is not None:
+            if self._backend.own and "postgres" not in running:
+                _refuse_taken("postgres", self._backend.port)
+                self._backend.initialise()
+                self._start("postgres", self._backend.command(), {})
+                deadline = time.monotonic() + _START_SECONDS
+                while not self._backend.answers():
+                    self._check_alive("postgres", deadline)
+                    time.sleep(0.2)
+            self._backend.make_databases()
+        note.write_text(chosen, encoding="utf-8")
 
     @property
     def _state(self) -> Path:
@@ -221,9 +250,8 @@ def _prefect_command(port: int) -> list[str]:
     return [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
 
 
-def _mlflow_command(port: int, store: str) -> list[str]:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
-    return [*command, "--backend-store-uri", store]
+def _mlflow_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
 
 
 def _refuse_taken(name: str, port: int) -> None:
@@ -266,7 +294,15 @@ def here() -> Servers:
         ports = {name: int(os.environ.get(f"UNROLL_{name.upper()}_PORT", default)) for name, default in _PORTS.items()}
     except ValueError as error:
         raise ServersError(f"a port is a whole number: {error}") from None
-    return Servers(Path(), prefect_port=ports["prefect"], mlflow_port=ports["mlflow"])
+    backend = os.environ.get("UNROLL_BACKEND") or "sqlite"
+    if backend not in ("sqlite", "postgres"):
+        raise ServersError(f"UNROLL_BACKEND: found {backend!r}; allowed: sqlite, postgres")
+    return Servers(
+        Path(),
+        prefect_port=ports["prefect"],
+        mlflow_port=ports["mlflow"],
+        postgres_port=ports["postgres"] if backend == "postgres" else None,
+    )
 
 
 def main() -> None:
@@ -288,11 +324,11 @@ def main() -> None:
             _say(servers)
         else:
             print("nothing is running; `make up` starts it")
-    except ServersError as error:
+    except (ServersError, BackendError) as error:
         sys.exit(f"unroll: servers: {error}")
 
 
-_PORTS = {"prefect": "4200", "mlflow": "5000"}
+_PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
 
 if __name__ == "__main__":
     main()

@@ -110,6 +110,9 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
             parsed[name] = Task(name).params_type().model_validate(raw[name])
         except ValidationError as error:
             mistakes.extend(f"{path}: {line}" for line in describe(error, name))
+        mistakes.extend(
+            f"{path}: {name}.{key}: {_SECRET}" for key, value in flatten(raw[name]).items() if _secret(value)
+        )
     if mistakes:
         raise ParamsError("\n".join(mistakes))
     return parsed
@@ -160,6 +163,24 @@ def describe(error: ValidationError, prefix: str) -> list[str]:
             shown = "" if whole_block else f"found {'nothing' if found is None else repr(found)}; "
             lines.append(f"{key}: {shown}allowed: {_KINDS.get(kind, allowed)}")
     return lines
+
+
+# params.yaml is committed, and dvc.lock, MLflow and Prefect repeat what stands there. The value is not shown.
+_SECRET = "holds a password or a signature; allowed: ${NAME} in its place, which is taken from the environment"
+_SIGNING = "|".join(
+    [
+        *("x-amz-(signature|credential|security-token)", "x-goog-(signature|credential)"),
+        *("sig", "signature", "(access_)?token", "api_?key", "password"),
+    ]
+)
+_SIGNATURES = re.compile(rf"[?&]({_SIGNING})=(?!\$\{{)", re.IGNORECASE)
+
+
+def _secret(value: object) -> bool:
+    """Whether a value is an address with a password, or with a query that signs it."""
+    if not isinstance(value, str) or "://" not in value:
+        return False
+    return bool(re.search(r"://[^/?#\s]*:(?!\$\{)[^/?#\s]+@", value) or _SIGNATURES.search(value))
 
 
 _KINDS = {  # pydantic's name of a mistake → what is allowed, in YAML's words

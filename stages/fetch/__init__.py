@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,11 +21,11 @@ from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
-from .remote import DownloadError, Files, Remote, public
+from .remote import DownloadError, Files, Remote, from_environment, public
 from .transfer import Cancelled, Fetched, Limits, Request, Transfer
 from .web import Web
 
-__all__ = ["DownloadError", "Limits", "Request", "fetch_all", "join_url"]
+__all__ = ["DownloadError", "Limits", "Request", "fetch_all", "from_environment", "join_url"]
 
 PARTIALS = Path(".resume/downloads")
 DEFAULT_LIMITS = Limits()
@@ -42,6 +42,8 @@ def fetch_all(
 ) -> None:
     """Fetch every request to its target, at most `workers` at a time, and write down in `record` what came.
 
+    `${NAME}` in a URL is taken from the environment, so that a password need not stand in params.yaml.
+
     `record` is a JSON list sorted by `file` (relative to the record): `url` without user and query, `file`, `bytes`,
     `md5`, `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken). Entries
     of an earlier call for other files stay. Partials are kept in `partials`; between runs it may be deleted.
@@ -49,6 +51,7 @@ def fetch_all(
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
     """
     _refuse_nonsense(requests, workers)
+    requests = [replace(request, url=from_environment(request.url)) for request in requests]
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -86,6 +87,17 @@ def public(url: str) -> str:
     """The URL as it may be shown and recorded: without user, password, query and fragment, which may hold secrets."""
     parts = (re.sub(r"(?<=://)[^/?#]*@", "", part) for part in url.split("::"))  # fsspec chains URLs with ::
     return "::".join(part if _is_path(part) else re.sub(r"[?#].*", "", part, flags=re.DOTALL) for part in parts)
+
+
+def from_environment(url: str) -> str:
+    """A URL with `${NAME}` replaced from the environment: where a password or a signature comes from."""
+
+    def value(found: re.Match[str]) -> str:
+        if (secret := os.environ.get(found[1])) is None:
+            raise DownloadError(f"{public(url)}: the environment has no {found[1]}, which the address asks for")
+        return secret
+
+    return re.sub(r"\$\{(\w+)\}", value, url)
 
 
 def _is_path(url: str) -> bool:

@@ -23,7 +23,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from stages.fetch import DownloadError, Limits, Request, fetch_all, join_url
+from stages.fetch import DownloadError, Limits, Request, fetch_all, from_environment, join_url
 from stages.fetch.remote import public
 from tests.unit.http_server import Fault, Host, google_hash, serving
 
@@ -524,3 +524,11 @@ def test_nonsense_is_refused_before_anything_is_asked(host: Host, folder: Folder
     with pytest.raises(ValueError, match="found workers=0"):
         folder.fetch(workers=0)
     assert host.asked == []
+
+
+def test_a_password_comes_from_the_environment_and_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_PASSWORD", "hunter2")
+    assert from_environment("https://me:${DATA_PASSWORD}@host/a?x=$1") == "https://me:hunter2@host/a?x=$1"
+    with pytest.raises(DownloadError) as caught:
+        from_environment("https://me:${DATA_PASSWORD}@host/a?${NO_SUCH}")
+    assert str(caught.value) == "https://host/a: the environment has no NO_SUCH, which the address asks for"

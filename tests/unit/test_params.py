@@ -91,3 +91,23 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path):
 
 def test_flatten_by_hand():
     assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:hunter2@host/x.zip",
+        "s3://key:hunter2@bucket/x",
+        "https://host/x.zip?X-Amz-Algorithm=A&X-Amz-Signature=hunter2",
+        "https://host/x?token=hunter2",
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_shown(params, address):
+    (line,) = mistakes(edited(params, '    url: ""', f'    url: "{address}"'))
+    assert "source.url: holds a password or a signature; allowed: ${NAME} in its place" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("address", ["https://host/x?${SIGNATURE}", "https://me:${PASSWORD}@host/x?token=${TOKEN}"])
+def test_an_address_may_name_variables_of_the_environment(params, address):
+    load(edited(params, '    url: ""', f'    url: "{address}"'))
