@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from .tasks import Task
 
 
+_EXPECTED = (ValueError, OSError, RuntimeError)  # mistakes in params, data or environment
+
+
 def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> None:
     """Parse `TASK`, check the whole of params.yaml, run the verb on that task.
 
@@ -39,9 +42,14 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
         run(task, load()[task.name])
     except ParamsError as error:
         sys.exit(str(error))
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("UNROLL_TRACEBACK") == "1":
+    except Exception as error:
+        from .tracking import store_error
+
+        of_store = store_error(error)
+        if os.environ.get("UNROLL_TRACEBACK") == "1" or not (of_store or isinstance(error, _EXPECTED)):
             raise
+        if of_store:
+            sys.exit(f"unroll: {verb} {task.name}: {of_store}")
         missing = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
         hint = missing if isinstance(error, FileNotFoundError) else ""
         sys.exit(f"unroll: {verb} {task.name}: {error}{hint}")

@@ -110,9 +110,8 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
             parsed[name] = Task(name).params_type().model_validate(raw[name])
         except ValidationError as error:
             mistakes.extend(f"{path}: {line}" for line in describe(error, name))
-        mistakes.extend(
-            f"{path}: {name}.{key}: {_SECRET}" for key, value in flatten(raw[name]).items() if _secret(value)
-        )
+        values = flatten(raw[name]) if isinstance(raw[name], Mapping) else {}
+        mistakes.extend(f"{path}: {name}.{key}: {_SECRET}" for key, value in values.items() if _secret(value))
     if mistakes:
         raise ParamsError("\n".join(mistakes))
     return parsed

@@ -224,9 +224,8 @@ def _load(address: str) -> PyFuncModel:
 
         return mlflow.pyfunc.load_model(address)
     except Exception as error:  # whatever the store, its network or the model's own code may raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        where = tracking.store_uri()
-        raise ValueError(tracking.without_credentials(f"{address} in MLflow at {where}: {reason}")) from error
+        reason = tracking.store_error(error) or next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(tracking.without_credentials(f"{address}: {reason}")) from error
 
 
 def _param(text: str) -> tuple[str, Any]:

@@ -189,5 +189,8 @@ if __name__ == "__main__":
     try:
         sync()
         show()
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"unroll: registry: {error}")
+    except Exception as error:
+        of_store = tracking.store_error(error)
+        if not of_store and not isinstance(error, (ValueError, OSError, RuntimeError)):
+            raise
+        sys.exit(f"unroll: registry: {of_store or error}")

@@ -60,6 +60,21 @@ def without_credentials(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s]*@", "", text)
 
 
+def store_error(error: BaseException) -> str | None:
+    """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
+    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+        return None
+    text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+    match getattr(error, "error_code", ""):
+        case "UNAUTHENTICATED":
+            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
+        case "PERMISSION_DENIED":
+            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
+        case _ if "Max retries exceeded" in text:
+            text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
+    return f"MLflow at {without_credentials(store_uri())}: {text}"
+
+
 class TrainingRun:
     """Tells of a training while it goes on. Every call is cheap, fails never and may come from any thread."""
 
