@@ -51,7 +51,7 @@ class Postgres:
         """What starts our own, in the foreground."""
         settings = {"listen_addresses": _HOST, "port": self.port, "unix_socket_directories": ""}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [*_as_user(), _program("postgres"), "-D", str(self.data), *options]
+        return [*_as_user(), program("postgres"), "-D", str(self.data), *options]
 
     def initialise(self) -> None:
         """Make the files of our own where there are none yet. Raises BackendError where that fails."""
@@ -61,13 +61,13 @@ class Postgres:
         # A copy for initdb, which may run as another user.
         password = self.data.with_name(f".{self.data.name}.first-password")
         password.touch(mode=0o600)
-        password.write_text(self._password(), encoding="utf-8")
+        password.write_text(self.password(), encoding="utf-8")
         try:
             if os.geteuid() == 0:
                 for path in (self.data, password):
                     shutil.chown(path, _SYSTEM_USER, _SYSTEM_USER)
             command = [
-                _program("initdb"),
+                program("initdb"),
                 "-D",
                 str(self.data),
                 "-U",
@@ -102,7 +102,7 @@ class Postgres:
                     f"UNROLL_POSTGRES_URL: found {found!r}; allowed: postgresql://user:password@host:5432"
                 )
             return urlunsplit(("postgresql", parts.netloc, f"/{database}", parts.query, ""))
-        return f"postgresql://{_USER}:{self._password()}@{_HOST}:{self.port}/{database}"
+        return f"postgresql://{_USER}:{self.password()}@{_HOST}:{self.port}/{database}"
 
     def environment(self, server: str) -> Mapping[str, str]:
         """What Prefect's or MLflow's server reads to use its database."""
@@ -145,7 +145,8 @@ class Postgres:
             where = without_credentials(self.url(""))
             raise BackendError(f"PostgreSQL at {where}: {' '.join(str(error).split())}") from None
 
-    def _password(self) -> str:
+    def password(self) -> str:
+        """The password of our own, made at first."""
         path = self.folder / "postgres.password"
         if not path.exists():
             path.touch(mode=0o600)
@@ -153,7 +154,7 @@ class Postgres:
         return path.read_text(encoding="utf-8")
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """A program of PostgreSQL: on the PATH, or where Debian puts the newest."""
     found = shutil.which(name)
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))

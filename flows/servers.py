@@ -29,7 +29,7 @@ import yaml
 from filelock import FileLock
 
 from stages.paths import program_path
-from stages.tracking import store_uri
+from stages.tracking import store_uri, without_credentials
 
 from .backend import BackendError, Postgres
 from .locks import gpus
@@ -71,7 +71,7 @@ class Servers:
         self.prefect = f"http://{_HOST}:{prefect_port}"
         store = store_uri(self.root)
         elsewhere = store.startswith("http")
-        self.mlflow = store if elsewhere else f"http://{_HOST}:{mlflow_port}"
+        self.mlflow = without_credentials(store) if elsewhere else f"http://{_HOST}:{mlflow_port}"
         self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
         self._backend = Postgres(self.folder, postgres_port) if postgres_port else None
 
@@ -83,7 +83,8 @@ class Servers:
             "PREFECT_UI_URL": self.prefect,
             "PREFECT_HOME": str(self.folder),
             "UNROLL_MLFLOW_UI": self.mlflow,
-            **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend else {}),  # no file that stages could open
+            # On PostgreSQL there is no file that stages could open themselves.
+            **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend and "mlflow" in self._ports else {}),
         }
 
     def up(self) -> None:

@@ -96,7 +96,7 @@ def environment(model: str, finished: tuple[Clone, list[str]], tmp_path_factory:
     folder = tmp_path_factory.mktemp(model)
     store = f"sqlite:///{clone.folder / 'mlflow.db'}"
     wanted = mlflow.artifacts.download_artifacts(
-        f"models:/{model}@challenger/requirements.txt", dst_path=str(folder), tracking_uri=store
+        f"models:/{model}@challenger/requirements.txt", dst_path=str(folder), tracking_uri=store, registry_uri=store
     )
     programs = Path(sys.executable).parent
     subprocess.run([programs / "uv", "venv", "--quiet", "--python", sys.executable, folder / "environment"], check=True)

@@ -186,13 +186,15 @@ def stage_processes(folder: Path) -> list[psutil.Process]:
 
 
 @contextmanager
-def house(folder: Path, change: Callable[[Clone], None] = lambda clone: None) -> Iterator[House]:
+def house(
+    folder: Path, change: Callable[[Clone], None] = lambda clone: None, *, postgres_port: int | None = None
+) -> Iterator[House]:
     """A new clone in a folder, changed as asked, with Prefect, MLflow and workers for the pools cpu and gpu."""
     folder.mkdir(parents=True, exist_ok=True)
     clone = make_clone(folder)
     change(clone)
     commit(clone)
-    servers = Servers(folder, prefect_port=free_port(), mlflow_port=free_port())
+    servers = Servers(folder, prefect_port=free_port(), mlflow_port=free_port(), postgres_port=postgres_port)
     built = House(clone, servers)
     try:
         with patch.dict(os.environ, {"UNROLL_CHECKPOINT_SECONDS": "1"}):  # so that a short training has something saved

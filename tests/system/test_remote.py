@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
 from tests.pipeline.conftest import Clone, commit
 
-from .house import House, Run, free_port, house, stage_processes, wait_until
+from .conftest import CREDENTIALS
+from .house import House, Run, house, stage_processes, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @dataclass
@@ -44,28 +42,6 @@ class Far:
     def working(self) -> list[psutil.Process]:
         """The processes of stages in the workers' clones."""
         return [process for clone in self.clones for process in stage_processes(clone)]
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """The address of a local S3 server with a bucket."""
-    address = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", address.rpartition(":")[2]]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_until(lambda: answers(address), "the S3 server")
-        assert httpx.put(f"{address}/store").is_success
-        yield address
-    finally:
-        server.kill()
-        server.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        return httpx.get(address).status_code < 500
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture(scope="module")
