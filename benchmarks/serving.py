@@ -7,7 +7,7 @@
 
 The rows come from the raw data at hand (`dvc repro` or `dvc checkout`). A single row is asked for 200 times, after 20
 that do not count: p50 and p95. Many rows are asked for at once, some times over; the best counts, since what else runs
-on a machine only makes it slower. Load times are those of fresh processes: from Python's start to the first answer.
+on a machine only makes it slower. Load times are those of fresh processes, from Python's start to the first answer.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import httpx
-import mlflow.artifacts
 import pytest
+from mlflow import MlflowClient
 
 from tests.pipeline.conftest import Clone
 from tests.system.house import free_port, kill_all, wait_until
@@ -95,12 +96,13 @@ def environment(model: str, finished: tuple[Clone, list[str]], tmp_path_factory:
     clone, _ = finished
     folder = tmp_path_factory.mktemp(model)
     store = f"sqlite:///{clone.folder / 'mlflow.db'}"
-    wanted = mlflow.artifacts.download_artifacts(
-        f"models:/{model}@challenger/requirements.txt", dst_path=str(folder), tracking_uri=store, registry_uri=store
-    )
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    version = client.get_model_version_by_alias(model, "challenger")
+    logged = client.get_logged_model(str(version.source).rpartition("/")[2])
+    wanted = Path(unquote(urlsplit(logged.artifact_location).path)) / "requirements.txt"
     programs = Path(sys.executable).parent
     subprocess.run([programs / "uv", "venv", "--quiet", "--python", sys.executable, folder / "environment"], check=True)
-    install = ["pip", "install", "--quiet", "--python", str(folder / "environment"), "-r", wanted]
+    install = ["pip", "install", "--quiet", "--python", str(folder / "environment"), "-r", str(wanted)]
     subprocess.run([programs / "uv", *install], check=True, timeout=600)
     return Environment(folder, store)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,13 +33,12 @@ from .house import House, free_port, house, kill_all, wait_until
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 # Each stands somewhere in the environment of the pipeline's processes, and must stand nowhere else.
+# Drawn anew, as this file is part of the clone that is searched.
 SECRETS = {
-    "AWS_SECRET_ACCESS_KEY": "planted-storage-key",
-    "PREFECT_API_KEY": "planted-prefect-key",
-    "DATA_PASSWORD": "planted-data-password",
-    "MLFLOW_FLASK_SERVER_SECRET_KEY": "planted-cookie-key",
+    name: f"planted-{secrets.token_hex(12)}"
+    for name in ("AWS_SECRET_ACCESS_KEY", "PREFECT_API_KEY", "DATA_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY")
 }
-MLFLOW_PASSWORD = "planted-mlflow-password"
+MLFLOW_PASSWORD = f"planted-{secrets.token_hex(12)}"
 EXCLUDED = {"postgres.password"}
 
 
@@ -101,7 +102,7 @@ def started_postgres(folder: Path) -> Iterator[Postgres]:
             postgres.make_databases()
             yield postgres
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # what is still connected is parted
             try:
                 server.wait(15)
             except subprocess.TimeoutExpired:
@@ -253,7 +254,7 @@ def test_two_registrations_at_once_leave_one_champion(team: Team) -> None:
 
 
 def test_a_planted_secret_stands_nowhere(team: Team) -> None:
-    secrets = {**SECRETS, "MLflow": MLFLOW_PASSWORD, "PostgreSQL": team.postgres.password()}
+    planted = {**SECRETS, "MLflow": MLFLOW_PASSWORD, "PostgreSQL": team.postgres.password()}
     places: dict[str, bytes] = {}
     for path in team.house.clone.folder.parent.rglob("*"):
         if path.is_file() and path.name not in EXCLUDED:
@@ -270,7 +271,7 @@ def test_a_planted_secret_stands_nowhere(team: Team) -> None:
     assert sum(len(content) for name, content in places.items() if name.startswith("database")) > 100_000
     found = [
         (name, place)
-        for name, secret in secrets.items()
+        for name, secret in planted.items()
         for place, content in places.items()
         if secret.encode() in content
     ]
