@@ -63,7 +63,7 @@ format: environment ## format the code
 	@ruff format --quiet . && ruff check --quiet --fix .
 
 ui: environment ## MLflow's pages on http://127.0.0.1:5000
-	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking)"
+	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.mlflow_store)"
 
 up: environment ## start Prefect, MLflow and workers on 127.0.0.1 (BACKEND=postgres: on PostgreSQL), deploy the flows
 	@UNROLL_BACKEND=$(BACKEND) python -m flows.servers up

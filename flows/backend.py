@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from stages.tracking import without_credentials
+from stages.mlflow_store import without_credentials
 
 _HOST = "127.0.0.1"
 _USER = "unroll"  # in the database

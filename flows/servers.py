@@ -28,8 +28,8 @@ import psutil
 import yaml
 from filelock import FileLock
 
+from stages.mlflow_store import store_uri, without_credentials
 from stages.paths import program_path
-from stages.tracking import store_uri, without_credentials
 
 from .backend import BackendError, Postgres
 from .locks import gpus

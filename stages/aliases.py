@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from . import tracking
+from . import mlflow_store
 from .paths import resume_folder
 from .stopping import stop_signals
 
@@ -156,4 +156,4 @@ def move(
 
 def reason_of(error: Exception) -> str:
     """An error in one line: its kind and the first line of what it says, without users and passwords of addresses."""
-    return tracking.without_credentials(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
+    return mlflow_store.without_credentials(f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")

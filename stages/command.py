@@ -43,7 +43,7 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     except ParamsError as error:
         sys.exit(str(error))
     except Exception as error:
-        from .tracking import store_error
+        from .mlflow_store import store_error
 
         of_store = store_error(error)
         if os.environ.get("UNROLL_TRACEBACK") == "1" or not (of_store or isinstance(error, _EXPECTED)):

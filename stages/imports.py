@@ -19,7 +19,7 @@ _GLUE = frozenset(
     f"stages/{name}.py"
     for name in (
         *("__init__", "command", "params", "paths", "stopping", "table", "tasks/__init__"),
-        *("tracking", "spool", "delivery", "runs"),
+        *("tracking", "spool", "delivery", "runs", "mlflow_store"),
     )
 )
 

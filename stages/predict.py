@@ -216,7 +216,7 @@ def _no_bar(output: Path | None) -> bool:
 
 def _load(address: str) -> PyFuncModel:
     """A model by its address. Raises ValueError where there is none, in a line that names no password."""
-    from . import runs, tracking
+    from . import mlflow_store, runs
 
     try:
         runs.client()
@@ -224,8 +224,8 @@ def _load(address: str) -> PyFuncModel:
 
         return mlflow.pyfunc.load_model(address)
     except Exception as error:  # whatever the store, its network or the model's own code may raise
-        reason = tracking.store_error(error) or next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(tracking.without_credentials(f"{address}: {reason}")) from error
+        reason = mlflow_store.store_error(error) or next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(mlflow_store.without_credentials(f"{address}: {reason}")) from error
 
 
 def _param(text: str) -> tuple[str, Any]:

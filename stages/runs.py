@@ -39,6 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from . import learning_curve, spool, tracking
 from .delivery import Delivery, Found, Point, StoreError
 from .json_files import read_json
+from .mlflow_store import store_error, store_name, store_uri, without_credentials
 from .paths import Paths
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ _LATER = frozenset({408, 429})  # answers of a server that is busy, not of one t
 
 def client() -> MlflowClient:
     """A client of the store, which is made where it is missing: one process at a time, or migrations would collide."""
-    uri = tracking.store_uri()
+    uri = store_uri()
     mlflow.set_tracking_uri(uri)
     if uri.startswith(_SQLITE):
         with FileLock(f"{uri.removeprefix(_SQLITE)}.lock"):
@@ -76,7 +77,7 @@ def store_in_words() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        words = tracking.store_error(error)
+        words = store_error(error)
         if words is None:
             raise
         raise RuntimeError(words) from error
@@ -108,7 +109,7 @@ def ensure_run(store: MlflowClient, task: Task, params: TaskParams, signature: s
     if found is None:
         # By way of a spool as well: whatever is cut short here, the run ends up whole.
         waiting, _ = spool.starts(spool.folder())
-        if not any((s.signature, s.store) == (signature, tracking.store_name()) for s in waiting.values()):
+        if not any((s.signature, s.store) == (signature, store_name()) for s in waiting.values()):
             tracking.tell_finished(task, params, signature, learning_curve.read(Paths(task.name).learning_curve))
         deliver()
         found = find_run(store, task, signature)
@@ -219,7 +220,7 @@ def deliver() -> None:
 
 def waiting_for_another_store() -> int:
     """How many trainings have spools for a store other than this one."""
-    name = tracking.store_name()
+    name = store_name()
     readable, _ = spool.starts(spool.folder())
     return sum(start.store != name for start in readable.values())
 
@@ -257,7 +258,7 @@ def send(own: Path, ended: Callable[[float], bool], report: Callable[[bytes], No
 
 
 def _delivery(folder: Path, answered: Callable[[], None] = lambda: None) -> Delivery:
-    return Delivery(MlflowStore(client, answered), tracking.store_name(), folder)
+    return Delivery(MlflowStore(client, answered), store_name(), folder)
 
 
 @contextmanager
@@ -295,7 +296,7 @@ def experiment_id(store: MlflowClient, task: str) -> str:
     found = store.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
-    uri = tracking.store_uri()
+    uri = store_uri()
     # A server knows its own artifact store; the local one would otherwise put files where the process happens to stand.
     database = Path(uri.removeprefix(_SQLITE)).absolute()
     location = (database.parent / "mlartifacts" / task).as_uri() if uri.startswith(_SQLITE) else None
@@ -309,10 +310,10 @@ def experiment_id(store: MlflowClient, task: str) -> str:
 
 
 def _warn(error: StoreError) -> None:
-    uri = tracking.store_uri()
-    reason = tracking.without_credentials(str(error))
+    uri = store_uri()
+    reason = without_credentials(str(error))
     print(
-        f"unroll: MLflow at {tracking.without_credentials(uri)}: {reason}; what it should have is kept and sent later",
+        f"unroll: MLflow at {without_credentials(uri)}: {reason}; what it should have is kept and sent later",
         file=sys.stderr,
     )
 

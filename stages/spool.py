@@ -35,7 +35,7 @@ class Start:
     signature: str  # of the training: attempts that share it may share a run
     attempt: str  # nanoseconds since 1970, in digits: names sort by age
     resumed_step: int | None  # the first global step that this attempt reports; None: it began anew, in a new run
-    store: str  # whom it is for: `tracking.store_name()`
+    store: str  # whom it is for: `mlflow_store.store_name()`
     time: int  # milliseconds since 1970
     params: Mapping[str, str]
     tags: Mapping[str, str]

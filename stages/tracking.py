@@ -4,16 +4,12 @@ A training never waits for the store. It appends to a spool (`spool`), and a pro
 sends what is new every few seconds (`delivery`). It is a process and not a thread, since MLflow's import of seconds and
 its writes would share the interpreter with the steps, and since it can close the run of a training that was killed.
 Where the store is away, what is left is sent by a later training, by `register` or by `python -m stages.registry sync`.
-
-Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main checkout.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -24,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import learning_curve, spool
+from .mlflow_store import store_name, without_credentials
 from .params import flatten
-from .paths import Paths, project_root, search_path
+from .paths import Paths, search_path
 from .signature import content_md5, locked_stages
 
 if TYPE_CHECKING:
@@ -36,45 +33,11 @@ if TYPE_CHECKING:
 TAGS_VARIABLE = "UNROLL_RUN_TAGS"  # JSON: more tags for the runs of this process, from whoever ordered the training
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
-_LOCAL = "local"
 # Whatever the user's own git is set to.
 _DIFFERENCE = ("diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
 # How long the end of a training waits for what is left to be sent, since its sender last reported something: nothing
 # yet, as it still imports MLflow or makes the local store; that the store answers; that it is away.
 _FLUSH_SECONDS = {b"": 120.0, b"+": 20.0, b"-": 3.0}
-
-
-def store_uri(folder: Path = Path()) -> str:
-    """MLFLOW_TRACKING_URI, or else the absolute address of the local store of the checkout in a folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(folder)
-
-
-def store_name() -> str:
-    """A name for the store that gives nothing of its address away: a spool waits for the store it is meant for."""
-    uri = store_uri()
-    if uri == _local_uri():
-        return _LOCAL
-    return hashlib.sha256(without_credentials(uri).partition("?")[0].encode()).hexdigest()[:16]
-
-
-def without_credentials(text: str) -> str:
-    """A text whose addresses name no user and no password."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
-
-
-def store_error(error: BaseException) -> str | None:
-    """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
-    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
-        return None
-    text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
-    match getattr(error, "error_code", ""):
-        case "UNAUTHENTICATED":
-            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
-        case "PERMISSION_DENIED":
-            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
-        case _ if "Max retries exceeded" in text:
-            text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
-    return f"MLflow at {without_credentials(store_uri())}: {text}"
 
 
 class TrainingRun:
@@ -288,10 +251,6 @@ def _end_event(status: str, seconds: float | None) -> spool.Event:
     return {"kind": "end", "time": _now(), "status": status, "seconds": seconds}
 
 
-def _local_uri(folder: Path = Path()) -> str:
-    return f"sqlite:///{project_root(folder) / 'mlflow.db'}"
-
-
 def _git(*arguments: str) -> str:
     answer = subprocess.run(["git", *arguments], capture_output=True, check=False)
     # 1: there is a difference. Not read as text, which would turn the line ends of a patch.
@@ -300,8 +259,3 @@ def _git(*arguments: str) -> str:
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-if __name__ == "__main__":
-    # For shells: `mlflow ui --backend-store-uri "$(python -m stages.tracking)"`
-    print(store_uri())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from . import gate, latency, runs, tracking
+from . import gate, latency, mlflow_store, runs, tracking
 from .aliases import CHALLENGER, VERDICT, Answering, PromotionError, ask, held
 from .json_files import read_json
 from .packaging import code_digest, requirements, serving_code, signature, write_code
@@ -209,12 +209,12 @@ def _log_origin(store: MlflowClient, run_id: str, task: Task, where: str) -> dic
     stages = {name: stage for name, stage in locked_stages().items() if name.endswith(f"@{task.name}")}
     stages.pop(f"register@{task.name}", None)  # of an earlier registration
     lock = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
-    store.log_text(run_id, tracking.without_credentials(lock), f"{where}/{LOCK_FILE}")
+    store.log_text(run_id, mlflow_store.without_credentials(lock), f"{where}/{LOCK_FILE}")
     store.log_text(run_id, Paths(task.name).metrics.read_text(encoding="utf-8"), f"{where}/{METRICS_FILE}")
     store.log_text(run_id, environment(), f"{where}/{ENVIRONMENT_FILE}")
     if not patch:
         return facts
-    patch = tracking.without_credentials(patch)
+    patch = mlflow_store.without_credentials(patch)
     store.log_text(run_id, patch, f"{where}/{PATCH_FILE}")
     return {**facts, PATCH: hashlib.sha256(patch.encode()).hexdigest()}
 

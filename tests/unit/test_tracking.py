@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stages import spool, tracking
+from stages import mlflow_store, spool, tracking
 from stages.imports import closure
 from stages.params import load
 from stages.tasks import Task
@@ -173,18 +173,18 @@ def test_no_secret_stands_in_a_spool(folder, monkeypatch):
     ],
 )
 def test_an_address_loses_its_user_and_password_and_nothing_else(text, clean):
-    assert tracking.without_credentials(text) == clean
+    assert mlflow_store.without_credentials(text) == clean
 
 
 def test_a_new_password_is_no_new_store(monkeypatch):
     names = []
     for password in ("one", "two"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{password}@mlflow.example.org")
-        names.append(tracking.store_name())
+        names.append(mlflow_store.store_name())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://other.example.org")
-    assert names[0] == names[1] != tracking.store_name()
+    assert names[0] == names[1] != mlflow_store.store_name()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert tracking.store_name() == "local"
+    assert mlflow_store.store_name() == "local"
 
 
 def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_files(tmp_path, monkeypatch):

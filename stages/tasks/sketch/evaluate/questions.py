@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import pandas as pd
 from ....preparation import open_prepared
 from ....scores import Scores, equality, evenly
 from ....sequences import SequenceStore
-from ..source.quickdraw import Chunk, raw_files
+from ..source.npz import UnreadableFile
+from ..source.quickdraw import Chunk, Piece, raw_files
 
 
 def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
@@ -44,13 +47,21 @@ def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
     """Drawings by the id that preprocessing gave them: the first of each, as it took the first."""
     found: dict[str, str] = {}
     for file in raw_files(raw):
-        for chunk in file.chunks():
-            for place, number in enumerate(chunk.collected.numbers.tolist()):
-                record = chunk.records[number]
-                name = record.key or f"{file.name}: {record.place}"
-                if name in wanted and name not in found:
-                    found[name] = _text(chunk, place)
+        lines = 0  # in the pieces before
+        for piece in file.pieces():
+            for chunk in _chunks(piece):
+                before = 0 if file.form == "sketchrnn" else lines
+                for place, number in enumerate(chunk.collected.numbers.tolist()):
+                    name = chunk.keys[number] or f"{file.name}: {chunk.member} {before + chunk.places[number]}"
+                    if name in wanted and name not in found:
+                        found[name] = _text(chunk, place)
+            lines += piece.content().count(b"\n")
     return found
+
+
+def _chunks(piece: Piece) -> Iterator[Chunk]:
+    with suppress(UnreadableFile):  # no test drawing comes from there
+        yield from piece.chunks()
 
 
 def _text(chunk: Chunk, place: int) -> str:
