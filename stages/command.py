@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -43,8 +44,6 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     except ParamsError as error:
         sys.exit(str(error))
     except Exception as error:
-        from .tracking import store_error
-
         of_store = store_error(error)
         if os.environ.get("UNROLL_TRACEBACK") == "1" or not (of_store or isinstance(error, _EXPECTED)):
             raise
@@ -68,3 +67,23 @@ def fresh_folder(final: Path) -> Iterator[Path]:
         raise
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)
+
+
+def store_error(error: BaseException) -> str | None:
+    """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
+    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+        return None
+    text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+    match getattr(error, "error_code", ""):
+        case "UNAUTHENTICATED":
+            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
+        case "PERMISSION_DENIED":
+            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
+        case _ if "Max retries exceeded" in text:
+            text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
+    return f"MLflow at {without_credentials(os.environ.get('MLFLOW_TRACKING_URI', 'the local store'))}: {text}"
+
+
+def without_credentials(text: str) -> str:
+    """A text whose addresses name no user and no password."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)

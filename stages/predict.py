@@ -216,7 +216,8 @@ def _no_bar(output: Path | None) -> bool:
 
 def _load(address: str) -> PyFuncModel:
     """A model by its address. Raises ValueError where there is none, in a line that names no password."""
-    from . import runs, tracking
+    from . import runs
+    from .command import store_error, without_credentials
 
     try:
         runs.client()
@@ -224,8 +225,8 @@ def _load(address: str) -> PyFuncModel:
 
         return mlflow.pyfunc.load_model(address)
     except Exception as error:  # whatever the store, its network or the model's own code may raise
-        reason = tracking.store_error(error) or next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(tracking.without_credentials(f"{address}: {reason}")) from error
+        reason = store_error(error) or next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(without_credentials(f"{address}: {reason}")) from error
 
 
 def _param(text: str) -> tuple[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import runs, tracking
+from .command import store_error
 from .json_files import read_json
 from .packaging import requirements, serving_code, signature, write_code
 from .paths import Paths
@@ -190,7 +191,7 @@ if __name__ == "__main__":
         sync()
         show()
     except Exception as error:
-        of_store = tracking.store_error(error)
+        of_store = store_error(error)
         if not of_store and not isinstance(error, (ValueError, OSError, RuntimeError)):
             raise
         sys.exit(f"unroll: registry: {of_store or error}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import learning_curve, spool
+from .command import without_credentials
 from .params import flatten
 from .paths import Paths, project_root, search_path
 from .signature import content_md5, locked_stages
@@ -53,26 +53,6 @@ def store_name() -> str:
     if uri == _local_uri():
         return _LOCAL
     return hashlib.sha256(without_credentials(uri).partition("?")[0].encode()).hexdigest()[:16]
-
-
-def without_credentials(text: str) -> str:
-    """A text whose addresses name no user and no password."""
-    return re.sub(r"(?<=://)[^/\s]*@", "", text)
-
-
-def store_error(error: BaseException) -> str | None:
-    """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
-    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
-        return None
-    text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
-    match getattr(error, "error_code", ""):
-        case "UNAUTHENTICATED":
-            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
-        case "PERMISSION_DENIED":
-            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
-        case _ if "Max retries exceeded" in text:
-            text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
-    return f"MLflow at {without_credentials(store_uri())}: {text}"
 
 
 class TrainingRun:
