@@ -88,9 +88,9 @@ def line_lengths(ink: Ink) -> np.ndarray:
 def align_and_scale(ink: Ink) -> Ink:
     """Bounding boxes begin at 0 and have a longer side of 255; the aspect is kept. Dots keep their size of 0."""
     low, side = extents(ink)
-    factor = SIDE / np.where(side > 0, side, SIDE)
     lengths = ink.lengths
-    points = (ink.points - np.repeat(low, lengths, axis=0)) * np.repeat(factor, lengths)[:, None]
+    points = (ink.points - np.repeat(low, lengths, axis=0)) * SIDE
+    points /= np.repeat(np.where(side > 0, side, SIDE), lengths)[:, None]
     return Ink(points, ink.strokes, ink.drawings)
 
 
@@ -104,8 +104,8 @@ def resample(ink: Ink) -> Ink:
     """Points at every pixel of a stroke's way, from its first point on, and its last point."""
     starts = ink.stroke_starts
     ends = starts + ink.strokes - 1
-    travelled = np.cumsum(_steps(ink))
-    travelled -= np.repeat(travelled[starts], ink.strokes)
+    steps = _steps(ink)
+    travelled = _running_sums(steps, ink.strokes)
     # Pixel k lies in the segment that begins at or before it and ends behind it; pixel 0 is there even in a dot.
     first = np.ceil(travelled).astype(np.int64)
     samples = np.diff(first, append=0)  # of the segment that begins at each point; a stroke's last point begins none
@@ -113,9 +113,10 @@ def resample(ink: Ink) -> Ink:
     samples[starts[travelled[ends] == 0]] = 1
     segment = np.repeat(np.arange(len(first)), samples)
     beyond = ranges(first, samples) - travelled[segment]
-    width = np.diff(travelled, append=0.0)[segment]
-    way = np.diff(ink.points, axis=0, append=ink.points[-1:])[segment]
-    between = ink.points[segment] + way * (beyond / np.where(width > 0, width, 1.0))[:, None]
+    width = np.append(steps[1:], 0.0)[segment]
+    share = (beyond / np.where(width > 0, width, 1.0))[:, None]
+    following = np.minimum(segment + 1, len(ink.points) - 1)
+    between = ink.points[segment] * (1 - share) + ink.points[following] * share
     counts = np.add.reduceat(samples, starts) + 1
     last = np.cumsum(counts) - 1
     points = np.empty((int(counts.sum()), 2))
@@ -206,9 +207,29 @@ def _replaced(ink: Ink, which: np.ndarray, others: Ink) -> Ink:
 def _steps(ink: Ink) -> np.ndarray:
     """`(points,)`: the distance from the point before it in the stroke, 0 for a stroke's first point."""
     steps = np.zeros(len(ink.points))
-    steps[1:] = np.hypot(*np.diff(ink.points, axis=0).T)
+    steps[1:] = np.sqrt((np.diff(ink.points, axis=0) ** 2).sum(axis=1))
     steps[ink.stroke_starts] = 0.0
     return steps
+
+
+def _running_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`(values,)`: sums that begin anew in each stretch of so many `lengths`, each added up from its own begin.
+
+    One sum over all, less what it was at each begin, would have other last bits with every other neighbour. So stretches
+    of like length stand in the rows of a matrix, at the most half of it empty.
+    """
+    sums = np.empty_like(values)
+    starts = np.cumsum(lengths) - lengths
+    sizes = np.frexp(lengths)[1]
+    for size in np.unique(sizes):
+        which = np.flatnonzero(sizes == size)
+        places = np.arange(lengths[which].max())
+        inside = places < lengths[which, None]
+        rows = np.zeros(inside.shape)
+        index = ranges(starts[which], lengths[which])
+        rows[inside] = values[index]
+        sums[index] = np.cumsum(rows, axis=1)[inside]
+    return sums
 
 
 def _distances(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray, inner: np.ndarray) -> np.ndarray:
@@ -218,7 +239,7 @@ def _distances(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray
     """
     index = ranges(first + 1, inner)
     along_x, along_y = x[last] - x[first], y[last] - y[first]
-    length = np.hypot(along_x, along_y)
+    length = np.sqrt(along_x * along_x + along_y * along_y)
     closed = length == 0
     away_x = x[index] - np.repeat(x[first], inner)
     away_y = y[index] - np.repeat(y[first], inner)
@@ -231,4 +252,4 @@ def _distances(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray
 
 
 def _rounded(ink: Ink) -> Ink:
-    return Ink(np.floor(ink.points + 0.5), ink.strokes, ink.drawings)
+    return Ink(np.rint(ink.points), ink.strokes, ink.drawings)
