@@ -1,7 +1,7 @@
 """A piece of a raw file → a part: what every one of its drawings comes to by itself, whatever stands in other pieces.
 
-A part is an Arrow file, named after all that decides what it holds: the piece's bytes, the params, this code. So parts are
-made by several processes in any order, and one that a killed process has left is found again.
+A part is an Arrow file, named after all that decides what it holds: the piece's bytes, the params, this code. So parts
+are made by several processes in any order, and one that a killed process has left is found again.
 """
 
 from __future__ import annotations

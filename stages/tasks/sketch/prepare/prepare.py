@@ -22,7 +22,7 @@ from ....sequences import SPLITS, SequenceWriter
 from ....workers import Crash, cores, ordered_map
 from ..params import PrepareParams
 from ..source.quickdraw import Piece, RawFile, raw_files
-from .parts import PART, REPAIRS, VALUES, Reader
+from .parts import REPAIRS, VALUES, Reader
 from .seen import Seen
 
 COLUMNS = {"label": pa.string(), "word": pa.string(), "values": VALUES}

@@ -1,4 +1,4 @@
-"""What came before, of any number of things, in bounded memory: sorted runs of 64-bit digests, the long ones on disk."""
+"""What came before, of any number of things in bounded memory: sorted runs of 64-bit digests, long ones on disk."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _RANGES = 64  # long runs are merged a range of values at a time
 class Seen:
     """A set of 64-bit digests that only grows.
 
-    Each call's new digests are a sorted run. A run is merged with the one before it as soon as that is not twice as long,
-    so there are as many runs as the logarithm of their sum. A digest costs 8 bytes, in `folder` where a run is long.
+    Each call's new digests are a sorted run. A run is merged with the one before it as soon as that is not twice as
+    long, so there are as many runs as the logarithm of their sum. A digest costs 8 bytes, in `folder` in a long run.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,7 +42,7 @@ class Seen:
         if total <= _IN_MEMORY:
             return np.sort(np.concatenate([one, other]), kind="stable")  # which merges what is sorted already
         with tempfile.TemporaryFile(dir=self._folder) as file:
-            bounds = np.linspace(0, 2**64, _RANGES + 1)[1:-1].astype(np.uint64)
+            bounds = np.arange(1, _RANGES, dtype=np.uint64) * np.uint64(2**64 // _RANGES)
             parts = (np.split(run, np.searchsorted(run, bounds)) for run in (one, other))
             for pair in zip(*parts, strict=True):
                 np.sort(np.concatenate(pair), kind="stable").tofile(file)

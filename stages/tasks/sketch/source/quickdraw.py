@@ -6,8 +6,8 @@ the category is. The label of a drawing is that name, whatever the form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -26,20 +26,20 @@ PIECE_BYTES = 4 * 2**20  # of an ndjson file that are read together: what one pr
 _DRAWINGS_PER_CHUNK = 1024
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some hundred drawings, and what the file says of each beside its points: lists of one length.
+    """Some hundred drawings, and what the file says of each beside its points, in lists of one length.
 
     The numbers in `collected` count them.
     """
 
     member: str  # of the file: "line", or an npz file's "train", "valid" or "test"
-    places: list[int] = field(default_factory=list)  # the line within the piece, from 1; the place in the npz's array
-    keys: list[str | None] = field(default_factory=list)
-    words: list[str | None] = field(default_factory=list)
-    recognized: list[bool | None] = field(default_factory=list)
-    contents: list[bytes] = field(default_factory=list)  # as they stand in the file, for the report of rejected records
-    collected: Collected = field(default_factory=lambda: Collected(None, np.empty(0, np.int64)))
+    places: Sequence[int]  # the line within the piece, from 1; the place in the npz's array, from 0
+    keys: Sequence[str | None]
+    words: Sequence[str | None]
+    recognized: Sequence[bool | None]
+    contents: Sequence[bytes]  # as they stand in the file, for the report of rejected records
+    collected: Collected
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,36 +94,42 @@ def raw_files(raw: Path) -> list[RawFile]:
 
 def _ndjson_chunks(piece: Piece) -> Iterator[Chunk]:
     """One JSON object a line: `word`, `key_id`, `recognized`, `drawing`."""
-    chunk, collector = Chunk("line"), Collector()
-    for number, line in enumerate(piece.content().split(b"\n"), start=1):
-        if not line or line.isspace():
-            continue
-        chunk.places.append(number)
-        chunk.contents.append(line)
-        key = word = recognized = None
+    lines = [(n, line) for n, line in enumerate(piece.content().split(b"\n"), start=1) if line and not line.isspace()]
+    for start in range(0, len(lines), _DRAWINGS_PER_CHUNK):
+        yield _ndjson_chunk(lines[start : start + _DRAWINGS_PER_CHUNK])
+
+
+def _ndjson_chunk(lines: list[tuple[int, bytes]]) -> Chunk:
+    collector = Collector()
+    keys: list[str | None] = []
+    words: list[str | None] = []
+    recognized: list[bool | None] = []
+    for _, line in lines:
+        value: dict[str, object] = {}
         try:
-            if len(line) > MAX_LINE_BYTES:
-                raise BadDrawing("line_too_long", f"longer than {MAX_LINE_BYTES} bytes")
-            value = orjson.loads(line)
-            if not isinstance(value, dict):
-                reason = f"found {type(value).__name__}; allowed is an object with a drawing"
-                raise BadDrawing("not_an_object", reason)
-            key, word, recognized = value.get("key_id"), value.get("word"), value.get("recognized")
+            value = _parsed(line)
             collector.add(value.get("drawing"))
-        except orjson.JSONDecodeError as error:
-            collector.refuse(BadDrawing("not_json", str(error)))
         except BadDrawing as error:
             collector.refuse(error)
-        chunk.keys.append(str(key) if isinstance(key, (str, int)) and key else None)
-        chunk.words.append(word if isinstance(word, str) else None)
-        chunk.recognized.append(recognized if isinstance(recognized, bool) else None)
-        if len(chunk.places) == _DRAWINGS_PER_CHUNK:
-            chunk.collected = collector.collected()
-            yield chunk
-            chunk, collector = Chunk("line"), Collector()
-    if chunk.places:
-        chunk.collected = collector.collected()
-        yield chunk
+        key, word, known = value.get("key_id"), value.get("word"), value.get("recognized")
+        keys.append(str(key) if isinstance(key, (str, int)) and key else None)
+        words.append(word if isinstance(word, str) else None)
+        recognized.append(known if isinstance(known, bool) else None)
+    places, contents = zip(*lines, strict=True)
+    return Chunk("line", places, keys, words, recognized, contents, collector.collected())
+
+
+def _parsed(line: bytes) -> dict[str, object]:
+    if len(line) > MAX_LINE_BYTES:
+        raise BadDrawing("line_too_long", f"longer than {MAX_LINE_BYTES} bytes")
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BadDrawing("not_json", str(error)) from None
+    if not isinstance(value, dict):
+        reason = f"found {type(value).__name__}; allowed is an object with a drawing"
+        raise BadDrawing("not_an_object", reason)
+    return value
 
 
 def _whole_lines(file: BinaryIO, start: int, end: int) -> bytes:
@@ -148,9 +154,9 @@ def _npz_chunks(path: Path) -> Iterator[Chunk]:
     for member, arrays in read_npz(path, tuple(NPZ_SPLITS)).items():
         for start in range(0, len(arrays), _DRAWINGS_PER_CHUNK):
             some = arrays[start : start + _DRAWINGS_PER_CHUNK]
-            places = list(range(start, start + len(some)))
             nothing = [None] * len(some)
-            yield Chunk(member, places, nothing, nothing, nothing, [b""] * len(some), from_stroke_3(some))
+            places, contents = range(start, start + len(some)), [b""] * len(some)
+            yield Chunk(member, places, nothing, nothing, nothing, contents, from_stroke_3(some))
 
 
 def from_stroke_3(arrays: list[np.ndarray]) -> Collected:
