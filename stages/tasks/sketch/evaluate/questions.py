@@ -49,19 +49,20 @@ def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
     for file in raw_files(raw):
         lines = 0  # in the pieces before
         for piece in file.pieces():
-            for chunk in _chunks(piece):
+            content = piece.content()
+            for chunk in _chunks(piece, content):
                 before = 0 if file.form == "sketchrnn" else lines
                 for place, number in enumerate(chunk.collected.numbers.tolist()):
                     name = chunk.keys[number] or f"{file.name}: {chunk.member} {before + chunk.places[number]}"
                     if name in wanted and name not in found:
                         found[name] = _text(chunk, place)
-            lines += piece.content().count(b"\n")
+            lines += content.count(b"\n")
     return found
 
 
-def _chunks(piece: Piece) -> Iterator[Chunk]:
+def _chunks(piece: Piece, content: bytes) -> Iterator[Chunk]:
     with suppress(UnreadableFile):  # no test drawing comes from there
-        yield from piece.chunks()
+        yield from piece.chunks(content)
 
 
 def _text(chunk: Chunk, place: int) -> str:
