@@ -35,7 +35,7 @@ def without_credentials(text: str) -> str:
 
 def store_error(error: BaseException) -> str | None:
     """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
-    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy"):
+    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "botocore"):
         return None
     text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
     match getattr(error, "error_code", ""):

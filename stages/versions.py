@@ -20,6 +20,7 @@ from .aliases import CHALLENGER, VERDICT, Answering, PromotionError, ask, held
 from .json_files import read_json
 from .packaging import code_digest, requirements, serving_code, signature, write_code
 from .paths import Paths
+from .reporting import with_interval
 from .signature import content_md5, file_md5, locked_stages
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ SIGNATURE, METRIC = "unroll.metrics_signature", "unroll.metric."
 COLLECTED = "unroll.collected."  # tag of a model, by content: what the gate said of a version that `gc` has removed
 
 # In a version's folder among the artifacts of its run.
+CARD_FILE = "MODEL_CARD.md"
 PATCH_FILE, LOCK_FILE, ENVIRONMENT_FILE, METRICS_FILE = (
     "uncommitted.diff",
     "dvc.lock",
@@ -187,15 +189,21 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     metrics, metric = read_json(paths.metrics), task.description().metric
+    where = folder(content_hash(content))
     tags = {
         CONTENT: content_hash(content),
         PACKAGE: packaged,
         SIGNATURE: str(metrics["signature"]),
         f"{METRIC}{metric}": str(metrics[metric]),
         **{f"{RECEIPT}{key}": str(value) for key, value in content.items()},
-        **_log_origin(store, run_id, task, folder(content_hash(content))),
+        **_log_origin(store, run_id, task, where),
     }
-    store.create_model_version(name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id)
+    experiment = store.get_run(run_id).info.experiment_id
+    page = f"#/experiments/{experiment}/runs/{run_id}/artifacts/{where}/{CARD_FILE}"  # of MLflow's own pages
+    described = f"{metric} {with_interval(metrics, metric)} on the test split. [{CARD_FILE}]({page}) says the rest."
+    store.create_model_version(
+        name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id, description=described
+    )
 
 
 def _log_origin(store: MlflowClient, run_id: str, task: Task, where: str) -> dict[str, str]:
@@ -212,6 +220,7 @@ def _log_origin(store: MlflowClient, run_id: str, task: Task, where: str) -> dic
     store.log_text(run_id, mlflow_store.without_credentials(lock), f"{where}/{LOCK_FILE}")
     store.log_text(run_id, Paths(task.name).metrics.read_text(encoding="utf-8"), f"{where}/{METRICS_FILE}")
     store.log_text(run_id, environment(), f"{where}/{ENVIRONMENT_FILE}")
+    store.log_text(run_id, Paths(task.name).card.read_text(encoding="utf-8"), f"{where}/{CARD_FILE}")
     if not patch:
         return facts
     patch = mlflow_store.without_credentials(patch)
