@@ -38,7 +38,7 @@ def schema(columns: Mapping[str, pa.DataType], *, id_type: pa.DataType | None = 
 
 
 class SequenceWriter:
-    """Writes rows one by one; memory holds `rows_per_batch` rows at the most.
+    """Writes rows, one by one or many at once; memory holds those of a call and `rows_per_batch` more at the most.
 
     A context manager: the file has a temporary name until the block ends without an error. `metadata` (JSON-able)
     stands in the file's schema and says what a reader must know, such as the shape of a step.
@@ -58,6 +58,7 @@ class SequenceWriter:
         described = {"rows_per_batch": rows_per_batch, **(metadata or {})}
         self.schema = columns.with_metadata({_METADATA: json.dumps(described, sort_keys=True).encode()})
         self._rows: list[Mapping[str, Any]] = []
+        self._waiting = self.schema.empty_table()  # fewer than rows_per_batch, before those in _rows
         self.count = 0
 
     def __enter__(self) -> Self:
@@ -76,19 +77,45 @@ class SequenceWriter:
         self._rows.append(row)
         self.count += 1
         if len(self._rows) == self._rows_per_batch:
-            self._flush()
+            self._collect_rows()
 
-    def _flush(self) -> None:
+    def extend(self, columns: Mapping[str, Any]) -> None:
+        """Add rows that come as Arrow columns; `split` holds places in SPLITS. The file is as if they came one by one.
+
+        Raises ValueError where a column is missing or unknown.
+        """
+        if columns.keys() != set(self.schema.names):
+            raise ValueError(f"{self.path}: columns {sorted(columns)}; allowed: {sorted(self.schema.names)}")
+        self._collect_rows()
+        splits = pa.chunked_array([columns["split"]]) if isinstance(columns["split"], pa.Array) else columns["split"]
+        codes = [pa.DictionaryArray.from_arrays(part, pa.array(SPLITS)) for part in splits.chunks]
+        whole = {**columns, "split": pa.chunked_array(codes, self.schema.field("split").type)}
+        table = pa.table([whole[name] for name in self.schema.names], schema=self.schema)
+        self.count += len(table)
+        self._write(table)
+
+    def _collect_rows(self) -> None:
         arrays = [_column([row[field.name] for row in self._rows], field) for field in self.schema]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self.schema))
         self._rows.clear()
+        self._write(pa.table(arrays, schema=self.schema))
+
+    def _write(self, table: pa.Table, *, rest: bool = False) -> None:
+        """Write batches of `rows_per_batch`; what is left over waits, or is a last batch where it is the `rest`."""
+        table = pa.concat_tables([self._waiting, table]).combine_chunks()
+        end = len(table) if rest else len(table) // self._rows_per_batch * self._rows_per_batch
+        for start in range(0, end, self._rows_per_batch):
+            # Taken and not sliced: the bytes of a slice depend on where it was cut from.
+            rows = table.take(np.arange(start, min(start + self._rows_per_batch, end)))
+            self._writer.write_table(rows, self._rows_per_batch)
+        self._waiting = table.slice(end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if kind is None and self._rows:
-                self._flush()
+            if kind is None:
+                self._collect_rows()
+                self._write(self.schema.empty_table(), rest=True)
             self._writer.close()
         finally:
             self._file.close()

@@ -55,6 +55,29 @@ def test_two_writers_of_the_same_rows_give_the_same_bytes(tmp_path):
     assert (tmp_path / "one.arrow").read_bytes() == (tmp_path / "two.arrow").read_bytes()
 
 
+def test_columns_and_rows_are_written_as_the_same_bytes(tmp_path):
+    write(tmp_path / "rows.arrow", 11)
+    splits = ("train", "validation", "test")
+    with SequenceWriter(tmp_path / "columns.arrow", COLUMNS, rows_per_batch=4) as writer:
+        for start, stop in ((0, 1), (1, 9), (9, 9)):
+            rows = [row(number) for number in range(start, stop)]
+            columns = {
+                "id": pa.array([r["id"] for r in rows], pa.string()),
+                "split": pa.array([number % 3 for number in range(start, stop)], pa.int8()),
+                "length": pa.array([r["length"] for r in rows], pa.int32()),
+                "label": pa.array([r["label"] for r in rows], pa.string()),
+                "tokens": pa.array([r["tokens"] for r in rows], ragged(np.int32)),
+                "values": pa.array([list(r["values"]) for r in rows], ragged(np.float32, 2)),
+            }
+            writer.extend(columns)
+        for number in (9, 10):
+            writer.append(row(number, splits[number % 3]))
+        with pytest.raises(ValueError, match="allowed: .*'label'"):
+            writer.extend({"id": pa.array(["a"])})
+    assert writer.count == 11
+    assert (tmp_path / "columns.arrow").read_bytes() == (tmp_path / "rows.arrow").read_bytes()
+
+
 def test_pandas_polars_and_duckdb_open_it_as_it_is(tmp_path):
     write(tmp_path / "store.arrow", 6)
     frame = pa.ipc.open_file(tmp_path / "store.arrow").read_pandas()

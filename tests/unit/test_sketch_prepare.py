@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,13 @@ import pytest
 
 from stages.preparation import Preparation, PreparationError, open_prepared
 from stages.tasks.sketch.params import PrepareParams
+from stages.tasks.sketch.prepare import parts, seen
+from stages.tasks.sketch.prepare import prepare as module
 from stages.tasks.sketch.prepare.prepare import prepare
 from stages.tasks.sketch.source import quickdraw
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
+SPLITS_OF_NPZ = ("train", "valid", "test")
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")
 
 
@@ -103,7 +110,7 @@ def test_bad_lines_are_rejected_with_their_reason_and_the_others_kept(raw: Path,
     rows = rejected(tmp_path / "out")
     assert {row["file"] for row in rows} == {"simplified/cat.ndjson"}
     by_id = {row["id"]: row for row in rows}
-    assert by_id["simplified/cat.ndjson: line 42"]["content"] == "not JSON\n"
+    assert by_id["simplified/cat.ndjson: line 42"]["content"] == "not JSON"
     assert by_id["dog54"]["reason"].startswith("line 48: the word is 'dog', the file's category 'cat'")
 
 
@@ -173,11 +180,144 @@ def test_another_seed_draws_another_split(raw: Path, tmp_path: Path) -> None:
     assert sides(tmp_path / "one") != sides(tmp_path / "two")
 
 
+def stored(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in ("sequences.arrow", "description.json", "rejected.parquet")]
+
+
+def make_dirty(raw: Path) -> None:
+    """Lines of all kinds, among them drawings that come twice, in one file or in two."""
+    odd = ["", "{", record(3), record(700, key_id=None), record(7), record(701, drawing=record(9)["drawing"]), " "]
+    write(raw, "cat", [record(n) for n in range(60)] + odd + [record(n) for n in range(60, 90)] + odd)
+    write(raw, "dog", [record(n, "dog") for n in range(80, 140)], form="raw")
+    save_npz(raw / "sketchrnn" / "pig.npz", **{name: [stroke_3(9 + n)] * 3 for n, name in enumerate(SPLITS_OF_NPZ)})
+
+
 def test_equal_input_gives_equal_bytes(raw: Path, tmp_path: Path) -> None:
+    make_dirty(raw)
     run(raw, tmp_path / "one")
     run(raw, tmp_path / "two")
-    for name in ("sequences.arrow", "description.json", "rejected.parquet"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert stored(tmp_path / "one") == stored(tmp_path / "two")
+
+
+@pytest.mark.parametrize("size", [50, 1000])
+def test_the_pieces_that_files_are_read_in_change_no_byte(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    make_dirty(raw)
+    run(raw, tmp_path / "whole")
+    monkeypatch.setattr(quickdraw, "PIECE_BYTES", size)
+    run(raw, tmp_path / "pieces")
+    assert stored(tmp_path / "pieces") == stored(tmp_path / "whole")
+
+
+def test_the_number_of_processes_changes_no_byte(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_dirty(raw)
+    run(raw, tmp_path / "one")
+    monkeypatch.setattr(quickdraw, "PIECE_BYTES", 2000)
+    monkeypatch.setattr(module, "_BYTES_PER_PROCESS", 2000)
+    monkeypatch.setattr(module, "cores", lambda: 2)
+    started: list[int] = []
+    in_processes = module.ordered_map
+
+    def counted(*arguments: Any, processes: int) -> Any:
+        started.append(processes)
+        return in_processes(*arguments, processes=processes)
+
+    monkeypatch.setattr(module, "ordered_map", counted)
+    run(raw, tmp_path / "two")
+    assert started == [2]
+    assert stored(tmp_path / "two") == stored(tmp_path / "one")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from stages.tasks.sketch.prepare import parts, seen
+from stages.tasks.sketch.source import quickdraw
+from tests.unit.test_sketch_prepare import run
+
+make, made = parts._batch, []
+
+def make_and_die(*arguments):
+    made.append(make(*arguments))
+    if len(made) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return made[-1]
+
+parts._batch = make_and_die
+quickdraw.PIECE_BYTES = 1000
+run(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_process_is_gone_on_from_with_the_same_bytes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_dirty(raw)
+    monkeypatch.setattr(quickdraw, "PIECE_BYTES", 1000)
+    made: list[str] = []
+    make = parts._batch
+
+    def counted(chunk: quickdraw.Chunk, *rest: Any) -> Any:
+        made.append(f"{chunk.member} {len(chunk.places)}")
+        return make(chunk, *rest)
+
+    monkeypatch.setattr(parts, "_batch", counted)
+    run(raw, tmp_path / "undisturbed")
+    undisturbed = made.copy()
+    made.clear()
+    command = [sys.executable, "-c", KILLED, str(raw), str(tmp_path / "killed")]
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    assert subprocess.run(command, env=environment, cwd=tmp_path, check=False).returncode == -signal.SIGKILL
+    run(raw, tmp_path / "resumed")
+    assert made == undisturbed[4:]
+    assert stored(tmp_path / "resumed") == stored(tmp_path / "undisturbed")
+    assert not list((tmp_path / "resume" / "sketch-parts").glob("*.arrow"))
+
+
+def test_parts_of_other_data_or_params_are_not_taken(raw: Path, tmp_path: Path) -> None:
+    parts_folder = tmp_path / "parts"
+    parts_folder.mkdir()
+    (piece,) = quickdraw.raw_files(raw)[0].pieces()
+    path, lines = parts.Reader(params(), parts_folder)(piece)
+    assert lines == 40
+    assert parts.Reader(params(max_rejected_share=0.5), parts_folder)(piece)[0] == path
+    assert parts.Reader(params(seed=2), parts_folder)(piece)[0] != path
+    write(raw, "cat", [record(n) for n in range(1, 41)])
+    (piece,) = quickdraw.raw_files(raw)[0].pieces()
+    assert parts.Reader(params(), parts_folder)(piece)[0] != path
+
+
+def test_what_was_seen_before_is_known_in_memory_and_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen, "_IN_MEMORY", 100)
+    generator = np.random.default_rng(1)
+    known, ours = set[int](), seen.Seen(tmp_path)
+    for _ in range(40):
+        digests = generator.integers(0, 3000, 200).astype(np.uint64) * np.uint64(2**52)
+        expected = []
+        for digest in digests.tolist():
+            expected.append(digest in known)
+            known.add(digest)
+        assert ours.add(digests).tolist() == expected
+    assert any(isinstance(run, np.memmap) for run in ours._runs)
+    assert len(ours._runs) < 8
+    assert ours.add(np.empty(0, np.uint64)).tolist() == []
+
+
+def test_drawings_that_differ_in_one_step_have_other_digests() -> None:
+    steps = np.array([[0, 0, 0], [255, 3, 0], [4, 5, 1]], dtype=np.uint8)
+    variants = [steps]
+    for row in range(3):
+        for column in range(3):
+            other = steps.copy()
+            other[row, column] ^= 1
+            variants.append(other)
+    variants += [steps[[1, 0, 2]], steps[:2], np.concatenate([steps, steps[-1:]])]
+    lengths = np.array([len(variant) for variant in variants])
+    digests = parts.points_digests(np.concatenate(variants), lengths)
+    assert len(set(digests.tolist())) == len(variants)
+    assert parts.points_digests(steps, np.array([3])).tolist() == digests[:1].tolist()
 
 
 def save_npz(path: Path, **splits: list[np.ndarray]) -> None:

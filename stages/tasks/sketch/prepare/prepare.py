@@ -1,23 +1,34 @@
-"""Quick, Draw!'s files → the sequence store: a canonical sequence a drawing, each drawing once, on a side it keeps."""
+"""Quick, Draw!'s files → the sequence store: a canonical sequence a drawing, each drawing once, on a side it keeps.
+
+What a drawing comes to by itself is worked out a piece of a file at a time, by as many processes as there are cores
+(`parts.py`). This process takes the parts in the files' order, leaves out what it has seen before, and writes: so the
+number of processes changes no byte.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ....paths import resume_folder
 from ....preparation import Preparation
-from ....sequences import SPLITS, SequenceWriter, ragged
+from ....sequences import SPLITS, SequenceWriter
+from ....workers import Crash, cores, ordered_map
 from ..params import PrepareParams
-from ..source.drawings import canonical_readings
-from ..source.npz import UnreadableFile
-from ..source.quickdraw import Chunk, RawFile, Record, raw_files
+from ..source.quickdraw import Piece, RawFile, raw_files
+from .parts import REPAIRS, VALUES, Reader
+from .seen import Seen
 
-COLUMNS = {"label": pa.string(), "word": pa.string(), "values": ragged("uint8", 3)}
+COLUMNS = {"label": pa.string(), "word": pa.string(), "values": VALUES}
 STEP = ["x", "y", "pen_up"]
+_BYTES_PER_PROCESS = 8 * 2**20  # of raw files: it takes a process as long to start
+_REPORTED = ["member", "place", "key", "reason", "content"]
 
 
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
@@ -27,17 +38,21 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     its canonical points) and, as `params` says, where Google's classifier did not recognise it or its word is another
     one than the file's. Raises ValueError where a category is left without training drawings: a classifier without
     one of the classes that were asked for is of no use.
+
+    Parts lie in `.resume/` until all is done, so that a killed process's successor goes on with those that it left.
     """
     files = raw_files(raw)
-    writing = _Writing(params, output)
+    pieces = [piece for file in files for piece in file.pieces()]
+    parts = resume_folder() / "sketch-parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    processes = min(cores(), 1 + sum(piece.end - piece.start for piece in pieces) // _BYTES_PER_PROCESS)
+    writing = _Writing(output)
+    used: list[Path] = []
     with output.store(COLUMNS, metadata={"step": STEP}) as writer:
-        for file in tqdm(files, desc="drawings", unit="file", disable=None):
-            try:
-                for chunk in file.chunks():
-                    writing.write(file, chunk, writer)
-            except UnreadableFile as error:
-                output.reject(id=file.name, file=file.name, rule="unreadable_file", reason=str(error))
-                writing.reasons[file.category] = str(error)
+        made = _parts(pieces, Reader(params, parts), processes)
+        for piece, path, lines in tqdm(made, desc="drawings", total=len(pieces), unit="piece", disable=None):
+            writing.write(piece, path, lines, writer)
+            used.append(path)
     classes = sorted({file.category for file in files})
     for name in classes:
         if not writing.counts[name, "train"]:
@@ -51,86 +66,95 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             "drawings": {name: {split: writing.counts[name, split] for split in SPLITS} for name in classes},
         }
     )
+    for path in used:
+        path.unlink(missing_ok=True)
+
+
+def _parts(pieces: list[Piece], reader: Reader, processes: int) -> Iterator[tuple[Piece, Path, int]]:
+    """The part of each piece and its number of lines, in order. Raises RuntimeError where a piece kills its process."""
+    if processes == 1:
+        yield from ((piece, *reader(piece)) for piece in pieces)
+        return
+    for piece, result in ordered_map(reader, pieces, processes=processes):
+        if isinstance(result, Crash):
+            raise RuntimeError(f"{piece.file.name}, bytes {piece.start} to {piece.end}: {result}")
+        yield piece, *result
 
 
 class _Writing:
-    """What must be known from one chunk to the next: the drawings that were seen, as 8 bytes each, and counts."""
+    """What must be known from one part to the next: the drawings that were seen, and counts."""
 
-    def __init__(self, params: PrepareParams, output: Preparation) -> None:
-        self._params = params
+    def __init__(self, output: Preparation) -> None:
         self._output = output
-        self._keys: set[bytes] = set()
-        self._drawings: set[bytes] = set()
+        self._keys = Seen(output.folder)
+        self._drawings = Seen(output.folder)
+        self._lines: Counter[str] = Counter()  # file → lines in the pieces before this one
         self.counts: Counter[tuple[str, str]] = Counter()
         self.reasons: dict[str, str] = {}  # category → why its last rejected drawing was rejected
 
-    def write(self, file: RawFile, chunk: Chunk, writer: SequenceWriter) -> None:
-        """Append the drawings of one chunk to the store, or reject them."""
-        readings = canonical_readings(chunk.collected, max_points=self._params.max_points)
-        for number, error in sorted(readings.bad.items()):
-            self._reject(file, chunk.records[number], error.rule, str(error))
-        for number, steps in zip(readings.good.tolist(), readings.sequences(), strict=True):
-            record = chunk.records[number]
-            points = _digest(steps.tobytes())
-            refused = self._refused(file, record, points)
-            if refused is not None:
-                self._reject(file, record, *refused)
-                continue
-            self._count_repairs(file, record, [rule for rule, mended in readings.repaired.items() if number in mended])
-            split = record.split or self._side(record.key.encode() if record.key else points)
-            self.counts[file.category, split] += 1
-            writer.append(
-                {
-                    "id": record.key or f"{file.name}: {record.place}",
-                    "split": split,
-                    "length": len(steps),
-                    "label": file.category,
-                    "word": record.word,
-                    "values": steps,
-                }
-            )
+    def write(self, piece: Piece, path: Path, lines: int, writer: SequenceWriter) -> None:
+        """Append the drawings of one part to the store, or reject them."""
+        with pa.memory_map(str(path)) as file:
+            part = pa.ipc.open_file(file).read_all()
+            rules = part["rule"].to_numpy()
+            refused = {int(row): str(rules[row]) for row in np.flatnonzero(part["rule"].is_valid())}
+            fine = np.flatnonzero(part["rule"].is_null())
+            keyed = fine[part["key_digest"].is_valid().to_numpy()[fine]]
+            digests = part["key_digest"].fill_null(0).to_numpy()
+            twice = keyed[self._keys.add(digests[keyed])]
+            refused.update(dict.fromkeys(twice.tolist(), "duplicate_key"))
+            fine = np.setdiff1d(fine, twice, assume_unique=True)
+            again = self._drawings.add(part["points_digest"].to_numpy()[fine])
+            refused.update(dict.fromkeys(fine[again].tolist(), "duplicate_points"))
+            if refused:
+                numbers = sorted(refused)
+                records = part.select(_REPORTED).take(pa.array(numbers)).to_pylist()
+                for number, record in zip(numbers, records, strict=True):
+                    self._reject(piece.file, record, refused[number])
+            self._append(piece.file, part.take(pa.array(fine[~again])), writer)
+        if piece.file.form != "sketchrnn":
+            self._lines[piece.file.name] += lines
 
-    def _refused(self, file: RawFile, record: Record, points: bytes) -> tuple[str, str] | None:
-        """The rule that speaks against a drawing that could be read, and the reason."""
-        if record.recognized is False and self._params.unrecognized == "drop":
-            return "unrecognized", "recognized is false, and prepare.unrecognized is drop"
-        another = record.word is not None and record.word != file.category
-        if another and self._params.other_word == "reject":
-            return "other_word", (
-                f"the word is {record.word!r}, the file's category {file.category!r}; "
-                "prepare.other_word: keep would take it under the file's category"
-            )
-        if record.key is not None:
-            key = _digest(record.key.encode())
-            if key in self._keys:
-                return "duplicate_key", f"key_id {record.key} was seen before"
-            self._keys.add(key)
-        if points in self._drawings:
-            return "duplicate_points", "the same points, after simplification, were seen before"
-        self._drawings.add(points)
-        return None
+    def _append(self, file: RawFile, part: pa.Table, writer: SequenceWriter) -> None:
+        sides = part["split"].to_numpy()
+        for code, split in enumerate(SPLITS):
+            self.counts[file.category, split] += int((sides == code).sum())
+        repairs = part["repairs"].to_numpy()
+        for bit, rule in enumerate(REPAIRS):
+            count = int((repairs >> bit & 1).sum())
+            if count:
+                self._output.repair(rule, count)
+        identities = part["key"]
+        if identities.null_count:
+            keys, members, places = (part[name].to_pylist() for name in ("key", "member", "place"))
+            named = [
+                key or f"{file.name}: {self._place(file, *where)}"
+                for key, *where in zip(keys, members, places, strict=True)
+            ]
+            identities = pa.array(named, pa.string())
+        writer.extend(
+            {
+                "id": identities,
+                "split": part["split"],
+                "length": part["length"],
+                "label": pa.repeat(pa.scalar(file.category), len(part)),
+                "word": part["word"],
+                "values": part["values"],
+            }
+        )
 
-    def _count_repairs(self, file: RawFile, record: Record, rules: list[str]) -> None:
-        if record.key is None and record.split is None:
-            rules.append("no_key_id")
-        if record.word is not None and record.word != file.category:
-            rules.append("other_word")
-        for rule in rules:
-            self._output.repair(rule)
-
-    def _side(self, name: bytes) -> str:
-        """The split that a drawing's name falls to: the same one for ever, however many drawings come to it."""
-        draw = int.from_bytes(_digest(name, self._params.seed), "big") / 2**64
-        if draw < self._params.test_share:
-            return "test"
-        return "validation" if draw < self._params.test_share + self._params.validation_share else "train"
-
-    def _reject(self, file: RawFile, record: Record, rule: str, reason: str) -> None:
+    def _reject(self, file: RawFile, record: dict[str, Any], rule: str) -> None:
+        seen_before = {
+            "duplicate_key": f"key_id {record['key']} was seen before",
+            "duplicate_points": "the same points, after simplification, were seen before",
+        }
+        reason = record["reason"] or seen_before[rule]
         self.reasons[file.category] = reason
-        identity = record.key or f"{file.name}: {record.place}"
-        where = f"{record.place}: {reason}"
-        self._output.reject(id=identity, file=file.name, rule=rule, reason=where, content=record.content)
+        identity = file.name
+        if record["member"] is not None:
+            place = self._place(file, record["member"], record["place"])
+            identity, reason = record["key"] or f"{file.name}: {place}", f"{place}: {reason}"
+        self._output.reject(id=identity, file=file.name, rule=rule, reason=reason, content=record["content"] or "")
 
-
-def _digest(content: bytes, seed: int = 0) -> bytes:
-    return hashlib.blake2b(content, digest_size=8, key=seed.to_bytes(8, "big")).digest()
+    def _place(self, file: RawFile, member: str, place: int) -> str:
+        return f"{member} {place + self._lines[file.name]}"

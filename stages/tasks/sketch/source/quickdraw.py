@@ -6,7 +6,7 @@ the category is. The label of a drawing is that name, whatever the form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 import numpy as np
 import orjson
 
-from .drawings import BadDrawing, Collected, collect
+from .drawings import BadDrawing, Collected, Collector
 from .npz import read_npz
 from .strokes import Ink
 
@@ -22,28 +22,42 @@ Form = Literal["simplified", "raw", "sketchrnn"]
 SUFFIXES: dict[str, str] = {"simplified": ".ndjson", "raw": ".ndjson", "sketchrnn": ".npz"}
 NPZ_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 MAX_LINE_BYTES = 4 * 2**20  # of one drawing as JSON; raw ones take some 10,000
-_DRAWINGS_PER_CHUNK = 512
-_BYTES_PER_CHUNK = 4 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What a file says of a drawing, beside its points."""
-
-    place: str  # where it stands in the file, such as "line 17"
-    key: str | None = None
-    word: str | None = None
-    recognized: bool | None = None
-    split: str | None = None  # where the file has splits of its own
-    content: str = ""  # as it stands in the file, for the report of rejected records
+PIECE_BYTES = 4 * 2**20  # of an ndjson file that are read together: what one process works on
+_DRAWINGS_PER_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Some hundred drawings of a file; the numbers in `collected` count `records`."""
+    """Some hundred drawings, and what the file says of each beside its points, in lists of one length.
 
-    records: list[Record]
+    The numbers in `collected` count them.
+    """
+
+    member: str  # of the file: "line", or an npz file's "train", "valid" or "test"
+    places: Sequence[int]  # the line within the piece, from 1; the place in the npz's array, from 0
+    keys: Sequence[str | None]
+    words: Sequence[str | None]
+    recognized: Sequence[bool | None]
+    contents: Sequence[bytes]  # as they stand in the file, for the report of rejected records
     collected: Collected
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file that can be read by itself: all of an npz file, some megabytes of an ndjson file."""
+
+    file: RawFile
+    start: int  # bytes; a line belongs to the piece in which it begins
+    end: int
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Its drawings, in the file's order. Raises UnreadableFile for a file of which nothing can be used."""
+        return _npz_chunks(self.file.path) if self.file.form == "sketchrnn" else _ndjson_chunks(self)
+
+    def content(self) -> bytes:
+        """Its bytes. Of a line that is longer than MAX_LINE_BYTES only the beginning, without its end."""
+        with self.file.path.open("rb") as file:
+            return file.read() if self.file.form == "sketchrnn" else _whole_lines(file, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +73,11 @@ class RawFile:
         """Its path within the raw folder."""
         return f"{self.form}/{self.path.name}"
 
-    def chunks(self) -> Iterator[Chunk]:
-        """Its drawings, in the file's order. Raises UnreadableFile for a file of which nothing can be used."""
-        return _npz_chunks(self.path) if self.form == "sketchrnn" else _ndjson_chunks(self.path)
+    def pieces(self) -> list[Piece]:
+        """The pieces it is read in, in its order."""
+        size = self.path.stat().st_size
+        step = max(size, 1) if self.form == "sketchrnn" else PIECE_BYTES
+        return [Piece(self, start, min(start + step, size)) for start in range(0, max(size, 1), step)]
 
 
 def raw_files(raw: Path) -> list[RawFile]:
@@ -76,57 +92,61 @@ def raw_files(raw: Path) -> list[RawFile]:
     return sorted(files, key=lambda file: (file.category, file.form))
 
 
-def _ndjson_chunks(path: Path) -> Iterator[Chunk]:
+def _ndjson_chunks(piece: Piece) -> Iterator[Chunk]:
     """One JSON object a line: `word`, `key_id`, `recognized`, `drawing`."""
-    records: list[Record] = []
-    drawings: list[object] = []
-    size = 0
-    with path.open("rb") as file:
-        for number, line in _lines(file):
-            record, drawing = _parse(f"line {number}", line)
-            records.append(record)
-            drawings.append(drawing)
-            size += len(line)
-            if len(records) == _DRAWINGS_PER_CHUNK or size > _BYTES_PER_CHUNK:
-                yield Chunk(records, collect(drawings))
-                records, drawings, size = [], [], 0
-    if records:
-        yield Chunk(records, collect(drawings))
+    lines = [(n, line) for n, line in enumerate(piece.content().split(b"\n"), start=1) if line and not line.isspace()]
+    for start in range(0, len(lines), _DRAWINGS_PER_CHUNK):
+        yield _ndjson_chunk(lines[start : start + _DRAWINGS_PER_CHUNK])
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines that are not blank; of one that is too long, its beginning."""
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        rest = line
-        while len(rest) == MAX_LINE_BYTES + 1 and not rest.endswith(b"\n"):
-            rest = file.readline(MAX_LINE_BYTES + 1)
-        if line.strip():
-            yield number, line
+def _ndjson_chunk(lines: list[tuple[int, bytes]]) -> Chunk:
+    collector = Collector()
+    keys: list[str | None] = []
+    words: list[str | None] = []
+    recognized: list[bool | None] = []
+    for _, line in lines:
+        value: dict[str, object] = {}
+        try:
+            value = _parsed(line)
+            collector.add(value.get("drawing"))
+        except BadDrawing as error:
+            collector.refuse(error)
+        key, word, known = value.get("key_id"), value.get("word"), value.get("recognized")
+        keys.append(str(key) if isinstance(key, (str, int)) and key else None)
+        words.append(word if isinstance(word, str) else None)
+        recognized.append(known if isinstance(known, bool) else None)
+    places, contents = zip(*lines, strict=True)
+    return Chunk("line", places, keys, words, recognized, contents, collector.collected())
 
 
-def _parse(place: str, line: bytes) -> tuple[Record, object]:
-    """A line's record and its drawing, or the reason why it has none."""
-    content = line[:2000].decode("utf-8", errors="replace")
+def _parsed(line: bytes) -> dict[str, object]:
     if len(line) > MAX_LINE_BYTES:
-        return Record(place, content=content), BadDrawing("line_too_long", f"longer than {MAX_LINE_BYTES} bytes")
+        raise BadDrawing("line_too_long", f"longer than {MAX_LINE_BYTES} bytes")
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
-        return Record(place, content=content), BadDrawing("not_json", str(error))
+        raise BadDrawing("not_json", str(error)) from None
     if not isinstance(value, dict):
         reason = f"found {type(value).__name__}; allowed is an object with a drawing"
-        return Record(place, content=content), BadDrawing("not_an_object", reason)
-    key, word, recognized = value.get("key_id"), value.get("word"), value.get("recognized")
-    record = Record(
-        place,
-        key=str(key) if isinstance(key, (str, int)) and key else None,
-        word=word if isinstance(word, str) else None,
-        recognized=recognized if isinstance(recognized, bool) else None,
-        content=content,
-    )
-    return record, value.get("drawing")
+        raise BadDrawing("not_an_object", reason)
+    return value
+
+
+def _whole_lines(file: BinaryIO, start: int, end: int) -> bytes:
+    """The lines that begin at or after byte `start` and before byte `end`."""
+    file.seek(max(start - 1, 0))
+    if start:
+        _pass_line(file)
+    parts = [file.read(end - file.tell())] if file.tell() < end else []
+    if parts and not parts[0].endswith(b"\n"):
+        parts.append(file.readline(MAX_LINE_BYTES + 1))
+    return b"".join(parts)
+
+
+def _pass_line(file: BinaryIO) -> None:
+    """Go on to the beginning of the next line; of one without end, no more than a piece is in memory."""
+    while (read := file.readline(PIECE_BYTES)) and not read.endswith(b"\n"):
+        pass
 
 
 def _npz_chunks(path: Path) -> Iterator[Chunk]:
@@ -134,9 +154,9 @@ def _npz_chunks(path: Path) -> Iterator[Chunk]:
     for member, arrays in read_npz(path, tuple(NPZ_SPLITS)).items():
         for start in range(0, len(arrays), _DRAWINGS_PER_CHUNK):
             some = arrays[start : start + _DRAWINGS_PER_CHUNK]
-            places = (f"{member} {start + i}" for i in range(len(some)))
-            records = [Record(place, split=NPZ_SPLITS[member]) for place in places]
-            yield Chunk(records, from_stroke_3(some))
+            nothing = [None] * len(some)
+            places, contents = range(start, start + len(some)), [b""] * len(some)
+            yield Chunk(member, places, nothing, nothing, nothing, contents, from_stroke_3(some))
 
 
 def from_stroke_3(arrays: list[np.ndarray]) -> Collected:

@@ -215,8 +215,8 @@ def _steps(ink: Ink) -> np.ndarray:
 def _running_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """`(values,)`: sums that begin anew in each stretch of so many `lengths`, each added up from its own begin.
 
-    One sum over all, less what it was at each begin, would have other last bits with every other neighbour. So stretches
-    of like length stand in the rows of a matrix, at the most half of it empty.
+    One sum over all, less what it was at each begin, would have other last bits with every other neighbour. So
+    stretches of like length stand in the rows of a matrix, at the most half of it empty.
     """
     sums = np.empty_like(values)
     starts = np.cumsum(lengths) - lengths

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from ....preparation import Preparation
 from ....sequences import SPLITS, ragged
+from ....workers import Crash, cores, ordered_map
 from ..params import PrepareParams
 from ..source.layout import CLIPS, find_clips, label_of
 from .decode import ClipError, Decoding, read_or_explain
 from .splits import group_of, read_official, split_by_group, split_officially
-from .workers import Crash, cores, ordered_map
 
 _ROWS_PER_BATCH = 32  # a clip is tens to hundreds of kilobytes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -32,7 +33,8 @@ def ordered_map(
     waiting = deque(items)
     suspects = 0  # items that were in work when a process died: each is tried again alone, to find the one to blame
     while waiting:
-        pool = ProcessPoolExecutor(1 if suspects else processes, multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(1 if suspects else processes, context, initializer=_end_with_parent)
         given: deque[tuple[Item, Future[Result]]] = deque()
         try:
             while waiting or given:
@@ -52,3 +54,15 @@ def ordered_map(
             waiting.extendleft(item for item, _ in reversed(given))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Have this process end when the one that started it is gone: nothing else does after a `kill -9`."""
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

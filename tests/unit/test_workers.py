@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from stages.tasks.video.prepare.workers import Crash, ordered_map
+from stages.workers import Crash, ordered_map
 
 
 def _square_or_die(number: int) -> int:
