@@ -23,6 +23,7 @@ import numpy as np
 SIDE = 255  # pixels of the longer side, as in Google's simplified form
 EPSILON = 2.0  # pixels that Ramer-Douglas-Peucker may move a line
 MAX_LINE_LENGTH = 100_000  # pixels that a pen may travel in one drawing, about 400 times its width: bounds memory
+PIXELS_TOGETHER = 2**17  # of lines that are resampled at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,31 +136,22 @@ def reduce_points(ink: Ink) -> Ink:
     """
     points = ink.points
     x, y = np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
-    starts = ink.stroke_starts
+    first = ink.stroke_starts
+    last = first + ink.strokes - 1
     keep = np.zeros(len(points), dtype=bool)
-    keep[starts] = True
-    keep[starts + ink.strokes - 1] = True
-    first, last = starts, starts + ink.strokes - 1
+    keep[first] = True
+    keep[last] = True
     while True:
         wide = last - first > 1
         first, last = first[wide], last[wide]
         if not len(first):
             break
-        inner = last - first - 1
-        distance = _distances(x, y, first, last, inner)
-        piece_starts = np.cumsum(inner) - inner
-        furthest = np.maximum.reduceat(distance, piece_starts)
-        split = furthest > EPSILON
-        at_furthest = np.flatnonzero(distance == np.repeat(furthest, inner))
-        # The first of several points that are equally far.
-        at_first = at_furthest[np.searchsorted(at_furthest, piece_starts)]
-        middle = first + 1 + at_first - piece_starts
-        keep[middle[split]] = True
-        first, last = (
-            np.stack([first[split], middle[split]], axis=1).reshape(-1),
-            np.stack([middle[split], last[split]], axis=1).reshape(-1),
-        )
-    return Ink(points[keep], np.add.reduceat(keep.astype(np.int64), starts), ink.drawings)
+        middle, distance = _furthest(x, y, first, last)
+        split = distance > EPSILON
+        first, middle, last = first[split], middle[split], last[split]
+        keep[middle] = True
+        first, last = np.concatenate([first, middle]), np.concatenate([middle, last])
+    return Ink(points[keep], np.add.reduceat(keep.astype(np.int64), ink.stroke_starts), ink.drawings)
 
 
 def canonical(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
@@ -172,11 +164,13 @@ def canonical(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
     reduced = reduce_points(scaled)
     rough = ~(_whole_and_full_size(ink) & (4 * reduced.lengths >= 3 * ink.lengths))
     if rough.any():
-        reduced = _replaced(reduced, rough, reduce_points(align_and_scale(simplify(ink.take(np.flatnonzero(rough))))))
+        simplified = join([simplify(ink.take(some)) for some in _together(scaled, np.flatnonzero(rough))])
+        reduced = _replaced(reduced, rough, reduce_points(align_and_scale(simplified)))
     ink = _rounded(reduced)
     starts = ink.stroke_starts
     moved = np.ones(len(ink.points), dtype=bool)
-    moved[1:] = (ink.points[1:] != ink.points[:-1]).any(axis=1)
+    other = ink.points[1:] != ink.points[:-1]
+    moved[1:] = other[:, 0] | other[:, 1]
     moved[starts] = True
     strokes = np.add.reduceat(moved.astype(np.int64), starts)
     steps = np.zeros((int(strokes.sum()), 3), dtype=np.uint8)
@@ -192,8 +186,15 @@ def _whole_and_full_size(ink: Ink) -> np.ndarray:
     """
     _, side = extents(ink)
     lengths = ink.lengths
-    whole = np.logical_and.reduceat((ink.points == np.floor(ink.points)).all(axis=1), np.cumsum(lengths) - lengths)
+    fraction = ink.points != np.floor(ink.points)
+    whole = ~np.logical_or.reduceat(fraction[:, 0] | fraction[:, 1], np.cumsum(lengths) - lengths)
     return whole & (side > 0.8 * SIDE) & (side <= SIDE)
+
+
+def _together(scaled: Ink, numbers: np.ndarray) -> list[np.ndarray]:
+    """The drawings of these numbers in stretches of about PIXELS_TOGETHER, which bounds what resampling takes."""
+    stretch = np.cumsum(line_lengths(scaled.take(numbers))) // PIXELS_TOGETHER
+    return np.split(numbers, np.flatnonzero(np.diff(stretch)) + 1)
 
 
 def _replaced(ink: Ink, which: np.ndarray, others: Ink) -> Ink:
@@ -207,7 +208,8 @@ def _replaced(ink: Ink, which: np.ndarray, others: Ink) -> Ink:
 def _steps(ink: Ink) -> np.ndarray:
     """`(points,)`: the distance from the point before it in the stroke, 0 for a stroke's first point."""
     steps = np.zeros(len(ink.points))
-    steps[1:] = np.sqrt((np.diff(ink.points, axis=0) ** 2).sum(axis=1))
+    way = ink.points[1:] - ink.points[:-1]
+    steps[1:] = np.sqrt(way[:, 0] * way[:, 0] + way[:, 1] * way[:, 1])
     steps[ink.stroke_starts] = 0.0
     return steps
 
@@ -232,23 +234,30 @@ def _running_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return sums
 
 
-def _distances(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """From every inner point of each piece to the line through the piece's `first` and `last` point.
+def _furthest(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The inner point of each piece that is furthest from the line through its `first` and `last` point, and how far.
 
-    Where the two fall together the line has no direction, and the distance is to that point.
+    The first one of several that are equally far. Where first and last fall together the line has no direction, and the
+    distance is to that point.
     """
-    index = ranges(first + 1, inner)
+    inner = last - first - 1
+    starts = np.cumsum(inner) - inner
+    piece = np.repeat(np.arange(len(inner)), inner)
+    index = np.arange(len(piece)) + (first + 1 - starts)[piece]
     along_x, along_y = x[last] - x[first], y[last] - y[first]
     length = np.sqrt(along_x * along_x + along_y * along_y)
+    away_x = x[index] - x[first][piece]
+    away_y = y[index] - y[first][piece]
     closed = length == 0
-    away_x = x[index] - np.repeat(x[first], inner)
-    away_y = y[index] - np.repeat(y[first], inner)
-    distance = np.abs(np.repeat(along_x, inner) * away_y - np.repeat(along_y, inner) * away_x)
-    distance /= np.repeat(np.where(closed, 1.0, length), inner)
+    distance = np.abs(along_x[piece] * away_y - along_y[piece] * away_x)
+    distance /= np.where(closed, 1.0, length)[piece]
     if closed.any():
-        round_trip = np.repeat(closed, inner)
-        distance[round_trip] = np.hypot(away_x[round_trip], away_y[round_trip])
-    return distance
+        round_trip = closed[piece]
+        distance[round_trip] = np.sqrt(away_x[round_trip] ** 2 + away_y[round_trip] ** 2)
+    greatest = np.maximum.reduceat(distance, starts)
+    candidates = np.flatnonzero(distance == greatest[piece])
+    at_first = candidates[np.searchsorted(candidates, starts)]
+    return index[at_first], greatest
 
 
 def _rounded(ink: Ink) -> Ink:

@@ -1,0 +1,302 @@
+"""How fast drawings become a store: an old tutorial's loop and our `prepare`, on the same files in one run.
+
+    python -m benchmarks.preprocess                        the sample's doodles
+    python -m benchmarks.preprocess --data FOLDER          ndjson files of Quick, Draw!'s simplified form
+    python -m benchmarks.preprocess --scale                345 made-up categories: memory and cost by number of drawings
+
+The loop is that of TensorFlow's "Recurrent Neural Networks for Drawing Classification" (2018, create_dataset.py), in
+our words: json, one NumPy array a drawing, filled a stroke at a time, scaled, made differences of, put into an Example
+of floats and appended to a file. The Example is the same protocol buffer, without TensorFlow; the records' checksums
+are left out. The bare parse is orjson, the fastest parser that we know of, on each line and nothing else.
+
+Each drawing comes COPIES times, each time with other points and another key_id: starting processes should not weigh.
+Rounds of all sides alternate; figures are medians, ratios medians of each round's ratio. The ratio of processor time
+counts the time of all processes, and means something on a busy machine as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from stages.params import load
+from stages.preparation import Preparation
+from stages.tasks.sketch.params import Params, PrepareParams
+from stages.tasks.sketch.prepare.prepare import prepare
+from stages.tasks.sketch.source.doodles import DOODLES
+from stages.tasks.sketch.source.sample import write_sample
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROUNDS = 3
+COPIES = 12
+CATEGORIES = 345
+SIZES = (100, 400, 1600)  # made-up drawings of each category
+_DOODLES = 1_000  # of each of the sample's classes
+
+
+def tutorial(files: list[Path], target: Path) -> None:
+    """The tutorial's loop: one Example a drawing, appended to `target`."""
+    example_type = _example_type()
+    with target.open("wb") as out:
+        for path in files:
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    ink, name = _tutorial_parse(line)
+                    example = example_type()
+                    feature = example.features.feature
+                    feature["class_index"].int64_list.value.append(len(name))
+                    feature["ink"].float_list.value.extend(ink.flatten())
+                    feature["shape"].int64_list.value.extend(ink.shape)
+                    record = example.SerializeToString()
+                    out.write(len(record).to_bytes(8, "little"))
+                    out.write(record)
+
+
+def tutorial_without_writing(files: list[Path], target: Path) -> None:
+    """The part of the tutorial's loop that makes arrays, which are thrown away."""
+    for path in files:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                _tutorial_parse(line)
+
+
+def _tutorial_parse(line: str) -> tuple[np.ndarray, str]:
+    """`(points - 1, 3)` float32, differences of points scaled to 0–1 and the end of a stroke; the word."""
+    sample = json.loads(line)
+    strokes = sample["drawing"]
+    ink = np.zeros((sum(len(stroke[0]) for stroke in strokes), 3), dtype=np.float32)
+    filled = 0
+    for stroke in strokes:
+        for axis in (0, 1):
+            ink[filled : filled + len(stroke[0]), axis] = stroke[axis]
+        filled += len(stroke[0])
+        ink[filled - 1, 2] = 1
+    low, high = np.min(ink[:, :2], axis=0), np.max(ink[:, :2], axis=0)
+    scale = high - low
+    scale[scale == 0] = 1
+    ink[:, :2] = (ink[:, :2] - low) / scale
+    ink[1:, :2] -= ink[:-1, :2]
+    return ink[1:], sample["word"]
+
+
+def _example_type() -> Callable[[], Any]:
+    """The message type tf.train.Example, declared anew: `{feature: {name: Feature}}` of bytes, floats or integers."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="benchmark", syntax="proto3")
+
+    def message(name: str, **fields: tuple[int, str, bool]) -> Any:
+        made = file.message_type.add(name=name)
+        for number, (field, (kind, type_name, repeated)) in enumerate(fields.items(), start=1):
+            label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+            made.field.add(name=field, number=number, type=kind, type_name=type_name or None, label=label)
+        return made
+
+    message("FloatList", value=(kinds.TYPE_FLOAT, "", True))
+    message("Int64List", value=(kinds.TYPE_INT64, "", True))
+    lists = {f"{kind}_list": f".benchmark.{kind.title()}List" for kind in ("float", "int64")}
+    message("Feature", **{name: (kinds.TYPE_MESSAGE, type_name, False) for name, type_name in lists.items()})
+    features = message("Features", feature=(kinds.TYPE_MESSAGE, ".benchmark.Features.FeatureEntry", True))
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
+    entry.field.add(
+        name="value",
+        number=2,
+        type=kinds.TYPE_MESSAGE,
+        type_name=".benchmark.Feature",
+        label=kinds.LABEL_OPTIONAL,
+    )
+    message("Example", features=(kinds.TYPE_MESSAGE, ".benchmark.Features", False))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("benchmark.Example"))
+
+
+def bare_parse(files: list[Path], target: Path) -> None:
+    """Each line as JSON, thrown away."""
+    for path in files:
+        with path.open("rb") as lines:
+            for line in lines:
+                orjson.loads(line)
+
+
+def ours(files: list[Path], target: Path) -> None:
+    """The preprocess stage's work, on as many cores as this process may use."""
+    with tempfile.TemporaryDirectory() as resume, Preparation(target, max_rejected_share=1.0) as output:
+        os.environ["UNROLL_RESUME"] = resume
+        prepare(files[0].parent.parent, _params(), output)
+
+
+def _params() -> PrepareParams:
+    params = load(REPOSITORY / "params.yaml")["sketch"]
+    assert isinstance(params, Params)
+    return params.prepare
+
+
+def compare(folder: Path, work: Path) -> dict[str, Any]:
+    """Seconds of each side by round, as drawings a second and ratios."""
+    files = _enlarged(folder, work / "enlarged" / "simplified")
+    drawings = sum(path.read_bytes().count(b"\n") for path in files)
+    size = sum(path.stat().st_size for path in files)
+    print(f"{drawings:,} drawings in {len(files)} files, {size / drawings:.0f} bytes each", flush=True)
+    cores = sorted(os.sched_getaffinity(0))
+    sides: dict[str, tuple[Callable[[list[Path], Path], None], int]] = {
+        "tutorial": (tutorial, 1),
+        "tutorial, arrays only": (tutorial_without_writing, 1),
+        "bare parse": (bare_parse, 1),
+        "ours, one core": (ours, 1),
+        "ours, two cores": (ours, 2),
+    }
+    wall: dict[str, list[float]] = {name: [] for name in sides}
+    processor: dict[str, list[float]] = {name: [] for name in sides}
+    for round_number in range(ROUNDS):
+        for name, (run, count) in sides.items():
+            os.sched_setaffinity(0, cores[:count])
+            started, processor_before = time.perf_counter(), _processor_seconds()
+            run(files, work / f"{round_number} {name}")
+            wall[name].append(time.perf_counter() - started)
+            processor[name].append(_processor_seconds() - processor_before)
+    os.sched_setaffinity(0, cores)
+    figures: dict[str, Any] = {}
+    for name in sides:
+        figures[name] = {
+            "drawings_a_second": round(drawings / statistics.median(wall[name])),
+            "times_the_tutorial": _ratio(wall, "tutorial", name),
+            "times_its_arrays": _ratio(wall, "tutorial, arrays only", name),
+            "share_of_a_bare_parse": _ratio(wall, "bare parse", name),
+            "times_the_tutorial_in_processor_time": _ratio(processor, "tutorial", name),
+            "times_its_arrays_in_processor_time": _ratio(processor, "tutorial, arrays only", name),
+            "share_of_a_bare_parse_in_processor_time": _ratio(processor, "bare parse", name),
+            "seconds": [round(value, 2) for value in wall[name]],
+        }
+        print(f"{name:22s} {json.dumps(figures[name])}", flush=True)
+    return figures
+
+
+def _ratio(seconds: dict[str, list[float]], base: str, name: str) -> float:
+    pairs = zip(seconds[base], seconds[name], strict=True)
+    return round(statistics.median(base_seconds / own for base_seconds, own in pairs), 3)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _enlarged(folder: Path, target: Path) -> list[Path]:
+    """The folder's files with COPIES of each drawing, each with its y coordinates moved by a pixel or two."""
+    target.mkdir(parents=True)
+    for place_of_file, path in enumerate(sorted(folder.glob("*.ndjson"))):
+        with (target / path.name).open("wb") as out:
+            for number, line in enumerate(path.read_bytes().splitlines()):
+                record = orjson.loads(line)
+                for copy in range(COPIES):
+                    moved = [
+                        [xs, [min(255, y + (place * copy + copy) % 3) for place, y in enumerate(ys)]]
+                        for xs, ys in record["drawing"]
+                    ]
+                    key = str(2**52 + number * COPIES + copy + (place_of_file << 32))
+                    out.write(orjson.dumps({**record, "key_id": key, "drawing": moved}) + b"\n")
+    return sorted(target.glob("*.ndjson"))
+
+
+def scale(work: Path) -> dict[str, Any]:
+    """Peak memory and seconds by the number of drawings, each size in a process of its own."""
+    figures = {}
+    for size in SIZES:
+        folder = work / f"{CATEGORIES} x {size}" / "simplified"
+        folder.mkdir(parents=True)
+        for category in range(CATEGORIES):
+            (folder / f"class {category:03d}.ndjson").write_bytes(b"".join(_made_up(category, size)))
+        command = [sys.executable, "-m", "benchmarks.preprocess", "--one", str(folder)]
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+        figures[f"{CATEGORIES * size}"] = json.loads(done.stdout)
+        print(f"{CATEGORIES * size:,} drawings: {done.stdout.strip()}", flush=True)
+    return figures
+
+
+def _made_up(category: int, count: int) -> Iterator[bytes]:
+    """Lines of walks: five strokes of nine points, which simplification leaves as they are."""
+    generator = np.random.default_rng(category)
+    points = generator.integers(0, 256, (count, 5, 2, 9))
+    points[:, 0, :, 0] = 0
+    points[:, 0, :, 1] = 255
+    for number, drawing in enumerate(points.tolist()):
+        key = str(2**52 + category * 10**8 + number)
+        yield (
+            orjson.dumps(
+                {
+                    "word": f"class {category:03d}",
+                    "countrycode": "XX",
+                    "recognized": True,
+                    "key_id": key,
+                    "drawing": drawing,
+                }
+            )
+            + b"\n"
+        )
+
+
+def one(folder: Path) -> dict[str, float]:
+    """Prepare a folder in this process and its own; megabytes and seconds."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=folder.parent) as target:
+        ours(sorted(folder.glob("*.ndjson")), Path(target))
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "seconds": round(time.perf_counter() - started, 2),
+        "processor_seconds": round(_processor_seconds(), 2),
+        "peak_megabytes": round(own.ru_maxrss / 1024),
+        "peak_megabytes_of_a_worker": round(children.ru_maxrss / 1024),
+        "anonymous_megabytes": round(int(status["RssAnon"].split()[0]) / 1024),
+    }
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder of ndjson files, in place of doodles")
+    parser.add_argument("--scale", action="store_true", help="memory and cost by number of drawings")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(one(arguments.one)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        if arguments.scale:
+            figures = scale(work)
+        else:
+            data = work / "raw" / "simplified"
+            data.parent.mkdir()
+            if arguments.data:
+                data.symlink_to(arguments.data.resolve(), target_is_directory=True)
+            else:
+                print(f"drawing doodles of {len(DOODLES)} classes", flush=True)
+                write_sample(data, per_category=_DOODLES, seed=1)
+            figures = compare(data, work)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
