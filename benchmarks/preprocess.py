@@ -1,4 +1,4 @@
-"""How fast drawings become a store: an old tutorial's loop and our `prepare`, on the same files in one run.
+"""How fast drawings become a store: an old tutorial's loop and our `prepare`, on the same file in one run.
 
     python -m benchmarks.preprocess                        the sample's doodles
     python -m benchmarks.preprocess --data FOLDER          ndjson files of Quick, Draw!'s simplified form
@@ -9,7 +9,7 @@ our words: json, one NumPy array a drawing, filled a stroke at a time, scaled, m
 of floats and appended to a file. The Example is the same protocol buffer, without TensorFlow; the records' checksums
 are left out. The bare parse is orjson, the fastest parser that we know of, on each line and nothing else.
 
-Each drawing comes COPIES times, each time with other points and another key_id: starting processes should not weigh.
+All drawings lie in one file, each COPIES times, mirrored and turned: starting processes should not weigh.
 Rounds of all sides alternate; figures are medians, ratios medians of each round's ratio. The ratio of processor time
 counts the time of all processes, and means something on a busy machine as well.
 """
@@ -47,30 +47,27 @@ SIZES = (100, 400, 1600)  # made-up drawings of each category
 _DOODLES = 1_000  # of each of the sample's classes
 
 
-def tutorial(files: list[Path], target: Path) -> None:
+def tutorial(file: Path, target: Path) -> None:
     """The tutorial's loop: one Example a drawing, appended to `target`."""
     example_type = _example_type()
-    with target.open("wb") as out:
-        for path in files:
-            with path.open(encoding="utf-8") as lines:
-                for line in lines:
-                    ink, name = _tutorial_parse(line)
-                    example = example_type()
-                    feature = example.features.feature
-                    feature["class_index"].int64_list.value.append(len(name))
-                    feature["ink"].float_list.value.extend(ink.flatten())
-                    feature["shape"].int64_list.value.extend(ink.shape)
-                    record = example.SerializeToString()
-                    out.write(len(record).to_bytes(8, "little"))
-                    out.write(record)
+    with file.open(encoding="utf-8") as lines, target.open("wb") as out:
+        for line in lines:
+            ink, name = _tutorial_parse(line)
+            example = example_type()
+            feature = example.features.feature
+            feature["class_index"].int64_list.value.append(len(name))
+            feature["ink"].float_list.value.extend(ink.flatten())
+            feature["shape"].int64_list.value.extend(ink.shape)
+            record = example.SerializeToString()
+            out.write(len(record).to_bytes(8, "little"))
+            out.write(record)
 
 
-def tutorial_without_writing(files: list[Path], target: Path) -> None:
+def tutorial_without_writing(file: Path, target: Path) -> None:
     """The part of the tutorial's loop that makes arrays, which are thrown away."""
-    for path in files:
-        with path.open(encoding="utf-8") as lines:
-            for line in lines:
-                _tutorial_parse(line)
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            _tutorial_parse(line)
 
 
 def _tutorial_parse(line: str) -> tuple[np.ndarray, str]:
@@ -127,19 +124,18 @@ def _example_type() -> Callable[[], Any]:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("benchmark.Example"))
 
 
-def bare_parse(files: list[Path], target: Path) -> None:
+def bare_parse(file: Path, target: Path) -> None:
     """Each line as JSON, thrown away."""
-    for path in files:
-        with path.open("rb") as lines:
-            for line in lines:
-                orjson.loads(line)
+    with file.open("rb") as lines:
+        for line in lines:
+            orjson.loads(line)
 
 
-def ours(files: list[Path], target: Path) -> None:
-    """The preprocess stage's work, on as many cores as this process may use."""
+def ours(file: Path, target: Path) -> None:
+    """The preprocess stage's work on the folder that the file lies in, on as many cores as this process may use."""
     with tempfile.TemporaryDirectory() as resume, Preparation(target, max_rejected_share=1.0) as output:
         os.environ["UNROLL_RESUME"] = resume
-        prepare(files[0].parent.parent, _params(), output)
+        prepare(file.parent.parent, _params(), output)
 
 
 def _params() -> PrepareParams:
@@ -150,12 +146,11 @@ def _params() -> PrepareParams:
 
 def compare(folder: Path, work: Path) -> dict[str, Any]:
     """Seconds of each side by round, as drawings a second and ratios."""
-    files = _enlarged(folder, work / "enlarged" / "simplified")
-    drawings = sum(path.read_bytes().count(b"\n") for path in files)
-    size = sum(path.stat().st_size for path in files)
-    print(f"{drawings:,} drawings in {len(files)} files, {size / drawings:.0f} bytes each", flush=True)
+    file = _enlarged(folder, work / "enlarged" / "simplified" / "drawings.ndjson")
+    drawings, size = file.read_bytes().count(b"\n"), file.stat().st_size
+    print(f"{drawings:,} drawings, {size / drawings:.0f} bytes each", flush=True)
     cores = sorted(os.sched_getaffinity(0))
-    sides: dict[str, tuple[Callable[[list[Path], Path], None], int]] = {
+    sides: dict[str, tuple[Callable[[Path, Path], None], int]] = {
         "tutorial": (tutorial, 1),
         "tutorial, arrays only": (tutorial_without_writing, 1),
         "bare parse": (bare_parse, 1),
@@ -168,7 +163,7 @@ def compare(folder: Path, work: Path) -> dict[str, Any]:
         for name, (run, count) in sides.items():
             os.sched_setaffinity(0, cores[:count])
             started, processor_before = time.perf_counter(), _processor_seconds()
-            run(files, work / f"{round_number} {name}")
+            run(file, work / f"{round_number} {name}")
             wall[name].append(time.perf_counter() - started)
             processor[name].append(_processor_seconds() - processor_before)
     os.sched_setaffinity(0, cores)
@@ -199,21 +194,38 @@ def _processor_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _enlarged(folder: Path, target: Path) -> list[Path]:
-    """The folder's files with COPIES of each drawing, each with its y coordinates moved by a pixel or two."""
-    target.mkdir(parents=True)
-    for place_of_file, path in enumerate(sorted(folder.glob("*.ndjson"))):
-        with (target / path.name).open("wb") as out:
-            for number, line in enumerate(path.read_bytes().splitlines()):
+def _enlarged(folder: Path, target: Path) -> Path:
+    """All drawings of a folder in one file, each COPIES times: mirrored, turned, and from its other end.
+
+    They are as simplified as they were.
+    """
+    target.parent.mkdir(parents=True)
+    key = 2**52
+    with target.open("wb") as out:
+        for path in sorted(folder.glob("*.ndjson")):
+            for line in path.read_bytes().splitlines():
                 record = orjson.loads(line)
                 for copy in range(COPIES):
-                    moved = [
-                        [xs, [min(255, y + (place * copy + copy) % 3) for place, y in enumerate(ys)]]
-                        for xs, ys in record["drawing"]
-                    ]
-                    key = str(2**52 + number * COPIES + copy + (place_of_file << 32))
-                    out.write(orjson.dumps({**record, "key_id": key, "drawing": moved}) + b"\n")
-    return sorted(target.glob("*.ndjson"))
+                    key += 1
+                    drawing = _seen_otherwise(record["drawing"], copy)
+                    changes = {"word": target.stem, "key_id": str(key), "drawing": drawing}
+                    out.write(orjson.dumps({**record, **changes}) + b"\n")
+    return target
+
+
+def _seen_otherwise(drawing: list[list[list[int]]], way: int) -> list[list[list[int]]]:
+    """One of sixteen ways to see a drawing, by the bits of their number."""
+    right, bottom = (max(value for stroke in drawing for value in stroke[axis]) for axis in (0, 1))
+    seen = []
+    for xs, ys in drawing:
+        if way & 1:
+            xs = [right - x for x in xs]
+        if way & 2:
+            ys = [bottom - y for y in ys]
+        if way & 4:
+            xs, ys = ys, xs
+        seen.append([xs[::-1], ys[::-1]] if way & 8 else [xs, ys])
+    return seen
 
 
 def scale(work: Path) -> dict[str, Any]:
@@ -257,7 +269,7 @@ def one(folder: Path) -> dict[str, float]:
     """Prepare a folder in this process and its own; megabytes and seconds."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder.parent) as target:
-        ours(sorted(folder.glob("*.ndjson")), Path(target))
+        ours(next(folder.glob("*.ndjson")), Path(target))
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     own = resource.getrusage(resource.RUSAGE_SELF)

@@ -150,7 +150,7 @@ def as_stroke_3(drawing: list[list[list[int]]]) -> np.ndarray:
 
 
 def as_sketch_rnn_file(raw: object) -> np.ndarray:
-    """As sketch-rnn's files hold a drawing: whole numbers, reduced in pixels of the canvas, not moved and not scaled."""
+    """As sketch-rnn's files hold a drawing: whole numbers, reduced in the canvas's pixels, not moved, not scaled."""
     drawn = ink(raw)
     reduced = reduce_points(Ink(np.rint(drawn.points), drawn.strokes, drawn.drawings))
     strokes = np.split(reduced.points.astype(int), np.cumsum(reduced.strokes)[:-1])
