@@ -43,7 +43,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ROUNDS = 3
 COPIES = 12
 CATEGORIES = 345
-SIZES = (100, 400, 1600)  # made-up drawings of each category
+SIZES = (400, 1600, 6400)  # made-up drawings of each category
 _DOODLES = 1_000  # of each of the sample's classes
 
 

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
 
 from stages.workers import Crash, ordered_map
 
@@ -18,3 +25,24 @@ def test_a_crash_takes_the_one_item_that_caused_it() -> None:
     assert list(results) == list(range(8))
     assert isinstance(results.pop(3), Crash)
     assert results == {number: number * number for number in (0, 1, 2, 4, 5, 6, 7)}
+
+
+def _process_id(number: int) -> int:
+    return os.getpid()
+
+
+def _print_process_and_wait() -> None:
+    for _, process in ordered_map(_process_id, range(100), processes=1):
+        print(process, flush=True)
+        time.sleep(60)
+
+
+def test_no_process_outlives_a_parent_that_is_killed() -> None:
+    code = "from tests.unit.test_workers import _print_process_and_wait as wait; wait()"
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(signal.SIGKILL)
+    worker.wait(timeout=10)
