@@ -62,7 +62,7 @@ class Reader:
             temporary = path.with_suffix(f".{os.getpid()}")
             with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, PART) as writer:
                 try:
-                    for chunk in piece.chunks():
+                    for chunk in piece.chunks(content):
                         writer.write_batch(_batch(chunk, piece.file.category, self.params))
                 except UnreadableFile as error:
                     writer.write_batch(_unreadable(error))
@@ -77,7 +77,7 @@ class Reader:
             self.params.model_dump_json(exclude={"max_rejected_share"}),
             _code(),
         )
-        digest = hashlib.blake2b(content, digest_size=16)
+        digest = hashlib.sha256(content)  # twice as fast as blake2b where the processor has instructions for it
         digest.update(repr(facts).encode())
         return digest.hexdigest()
 
@@ -185,22 +185,33 @@ def _sides(chunk: Chunk, good: np.ndarray, steps: np.ndarray, lengths: np.ndarra
     names: list[bytes] = [b"" if key is None else key.encode() for key in chunk.keys]
     ends = np.cumsum(lengths)
     for place in np.flatnonzero([chunk.keys[number] is None for number in good.tolist()]).tolist():
-        names[good[place]] = _digest(steps[ends[place] - lengths[place] : ends[place]].tobytes())
-    draws = np.frombuffer(b"".join(_digest(name, params.seed) for name in names), ">u8") / 2**64
+        names[good[place]] = _digest(steps[ends[place] - lengths[place] : ends[place]].tobytes(), _UNSEEDED)
+    hasher = _hasher(params.seed)
+    draws = np.frombuffer(b"".join(_digest(name, hasher) for name in names), ">u8") / 2**64
     sides[draws < params.test_share + params.validation_share] = SPLITS.index("validation")
     sides[draws < params.test_share] = SPLITS.index("test")
     return sides
 
 
-def _digest(content: bytes, seed: int = 0) -> bytes:
-    return hashlib.blake2b(content, digest_size=8, key=seed.to_bytes(8, "big")).digest()
+def _hasher(seed: int) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "big"))
+
+
+_UNSEEDED = _hasher(0)
+
+
+def _digest(content: bytes, hasher: hashlib.blake2b) -> bytes:
+    """8 bytes, of a copy: half the time of a new hasher with its key."""
+    own = hasher.copy()
+    own.update(content)
+    return own.digest()
 
 
 def _key_digest(key: str) -> int:
     """64 bits that stand for a key_id: the number that it is, as the host's are, or else a hash."""
     if key.isascii() and key.isdigit() and len(key) < 20 and key[0] != "0":
         return int(key)
-    return int.from_bytes(_digest(key.encode()), "big")
+    return int.from_bytes(_digest(key.encode(), _UNSEEDED), "big")
 
 
 def points_digests(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:

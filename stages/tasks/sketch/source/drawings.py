@@ -17,7 +17,7 @@ from itertools import islice
 
 import numpy as np
 
-from .strokes import MAX_LINE_LENGTH, SIDE, Ink, align_and_scale, canonical, extents, line_lengths
+from .strokes import MAX_LINE_LENGTH, SIDE, Ink, canonical, extents, line_lengths
 
 MAX_INPUT_POINTS = 50_000  # of one drawing as it comes in; Quick, Draw!'s raw drawings have some hundred
 MAX_COORDINATE = 1e9  # pixels; far beyond any canvas, far below where squares overflow
@@ -252,7 +252,7 @@ def _unending(ink: Ink) -> dict[int, BadDrawing]:
     side = extents(ink)[1]
     for index in np.flatnonzero(side == 0).tolist():
         bad[index] = BadDrawing("no_extent", "all points lie in one place; allowed is a drawing with an extent")
-    line = line_lengths(align_and_scale(ink))
+    line = line_lengths(ink) * (SIDE / np.where(side > 0, side, SIDE))
     for index in np.flatnonzero(line > MAX_LINE_LENGTH).tolist():
         reason = f"a line of {line[index]:.0f} pixels at a side of {SIDE}; allowed: {MAX_LINE_LENGTH}"
         bad[index] = BadDrawing("too_much_ink", reason)

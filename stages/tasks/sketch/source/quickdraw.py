@@ -50,12 +50,12 @@ class Piece:
     start: int  # bytes; a line belongs to the piece in which it begins
     end: int
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, content: bytes) -> Iterator[Chunk]:
         """Its drawings, in the file's order. Raises UnreadableFile for a file of which nothing can be used."""
-        return _npz_chunks(self.file.path) if self.file.form == "sketchrnn" else _ndjson_chunks(self)
+        return _npz_chunks(self.file.path) if self.file.form == "sketchrnn" else _ndjson_chunks(content)
 
     def content(self) -> bytes:
-        """Its bytes. Of a line that is longer than MAX_LINE_BYTES only the beginning, without its end."""
+        """Its bytes, for `chunks`. Of a line that is longer than MAX_LINE_BYTES only the beginning, without its end."""
         with self.file.path.open("rb") as file:
             return file.read() if self.file.form == "sketchrnn" else _whole_lines(file, self.start, self.end)
 
@@ -92,9 +92,9 @@ def raw_files(raw: Path) -> list[RawFile]:
     return sorted(files, key=lambda file: (file.category, file.form))
 
 
-def _ndjson_chunks(piece: Piece) -> Iterator[Chunk]:
+def _ndjson_chunks(content: bytes) -> Iterator[Chunk]:
     """One JSON object a line: `word`, `key_id`, `recognized`, `drawing`."""
-    lines = [(n, line) for n, line in enumerate(piece.content().split(b"\n"), start=1) if line and not line.isspace()]
+    lines = [(n, line) for n, line in enumerate(content.split(b"\n"), start=1) if line and not line.isspace()]
     for start in range(0, len(lines), _DRAWINGS_PER_CHUNK):
         yield _ndjson_chunk(lines[start : start + _DRAWINGS_PER_CHUNK])
 
