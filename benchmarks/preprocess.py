@@ -41,10 +41,10 @@ from stages.tasks.sketch.source.sample import write_sample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROUNDS = 3
-COPIES = 12
+COPIES = 16
 CATEGORIES = 345
 SIZES = (400, 1600, 6400)  # made-up drawings of each category
-_DOODLES = 1_000  # of each of the sample's classes
+_DOODLES = 1_500  # of each of the sample's classes
 
 
 def tutorial(file: Path, target: Path) -> None:
