@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +275,22 @@ def test_a_killed_process_is_gone_on_from_with_the_same_bytes(
     assert made == undisturbed[4:]
     assert stored(tmp_path / "resumed") == stored(tmp_path / "undisturbed")
     assert not list((tmp_path / "resume" / "sketch-parts").glob("*.arrow"))
+
+
+def test_parts_that_another_prepare_has_cleared_away_are_made_again(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(raw, tmp_path / "alone")
+
+    def cleared(pieces: list[quickdraw.Piece], reader: parts.Reader, processes: int) -> Iterator[Any]:
+        for piece in pieces:
+            path, lines = reader(piece)
+            path.unlink()
+            yield piece, path, lines
+
+    monkeypatch.setattr(module, "_parts", cleared)
+    run(raw, tmp_path / "beside")
+    assert stored(tmp_path / "beside") == stored(tmp_path / "alone")
 
 
 def test_parts_of_other_data_or_params_are_not_taken(raw: Path, tmp_path: Path) -> None:

@@ -49,9 +49,13 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     writing = _Writing(output)
     used: list[Path] = []
     with output.store(COLUMNS, metadata={"step": STEP}) as writer:
-        made = _parts(pieces, Reader(params, parts), processes)
+        reader = Reader(params, parts)
+        made = _parts(pieces, reader, processes)
         for piece, path, lines in tqdm(made, desc="drawings", total=len(pieces), unit="piece", disable=None):
-            writing.write(piece, path, lines, writer)
+            try:
+                writing.write(piece, path, lines, writer)
+            except FileNotFoundError:  # another prepare of the same files has ended and cleared up
+                writing.write(piece, *reader(piece), writer)
             used.append(path)
     classes = sorted({file.category for file in files})
     for name in classes:
