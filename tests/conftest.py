@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+SHARED = ("flows", "finished")  # fixtures that take a while to make, and are made once
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test of the slow rings a group, which stays in one process; unit tests go where there is room."""
     for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder == "system":
-            shared = "flows" if "flows" in getattr(item, "fixturenames", ()) else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(f"system {shared}"))
-        elif folder == "pipeline":
-            item.add_marker(pytest.mark.xdist_group("pipeline"))
+        if item.path.relative_to(HERE).parts[0] in ("pipeline", "system"):
+            used = getattr(item, "fixturenames", ())
+            group = next((fixture for fixture in SHARED if fixture in used), item.path.stem)
+            item.add_marker(pytest.mark.xdist_group(group))
