@@ -1,6 +1,7 @@
 """What the flows cost, and what they gain: the sample pipeline by `dvc repro` and by Prefect, in turn.
 
     python -m benchmarks.flows [--json FILE] [--repeat N]       some 15 minutes on two cores
+    python -m benchmarks.flows --up-to-date                     two minutes: the outputs out of this checkout's cache
 
 Each side starts in a fresh clone of HEAD with an empty cache, `threads: 1`. Then both are asked again with all up to
 date, beside a flow of as many tasks that do nothing.
@@ -97,18 +98,38 @@ def measure(work: Path, repeat: int) -> dict[str, Any]:
             found[f"same_lock_{parallel}"] = same
             if parallel == 2:
                 _forget(house)
-        empty, cached, again = [], [], []
-        script = work / "empty_flow.py"
-        script.write_text(_EMPTY_FLOW, encoding="utf-8")
-        for _ in range(repeat):
-            timed([sys.executable, str(script), "20"], house, servers.environment)
-            empty.append(flow_seconds(servers, "empty"))
-            timed([*flow, "2"], house, servers.environment)
-            cached.append(flow_seconds(servers, "pipeline"))
-            again.append(timed(dvc, serial))
+        return found | up_to_date(servers, house, repeat)
     finally:
         servers.down()
-    found |= {"empty_flow": empty, "flow_up_to_date": cached, "dvc_repro_up_to_date": again}
+
+
+def measure_up_to_date(work: Path, repeat: int) -> dict[str, Any]:
+    """What runs without anything to do take, in seconds. Ends where this checkout's cache lacks outputs."""
+    house = work / "flows"
+    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(house)], check=True)
+    cache = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True)
+    timed([sys.executable, "-m", "dvc", "cache", "dir", "--local", str(Path.cwd() / cache.stdout.strip())], house)
+    timed([sys.executable, "-m", "dvc", "checkout", "--quiet"], house)
+    servers = Servers(house, prefect_port=_free_port(), mlflow_port=_free_port())
+    servers.up()
+    try:
+        timed([sys.executable, "-m", "flows.run", "--where", "here"], house, servers.environment)  # registers
+        return up_to_date(servers, house, repeat)
+    finally:
+        servers.down()
+
+
+def up_to_date(servers: Servers, house: Path, repeat: int) -> dict[str, list[float]]:
+    """Seconds of a flow of 20 empty tasks, of the pipeline with nothing to do, and of `dvc repro`, in turn."""
+    found: dict[str, list[float]] = {"empty_flow": [], "flow_up_to_date": [], "dvc_repro_up_to_date": []}
+    script = house.parent / "empty_flow.py"
+    script.write_text(_EMPTY_FLOW, encoding="utf-8")
+    for _ in range(repeat):
+        timed([sys.executable, str(script), "20"], house, servers.environment)
+        found["empty_flow"].append(flow_seconds(servers, "empty"))
+        timed([sys.executable, "-m", "flows.run", "--where", "here"], house, servers.environment)
+        found["flow_up_to_date"].append(flow_seconds(servers, "pipeline"))
+        found["dvc_repro_up_to_date"].append(timed([sys.executable, "-m", "dvc", "repro", "--quiet"], house))
     return found
 
 
@@ -129,15 +150,20 @@ def _free_port() -> int:
 
 def show(found: Mapping[str, Any]) -> None:
     """The numbers as a table."""
+    if "dvc_repro" in found:
+        _show_runs(found)
+    for name in ("empty_flow", "flow_up_to_date", "dvc_repro_up_to_date"):
+        print(f"{name.replace('_', ' '):<30} {statistics.median(found[name]):7.1f} s   median of {len(found[name])}")
+    added = statistics.median(found["flow_up_to_date"]) - statistics.median(found["empty_flow"])
+    print(f"added to 20 empty tasks        {added:7.1f} s")
+
+
+def _show_runs(found: Mapping[str, Any]) -> None:
     serial, one, two = found["dvc_repro"], found["flow_parallel_1"], found["flow_parallel_2"]
     print(f"dvc repro                      {serial:7.1f} s")
     print(f"flow, one stage at a time      {one:7.1f} s   {(one - serial) / 20:.2f} s a stage more")
     print(f"flow, two at a time            {two:7.1f} s   {serial / two:.2f} x, {one / two:.2f} x of one at a time")
     print(f"dvc.lock the same              {found['same_lock_1'] and found['same_lock_2']}")
-    for name in ("empty_flow", "flow_up_to_date", "dvc_repro_up_to_date"):
-        print(f"{name.replace('_', ' '):<30} {statistics.median(found[name]):7.1f} s   median of {len(found[name])}")
-    added = statistics.median(found["flow_up_to_date"]) - statistics.median(found["empty_flow"])
-    print(f"added to 20 empty tasks        {added:7.1f} s")
 
 
 def main() -> None:
@@ -145,9 +171,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--repeat", type=int, default=5, help="of what is up to date")
+    parser.add_argument("--up-to-date", action="store_true", help="only what runs with nothing to do take")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        found = measure(Path(work), chosen.repeat)
+        found = (measure_up_to_date if chosen.up_to_date else measure)(Path(work), chosen.repeat)
     show(found)
     if chosen.json:
         chosen.json.write_text(json.dumps(found, indent=2), encoding="utf-8")
