@@ -10,8 +10,8 @@ export DVC_NO_ANALYTICS := true
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
-# Tests in two processes; tests/conftest.py says which stay together.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+# Tests in two processes, each file in one of them.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .PHONY: help environment repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
