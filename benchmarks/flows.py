@@ -30,6 +30,7 @@ from stages.paths import program_path
 from stages.recipe import override
 from stages.tasks import Task
 
+UP_TO_DATE = ("empty_command", "empty_flow", "command_up_to_date", "flow_up_to_date", "dvc_repro_up_to_date")
 _EMPTY_FLOW = """
 import sys
 from prefect import flow, task
@@ -120,14 +121,17 @@ def measure_up_to_date(work: Path, repeat: int) -> dict[str, Any]:
 
 
 def up_to_date(servers: Servers, house: Path, repeat: int) -> dict[str, list[float]]:
-    """Seconds of a flow of 20 empty tasks, of the pipeline with nothing to do, and of `dvc repro`, in turn."""
-    found: dict[str, list[float]] = {"empty_flow": [], "flow_up_to_date": [], "dvc_repro_up_to_date": []}
+    """Seconds of a flow of 20 empty tasks, of the pipeline with nothing to do, and of `dvc repro`, in turn; of flows the
+    whole commands, and the runs alone as the server has them.
+    """
+    found: dict[str, list[float]] = {name: [] for name in UP_TO_DATE}
     script = house.parent / "empty_flow.py"
     script.write_text(_EMPTY_FLOW, encoding="utf-8")
     for _ in range(repeat):
-        timed([sys.executable, str(script), "20"], house, servers.environment)
+        found["empty_command"].append(timed([sys.executable, str(script), "20"], house, servers.environment))
         found["empty_flow"].append(flow_seconds(servers, "empty"))
-        timed([sys.executable, "-m", "flows.run", "--where", "here"], house, servers.environment)
+        command = [sys.executable, "-m", "flows.run", "--where", "here"]
+        found["command_up_to_date"].append(timed(command, house, servers.environment))
         found["flow_up_to_date"].append(flow_seconds(servers, "pipeline"))
         found["dvc_repro_up_to_date"].append(timed([sys.executable, "-m", "dvc", "repro", "--quiet"], house))
     return found
@@ -152,10 +156,13 @@ def show(found: Mapping[str, Any]) -> None:
     """The numbers as a table."""
     if "dvc_repro" in found:
         _show_runs(found)
-    for name in ("empty_flow", "flow_up_to_date", "dvc_repro_up_to_date"):
-        print(f"{name.replace('_', ' '):<30} {statistics.median(found[name]):7.1f} s   median of {len(found[name])}")
-    added = statistics.median(found["flow_up_to_date"]) - statistics.median(found["empty_flow"])
-    print(f"added to 20 empty tasks        {added:7.1f} s")
+    median = {name: statistics.median(found[name]) for name in UP_TO_DATE}
+    for name, seconds in median.items():
+        print(f"{name.replace('_', ' '):<30} {seconds:7.1f} s   median of {len(found[name])}")
+    print(
+        f"added to 20 empty tasks        {median['command_up_to_date'] - median['empty_command']:7.1f} s, whole commands"
+    )
+    print(f"                               {median['flow_up_to_date'] - median['empty_flow']:7.1f} s, the runs alone")
 
 
 def _show_runs(found: Mapping[str, Any]) -> None:

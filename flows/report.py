@@ -7,13 +7,8 @@ that it should. Nothing here can fail a run: what cannot be told is a line in th
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +16,6 @@ from typing import Any, Self
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
-from pydantic import ValidationError
 
 from stages.json_files import read_json
 from stages.paths import Paths
@@ -30,13 +24,10 @@ from stages.tasks import Task
 
 from . import pictures
 from .dag import Decision
+from .registry_process import registry_process
 from .tables import Reached, links_table, metrics_table
 
 MLFLOW_UI = "UNROLL_MLFLOW_UI"  # address of MLflow's pages, where there are any
-
-_PATIENCE = 300.0  # seconds for the registry's answer, which may have to register every model first
-_END_SECONDS = 5.0
-_POLL = 0.02
 
 
 class Reporter:
@@ -46,46 +37,34 @@ class Reporter:
             …
             report.finish(states)
 
-    Opened as early as may be, since what asks the registry takes seconds to start. It ends with the block.
+    Opened as early as may be, since what asks the registry takes seconds to start.
     """
 
     def __init__(self, root: Path, *, stop: threading.Event) -> None:
         self._root = root
         self._stop = stop
-        self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        self._said = self._held.enter_context(tempfile.TemporaryFile())
-        self._failed = self._held.enter_context(tempfile.TemporaryFile())
-        # The checkout's own code, as its stages run it: `-m` looks into the present folder first.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "stages.standing"],
-            cwd=self._root,
-            stdin=subprocess.PIPE,
-            stdout=self._said,
-            stderr=self._failed,
-            start_new_session=True,  # Ctrl-C is for the flow; this one sees it end
-        )
-        self._held.callback(self._end)
+        self._registry = registry_process(self._root)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._held.close()
+        self._registry.end()
 
     def expect(self, decisions: Sequence[Decision]) -> None:
         """Ask the registry at once where nothing will run that could change its answer."""
         if all(decision.verdict == "cached" for decision in decisions):
-            self._ask()
+            self._registry.ask()
 
     def finish(self, states: Mapping[str, State[Any]]) -> None:
         """Make the artifacts of the tasks whose stages have ended in these states."""
         log = get_run_logger()
         try:
-            self._ask()
+            self._registry.ask()
             self._show_pictures(states)
-            found = self._answer()
+            found = self._registry.answer(self._stop)
             if self._stop.is_set():
                 return
             if isinstance(found, str):
@@ -105,37 +84,6 @@ class Reporter:
                 create_markdown_artifact(text, key="links", description="Pages of MLflow")
         except Exception as error:  # a report that fails must not fail the work that it reports on
             log.warning("the report is not whole: %s: %s", type(error).__name__, error)
-
-    def _end(self) -> None:
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()  # upon which it ends, whatever it does
-        try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _ask(self) -> None:
-        assert self._process.stdin is not None
-        with suppress(OSError):  # it has ended; its answer says why
-            self._process.stdin.write(b"now\n")
-            self._process.stdin.flush()
-
-    def _answer(self) -> Standings | str:
-        """What the registry says, or why it says nothing."""
-        deadline = time.monotonic() + _PATIENCE
-        while self._process.poll() is None:
-            if self._stop.is_set() or time.monotonic() > deadline:
-                return f"no answer within {_PATIENCE:g} s"
-            time.sleep(_POLL)
-        self._said.seek(0)
-        self._failed.seek(0)
-        try:
-            return Standings.model_validate_json(self._said.read().strip().rpartition(b"\n")[2])
-        except ValidationError:
-            last = self._failed.read().decode(errors="replace").strip().rpartition("\n")[2]
-            return last or f"stages.standing ended with {self._process.returncode}"
 
     def _warn(self, found: Standings, states: Mapping[str, State[Any]]) -> None:
         """Tell what `sync` said; a warning where the registry lacks what this run should have brought there."""

@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from pydantic import ValidationError
 
 from stages.tasks import Task
 
+from .registry_process import start_early
 from .servers import ServersError, here
 
 
@@ -35,6 +37,8 @@ def main() -> None:
     parser.add_argument("--parallel", type=int, default=os.cpu_count(), help="stages at once on this machine")
     chosen = parser.parse_args()
     choose_server()
+    if not chosen.set:  # else it is asked for another folder
+        start_early(Path())
 
     from .pipeline import Choice, pipeline
 
