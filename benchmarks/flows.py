@@ -121,8 +121,9 @@ def measure_up_to_date(work: Path, repeat: int) -> dict[str, Any]:
 
 
 def up_to_date(servers: Servers, house: Path, repeat: int) -> dict[str, list[float]]:
-    """Seconds of a flow of 20 empty tasks, of the pipeline with nothing to do, and of `dvc repro`, in turn; of flows the
-    whole commands, and the runs alone as the server has them.
+    """Seconds of a flow of 20 empty tasks, of the pipeline with nothing to do, and of `dvc repro`, in turn.
+
+    Of flows, the whole command, and the run alone as the server has it.
     """
     found: dict[str, list[float]] = {name: [] for name in UP_TO_DATE}
     script = house.parent / "empty_flow.py"
@@ -159,10 +160,8 @@ def show(found: Mapping[str, Any]) -> None:
     median = {name: statistics.median(found[name]) for name in UP_TO_DATE}
     for name, seconds in median.items():
         print(f"{name.replace('_', ' '):<30} {seconds:7.1f} s   median of {len(found[name])}")
-    print(
-        f"added to 20 empty tasks        {median['command_up_to_date'] - median['empty_command']:7.1f} s, whole commands"
-    )
-    print(f"                               {median['flow_up_to_date'] - median['empty_flow']:7.1f} s, the runs alone")
+    command, run = (median[f"{kind}_up_to_date"] - median[f"empty_{kind}"] for kind in ("command", "flow"))
+    print(f"added to 20 empty tasks        {command:7.1f} s to the whole command, {run:.1f} s to the run alone")
 
 
 def _show_runs(found: Mapping[str, Any]) -> None:
