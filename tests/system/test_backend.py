@@ -283,6 +283,8 @@ def test_make_up_starts_a_postgresql_of_its_own_and_down_stops_it(tmp_path: Path
     with tempfile.TemporaryDirectory(prefix="unroll-postgres-") as data:
         Path(data).chmod(0o755)
         with patch.dict(os.environ, {"UNROLL_POSTGRES_FOLDER": str(Path(data) / "data")}):
+            for elsewhere in ("UNROLL_POSTGRES_URL", "MLFLOW_TRACKING_URI"):  # of the other tests' servers
+                os.environ.pop(elsewhere, None)
             ports = {f"{name}_port": free_port() for name in ("prefect", "mlflow", "postgres")}
             servers = Servers(clone.folder, **ports)
             try:
