@@ -291,10 +291,13 @@ def _say(servers: Servers) -> None:
 
 def here() -> Servers:
     """The servers of the checkout in the present folder. Raises ServersError for a port that is no number."""
-    try:
-        ports = {name: int(os.environ.get(f"UNROLL_{name.upper()}_PORT", default)) for name, default in _PORTS.items()}
-    except ValueError as error:
-        raise ServersError(f"a port is a whole number: {error}") from None
+    ports = {}
+    for name, default in _PORTS.items():
+        variable = f"UNROLL_{name.upper()}_PORT"
+        found = os.environ.get(variable, str(default))
+        if not found.isdigit():
+            raise ServersError(f"{variable}: found {found!r}; allowed: a whole number")
+        ports[name] = int(found)
     backend = os.environ.get("UNROLL_BACKEND") or "sqlite"
     if backend not in ("sqlite", "postgres"):
         raise ServersError(f"UNROLL_BACKEND: found {backend!r}; allowed: sqlite, postgres")

@@ -33,6 +33,13 @@ CHAMPION, CHALLENGER, NONE = "champion", "challenger", "none"
 VERDICT, DECIDED, PREVIOUS = "unroll.verdict", "unroll.decided", "unroll.previous_champion"
 
 
+def verdict(version: ModelVersion) -> str:
+    """Why a version, given with its aliases, is champion, was champion, or is not."""
+    text = version.tags.get(VERDICT, "not judged yet")
+    was = text.startswith(CHAMPION) and CHAMPION not in version.aliases
+    return f"no longer champion; it was {text}" if was else text
+
+
 class PromotionError(RuntimeError):
     """A version cannot be compared or promoted; the message says which and why."""
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .aliases import CHAMPION, VERDICT, get_version
+from .aliases import CHAMPION, get_version, verdict
 from .standing import describe
 from .tasks import Task
 from .versions import (
@@ -97,7 +97,7 @@ def show_list(store: MlflowClient, target: Target | None, md5: str | None) -> bo
         value = describe(store, version).metrics.get(metric) if noted is None else float(noted)
         name = f"{version.name} {version.version}" + "".join(f" @{alias}" for alias in sorted(version.aliases))
         shown = "unknown" if value is None else f"{value:.4f}"
-        table.add_row(name, metric, shown, _time(version), version.tags.get(VERDICT, "not judged yet"))
+        table.add_row(name, metric, shown, _time(version), verdict(version))
     if not table.row_count:
         return False
     console = Console()
@@ -113,7 +113,7 @@ def show(store: MlflowClient, target: Target) -> None:
     where = f"{folder(tags[CONTENT])}/" if CONTENT in tags else ""
     aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
     print(f"{version.name} version {version.version}{aliases}, made {_time(version)} UTC")
-    _lines("verdict", [tags.get(VERDICT, "not judged yet")])
+    _lines("verdict", [verdict(version)])
     _lines("load", [f'mlflow.pyfunc.load_model("models:/{version.name}/{version.version}")'])
     changed = tags.get(DIRTY) == "true"
     patch = f", with the changes in {where}{PATCH_FILE}" if "unroll.patch" in tags else ", with changes"

@@ -38,6 +38,9 @@ def main() -> None:
     try:
         with runs.store_in_words():
             failed = _carry_out(asked)
+    except BrokenPipeError:  # whoever reads the table has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"unroll: registry: {error}")
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from . import runs
-from .aliases import VERDICT
+from .aliases import verdict
 from .json_files import read_json
 from .paths import Paths
 from .reporting import best_baseline, shown, with_interval
@@ -33,7 +33,7 @@ def show() -> None:
         version = _version(store, Task(name))
         table.add_row(name, *_row(store, Task(name), version))
         if version is not None:
-            verdicts.append(f"{version.name} {version.version}: {version.tags.get(VERDICT, 'not judged yet')}")
+            verdicts.append(f"{version.name} {version.version}: {verdict(version)}")
     table.caption = "\n".join(verdicts)
     console = Console()
     # In a log there is no terminal to be too narrow.
