@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from stages.standing import Standings
 
+from .supervisor import hang_up
+
 _PATIENCE = 300.0  # seconds for the registry's answer, which may have to register every model first
 _END_SECONDS = 5.0
 _POLL = 0.02
@@ -63,14 +65,7 @@ class RegistryProcess:
 
     def end(self) -> None:
         """End it, whatever it does."""
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        hang_up(self._process, _END_SECONDS)
         self._said.close()
         self._failed.close()
 

@@ -294,7 +294,7 @@ def here() -> Servers:
     ports = {}
     for name, default in _PORTS.items():
         variable = f"UNROLL_{name.upper()}_PORT"
-        found = os.environ.get(variable, str(default))
+        found = os.environ.get(variable, default)
         if not found.isdigit():
             raise ServersError(f"{variable}: found {found!r}; allowed: a whole number")
         ports[name] = int(found)

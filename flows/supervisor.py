@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -40,6 +41,18 @@ class Ended:
     status: int
     tail: tuple[str, ...]
     timed_out: bool = False
+
+
+def hang_up(process: subprocess.Popen[Any], seconds: float) -> None:
+    """Close the standard input of a process that ends when it does; after so many seconds it is killed."""
+    assert process.stdin is not None
+    with suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def supervised(

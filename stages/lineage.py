@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .aliases import CHAMPION, get_version, verdict
+from .gate import FILE
+from .reporting import HIGH, LOW, is_bound
 from .standing import describe
+from .table import alias_marks, print_wide
 from .tasks import Task
 from .versions import (
     COMMIT,
@@ -19,6 +22,7 @@ from .versions import (
     DIRTY,
     LOCKED,
     METRIC,
+    PATCH,
     PATCH_FILE,
     RECEIPT,
     all_versions,
@@ -65,6 +69,11 @@ def data_hashes(version: ModelVersion) -> dict[str, str]:
     }
 
 
+def receipt(version: ModelVersion) -> dict[str, str]:
+    """What a version was registered as, out of its tags: see `versions.receipt`."""
+    return {tag.removeprefix(RECEIPT): value for tag, value in version.tags.items() if tag.startswith(RECEIPT)}
+
+
 def stands_on(version: ModelVersion, md5: str) -> bool:
     """Whether a version comes from this data; the beginning of the md5 is enough, and `.dir` may be left out.
 
@@ -85,7 +94,6 @@ def listing(store: MlflowClient, target: Target | None, md5: str | None) -> Iter
 
 def show_list(store: MlflowClient, target: Target | None, md5: str | None) -> bool:
     """Print a row a version; whether there was any."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table()
@@ -95,14 +103,12 @@ def show_list(store: MlflowClient, target: Target | None, md5: str | None) -> bo
         metric = task.description().metric
         noted = version.tags.get(f"{METRIC}{metric}")
         value = describe(store, version).metrics.get(metric) if noted is None else float(noted)
-        name = f"{version.name} {version.version}" + "".join(f" @{alias}" for alias in sorted(version.aliases))
+        name = f"{version.name} {version.version}{alias_marks(version)}"
         shown = "unknown" if value is None else f"{value:.4f}"
         table.add_row(name, metric, shown, _time(version), verdict(version))
     if not table.row_count:
         return False
-    console = Console()
-    # In a log there is no terminal to be too narrow.
-    (console if console.is_terminal else Console(width=140)).print(table)
+    print_wide(table)
     return True
 
 
@@ -111,21 +117,20 @@ def show(store: MlflowClient, target: Target) -> None:
     version = get_version(store, target.name, target.version or CHAMPION)
     tags, found = version.tags, describe(store, version)
     where = f"{folder(tags[CONTENT])}/" if CONTENT in tags else ""
-    aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
-    print(f"{version.name} version {version.version}{aliases}, made {_time(version)} UTC")
+    print(f"{version.name} version {version.version}{alias_marks(version)}, made {_time(version)} UTC")
     _lines("verdict", [verdict(version)])
     _lines("load", [f'mlflow.pyfunc.load_model("models:/{version.name}/{version.version}")'])
     changed = tags.get(DIRTY) == "true"
-    patch = f", with the changes in {where}{PATCH_FILE}" if "unroll.patch" in tags else ", with changes"
+    patch = f", with the changes in {where}{PATCH_FILE}" if PATCH in tags else ", with changes"
     _lines("code", [f"commit {tags.get(COMMIT, 'unknown')}{patch if changed else ''}"])
     _lines("data", [f"{path}  {md5}" for path, md5 in sorted(data_hashes(version).items())])
-    receipt = {tag.removeprefix(RECEIPT): value for tag, value in tags.items() if tag.startswith(RECEIPT)}
-    _lines("hashes", [f"{name:<9} {value}" for name, value in sorted(receipt.items()) if name != "model"])
+    noted = sorted(receipt(version).items())
+    _lines("hashes", [f"{name:<9} {value}" for name, value in noted if name != "model"])
     kept = _files(store, found.run_id, where.rstrip("/")) if found.run_id else []
     _lines("run", [found.run_id or "is gone", *(f"has {file}" for file in kept)])
-    metrics = {name: value for name, value in found.metrics.items() if not name.endswith(("_low", "_high"))}
+    metrics = {name: value for name, value in found.metrics.items() if not is_bound(found.metrics, name)}
     _lines("metrics", [f"{name} {value:.6g}{_interval(found.metrics, name)}" for name, value in metrics.items()])
-    if f"{where}gate.json" in kept and (duel := _gate(store, found.run_id, f"{where}gate.json")["duel"]):
+    if f"{where}{FILE}" in kept and (duel := _gate(store, found.run_id, f"{where}{FILE}")["duel"]):
         sides = [side for side in (duel["candidate"], duel["champion"]) if side]
         told = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
         ends = f"better with a chance of {duel['chance']:.1%}" if duel["champion"] else duel["fault"]
@@ -138,7 +143,7 @@ def _lines(title: str, lines: list[str]) -> None:
 
 
 def _interval(metrics: dict[str, float], name: str) -> str:
-    low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    low, high = metrics.get(f"{name}{LOW}"), metrics.get(f"{name}{HIGH}")
     return "" if low is None or high is None else f"  ({low:.6g} to {high:.6g})"
 
 

@@ -35,9 +35,18 @@ def show() -> None:
         if version is not None:
             verdicts.append(f"{version.name} {version.version}: {verdict(version)}")
     table.caption = "\n".join(verdicts)
+    print_wide(table)
+
+
+def print_wide(table: Table) -> None:
+    """Print a table as wide as the terminal; in a log there is none to be too narrow."""
     console = Console()
-    # In a log there is no terminal to be too narrow.
     (console if console.is_terminal else Console(width=140)).print(table)
+
+
+def alias_marks(version: ModelVersion) -> str:
+    """The aliases of a version as they stand behind its number: ` @challenger @champion`."""
+    return "".join(f" @{alias}" for alias in sorted(version.aliases))
 
 
 def _version(store: MlflowClient, task: Task) -> ModelVersion | None:
@@ -60,7 +69,6 @@ def _row(store: MlflowClient, task: Task, version: ModelVersion | None) -> list[
     ]
     if version is None:
         return [*cells, "not registered", ""]
-    aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
     seconds = store.get_run(str(version.run_id)).data.metrics.get("training_seconds")
     trained = f"{seconds:.0f} s" if seconds is not None else "restored"
-    return [*cells, f"{description.model_name} {version.version}{aliases}", trained]
+    return [*cells, f"{description.model_name} {version.version}{alias_marks(version)}", trained]

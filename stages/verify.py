@@ -46,9 +46,7 @@ def compared(item: str, found: str, wanted: str | None) -> Finding:
 
 def verify(store: MlflowClient, version: ModelVersion, cache: Path) -> Iterator[Finding]:
     """Check a version's receipt, its files in MLflow, its patch, and its data in DVC's `cache`."""
-    tags = version.tags
-    content = {tag.removeprefix(RECEIPT): value for tag, value in tags.items() if tag.startswith(RECEIPT)}
-    yield compared("receipt", content_hash(content), tags.get(CONTENT))
+    yield compared("receipt", content_hash(lineage.receipt(version)), version.tags.get(CONTENT))
     with tempfile.TemporaryDirectory() as temporary:
         yield from verify_model(version, Path(temporary))
         yield from _verify_patch(store, version, Path(temporary))

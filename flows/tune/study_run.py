@@ -19,6 +19,7 @@ from prefect import get_run_logger
 from stages.paths import search_path
 
 from ..locks import StoppedError
+from ..supervisor import hang_up
 from .mlflow_run import END, Facts
 
 _SECONDS = 120.0  # for MLflow to be imported, to answer and to be told
@@ -96,14 +97,7 @@ class StudyRun:
     def _close(self) -> None:
         if self._process is None:
             return
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(_CLOSING_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        hang_up(self._process, _CLOSING_SECONDS)
         self._process.stdout.close()
         self._process = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 
 from stages.tasks import Task
 
-from .conftest import REPOSITORY, Clone, commit, make_clone, ran
+from .conftest import REPOSITORY, Clone, make_clone, ran
+from .toy import add_toy
 
 pytestmark = pytest.mark.pipeline
 VERBS = ("download", "preprocess", "train", "evaluate", "register")
@@ -118,13 +118,7 @@ def test_a_pulled_result_is_not_computed_again_and_gets_registered(finished, tmp
 def test_a_fifth_task_is_a_folder_its_params_and_one_entry(finished, tmp_path):
     clone = Clone(tmp_path / "fifth")
     finished[0].run("git", "clone", "--quiet", str(finished[0].folder), str(clone.folder))
-    toy = clone.folder / "stages" / "tasks" / "toy"
-    shutil.copytree(Path(__file__).with_name("toy_task"), toy)
-    with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
-        params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
-    (toy / "params.yaml").unlink()
-    clone.edit("dvc.yaml", "      sketch: {", "      toy: {gpus: 0, template: confusion}\n      sketch: {")
-    commit(clone)
+    add_toy(clone)
     assert clone.repro("register@toy") == [f"{verb}@toy" for verb in VERBS]
     counted = json.loads((clone.folder / "metrics" / "preprocess" / "toy.json").read_text(encoding="utf-8"))
     assert counted["rejected_not_json"] == 1

@@ -45,9 +45,8 @@ finally:
 """
 
 
-def make_toy(folder: Path) -> Clone:
-    """A clone after `dvc repro register@toy`."""
-    clone = make_clone(folder)
+def add_toy(clone: Clone) -> None:
+    """Add the toy task to a clone, as anybody adds a task: its folder, its params, one entry in dvc.yaml; committed."""
     toy = clone.folder / "stages" / "tasks" / "toy"
     shutil.copytree(Path(__file__).with_name("toy_task"), toy)
     with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
@@ -55,6 +54,12 @@ def make_toy(folder: Path) -> Clone:
     (toy / "params.yaml").unlink()
     clone.edit("dvc.yaml", "      sketch: {", "      toy: {gpus: 0, template: confusion}\n      sketch: {")
     commit(clone)
+
+
+def make_toy(folder: Path) -> Clone:
+    """A clone after `dvc repro register@toy`."""
+    clone = make_clone(folder)
+    add_toy(clone)
     clone.repro("register@toy")
     commit(clone)
     return clone
