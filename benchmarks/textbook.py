@@ -141,13 +141,13 @@ def run(work: Path, *, source: Path, quick: bool) -> dict[str, Any]:
 
 def summary(trainees: Sequence[Trainee]) -> dict[str, Any]:
     """Each training in figures, then the best of ours against Keras."""
-    figures = {trainee.name: _figures(trainee) for trainee in trainees}
-    keras = figures[f"Keras, batch {BOOK_BATCH}"]
+    results = {trainee.name: figures(trainee, ACCURACY) for trainee in trainees}
+    keras = results[f"Keras, batch {BOOK_BATCH}"]
 
     def ours(kind: str) -> dict[str, dict[str, Any]]:
-        return {name: values for name, values in figures.items() if name.startswith(f"ours, {kind}")}
+        return {name: values for name, values in results.items() if name.startswith(f"ours, {kind}")}
 
-    result: dict[str, Any] = {"trainings": figures}
+    result: dict[str, Any] = {"trainings": results}
     for batch_size in (BOOK_BATCH, FREE_BATCH):
         some = ours(f"batch {batch_size},")
         best = max(some, key=lambda name: some[name]["sequences_per_second"])
@@ -168,8 +168,8 @@ def summary(trainees: Sequence[Trainee]) -> dict[str, Any]:
     return result
 
 
-def _figures(trainee: Trainee) -> dict[str, Any]:
-    """One training in figures.
+def figures(trainee: Trainee, mark: float) -> dict[str, Any]:
+    """One training in figures, with its times to a test accuracy of `mark`.
 
     The first epoch, in which Keras traces its graph, counts for the times to the accuracy and not for the throughput.
     The seconds to the accuracy are of training alone; the wall seconds are from the start of the process and hold
@@ -177,7 +177,7 @@ def _figures(trainee: Trainee) -> dict[str, Any]:
     """
     answers = trainee.answers
     accuracies = [answer["measured_accuracy"] for answer in answers]
-    reached = next((i + 1 for i, accuracy in enumerate(accuracies) if accuracy >= ACCURACY), None)
+    reached = next((i + 1 for i, accuracy in enumerate(accuracies) if accuracy >= mark), None)
     later = answers[1:] or answers
     return {
         **trainee.ready,

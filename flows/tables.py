@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.promotion import Comparison
-from stages.reporting import baseline_keys, best_baseline, is_bound, shown, with_interval
+from stages.reporting import baseline_keys, best_baseline, is_bound, shown, table_row, with_interval
 from stages.standing import Model, Version
 from stages.tasks import Task
 
@@ -130,11 +130,6 @@ def run_link(version: Version, ui: str) -> str:
     if not version.run_id:
         return "no longer there"
     return f"[{version.run_id[:8]}]({ui.rstrip('/')}/#/experiments/{version.experiment_id}/runs/{version.run_id})"
-
-
-def table_row(cells: Sequence[str]) -> str:
-    """A row of a table in Markdown."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def comparison(task: Task, compared: Comparison, ui: str | None) -> str:

@@ -17,7 +17,7 @@ from .json_files import read_json
 from .params import flatten
 from .paths import Paths
 from .preparation import open_prepared
-from .reporting import Report, Slice, baseline_keys, best_baseline, is_bound, shown, with_interval
+from .reporting import Report, Slice, baseline_keys, best_baseline, is_bound, shown, table_row, with_interval
 from .scores import RESAMPLES
 from .sequences import SPLITS
 
@@ -197,8 +197,7 @@ def _param(value: object) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(map(table_row, [head, ["---"] * len(head), *rows]))
 
 
 def _words(name: str) -> str:

@@ -125,6 +125,11 @@ def with_interval(metrics: Mapping[str, float], name: str) -> str:
     return f"{shown(value)} [{shown(low, like=value)}, {shown(high, like=value)}]"
 
 
+def table_row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def is_bound(metrics: Mapping[str, object], name: str) -> bool:
     """Whether a key of a metrics file is an end of another metric's interval."""
     return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))

@@ -161,7 +161,8 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
     run_id = runs.ensure_run(store, task, params, training["signature"])
     runs.log_evaluation(store, run_id, task)
     # A logged model belongs to the run's experiment, or it would land in the default one, below the present folder.
-    mlflow.set_experiment(experiment_id=store.get_run(run_id).info.experiment_id)
+    experiment = store.get_run(run_id).info.experiment_id
+    mlflow.set_experiment(experiment_id=experiment)
     predictor = task.predictor()
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         # The signature is given in full, so that MLflow need not infer one from type hints or an example.
@@ -189,16 +190,16 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     metrics, metric = read_json(paths.metrics), task.description().metric
-    where = folder(content_hash(content))
+    digest = content_hash(content)
+    where = folder(digest)
     tags = {
-        CONTENT: content_hash(content),
+        CONTENT: digest,
         PACKAGE: packaged,
         SIGNATURE: str(metrics["signature"]),
         f"{METRIC}{metric}": str(metrics[metric]),
         **{f"{RECEIPT}{key}": str(value) for key, value in content.items()},
         **_log_origin(store, run_id, task, where),
     }
-    experiment = store.get_run(run_id).info.experiment_id
     page = f"#/experiments/{experiment}/runs/{run_id}/artifacts/{where}/{CARD_FILE}"  # of MLflow's own pages
     described = f"{metric} {with_interval(metrics, metric)} on the test split. [{CARD_FILE}]({page}) says the rest."
     store.create_model_version(

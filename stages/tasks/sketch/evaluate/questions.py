@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....preparation import open_prepared
-from ....scores import Scores, equality, evenly
-from ....sequences import SequenceStore
+from ....questions import asked
+from ....scores import Scores, equality
 from ..source.npz import UnreadableFile
 from ..source.quickdraw import Chunk, Piece, raw_files
 
@@ -22,7 +21,7 @@ def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
 
     Raises ValueError where the raw files lack one of them.
     """
-    store, rows = _test(prepared, limit)
+    store, rows = asked(prepared, limit)
     wanted = [str(store.value("id", row)) for row in rows]
     found = _drawings(raw, set(wanted))
     missing = [name for name in wanted if name not in found]
@@ -33,14 +32,8 @@ def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """Accuracy; each drawing is its own group."""
-    store, rows = _test(prepared, limit)
+    store, rows = asked(prepared, limit)
     return equality(answers["label"].tolist(), [store.value("label", row) for row in rows])
-
-
-def _test(prepared: Path, limit: int) -> tuple[SequenceStore, np.ndarray]:
-    store, _ = open_prepared(prepared)
-    rows = store.rows("test")
-    return store, rows[evenly(len(rows), limit)]
 
 
 def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:

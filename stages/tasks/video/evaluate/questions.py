@@ -8,28 +8,22 @@ import numpy as np
 import pandas as pd
 
 from ....preparation import open_prepared
-from ....scores import Scores, equality, evenly
-from ....sequences import SequenceStore
+from ....questions import asked
+from ....scores import Scores, equality
 from ..source.layout import CLIPS
 
 
 def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """`path` of each clip, from the root: whoever answers may stand in another folder."""
-    store, rows = _test(prepared, limit)
+    store, rows = asked(prepared, limit)
     folder = (raw / CLIPS).absolute()
     return pd.DataFrame({"path": [str(folder / store.value("id", row)) for row in rows]})
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """Accuracy; clips of one group (an actor, a scene) are drawn together, as they were split."""
-    store, rows = _test(prepared, limit)
+    store, rows = asked(prepared, limit)
     classes: list[str] = open_prepared(prepared)[1]["classes"]
     truth = [classes[store.value("label", row)] for row in rows]
     groups = np.unique(store.column("group")[rows].astype(str), return_inverse=True)[1]
     return equality(answers["label"].tolist(), truth, groups)
-
-
-def _test(prepared: Path, limit: int) -> tuple[SequenceStore, np.ndarray]:
-    store, _ = open_prepared(prepared)
-    rows = store.rows("test")
-    return store, rows[evenly(len(rows), limit)]

@@ -1,0 +1,284 @@
+"""How good the sketch classifier is on real drawings, each number beside what it is compared with.
+
+    python -m benchmarks.sketch_quality                all parts; some 40 minutes on two cores
+    python -m benchmarks.sketch_quality book kinds     some of them
+
+    book     six classes: time to an accuracy of 0.857, a textbook's network in Keras against ours, an epoch in turn
+    kinds    six classes: conv_lstm, gru and transformer, each trained for about as long
+    little   258 classes of at most 20 drawings: with and without what was learned from six classes of thousands
+    cost     drawings a second in training, by size of the network and of the batch
+
+What the recipe reaches on six classes is measured with the stages themselves: `python -m benchmarks.real_data
+quickdraw`. All on the CPU. Epochs are chosen on the validation split, accuracies are of the test split, with 95 %
+bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages import engine
+from stages.models.network import Network
+from stages.params import TaskParams
+from stages.scores import Scores, interval, mean
+from stages.tasks import Task
+from stages.tasks.sketch.model.network import SketchDataset, build, dataset
+from stages.tasks.sketch.params import Params
+from stages.weights import parameters
+
+from . import data, textbook
+from .fitting import Specification
+from .turns import Trainee, engine_command, in_turns
+
+REPOSITORY = data.REPOSITORY
+MARK = 0.857  # test accuracy of the textbook's network, as the project was given it
+PER_CLASS = 20
+_BATCH = 512  # drawings that are measured together
+
+Changes = Mapping[str, Any]
+
+_CALM = {"rotation": 5, "scale": 0.05, "shear": 0, "jitter": 0.5, "drop_strokes": 0, "reverse_strokes": 0}
+# A network and a training that are done when the textbook's have hardly begun.
+QUICK: Changes = {
+    "model": {
+        "conv_channels": [32, 64, 96],
+        "conv_strides": [2, 2, 2],
+        "hidden_size": 64,
+        "layers": 1,
+        "dropout": 0.1,
+        "augmentation": {**_CALM, "shuffle_strokes": 0},
+    },
+    "train": {"epochs": 3, "patience": 3, "learning_rate": 0.006},
+}
+# What differs from the recipe, and how many epochs take about as long as twelve of the first.
+KINDS: dict[str, Changes] = {
+    "conv_lstm": {"train": {"epochs": 12}},
+    "gru": {"model": {"kind": "gru", "hidden_size": 96}, "train": {"epochs": 6, "learning_rate": 0.004}},
+    "transformer": {
+        "model": {"kind": "transformer", "hidden_size": 96, "layers": 3, "dropout": 0.1},
+        "train": {"epochs": 8, "learning_rate": 0.002},
+    },
+}
+LITTLE: Changes = {
+    "prepare": {"test_share": 0.25},
+    "model": {"layers": 1, "dropout": 0.4, "label_smoothing": 0.1},
+    "train": {"epochs": 60, "patience": 60, "learning_rate": 0.004},
+}
+BEFORE: Changes = {**LITTLE, "train": {"epochs": 10, "patience": 10, "learning_rate": 0.004}}
+# Networks from the sample's to the recipe's for 345 classes, and batches.
+SIZES: dict[str, Changes] = {
+    "six classes": {},
+    "345 classes": {"model": {"conv_channels": [64, 128, 256], "hidden_size": 384, "layers": 3}},
+}
+
+
+def changed(params: TaskParams, changes: Changes) -> Params:
+    """Params with some values replaced, blocks within blocks; checked as params.yaml is."""
+    values = params.model_dump(by_alias=True)
+
+    def lay(below: dict[str, Any], above: Changes) -> None:
+        for key, value in above.items():
+            if isinstance(value, dict):
+                lay(below[key], value)
+            else:
+                below[key] = value
+
+    lay(values, changes)
+    return Params.model_validate(values)
+
+
+def book(work: Path, source: Path) -> dict[str, Any]:
+    """Seconds to `MARK`: the textbook's network in Keras, ours on one thread."""
+    folder, params = data.recipe("quickdraw", source, work)
+    quick = changed(params, QUICK)
+    specification = Specification.of("sketch", folder, quick, measured="test")
+    path = specification.write(work / "specifications" / "quick.json")
+    keras = [str(textbook.keras_environment(work)), str(Path(__file__).with_name("textbook_keras.py"))]
+    keras += [str(textbook.written(folder, work)), str(textbook.BOOK_EPOCHS)]
+    with ExitStack() as stack:
+        book = stack.enter_context(Trainee("the textbook's, Keras", keras, epochs=textbook.BOOK_EPOCHS))
+        ours = stack.enter_context(Trainee("ours", engine_command(path, 1), epochs=quick.train.epochs))
+        in_turns([book, ours])
+    figures = {trainee.name: textbook.figures(trainee, MARK) for trainee in (book, ours)}
+    reached = figures["ours"]["seconds_to_accuracy"]
+    for against in ("training_seconds", "seconds_to_accuracy", "wall_seconds_to_accuracy"):
+        theirs = figures[book.name][against]
+        own = figures["ours"]["wall_seconds_to_accuracy"] if against.startswith("wall") else reached
+        figures[f"share_of_the_book's_{against}"] = own / theirs if own and theirs else None
+    return figures
+
+
+def kinds(work: Path, source: Path) -> dict[str, Any]:
+    """Accuracy, weights, seconds of training and drawings a second in answering, by kind of network."""
+    folder, params = data.recipe("quickdraw", source, work)
+    figures = {}
+    for kind, changes in KINDS.items():
+        own = changed(params, changes)
+        network, seconds = trained(folder, own)
+        figures[kind] = measured(network, folder, own) | {"training_seconds": seconds, "epochs": own.train.epochs}
+        print(f"  {kind}: {json.dumps(figures[kind])}", flush=True)
+    return figures
+
+
+def little(work: Path, source: Path) -> dict[str, Any]:
+    """Top-1 and top-5 accuracy on many classes of few drawings, from scratch and from what six classes have taught."""
+    six, params = data.recipe("quickdraw", source, work)
+    own = changed(params, LITTLE)
+    well_known = {name for name, form in own.source.categories.items() if form == "simplified"}
+    files = sorted((source / "full" / "simplified").glob("*.ndjson"))
+    categories = {path.stem: "simplified" for path in files if path.stem not in well_known}
+    own = changed(own, {"source": {"per_category": PER_CLASS}})
+    own = own.model_copy(update={"source": own.source.model_copy(update={"categories": categories})})
+    folder = data.prepared(Task("sketch"), own, work)
+    taught, seconds_before = trained(six, changed(params, BEFORE))
+    figures: dict[str, Any] = {"classes": len(categories), "seconds_of_pre_training": seconds_before}
+    figures["drawings_in_both"] = _in_both(six, folder)
+    for name, start in (("from scratch", None), ("pre-trained on six classes", taught)):
+        network, seconds = trained(folder, own, start=start)
+        figures[name] = measured(network, folder, own) | {"training_seconds": seconds}
+        print(f"  {name}: {json.dumps(figures[name])}", flush=True)
+    return figures
+
+
+def cost(work: Path, source: Path) -> dict[str, Any]:
+    """Drawings a second of one thread in training, by network and batch."""
+    folder, params = data.recipe("quickdraw", source, work)
+    figures = {}
+    for name, changes in SIZES.items():
+        for batch_size in (64, 512):
+            own = changed(changed(params, changes), {"train": {"epochs": 1, "batch_size": batch_size}})
+            network = _fresh(folder, own)
+            speeds: list[float] = []
+            _fit(network, folder, own, lambda epoch, found=speeds: found.append(epoch.sequences_per_second))
+            figures[f"{name}, batch {batch_size}"] = {
+                "weights": parameters(network),
+                "drawings_a_second": speeds[0],
+                "operations_a_drawing": _operations(network, folder, own),
+            }
+            print(f"  {name}, {batch_size}: {json.dumps(figures[f'{name}, batch {batch_size}'])}", flush=True)
+    return figures
+
+
+def trained(folder: Path, params: Params, *, start: Network | None = None) -> tuple[Network, float]:
+    """A network trained on the prepared data of `folder`, and the seconds that it took, measuring after each epoch
+    included. It starts from another's weights but for its last layer, where another is given.
+    """
+    network = _fresh(folder, params)
+    if start is not None:
+        known = {k: v for k, v in start.state_dict().items() if not k.startswith("classify.")}
+        missing = network.load_state_dict(known, strict=False).missing_keys
+        assert all(name.startswith("classify.") for name in missing), missing
+    started = time.perf_counter()
+    _fit(network, folder, params, lambda epoch: None)
+    return network, time.perf_counter() - started
+
+
+def _fresh(folder: Path, params: Params) -> Network:
+    engine.configure(seed=params.train.seed, threads=params.train.threads)
+    return build(params.model, {"classes": dataset(folder, "train", params, augment=False).classes})
+
+
+def _fit(network: Network, folder: Path, params: Params, on_epoch: Callable[[engine.Epoch], None]) -> None:
+    train = dataset(folder, "train", params, augment=True)
+    validation = dataset(folder, "validation", params, augment=False)
+    engine.fit(network, train, validation, params.train, on_epoch=on_epoch)
+
+
+def measured(network: Network, folder: Path, params: Params) -> dict[str, Any]:
+    """Top-1 and top-5 accuracy of the test split with their intervals, weights, drawings answered a second."""
+    test = dataset(folder, "test", params, augment=False)
+    started = time.perf_counter()
+    logits = engine.predict(network, test, _BATCH)
+    seconds = time.perf_counter() - started
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
+    figures: dict[str, Any] = {"weights": parameters(network), "drawings": len(test)}
+    for name, count in (("top1", 1), ("top5", 5)):
+        found = mean((best[:, :count] == test.targets[:, None]).any(axis=1))
+        figures[name] = _with_interval(found)
+    return figures | {"drawings_answered_a_second": len(test) / seconds}
+
+
+def _with_interval(scores: Scores) -> list[float]:
+    return [round(value, 4) for value in (scores.value(), *interval(scores))]
+
+
+def _in_both(one: Path, other: Path) -> int:
+    """Drawings to learn from in `one` that are to be recognised in `other`."""
+
+    def drawings(folder: Path, *splits: str) -> set[bytes]:
+        found = [SketchDataset(folder, split, ["offset"]) for split in splits]
+        return {d.steps(np.array([i]))[0].tobytes() for d in found for i in range(len(d))}
+
+    return len(drawings(one, "train", "validation") & drawings(other, "test"))
+
+
+def _operations(network: Network, folder: Path, params: Params) -> float:
+    """Floating point operations of one drawing's forward and backward pass, by PyTorch's counter; LSTMs by their
+    matrices, which it does not count.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    some = np.arange(256)
+    batch = dataset(folder, "train", params, augment=False).batch(some)
+    recurrent: list[float] = []
+
+    def count(module: torch.nn.LSTM, inputs: Any, output: Any) -> None:
+        steps = inputs[0].shape[:2].numel()
+        recurrent.append(2.0 * steps * sum(w.numel() for n, w in module.named_parameters() if "weight" in n))
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.LSTM)]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(batch)
+    for hook in hooks:
+        hook.remove()
+    return 3 * (counter.get_total_flops() + sum(recurrent)) / len(some)
+
+
+PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
+    "book": book,
+    "kinds": kinds,
+    "little": little,
+    "cost": cost,
+}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.sketch_quality",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=REPOSITORY.parent / "shared" / "data" / "quickdraw",
+        help="a copy of Quick, Draw!'s host with its layout; default: %(default)s",
+    )
+    parser.add_argument("--json", type=Path, help="write the result there")
+    chosen = parser.parse_args()
+    wrong = [part for part in chosen.parts if part not in PARTS]
+    if wrong:
+        parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(PARTS)}")
+    result = {}
+    for part in chosen.parts or PARTS:
+        print(f"{part}:", flush=True)
+        result[part] = PARTS[part](chosen.work.resolve(), chosen.data)
+        if chosen.json:
+            chosen.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
