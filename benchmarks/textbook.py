@@ -25,14 +25,15 @@ from stages.models.classification import classification_losses
 from stages.models.network import Network
 from stages.models.recurrent import RecurrentStack, last_step
 from stages.params import TaskParams
-from stages.tasks.sketch.model.features import columns
+from stages.tasks.sketch.model.features import Feature, columns
 from stages.tasks.sketch.model.network import MaskedConv, SketchDataset
 
 from . import data
 from .fitting import Specification
 from .turns import Trainee, engine_command, in_turns
 
-INPUTS = [columns(("offset", "position", "pen")).index(name) for name in ("dx", "dy", "pen_up")]  # as in params.yaml
+_FEATURES: list[Feature] = ["offset", "pen"]
+INPUTS = [columns(_FEATURES).index(name) for name in ("dx", "dy", "pen_up")]
 POINTS = 100  # of each drawing that Keras reads, its last ones
 BOOK_BATCH = 32
 FREE_BATCH = 256
@@ -98,8 +99,8 @@ def network_and_data(
     folder: Path, params: TaskParams, measured: str
 ) -> tuple[Network, TextbookDataset, TextbookDataset]:
     """Fresh weights, the drawings to learn from and those to measure on."""
-    train = TextbookDataset(folder, "train", seed=params.train.seed)
-    return TextbookClassifier(len(train.classes)), train, TextbookDataset(folder, measured)
+    train = TextbookDataset(folder, "train", _FEATURES, seed=params.train.seed)
+    return TextbookClassifier(len(train.classes)), train, TextbookDataset(folder, measured, _FEATURES)
 
 
 def run(work: Path, *, source: Path, quick: bool) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def written(folder: Path, work: Path) -> Path:
     if not path.is_file():
         arrays: dict[str, Any] = {}
         for split in ("train", "test"):
-            dataset = TextbookDataset(folder, split)
+            dataset = TextbookDataset(folder, split, _FEATURES)
             arrays[f"{split}_values"] = np.zeros((len(dataset), POINTS, len(INPUTS)), dtype=np.float32)
             for example, row in enumerate(arrays[f"{split}_values"]):
                 values = dataset.batch(np.array([example])).values[0, -POINTS:].numpy()
