@@ -223,7 +223,7 @@ def _in_both(one: Path, other: Path) -> int:
 
 
 def _operations(network: Network, folder: Path, params: Params) -> float:
-    """Floating point operations of one drawing's forward and backward pass, in batches of like lengths, padding included.
+    """Floating point operations of a drawing's forward and backward pass, in batches of like lengths, with padding.
 
     By PyTorch's counter, and by their matrices for LSTMs, which it does not count; backwards costs twice as much.
     """
@@ -236,7 +236,7 @@ def _operations(network: Network, folder: Path, params: Params) -> float:
         recurrent.append(2.0 * steps * sum(w.numel() for n, w in module.named_parameters() if "weight" in n))
 
     train = dataset(folder, "train", params, augment=False)
-    batches = by_length(train.lengths, params.train.batch_size)[::10]
+    batches = list(by_length(train.lengths, params.train.batch_size))[::10]
     hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, torch.nn.LSTM)]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         for batch in batches:
