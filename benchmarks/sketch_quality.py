@@ -1,10 +1,11 @@
 """How good the sketch classifier is on real drawings, each number beside what it is compared with.
 
-    python -m benchmarks.sketch_quality                all parts; some 40 minutes on two cores
+    python -m benchmarks.sketch_quality                all parts; some 50 minutes on two cores
     python -m benchmarks.sketch_quality book kinds     some of them
 
     book     six classes: time to an accuracy of 0.857, a textbook's network in Keras against ours, an epoch in turn
     kinds    six classes: conv_lstm, gru and transformer, each trained for about as long
+    early    six classes: accuracy by the share of a drawing that was seen, learned from whole and from broken-off ones
     little   258 classes of at most 20 drawings: with and without what was learned from six classes of thousands
     cost     drawings a second in training, by size of the network and of the batch
 
@@ -32,6 +33,7 @@ from stages.models.network import Network
 from stages.params import TaskParams
 from stages.scores import Scores, interval, mean
 from stages.tasks import Task
+from stages.tasks.sketch.evaluate.early import accuracy_by_share
 from stages.tasks.sketch.model.network import SketchDataset, build, dataset
 from stages.tasks.sketch.params import Params
 from stages.weights import parameters
@@ -68,6 +70,10 @@ KINDS: dict[str, Changes] = {
         "model": {"kind": "transformer", "hidden_size": 96, "layers": 3, "dropout": 0.1},
         "train": {"epochs": 6, "learning_rate": 0.002},
     },
+}
+EARLY: dict[str, Changes] = {
+    "learned from whole drawings": {"train": {"epochs": 30}},
+    "half of them broken off": {"model": {"augmentation": {"break_off": 0.5}}, "train": {"epochs": 30}},
 }
 LITTLE: Changes = {
     "prepare": {"test_share": 0.25},
@@ -127,6 +133,20 @@ def kinds(work: Path, source: Path) -> dict[str, Any]:
         network, seconds = trained(folder, own)
         figures[kind] = measured(network, folder, own) | {"training_seconds": seconds, "epochs": own.train.epochs}
         print(f"  {kind}: {json.dumps(figures[kind])}", flush=True)
+    return figures
+
+
+def early(work: Path, source: Path) -> dict[str, Any]:
+    """Accuracy by the share of a drawing's points that was seen, for trainings that saw unfinished drawings or not."""
+    folder, params = data.recipe("quickdraw", source, work)
+    figures: dict[str, Any] = {}
+    for name, changes in EARLY.items():
+        own = changed(params, changes)
+        network, _ = trained(folder, own)
+        test = dataset(folder, "test", own, augment=False)
+        found = accuracy_by_share(network, test, _BATCH)
+        figures[name] = {f"{share:.0%}": _with_interval(scores) for share, scores in found.items()}
+        print(f"  {name}: {json.dumps(figures[name])}", flush=True)
     return figures
 
 
@@ -249,6 +269,7 @@ def _operations(network: Network, folder: Path, params: Params) -> float:
 PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
     "book": book,
     "kinds": kinds,
+    "early": early,
     "little": little,
     "cost": cost,
 }
