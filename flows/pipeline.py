@@ -81,8 +81,10 @@ class Choice(BaseModel):
     parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
 
     def targets(self) -> tuple[str, ...]:
-        """The last stage of each chosen task."""
-        return tuple(f"{self.up_to}@{name}" for name in self.tasks)
+        """The last stage of each chosen task, each once: of data alone, those of the task that has them."""
+        of_data = self.up_to in ("download", "preprocess")
+        names = [Task(name).description().store if of_data else name for name in self.tasks]
+        return tuple(dict.fromkeys(f"{self.up_to}@{name}" for name in names))
 
 
 @flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 def download(task: Task, params: TaskParams) -> None:
     """Write the raw files of a task into their folder, all of them or none."""
+    source = task.source()
     with fresh_folder(Paths(task.name).raw) as folder:
-        task.source().download(params.source, folder)
+        source.download(params.source, folder)
 
 
 if __name__ == "__main__":

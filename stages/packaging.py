@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,21 +80,21 @@ def requirements(predictor: type[Predictor]) -> list[str]:
 def signature(predictor: type[Predictor]) -> ModelSignature:
     """MLflow's signature of a predictor: input and output columns, and the params of `predict`."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    def columns(specification: Sequence[tuple[str, str]]) -> Schema:
+    def columns(specification: Mapping[str, str], *, required: bool = True) -> list[ColSpec | TensorSpec]:
         special: dict[str, Any] = {
             "any": AnyType(),
             "strings": Array(DataType.string),
             "doubles": Array(DataType.double),
         }
-        return Schema([ColSpec(special.get(kind, kind), name) for name, kind in specification])
+        return [ColSpec(special.get(kind, kind), name, required=required) for name, kind in specification.items()]
 
     kinds = {int: "long", float: "double", str: "string"}
     options = [ParamSpec("on_error", "string", "raise")]
     options += [ParamSpec(name, kinds[type(default)], default) for name, default in predictor.options.items()]
     return ModelSignature(
-        inputs=columns(list(predictor.inputs.items())),
-        outputs=columns(list(predictor.outputs.items())),
+        inputs=Schema(columns(predictor.inputs) + columns(predictor.optional, required=False)),
+        outputs=Schema(columns(predictor.outputs)),
         params=ParamSchema(options),
     )

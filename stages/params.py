@@ -108,15 +108,38 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
         if name not in raw:
             mistakes.append(f"{path}: {name}: missing; every task in stages/tasks/ has a block of params")
             continue
+        store = Task(name).description().store
         try:
-            parsed[name] = Task(name).params_type().model_validate(raw[name])
+            parsed[name] = Task(name).params_type().model_validate(_with_data(raw, name, store))
+        except ParamsError as error:
+            mistakes.append(f"{path}: {error}")
         except ValidationError as error:
-            mistakes.extend(f"{path}: {line}" for line in describe(error, name))
+            # What is wrong in another task's blocks is told there.
+            lines = [line for line in describe(error, name) if store == name or not line.startswith(_data_keys(name))]
+            mistakes.extend(f"{path}: {line}" for line in lines)
         values = flatten(raw[name]) if isinstance(raw[name], Mapping) else {}
         mistakes.extend(f"{path}: {name}.{key}: {_SECRET}" for key, value in values.items() if _secret(value))
     if mistakes:
         raise ParamsError("\n".join(mistakes))
     return parsed
+
+
+_OF_DATA = ("source", "prepare")  # the blocks of a task that has data of its own
+
+
+def _data_keys(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}.{block}" for block in _OF_DATA)
+
+
+def _with_data(raw: Mapping[str, Any], name: str, store: str) -> Any:
+    """A task's blocks, with those of the task whose data it learns from. Raises ParamsError where it has its own."""
+    blocks, others = raw[name], raw.get(store)
+    if store == name or not isinstance(blocks, Mapping) or not isinstance(others, Mapping):
+        return blocks
+    own = [block for block in _OF_DATA if block in blocks]
+    if own:
+        raise ParamsError(f"{name}.{own[0]}: unknown key; {name} learns from the data of {store}: {store}.{own[0]}")
+    return {**blocks, **{block: others[block] for block in _OF_DATA if block in others}}
 
 
 def read(path: Path = PARAMS_FILE) -> dict[str, Any]:

@@ -46,19 +46,26 @@ class Paths:
     task: str
 
     @property
+    def store(self) -> str:
+        """The task whose data this one learns from: itself, or the one that its description names."""
+        from .tasks import Task
+
+        return Task(self.task).description().store
+
+    @property
     def raw(self) -> Path:
         """`download`: files as their host gives them."""
-        return Path("data", self.task, "raw")
+        return Path("data", self.store, "raw")
 
     @property
     def prepared(self) -> Path:
         """`preprocess`: the sequence store, its description, the rejected records."""
-        return Path("data", self.task, "prepared")
+        return Path("data", self.store, "prepared")
 
     @property
     def preparation_metrics(self) -> Path:
         """`preprocess`: how many records were accepted, repaired and rejected, by rule."""
-        return Path("metrics", "preprocess", f"{self.task}.json")
+        return Path("metrics", "preprocess", f"{self.store}.json")
 
     @property
     def weights(self) -> Path:

@@ -21,10 +21,10 @@ def preprocess(task: Task, params: TaskParams) -> None:
     from .json_files import write_json
     from .preparation import Preparation
 
-    paths = Paths(task.name)
+    paths, prepare = Paths(task.name), task.prepare()
     with fresh_folder(paths.prepared) as folder:
         with Preparation(folder, max_rejected_share=params.prepare.max_rejected_share) as output:
-            task.prepare().prepare(paths.raw, params.prepare, output)
+            prepare.prepare(paths.raw, params.prepare, output)
         write_json(paths.preparation_metrics, output.metrics())
 
 

@@ -94,11 +94,11 @@ def _fetch_data(store: MlflowClient, task: Task, version: ModelVersion, clone: P
     if path is None:
         raise ProofError(f"{version.name} version {version.version}: its {LOCK_FILE} was not recorded, or is gone")
     recorded: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    made = {
-        out["path"]: out.get("md5")
-        for verb in ("download", "preprocess")
-        for out in recorded[f"{verb}@{task.name}"]["outs"]
-    }
+    store_name = Paths(task.name).store
+    of_store = [f"{verb}@{store_name}" for verb in ("download", "preprocess")]
+    if store_name != task.name:
+        of_store.append(f"train@{store_name}")  # its network may be what measures
+    made = {out["path"]: out.get("md5") for name in of_store for out in recorded[name]["outs"]}
     for name, md5 in lineage.data_hashes(version).items():
         if made.get(name) != md5:
             raise ProofError(

@@ -37,6 +37,7 @@ class Predictor(ABC):
     """
 
     inputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "any" for AnyType
+    optional: ClassVar[Mapping[str, str]] = {}  # columns that a frame may lack, alike
     outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
     options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
     unit: ClassVar[str] = "rows"  # what `items` gives, in the plural

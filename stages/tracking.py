@@ -174,7 +174,7 @@ def lineage(task: Task) -> tuple[dict[str, str], str]:
     )
     facts = {"unroll.git_commit": commit or "none", "unroll.git_dirty": str(bool(difference or untracked)).lower()}
     for verb in ("download", "preprocess"):
-        for out in locked_stages().get(f"{verb}@{task.name}", {}).get("outs", []):
+        for out in locked_stages().get(f"{verb}@{Paths(task.name).store}", {}).get("outs", []):
             facts[f"unroll.lock.{out['path'].replace('/', '.')}"] = str(out.get("md5"))
     return facts, difference
 

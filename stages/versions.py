@@ -215,8 +215,11 @@ def _log_origin(store: MlflowClient, run_id: str, task: Task, where: str) -> dic
     has are those of the newest evaluation; here stand the version's own.
     """
     facts, patch = tracking.lineage(task)
-    stages = {name: stage for name, stage in locked_stages().items() if name.endswith(f"@{task.name}")}
-    stages.pop(f"register@{task.name}", None)  # of an earlier registration
+    # A task that learns from another's data may be measured with the network that the other has of them.
+    names = {task.name, Paths(task.name).store}
+    stages = {name: stage for name, stage in locked_stages().items() if name.partition("@")[2] in names}
+    for name in names:
+        stages.pop(f"register@{name}", None)  # of an earlier registration
     lock = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
     store.log_text(run_id, mlflow_store.without_credentials(lock), f"{where}/{LOCK_FILE}")
     store.log_text(run_id, Paths(task.name).metrics.read_text(encoding="utf-8"), f"{where}/{METRICS_FILE}")

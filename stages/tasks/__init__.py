@@ -13,6 +13,8 @@
     NAME/example.py             example(): rows that the registered model must be able to answer
     NAME/rows.py                groups(): rows for the registered model from a user's files
 
+A task whose description names the data of another (`store`) has no manifest, `source` and `prepare`.
+
 A part is a folder because DVC's stages depend on folders: what two parts share lies in the earlier one, in a module of
 its own. A task is found by its folder. Modules are imported when they are asked for: a download never waits for torch.
 """
@@ -47,6 +49,7 @@ class Description:
     summary: str  # what the model answers, in a sentence, for those who find it there
     metric: str  # the key of metrics/TASK.json that the gate and the table look at
     higher_is_better: bool
+    store: str  # the task whose data it learns from: its own name, or that of a task it adds another network to
 
 
 class Source(Protocol):
@@ -133,9 +136,13 @@ class Task:
         return cast(Description, import_module(f"{__name__}.{self.name}").DESCRIPTION)
 
     def source(self) -> Source:
+        """Raises ValueError for a task that learns from the data of another."""
+        self._must_have_data("download")
         return cast(Source, self._module("source.download"))
 
     def prepare(self) -> Prepare:
+        """Raises ValueError for a task that learns from the data of another."""
+        self._must_have_data("preprocess")
         return cast(Prepare, self._module("prepare.prepare"))
 
     def model(self) -> Model:
@@ -156,6 +163,13 @@ class Task:
 
     def rows(self) -> Rows:
         return cast(Rows, self._module("rows"))
+
+    def _must_have_data(self, verb: str) -> None:
+        store = self.description().store
+        if store != self.name:
+            raise ValueError(
+                f"{self.name} has no data of its own, it learns from those of {store}: `python -m stages.{verb} {store}`"
+            )
 
     def _module(self, module: str) -> Any:
         return import_module(f"{__name__}.{self.name}.{module}")

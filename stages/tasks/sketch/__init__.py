@@ -5,4 +5,5 @@ DESCRIPTION = Description(
     summary="What a drawing shows, from its strokes.",
     metric="accuracy",
     higher_is_better=True,
+    store="sketch",
 )

@@ -5,4 +5,5 @@ DESCRIPTION = Description(
     summary="A text's translation, by beam search.",
     metric="exact_match",
     higher_is_better=True,
+    store="translation",
 )

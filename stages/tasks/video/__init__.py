@@ -5,4 +5,5 @@ DESCRIPTION = Description(
     summary="What happens in a clip, from its frames in order.",
     metric="accuracy",
     higher_is_better=True,
+    store="video",
 )

@@ -1,0 +1,149 @@
+"""How likely test drawings are to the network, and how often the sketch classifier recognises what it draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from ....calibration import calibration_figure, expected_calibration_error, reliability
+from ....classification import confusion_figure
+from ....distributed import device
+from ....engine import evaluating, spread
+from ....reporting import Report
+from ....scores import Scores, evenly, mean, ratio
+from ....slices import sliced, slices_figure
+from ..model.draw import BATCH_SIZE, draw, strokes
+from ..model.network import DrawingDataset, DrawingDecoder, dataset, moves
+from ..params import EvaluateParams, Params
+from .baseline import StepBaseline
+from .pictures import EACH, MOST_CLASSES, samples_figure
+from .recognise import recognise, taken_for
+
+_BASELINE_DRAWINGS = 2_000  # that the baseline is fitted to
+NO_DRAWING = "no drawing"  # what a sample without an extent is taken for
+
+
+def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Report) -> None:
+    """`recognised`, the share of drawings of each class, `samples_per_class` of them at `temperature`, that the
+    classifier takes for that class; `real_recognised`, the same of the test drawings, which is about the most there is
+    to reach; `nll` and `pen_nll`, the negative log-likelihood of the test drawings a step.
+
+    The baselines: a generator that does not look at the class is recognised in one of the classes' number at the most,
+    were its drawings perfect; `StepBaseline` for the likelihood.
+    """
+    settings = params.evaluate
+    test = dataset(folder, "test", params, augment=False)
+    classes = test.classes
+    actual = np.repeat(np.arange(len(classes)), settings.samples_per_class)
+    drawings = sampled(network, actual, settings.seed + np.arange(len(actual)), settings.temperature, settings)
+    probabilities = recognise([strokes(drawing) for drawing in drawings], classes)
+    predicted = taken_for(probabilities)
+    recognised = mean(predicted == actual)
+    real = [_steps(test, example) for example in range(len(test))]
+    real_predicted = taken_for(recognise([strokes(steps) for steps in real], classes))
+    report.split = "drawn"
+    report.measured({"baseline_unconditional_recognised": 1 / len(classes)}, n=len(actual))
+    report.scored({"recognised": recognised, "real_recognised": mean(real_predicted == test.targets)})
+    _report_likelihood(network, test, folder, params, report)
+
+    names = [*classes, NO_DRAWING]  # the last one has number -1
+    report.predictions((names[a], names[p]) for a, p in zip(actual, predicted, strict=True))
+    shown = names if (predicted < 0).any() else classes
+    counts = confusion_matrix(actual, predicted % len(names), labels=np.arange(len(shown)))
+    report.picture("confusion", confusion_figure(counts, shown))
+    parts = sliced(recognised, "class", actual, classes, higher_is_better=True)
+    parts += sliced(recognised, "ended by itself", *_ended(drawings, settings.max_points), higher_is_better=True)
+    report.slices(parts)
+    report.picture("slices", slices_figure(parts, recognised.value(), "recognised", highest=1.0))
+    _report_samples(network, test, real, settings, report)
+
+
+def sampled(
+    network: DrawingDecoder, classes: np.ndarray, seeds: np.ndarray, temperature: float, settings: EvaluateParams
+) -> list[np.ndarray]:
+    """A drawing `(points, 3)` for each class number and seed, `(drawings,)`, by all ranks together."""
+
+    def answer(examples: np.ndarray) -> list[np.ndarray]:
+        heat = [temperature] * len(examples)
+        return draw(network, classes[examples].tolist(), seeds[examples].tolist(), heat, max_points=settings.max_points)
+
+    with evaluating(network):
+        parts = spread(np.ones(len(classes), dtype=np.int64), BATCH_SIZE, answer, title="draw")
+    found: dict[int, np.ndarray] = {}
+    for examples, drawings in parts:
+        found.update(zip(examples.tolist(), drawings, strict=True))
+    return [found[example] for example in range(len(classes))]
+
+
+def _steps(drawings: DrawingDataset, example: int) -> np.ndarray:
+    """One drawing `(points, 3)` of x, y and pen_up, int64."""
+    return drawings.steps(np.array([example]))[0].astype(np.int64)
+
+
+def _ended(drawings: list[np.ndarray], max_points: int) -> tuple[np.ndarray, list[str]]:
+    return np.array([int(len(drawing) >= max_points) for drawing in drawings]), ["yes", f"no, at {max_points} points"]
+
+
+def _report_likelihood(
+    network: DrawingDecoder, test: DrawingDataset, folder: Path, params: Params, report: Report
+) -> None:
+    """Likelihoods of the test drawings, and whether the pen does what the network says as often as it says."""
+
+    def answer(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        batch = test.batch(examples).to(device())
+        offset, pen = network.surprise(batch)
+        chances = network(batch).pen.exp()[batch.mask]
+        right = chances.argmax(dim=-1) == batch.values[..., 2][batch.mask]
+        sums = np.stack([offset.double().cpu().numpy(), pen.double().cpu().numpy()], axis=1)
+        return sums, chances.amax(dim=-1).double().cpu().numpy(), right.cpu().numpy()
+
+    with evaluating(network):
+        parts = spread(test.lengths, params.evaluate.batch_size, answer, title="likelihood")
+    sums = np.empty((len(test), 2))
+    for examples, (some, _, _) in parts:
+        sums[examples] = some
+    steps = test.lengths.astype(np.float64)
+    report.scored({"nll": _a_step(sums.sum(axis=1), steps), "pen_nll": _a_step(sums[:, 1], steps)})
+    train = dataset(folder, "train", params, augment=False)
+    known, lengths = train.steps(evenly(len(train), _BASELINE_DRAWINGS))
+    baseline = StepBaseline(moves(known, lengths), lengths, components=params.model.mixtures, seed=params.evaluate.seed)
+    asked, lengths = test.steps(np.arange(len(test)))
+    expected = _a_step(baseline.surprise(moves(asked, lengths), lengths), steps)
+    report.measured({"baseline_steps_nll": expected.value()})
+
+    calibrated = reliability(
+        np.concatenate([chances for _, (_, chances, _) in parts]), np.concatenate([right for _, (_, _, right) in parts])
+    )
+    report.calibration(calibrated)
+    report.measured({"ece": expected_calibration_error(calibrated)})
+    figure = calibration_figure(
+        calibrated,
+        expected="probability of the likeliest pen state",
+        observed="steps at which it came so",
+        title=f"Expected calibration error {report.metrics['ece']:.3f} on {int(steps.sum()):,} steps of test drawings",
+    )
+    report.picture("calibration", figure)
+
+
+def _a_step(values: np.ndarray, steps: np.ndarray) -> Scores:
+    return Scores(parts=np.column_stack([values, steps]), groups=np.arange(len(values)), metric=ratio)
+
+
+def _report_samples(
+    network: DrawingDecoder,
+    test: DrawingDataset,
+    real: list[np.ndarray],
+    settings: EvaluateParams,
+    report: Report,
+) -> None:
+    """A picture of drawings at each of the shown temperatures, real ones beside them."""
+    chosen = evenly(len(test.classes), MOST_CLASSES)
+    examples = [np.flatnonzero(test.targets == number) for number in chosen]
+    groups = {"drawn by people": [[real[e] for e in some[evenly(len(some), EACH)]] for some in examples]}
+    asked = np.repeat(chosen, EACH)
+    for temperature in settings.shown_temperatures:
+        drawn = sampled(network, asked, settings.seed + np.arange(len(asked)), temperature, settings)
+        groups[f"temperature {temperature:g}"] = [drawn[EACH * row : EACH * (row + 1)] for row in range(len(chosen))]
+    report.picture("samples", samples_figure(groups, [test.classes[number] for number in chosen]))

@@ -1,0 +1,44 @@
+"""Classes and seeds as a registered model is asked for drawings, and what the drawings are worth.
+
+Two versions are compared on the same classes and seeds, by the sketch classifier that stands in weights/sketch today.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ....preparation import open_prepared
+from ....scores import Scores, mean
+from .recognise import recognise, taken_for
+
+
+def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+    """`limit` rows, the classes in turn, each row with a seed of its own: columns `label` and `seed`."""
+    classes = _classes(prepared)
+    labels = [classes[number] for number in _asked(classes, limit)]
+    return pd.DataFrame({"label": labels, "seed": np.arange(limit, dtype=np.int64)})
+
+
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+    """The share of drawings that the classifier takes for what was asked; a missing one is not recognised.
+
+    Raises ValueError where there are more or fewer answers than questions.
+    """
+    classes = _classes(prepared)
+    asked = _asked(classes, limit)
+    if len(answers) != len(asked):
+        raise ValueError(f"found {len(answers)} answers to {len(asked)} questions; allowed is one to each, in order")
+    drawings = [json.loads(text) if isinstance(text, str) else None for text in answers["drawing"]]
+    return mean(taken_for(recognise(drawings, classes)) == asked)
+
+
+def _classes(prepared: Path) -> list[str]:
+    return list(open_prepared(prepared)[1]["classes"])
+
+
+def _asked(classes: list[str], limit: int) -> np.ndarray:
+    return np.arange(limit) % len(classes)

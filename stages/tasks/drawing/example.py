@@ -1,0 +1,11 @@
+"""A question that every version of the registered model can answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def example(folder: Path) -> list[dict[str, Any]]:
+    """The first class, whatever it is called."""
+    return [{"label": "#1"}]

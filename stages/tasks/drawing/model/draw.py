@@ -1,0 +1,93 @@
+"""Drawings of given classes, drawn by the network. Travels inside a registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from ....batching import uniform
+from ....models.mixture import DRAWS
+from .network import DOWN, END, PIXELS, START, UP, DrawingDecoder, read
+
+BATCH_SIZE = 64
+_LEAST_POINTS = 2  # with fewer a drawing has no extent
+
+
+def draw(
+    network: DrawingDecoder,
+    classes: Sequence[int],
+    seeds: Sequence[int],
+    temperatures: Sequence[float],
+    *,
+    max_points: int,
+) -> list[np.ndarray]:
+    """One drawing for each class number, seed and temperature: `(points, 3)` int64 of x, y (pixels) and pen_up.
+
+    A drawing is a function of its own three and `max_points` alone: its random numbers are counted from its seed,
+    batches have one size whatever is asked for, and a point lies on a whole pixel before the next step is taken, so that
+    no rounding adds up. It ends after `max_points` (at least 2) where the network would go on. The network must be in
+    evaluation mode.
+    """
+    drawings: list[np.ndarray] = []
+    for first in range(0, len(classes), BATCH_SIZE):
+        some = slice(first, first + BATCH_SIZE)
+        drawings += _batch(network, classes[some], seeds[some], temperatures[some], max_points)
+    return drawings
+
+
+def _batch(
+    network: DrawingDecoder,
+    classes: Sequence[int],
+    seeds: Sequence[int],
+    temperatures: Sequence[float],
+    max_points: int,
+) -> list[np.ndarray]:
+    device = next(network.parameters()).device
+    # What stands beyond the drawings that were asked for is drawn and thrown away.
+    beyond = BATCH_SIZE - len(classes)
+    numbers = np.pad(np.asarray(seeds, dtype=np.int64), (0, beyond))
+    heat = torch.tensor([*temperatures, *[0.0] * beyond], device=device)[:, None]
+    with torch.inference_mode():
+        vectors, state = network.start(torch.tensor([*classes, *[0] * beyond], device=device))
+        offset = torch.zeros(BATCH_SIZE, 2, device=device)
+        point = torch.zeros(BATCH_SIZE, 2, device=device)
+        pen = torch.full((BATCH_SIZE,), START, device=device)
+        ended = torch.arange(BATCH_SIZE, device=device) >= len(classes)
+        points, pens = [], []
+        for step in range(max_points):
+            mixture, state = network.step(read(offset[:, None], point[:, None], pen[:, None]), vectors, state)
+            random = torch.from_numpy(uniform(0, step, numbers, DRAWS)).float().to(device)
+            # In float32 a number may round to 1, which is no draw.
+            offset, pen = mixture.at_step(0).draw(random.clamp(max=1 - 2**-24), heat)
+            if step == 0:
+                offset = torch.zeros_like(offset)
+            offset = (offset * PIXELS).round() / PIXELS
+            point = point + offset
+            if step + 1 < _LEAST_POINTS:
+                pen = torch.where(pen == END, torch.full_like(pen, DOWN), pen)
+            points.append(point * PIXELS)
+            pens.append(pen)
+            ended = ended | (pen == END)
+            if ended.all():
+                break
+    way = torch.stack(points, dim=1).round().long().cpu().numpy()
+    states = torch.stack(pens, dim=1).cpu().numpy()
+    return [_drawing(way[number], states[number]) for number in range(len(classes))]
+
+
+def _drawing(points: np.ndarray, pens: np.ndarray) -> np.ndarray:
+    """The points `(steps, 2)` and pen states `(steps,)` of one drawing up to its end, as `(points, 3)`."""
+    ends = np.flatnonzero(pens == END)
+    length = int(ends[0]) + 1 if len(ends) else len(pens)
+    pen_up = pens[:length] >= UP
+    pen_up[-1] = True
+    return np.column_stack([points[:length], pen_up])
+
+
+def strokes(drawing: np.ndarray) -> list[list[list[int]]]:
+    """`(points, 3)` as Quick, Draw!'s `[[xs, ys], …]`, moved so that the least coordinates are 0."""
+    points = drawing[:, :2] - drawing[:, :2].min(axis=0)
+    parts = np.split(points, np.flatnonzero(drawing[:, 2])[:-1] + 1)
+    return [part.T.tolist() for part in parts]

@@ -1,0 +1,171 @@
+"""A decoder that draws: a class vector sets its first state and comes with every input; each step says where the pen
+goes next as a mixture density. (The decoder of sketch-rnn, https://arxiv.org/abs/1704.03477, with a class in place of
+the latent vector.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ....batching import Batch, pad
+from ....models.mixture import PEN_STATES, StrokeMixture
+from ....models.network import Network
+from ....preparation import open_prepared
+from ...sketch.model.augment import augment as augmented
+from ...sketch.params import AugmentationParams
+from ..params import ModelParams, Params
+
+DOWN, UP, END = range(PEN_STATES)  # the pen after a point
+START = PEN_STATES  # before the first point
+PIXELS = 32.0  # about the length of a step: offsets come to the size of one
+_ACROSS = 128.0  # pixels; positions come to the size of one
+_LEAST_DEVIATION = 0.5 / PIXELS  # half a pixel: points lie on whole ones
+_INPUTS = 2 + 2 + PEN_STATES + 1  # offset, position, pen or start
+
+State = tuple[Tensor, Tensor]  # of the LSTM, each (layers, batch, hidden)
+
+
+def build(params: ModelParams, data: Mapping[str, Any]) -> DrawingDecoder:
+    """A network with fresh weights for the classes of `description.json`."""
+    return DrawingDecoder(params, len(data["classes"]))
+
+
+def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> DrawingDataset:
+    """The drawings of one split."""
+    changes = None
+    if augment:
+        # The others change the order of the strokes, or what a stroke is; a mirror turns every stroke round.
+        unused = ("mirror", "break_off", "drop_strokes", "reverse_strokes", "shuffle_strokes")
+        chosen = params.model.augmentation.model_dump()
+        changes = AugmentationParams(**chosen, **dict.fromkeys(unused, 0.0), never_mirrored=[])
+    return DrawingDataset(folder, split, changes, seed=params.train.seed)
+
+
+class DrawingDecoder(Network):
+    """LSTM layers → the mixture of each next step. A step is the offset from the point before and the pen's state after
+    it; the first point has no offset.
+
+    The network reads of the step before: its offset, its point as counted from the first one, and the pen; with each
+    of them the class's vector.
+    """
+
+    def __init__(self, params: ModelParams, classes: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(classes, params.class_embedding)
+        self.first_state = nn.Linear(params.class_embedding, 2 * params.layers * params.hidden_size)
+        self.layers = nn.LSTM(
+            _INPUTS + params.class_embedding,
+            params.hidden_size,
+            num_layers=params.layers,
+            batch_first=True,
+            dropout=params.dropout if params.layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(params.dropout)
+        self.output = nn.Linear(params.hidden_size, StrokeMixture.size(params.mixtures))
+
+    def start(self, classes: Tensor) -> tuple[Tensor, State]:
+        """The vectors `(batch, class_embedding)` of class numbers `(batch,)`, and the LSTM's first state."""
+        vectors = self.embedding(classes)
+        flat = torch.tanh(self.first_state(vectors)).view(len(classes), 2, self.layers.num_layers, -1)
+        hidden, cell = flat.permute(1, 2, 0, 3).contiguous().unbind(dim=0)
+        return vectors, (hidden, cell)
+
+    def step(self, inputs: Tensor, vectors: Tensor, state: State) -> tuple[StrokeMixture, State]:
+        """Mixtures of `(batch, time)` next steps, from `read`'s inputs, the class vectors and the state before them."""
+        vectors = vectors[:, None].expand(-1, inputs.shape[1], -1)
+        outputs, state = self.layers(torch.cat([inputs, vectors], dim=-1), state)
+        mixture = StrokeMixture.of(self.output(self.dropout(outputs)), least_deviation=_LEAST_DEVIATION)
+        return mixture, state
+
+    def forward(self, batch: Batch) -> StrokeMixture:
+        """The mixture of each step, `(batch, time)`, given the true ones before it."""
+        assert batch.targets is not None
+        offsets, pen = batch.values[..., :2], batch.values[..., 2].long()
+        before = functional.pad(pen[:, :-1], (1, 0), value=START)
+        inputs = read(functional.pad(offsets[:, :-1], (0, 0, 1, 0)), offsets.cumsum(dim=1) - offsets, before)
+        return self.step(inputs, *self.start(batch.targets))[0]
+
+    def surprise(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The negative log-likelihood of each drawing's offsets and of its pen states, `(batch,)` each, in nats.
+
+        Densities are those of offsets in pixels.
+        """
+        mixture, mask = self(batch), batch.mask
+        offset = 2 * math.log(PIXELS) - mixture.log_density(batch.values[..., :2])
+        moved = mask & (torch.arange(mask.shape[1], device=mask.device) > 0)
+        pen = mixture.pen_loss(batch.values[..., 2].long())
+        return torch.where(moved, offset, 0.0).sum(dim=1), torch.where(mask, pen, 0.0).sum(dim=1)
+
+    def losses(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+        """`loss`, the negative log-likelihood a step in nats, and `pen_loss`, what of it is the pen's."""
+        offset, pen = self.surprise(batch)
+        steps = batch.lengths.sum()
+        return {"loss": ((offset + pen).sum(), steps), "pen_loss": (pen.sum(), steps)}
+
+
+def read(offsets: Tensor, points: Tensor, pen: Tensor) -> Tensor:
+    """What the network reads of a step: `(batch, time, 2)` offsets and points as counted from the first one, both in
+    PIXELS, and `(batch, time)` pen states or START, as `(batch, time, 8)`.
+    """
+    return torch.cat([offsets, points * (PIXELS / _ACROSS), functional.one_hot(pen, PEN_STATES + 1).float()], dim=-1)
+
+
+class DrawingDataset:
+    """The drawings of one split as offsets and pen states; with an `augmentation`, changed anew in each epoch."""
+
+    def __init__(self, folder: Path, split: str, augmentation: AugmentationParams | None, *, seed: int) -> None:
+        self._store, description = open_prepared(folder)
+        self.rows = self._store.rows(split)
+        self.lengths = self._store.column("length")[self.rows]
+        self.classes: list[str] = description["classes"]
+        self.targets = self._store.codes("label", self.classes)[self.rows]
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, example: int) -> str:
+        return str(self._store.value("id", self.rows[example]))
+
+    def steps(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The steps of some drawings, one after the other, `(steps, 3)` uint8, and how many each has."""
+        parts = [self._store.sequence("values", row) for row in self.rows[examples]]
+        return np.concatenate(parts), self.lengths[examples].astype(np.int64)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        """Values `(batch, time, 3)` float32, offset in PIXELS and pen state; targets `(batch,)` class numbers."""
+        steps, lengths = self.steps(examples)
+        if epoch is not None and self._augmentation is not None:
+            steps, lengths = augmented(
+                steps,
+                lengths,
+                self._augmentation,
+                mirrored=np.zeros(len(examples), dtype=bool),
+                seed=self._seed,
+                epoch=epoch,
+                examples=examples,
+            )
+        values, counts = pad(np.split(moves(steps, lengths), np.cumsum(lengths)[:-1]))
+        return Batch(values=values, lengths=counts, targets=torch.from_numpy(self.targets[examples].astype(np.int64)))
+
+
+def moves(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`(steps, 3)` x, y (pixels), pen_up of all drawings, one after the other, as `(steps, 3)` float32: the offset from
+    the point before in PIXELS, (0, 0) at a drawing's first, and the pen's state after the point.
+    """
+    ends = np.cumsum(lengths) - 1
+    found = np.zeros(steps.shape, dtype=np.float32)
+    found[1:, :2] = np.diff(steps[:, :2].astype(np.float32), axis=0) / PIXELS
+    found[ends + 1 - lengths, :2] = 0.0
+    found[:, 2] = np.where(steps[:, 2] > 0, UP, DOWN)
+    found[ends, 2] = END
+    return found

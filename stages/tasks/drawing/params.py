@@ -1,0 +1,57 @@
+"""What may stand under `drawing` in params.yaml. Its data are those of `sketch`, with its `source` and `prepare`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import EvaluateParams as CommonEvaluateParams
+from ..sketch.params import PrepareParams, SourceParams
+
+TEMPERATURE = 0.4  # where a caller of the registered model names none
+MOST_POINTS = 1000  # of one drawing of the registered model
+Temperature = Annotated[float, Field(ge=0, le=2)]
+
+
+class AugmentationParams(Block):
+    """How far a drawing is changed each time it is learned from."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    scale: Annotated[float, Field(ge=0, le=1)]
+    shear: Annotated[float, Field(ge=0, le=1)]
+    jitter: Annotated[float, Field(ge=0, le=32)]
+    drop_points: Annotated[float, Field(ge=0, lt=1)]
+
+
+class ModelParams(Block):
+    """The network, and what it is shown in training."""
+
+    kind: Literal["decoder_lstm"]
+    hidden_size: Annotated[int, Field(ge=1, le=4096)]
+    layers: Annotated[int, Field(ge=1, le=16)]
+    mixtures: Annotated[int, Field(ge=1, le=100)]
+    class_embedding: Annotated[int, Field(ge=1, le=4096)]
+    dropout: Dropout
+    augmentation: AugmentationParams
+
+
+class EvaluateParams(CommonEvaluateParams):
+    """What is drawn and measured."""
+
+    batch_size: Positive
+    seed: Count
+    samples_per_class: Positive
+    temperature: Temperature
+    max_points: Annotated[int, Field(ge=2, le=MOST_POINTS)]
+    shown_temperatures: Annotated[list[Temperature], Field(min_length=1, max_length=6)]
+
+
+class Params(TaskParams):
+    """The `drawing` block, with the two of `sketch` that its data come from."""
+
+    source: SourceParams
+    prepare: PrepareParams
+    model: ModelParams
+    evaluate: EvaluateParams

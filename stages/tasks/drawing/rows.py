@@ -1,0 +1,38 @@
+"""Labels from text files, as rows for any version of the registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...lines import lines
+from .params import TEMPERATURE
+
+INPUT = "labels.txt, a label a line; after a tab a temperature and after another a seed, where wanted"
+KEY = {"number": "long", "label": "string", "temperature": "double", "seed": "long"}  # number: the line
+PORTION = 1024
+
+_MAX_LINE = 2**16  # bytes
+
+
+def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+    """A line at a time, empty ones left out; its number is the seed where it names none, so that no two are alike."""
+    for number, line in lines(source, max_bytes=_MAX_LINE):
+        text = line.decode("utf-8", errors="replace")
+        if text.strip():
+            yield [_row(number, text.strip("\r\n"))]
+
+
+def _row(number: int, text: str) -> dict[str, Any]:
+    label, *further = (part.strip() for part in text.split("\t"))
+    row = {"number": number, "label": label, "temperature": TEMPERATURE, "seed": number}
+    try:
+        if len(further) > 2:
+            raise ValueError(f"{len(further) + 1} columns")
+        if further and further[0]:
+            row["temperature"] = float(further[0])
+        if len(further) == 2 and further[1]:
+            row["seed"] = int(further[1])
+    except ValueError as error:
+        row["error"] = f"found {error}; allowed: a label, a temperature and a seed, parted by tabs"
+    return row

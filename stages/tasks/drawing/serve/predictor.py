@@ -1,0 +1,77 @@
+"""The registered generator: a class in, a drawing out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from .... import serving
+from ....serving import Item, Row
+from ....weights import load_network
+from ..model.draw import draw, strokes
+from ..model.network import build
+from ..params import MOST_POINTS, TEMPERATURE, ModelParams
+
+MAX_TEMPERATURE = 2.0
+MAX_SEED = 2**63 - 1
+_SHOWN = 50  # labels that an error names
+
+
+class Predictor(serving.Predictor):
+    """`drawing` is Quick, Draw!'s `[[xs, ys], …]` as JSON text, from 0 on, in about the size of 255 by 255.
+
+    The same label, seed and temperature give the same drawing, whatever else stands in the frame.
+    """
+
+    inputs: ClassVar[Mapping[str, str]] = {"label": "string"}
+    optional: ClassVar[Mapping[str, str]] = {"temperature": "double", "seed": "long"}
+    outputs: ClassVar[Mapping[str, str]] = {"drawing": "string", "points": "long"}
+    options: ClassVar[Mapping[str, int | float | str]] = {"max_points": 250}
+    requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
+
+    def __init__(self, folder: Path) -> None:
+        self._network, data = load_network(folder, build, ModelParams)
+        self._classes: list[str] = data["classes"]
+
+    def read(self, item: Item) -> tuple[int, int, float]:
+        """Class number, seed and temperature of one row."""
+        return (
+            self._class(item.content["label"]),
+            int(_number("seed", item.content.get("seed"), 0, MAX_SEED, whole=True)),
+            float(_number("temperature", item.content.get("temperature"), TEMPERATURE, MAX_TEMPERATURE)),
+        )
+
+    def answer(self, examples: Sequence[tuple[int, int, float]], options: Mapping[str, Any]) -> list[list[Row]]:
+        """One row a drawing."""
+        most = options["max_points"]
+        if isinstance(most, bool) or not isinstance(most, int | np.integer) or not 2 <= most <= MOST_POINTS:
+            raise ValueError(f"max_points: found {most!r}; allowed: a whole number from 2 to {MOST_POINTS}")
+        classes, seeds, temperatures = zip(*examples, strict=True)
+        drawings = draw(self._network, classes, seeds, temperatures, max_points=int(most))
+        return [[{"drawing": json.dumps(strokes(drawing)), "points": len(drawing)}] for drawing in drawings]
+
+    def _class(self, label: object) -> int:
+        """A label's number; `#1` is the first class, so that a caller need not know their names."""
+        names = {name: number for number, name in enumerate(self._classes)}
+        names = {f"#{number + 1}": number for number in names.values()} | names
+        if not isinstance(label, str) or label not in names:
+            known = ", ".join(self._classes[:_SHOWN]) + (", …" if len(self._classes) > _SHOWN else "")
+            raise ValueError(f"label: found {label!r}; allowed: {known}, or #1 to #{len(self._classes)}")
+        return names[label]
+
+
+def _number(name: str, value: Any, default: float, most: float, *, whole: bool = False) -> Any:
+    """A number from 0 to `most`, or the default where there is none (None, NaN)."""
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return default
+    kind = "a whole number" if whole else "a number"
+    known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not known or not 0 <= value <= most or (whole and value != int(value)):
+        raise ValueError(f"{name}: found {value!r}; allowed: {kind} from 0 to {most:g}")
+    return value
