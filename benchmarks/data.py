@@ -42,11 +42,11 @@ def sample(task: Task, work: Path) -> tuple[Path, TaskParams]:
 
 
 def recipe(name: str, data: Path, work: Path) -> tuple[Path, TaskParams]:
-    """A recipe's data, read from the folder `data` in place of the host, prepared, and its params."""
+    """A recipe's data, read from the folder `data` in place of the host, prepared, and the params of its first task."""
     path = work / "params.yaml"
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(REPOSITORY / "params.yaml", path)
-    (task,) = apply(REPOSITORY / RECIPES / f"{name}.yaml", path)
+    task, *_ = apply(REPOSITORY / RECIPES / f"{name}.yaml", path)
     params = load(path)[task]
     source = params.source.model_copy(update={"url": data.resolve().as_uri()})
     params = params.model_copy(update={"source": source})

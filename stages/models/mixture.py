@@ -76,8 +76,8 @@ class StrokeMixture:
     def draw(self, uniform: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets `(batch, 2)` and pen states `(batch,)` for `uniform` random numbers `(batch, 4)` in [0, 1).
 
-        `temperature` `(batch, 1)` divides the logarithms of both choices and multiplies the variances (equation 8); at 0
-        the likeliest component's mean and the likeliest pen state are left.
+        `temperature` `(batch, 1)` divides the logarithms of both choices and multiplies the variances (equation 8); at
+        0 the likeliest component's mean and the likeliest pen state are left.
         """
         component = _chosen(self.log_weights, uniform[:, 0:1], temperature)
         mean_x, mean_y, deviation_x, deviation_y, correlation = (

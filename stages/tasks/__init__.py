@@ -168,7 +168,7 @@ class Task:
         store = self.description().store
         if store != self.name:
             raise ValueError(
-                f"{self.name} has no data of its own, it learns from those of {store}: `python -m stages.{verb} {store}`"
+                f"{self.name} has no data of its own but those of {store}: `python -m stages.{verb} {store}`"
             )
 
     def _module(self, module: str) -> Any:

@@ -46,13 +46,14 @@ finally:
 
 
 def add_toy(clone: Clone) -> None:
-    """Add the toy task to a clone, as anybody adds a task: its folder, its params, one entry in dvc.yaml; committed."""
+    """Add the toy task to a clone, as anybody adds one: its folder, its params, its entries in dvc.yaml; committed."""
     toy = clone.folder / "stages" / "tasks" / "toy"
     shutil.copytree(Path(__file__).with_name("toy_task"), toy)
     with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
         params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
     (toy / "params.yaml").unlink()
-    clone.edit("dvc.yaml", "      sketch: {", "      toy: {gpus: 0, template: confusion}\n      sketch: {")
+    clone.edit("dvc.yaml", "      sketch: {", "      toy: {store: toy, gpus: 0, template: confusion}\n      sketch: {")
+    clone.edit("dvc.yaml", "stores: [", "stores: [toy, ")
     commit(clone)
 
 

@@ -42,7 +42,7 @@ def open_form(page: Page, flows: House) -> None:
 
 def fill(page: Page, *, only: str) -> None:
     """Take the other tasks out of the list, and let one stage run at a time."""
-    for other in {"forecast", "sketch", "translation", "video"} - {only}:
+    for other in {"drawing", "forecast", "sketch", "translation", "video"} - {only}:
         chip = page.locator("span", has_text=re.compile(f"^{other}$")).filter(has=page.locator("button")).last
         chip.locator("button").click()
     page.keyboard.press("Escape")

@@ -18,6 +18,8 @@ from stages.paths import Paths
 from stages.preparation import Preparation
 from stages.reporting import Calibration, Report, Slice
 from stages.tasks import Task
+from stages.tasks.drawing.params import MOST_POINTS, TEMPERATURE
+from stages.tasks.drawing.serve.predictor import MAX_TEMPERATURE
 from stages.tasks.forecast.prepare.series import MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR
 from stages.tasks.sketch.prepare.prepare import COLUMNS
 from stages.tasks.sketch.source.drawings import MAX_INPUT_POINTS
@@ -160,10 +162,11 @@ def test_the_words_name_the_columns_and_the_code_asks_for_them(name: str, monkey
     assert code is not None
     exec(code.group(1), {})
     assert asked[0][0] == f"models:/{Task(name).description().model_name}@champion"
-    assert list(asked[1][1].columns) == list(predictor.inputs)
+    assert list(asked[1][1].columns) == [*predictor.inputs, *predictor.optional]
 
 
 BOUNDS = {
+    "drawing": [f"(2 to {MOST_POINTS}, 250", f"(0 to {MAX_TEMPERATURE:g}, {TEMPERATURE:g} where"],
     "sketch": [f"{MAX_INPUT_POINTS:,} points"],
     "video": [f"{MAX_BYTES >> 30} GiB", f"{MAX_SECONDS:.0f} s"],
     "translation": [f"(1 to {MAX_BEAM_SIZE}, 5", f"(1 to {MAX_LENGTH} tokens, 100"],

@@ -7,4 +7,5 @@ DESCRIPTION = Description(
     summary="Whether the sum of a sequence of numbers is positive.",
     metric="accuracy",
     higher_is_better=True,
+    store="toy",
 )

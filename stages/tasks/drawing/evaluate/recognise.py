@@ -7,37 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .... import distributed
-from ....batching import Batch
-from ....engine import predict
+from ....batching import by_length
 from ....paths import Paths
 from ....weights import load_network
-from ...sketch.model.features import Feature, features
+from ...sketch.model.features import features
 from ...sketch.model.network import build, padded
 from ...sketch.params import ModelParams
 from ...sketch.source.drawings import canonical_readings, collect
 
 _BATCH_SIZE = 256
-
-
-class Canonical:
-    """Drawings in their canonical form, as the classifier's batches."""
-
-    def __init__(self, sequences: Sequence[np.ndarray], chosen: Sequence[Feature]) -> None:
-        self._sequences = sequences
-        self._features = chosen
-        self.lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def name(self, example: int) -> str:
-        return str(example)
-
-    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        """Values `(batch, time, features)` float32."""
-        steps, lengths = np.concatenate([self._sequences[i] for i in examples]), self.lengths[examples]
-        return padded(features(steps, lengths, self._features), lengths)
 
 
 def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
@@ -51,14 +29,15 @@ def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
             f"{Paths('sketch').weights}: found a classifier of {', '.join(data['classes'])}; "
             f"allowed: one of {', '.join(classes)}"
         )
-    network.to(distributed.device())
     found = np.zeros((len(drawings), len(classes)))
     readings = canonical_readings(collect(drawings), max_points=data["max_points"])
-    if len(readings.good):
-        known = Canonical(readings.sequences(), network.features)
-        found[readings.good] = predict(
-            network, known, _BATCH_SIZE, lambda batch: torch.softmax(network(batch).double(), dim=1)
-        )
+    sequences = readings.sequences()
+    for some in by_length(readings.lengths, _BATCH_SIZE):
+        lengths = readings.lengths[some]
+        values = features(np.concatenate([sequences[i] for i in some]), lengths, network.features)
+        with torch.inference_mode():
+            chances = torch.softmax(network(padded(values, lengths)).double(), dim=1)
+        found[readings.good[some]] = chances.numpy()
     return found
 
 

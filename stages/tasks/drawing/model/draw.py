@@ -26,9 +26,9 @@ def draw(
     """One drawing for each class number, seed and temperature: `(points, 3)` int64 of x, y (pixels) and pen_up.
 
     A drawing is a function of its own three and `max_points` alone: its random numbers are counted from its seed,
-    batches have one size whatever is asked for, and a point lies on a whole pixel before the next step is taken, so that
-    no rounding adds up. It ends after `max_points` (at least 2) where the network would go on. The network must be in
-    evaluation mode.
+    batches have one size whatever is asked for, and a point lies on a whole pixel before the next step is taken, so
+    that no rounding adds up. It ends after `max_points` (at least 2) where the network would go on. The network must
+    be in evaluation mode.
     """
     drawings: list[np.ndarray] = []
     for first in range(0, len(classes), BATCH_SIZE):
