@@ -19,7 +19,12 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 
 def test_one_command_runs_every_stage_of_every_task(finished):
     _, stages = finished
-    assert sorted(stages) == sorted(f"{verb}@{task}" for verb in VERBS for task in Task.names())
+    assert sorted(stages) == sorted(
+        f"{verb}@{task}"
+        for verb in VERBS
+        for task in Task.names()
+        if verb not in ("download", "preprocess") or Task(task).description().store == task
+    )
 
 
 def test_a_second_run_does_nothing(finished):

@@ -27,6 +27,8 @@ def test_a_stage_that_was_cancelled_elsewhere_has_failed_for_the_one_who_ordered
 def test_the_form_starts_with_all_tasks_and_names_mistakes() -> None:
     assert Choice().tasks == list(Task.names())
     assert Choice(tasks=["video", "sketch"], up_to="train").targets() == ("train@video", "train@sketch")
+    # What learns from the data of another has none of its own to fetch.
+    assert Choice(tasks=["drawing", "sketch"], up_to="preprocess").targets() == ("preprocess@sketch",)
     with pytest.raises(ValidationError, match="found 'sketches'; allowed: "):
         Choice(tasks=["sketches"])
     with pytest.raises(ValidationError, match="at least 1 item"):

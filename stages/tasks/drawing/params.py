@@ -10,7 +10,7 @@ from ...params import Block, Count, Dropout, Positive, TaskParams
 from ...params import EvaluateParams as CommonEvaluateParams
 from ..sketch.params import PrepareParams, SourceParams
 
-TEMPERATURE = 0.4  # where a caller of the registered model names none
+TEMPERATURE = 0.6  # where a caller of the registered model names none
 MOST_POINTS = 1000  # of one drawing of the registered model
 Temperature = Annotated[float, Field(ge=0, le=2)]
 

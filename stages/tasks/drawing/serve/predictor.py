@@ -30,7 +30,7 @@ class Predictor(serving.Predictor):
     """
 
     inputs: ClassVar[Mapping[str, str]] = {"label": "string"}
-    optional: ClassVar[Mapping[str, str]] = {"temperature": "double", "seed": "long"}
+    optional: ClassVar[Mapping[str, str]] = {"temperature": "any", "seed": "any"}  # a column with gaps has no type
     outputs: ClassVar[Mapping[str, str]] = {"drawing": "string", "points": "long"}
     options: ClassVar[Mapping[str, int | float | str]] = {"max_points": 250}
     requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
