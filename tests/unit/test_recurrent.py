@@ -10,7 +10,6 @@ from stages.tasks import Task
 
 PARAMS = load(Path(__file__).resolve().parents[2] / "params.yaml")
 DATA = {
-    "drawing": {"classes": ["a", "b"]},
     "sketch": {"classes": ["a", "b"]},
     "video": {"classes": ["a", "b"], "decoding": {"channels": 1}},
     "translation": {"source_vocabulary_size": 12, "target_vocabulary_size": 9},

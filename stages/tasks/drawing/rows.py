@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...lines import lines
-from .params import TEMPERATURE
 
 INPUT = "labels.txt, a label a line; after a tab a temperature and after another a seed, where wanted"
 KEY = {"number": "long", "label": "string", "temperature": "double", "seed": "long"}  # number: the line
@@ -16,7 +15,10 @@ _MAX_LINE = 2**16  # bytes
 
 
 def groups(source: str) -> Iterator[list[dict[str, Any]]]:
-    """A line at a time, empty ones left out; its number is the seed where it names none, so that no two are alike."""
+    """A line at a time, empty ones left out.
+
+    Its number is the seed where it names none, so that no two are alike; the temperature is then the model's own.
+    """
     for number, line in lines(source, max_bytes=_MAX_LINE):
         text = line.decode("utf-8", errors="replace")
         if text.strip():
@@ -25,7 +27,7 @@ def groups(source: str) -> Iterator[list[dict[str, Any]]]:
 
 def _row(number: int, text: str) -> dict[str, Any]:
     label, *further = (part.strip() for part in text.split("\t"))
-    row = {"number": number, "label": label, "temperature": TEMPERATURE, "seed": number}
+    row: dict[str, Any] = {"number": number, "label": label, "temperature": None, "seed": number}
     try:
         if len(further) > 2:
             raise ValueError(f"{len(further) + 1} columns")
