@@ -131,9 +131,10 @@ class _Writing:
         identities = part["key"]
         if identities.null_count:
             keys, members, places = (part[name].to_pylist() for name in ("key", "member", "place"))
+            before = self._lines[file.name]
             named = [
-                key or f"{file.name}: {self._place(file, *where)}"
-                for key, *where in zip(keys, members, places, strict=True)
+                file.identity(key, member, before + place)
+                for key, member, place in zip(keys, members, places, strict=True)
             ]
             identities = pa.array(named, pa.string())
         writer.extend(
@@ -156,9 +157,7 @@ class _Writing:
         self.reasons[file.category] = reason
         identity = file.name
         if record["member"] is not None:
-            place = self._place(file, record["member"], record["place"])
-            identity, reason = record["key"] or f"{file.name}: {place}", f"{place}: {reason}"
+            place = self._lines[file.name] + record["place"]
+            identity = file.identity(record["key"], record["member"], place)
+            reason = f"{record['member']} {place}: {reason}"
         self._output.reject(id=identity, file=file.name, rule=rule, reason=reason, content=record["content"] or "")
-
-    def _place(self, file: RawFile, member: str, place: int) -> str:
-        return f"{member} {place + self._lines[file.name]}"

@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 
 from .drawings import BadDrawing, Collected, Collector
+from .ink import Ink
 from .npz import read_npz
-from .strokes import Ink
 
 Form = Literal["simplified", "raw", "sketchrnn"]
 SUFFIXES: dict[str, str] = {"simplified": ".ndjson", "raw": ".ndjson", "sketchrnn": ".npz"}
@@ -73,6 +73,10 @@ class RawFile:
         """Its path within the raw folder."""
         return f"{self.form}/{self.path.name}"
 
+    def identity(self, key: str | None, member: str, place: int) -> str:
+        """What a drawing is called: by its key_id, or else by where it stands, `place` counted through the file."""
+        return key or f"{self.name}: {member} {place}"
+
     def pieces(self) -> list[Piece]:
         """The pieces it is read in, in its order."""
         size = self.path.stat().st_size
@@ -101,22 +105,26 @@ def _ndjson_chunks(content: bytes) -> Iterator[Chunk]:
 
 def _ndjson_chunk(lines: list[tuple[int, bytes]]) -> Chunk:
     collector = Collector()
-    keys: list[str | None] = []
-    words: list[str | None] = []
-    recognized: list[bool | None] = []
+    records: list[dict[str, object]] = []  # without their drawings, which are poured out one by one
     for _, line in lines:
-        value: dict[str, object] = {}
+        record: dict[str, object] = {}
         try:
-            value = _parsed(line)
-            collector.add(value.get("drawing"))
+            record = _parsed(line)
+            collector.add(record.pop("drawing", None))
         except BadDrawing as error:
             collector.refuse(error)
-        key, word, known = value.get("key_id"), value.get("word"), value.get("recognized")
-        keys.append(str(key) if isinstance(key, (str, int)) and key else None)
-        words.append(word if isinstance(word, str) else None)
-        recognized.append(known if isinstance(known, bool) else None)
+        records.append(record)
+    keys, words, recognized = ([record.get(name) for record in records] for name in ("key_id", "word", "recognized"))
     places, contents = zip(*lines, strict=True)
-    return Chunk("line", places, keys, words, recognized, contents, collector.collected())
+    return Chunk(
+        "line",
+        places,
+        [str(key) if isinstance(key, (str, int)) and key else None for key in keys],
+        [word if isinstance(word, str) else None for word in words],
+        [known if isinstance(known, bool) else None for known in recognized],
+        contents,
+        collector.collected(),
+    )
 
 
 def _parsed(line: bytes) -> dict[str, object]:
