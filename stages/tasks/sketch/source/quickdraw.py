@@ -17,6 +17,7 @@ import orjson
 from .drawings import BadDrawing, Collected, Collector
 from .ink import Ink
 from .npz import read_npz
+from .scan import scan
 
 Form = Literal["simplified", "raw", "sketchrnn"]
 SUFFIXES: dict[str, str] = {"simplified": ".ndjson", "raw": ".ndjson", "sketchrnn": ".npz"}
@@ -24,6 +25,7 @@ NPZ_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 MAX_LINE_BYTES = 4 * 2**20  # of one drawing as JSON; raw ones take some 10,000
 PIECE_BYTES = 4 * 2**20  # of an ndjson file that are read together: what one process works on
 _DRAWINGS_PER_CHUNK = 1024
+_DRAWING = b',"drawing":'  # the last entry of a line, as the host writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +106,9 @@ def _ndjson_chunks(content: bytes) -> Iterator[Chunk]:
 
 
 def _ndjson_chunk(lines: list[tuple[int, bytes]]) -> Chunk:
-    collector = Collector()
-    records: list[dict[str, object]] = []  # without their drawings, which are poured out one by one
-    for _, line in lines:
-        record: dict[str, object] = {}
-        try:
-            record = _parsed(line)
-            collector.add(record.pop("drawing", None))
-        except BadDrawing as error:
-            collector.refuse(error)
-        records.append(record)
-    keys, words, recognized = ([record.get(name) for record in records] for name in ("key_id", "word", "recognized"))
     places, contents = zip(*lines, strict=True)
+    records, collected = _scanned(contents) or _collected(contents)
+    keys, words, recognized = ([record.get(name) for record in records] for name in ("key_id", "word", "recognized"))
     return Chunk(
         "line",
         places,
@@ -123,8 +116,42 @@ def _ndjson_chunk(lines: list[tuple[int, bytes]]) -> Chunk:
         [word if isinstance(word, str) else None for word in words],
         [known if isinstance(known, bool) else None for known in recognized],
         contents,
-        collector.collected(),
+        collected,
     )
+
+
+def _scanned(lines: Sequence[bytes]) -> tuple[list[dict[str, object]], Collected] | None:
+    """The records without their drawings, and these, where all lines end in a drawing as the host writes it, or None.
+
+    What stands before the drawing must be an object by itself once a brace closes it: so the drawing is no part of a
+    text or of something nested.
+    """
+    beginnings, marks, drawings = zip(*(line.partition(_DRAWING) for line in lines), strict=True)
+    if not all(marks) or max(map(len, lines)) > MAX_LINE_BYTES:
+        return None
+    try:
+        records = [orjson.loads(beginning + b"}") for beginning in beginnings]
+    except orjson.JSONDecodeError:
+        return None
+    if any("drawing" in record for record in records):
+        return None
+    ink = scan(list(drawings))
+    return None if ink is None else (records, Collected(ink, np.arange(len(lines))))
+
+
+def _collected(lines: Sequence[bytes]) -> tuple[list[dict[str, object]], Collected]:
+    """The records without their drawings, and these, of lines of any kind."""
+    collector = Collector()
+    records: list[dict[str, object]] = []
+    for line in lines:
+        record: dict[str, object] = {}
+        try:
+            record = _parsed(line)
+            collector.add(record.pop("drawing", None))
+        except BadDrawing as error:
+            collector.refuse(error)
+        records.append(record)
+    return records, collector.collected()
 
 
 def _parsed(line: bytes) -> dict[str, object]:

@@ -182,14 +182,15 @@ def _furthest(points: np.ndarray, first: int, last: int) -> tuple[int, float]:
 
     Where the two fall together the line has no direction, and the distance is to that point.
     """
-    along_x, along_y = points[last, 0] - points[first, 0], points[last, 1] - points[first, 1]
-    length = _distance(points, first, last)
+    x, y = points[first]
+    along_x, along_y = points[last, 0] - x, points[last, 1] - y
+    length = np.sqrt(along_x * along_x + along_y * along_y)
     middle, greatest = first, 0.0
     for place in range(first + 1, last):
+        away_x, away_y = points[place, 0] - x, points[place, 1] - y
         if length == 0:
-            distance = _distance(points, first, place)
+            distance = np.sqrt(away_x * away_x + away_y * away_y)
         else:
-            away_x, away_y = points[place, 0] - points[first, 0], points[place, 1] - points[first, 1]
             distance = abs(along_x * away_y - along_y * away_x) / length
         if distance > greatest:
             middle, greatest = place, distance
