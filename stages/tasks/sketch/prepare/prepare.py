@@ -28,7 +28,7 @@ from .seen import Seen
 
 COLUMNS = {"label": pa.string(), "word": pa.string(), "values": VALUES}
 STEP = ["x", "y", "pen_up"]
-_BYTES_PER_PROCESS = 8 * 2**20  # of raw files: it takes a process as long to start
+_BYTES_PER_PROCESS = 64 * 2**20  # of raw files: it takes a process as long to start and to load what Numba made
 _REPORTED = ["member", "place", "key", "reason", "content"]
 
 
