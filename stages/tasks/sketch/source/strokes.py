@@ -17,16 +17,26 @@ the same order, so that no last bit depends on its neighbours: last bits decide 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
 import numba
 import numpy as np
 
 from .ink import SIDE, Ink
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 EPSILON = 2.0  # pixels that Ramer-Douglas-Peucker may move a line
 MAX_LINE_LENGTH = 100_000  # pixels that a pen may travel in one drawing, about 400 times its width: bounds memory
 
-# No fast arithmetic: it may reorder sums.
-compiled = numba.njit(cache=True, error_model="numpy")
+
+def compiled(function: Function) -> Function:
+    """The function compiled at its first call, and kept. Without fast arithmetic, which may reorder sums."""
+    try:
+        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+    except RuntimeError:  # there is nowhere to keep it, as in a container that may not write
+        return cast(Function, numba.njit(error_model="numpy")(function))
 
 
 def extents(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
