@@ -27,9 +27,13 @@ def cores() -> int:
 
 
 def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, processes: int
+    function: Callable[[Item], Result], items: Iterable[Item], *, processes: int, join_in: bool = False
 ) -> Iterator[tuple[Item, Result | Crash]]:
-    """`function(item)` for each item, or a Crash where it killed its process; function, items, results are pickled."""
+    """`function(item)` for each item, or a Crash where it killed its process; function, items, results are pickled.
+
+    With `join_in` this process works on an item that no other one has begun, rather than wait for the next result:
+    while the others start, and whenever they lag behind. A crash there is a crash of this process.
+    """
     waiting = deque(items)
     suspects = 0  # items that were in work when a process died: each is tried again alone, to find the one to blame
     while waiting:
@@ -41,6 +45,11 @@ def ordered_map(
                 while waiting and len(given) < (1 if suspects else processes * _AHEAD):
                     item = waiting.popleft()
                     given.append((item, pool.submit(function, item)))
+                while join_in and not given[0][1].done():
+                    place = next((n for n, (_, future) in enumerate(given) if future.cancel()), None)
+                    if place is None:
+                        break
+                    given[place] = (given[place][0], _done(function, given[place][0]))
                 item, future = given[0]
                 yield item, future.result()
                 given.popleft()
@@ -54,6 +63,12 @@ def ordered_map(
             waiting.extendleft(item for item, _ in reversed(given))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(function(item))
+    return future
 
 
 def _end_with_parent() -> None:

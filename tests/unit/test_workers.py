@@ -31,6 +31,13 @@ def _process_id(number: int) -> int:
     return os.getpid()
 
 
+def test_this_process_joins_in_and_results_keep_their_order() -> None:
+    results = list(ordered_map(_process_id, range(40), processes=1, join_in=True))
+    assert [item for item, _ in results] == list(range(40))
+    assert results[5][1] == os.getpid()  # the other one takes longer to start than this one for a dozen
+    assert os.getpid() not in {process for _, process in ordered_map(_process_id, range(4), processes=1)}
+
+
 def _print_process_and_wait() -> None:
     for _, process in ordered_map(_process_id, range(100), processes=1):
         print(process, flush=True)

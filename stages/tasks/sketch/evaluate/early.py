@@ -13,7 +13,8 @@ from ....models.network import Network
 from ....scores import Scores, evenly, interval, mean
 from ..model.features import Feature, features
 from ..model.network import SketchDataset, padded
-from ..source.strokes import Ink, canonical
+from ..source.ink import Ink
+from ..source.strokes import canonical
 
 SHARES = tuple(tenths / 10 for tenths in range(1, 11))
 _MEASURED = (0.2, 0.5, 0.8)  # of SHARES: those that are metrics

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..model.network import SketchDataset
-from ..source.strokes import SIDE
+from ..source.ink import SIDE
 
 _COLUMNS = 6
 _MARGIN = 12  # pixels round a drawing

@@ -46,7 +46,7 @@ def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
             for chunk in _chunks(piece, content):
                 before = 0 if file.form == "sketchrnn" else lines
                 for place, number in enumerate(chunk.collected.numbers.tolist()):
-                    name = chunk.keys[number] or f"{file.name}: {chunk.member} {before + chunk.places[number]}"
+                    name = file.identity(chunk.keys[number], chunk.member, before + chunk.places[number])
                     if name in wanted and name not in found:
                         found[name] = _text(chunk, place)
             lines += content.count(b"\n")

@@ -12,7 +12,7 @@ import numpy as np
 
 from ....batching import uniform
 from ..params import AugmentationParams
-from ..source.strokes import SIDE, ranges
+from ..source.ink import SIDE, ranges
 
 # The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then some a point.
 _WHOLE = 8

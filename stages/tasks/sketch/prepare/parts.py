@@ -10,6 +10,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,12 +19,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import compute
 
 from ....sequences import SPLITS, ragged
 from ..params import PrepareParams
 from ..source.drawings import canonical_readings
 from ..source.npz import UnreadableFile
 from ..source.quickdraw import NPZ_SPLITS, Chunk, Piece
+from ..source.strokes import compiled
 
 REPAIRS = ("empty_stroke", "time_backwards", "negative_coordinates", "one_point_stroke", "no_key_id", "other_word")
 VALUES = ragged(np.uint8, 3)
@@ -89,7 +92,9 @@ def _code() -> str:
     task = Path(__file__).parent.parent
     for path in sorted([*task.glob("source/*.py"), *task.glob("prepare/*.py")]):
         digest.update(f"{path.relative_to(task)}\0{path.read_text(encoding='utf-8')}\0".encode())
-    digest.update(repr([version(name) for name in ("numpy", "orjson", "pyarrow")] + [sys.version_info[:2]]).encode())
+    digest.update(
+        repr([version(name) for name in ("numba", "numpy", "orjson", "pyarrow")] + [sys.version_info[:2]]).encode()
+    )
     return digest.hexdigest()
 
 
@@ -100,10 +105,11 @@ def _batch(chunk: Chunk, category: str, params: PrepareParams) -> pa.RecordBatch
     lengths = np.zeros(total, dtype=np.int32)
     lengths[readings.good] = readings.lengths
     refused = {number: (error.rule, str(error)) for number, error in readings.bad.items()}
-    for number in readings.good.tolist():
-        problem = _refused(chunk.recognized[number], chunk.words[number], category, params)
-        if problem is not None:
-            refused[number] = problem
+    for number, (recognized, word) in enumerate(zip(chunk.recognized, chunk.words, strict=True)):
+        if (recognized is False or word != category) and number not in refused:
+            problem = _refused(recognized, word, category, params)
+            if problem is not None:
+                refused[number] = problem
     repairs = _repairs(chunk, category, readings.repaired, total)
     digests = np.zeros(total, dtype=np.uint64)
     digests[readings.good] = points_digests(readings.steps, readings.lengths)
@@ -112,15 +118,16 @@ def _batch(chunk: Chunk, category: str, params: PrepareParams) -> pa.RecordBatch
     for number, (rule, reason) in refused.items():
         rules[number], reasons[number] = rule, reason
         contents[number] = chunk.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="replace")
+    keys = pa.array(chunk.keys, pa.string())
     columns = {
-        "member": [chunk.member] * total,
+        "member": pa.repeat(chunk.member, total),
         "place": np.array(chunk.places, np.int32),
-        "key": chunk.keys,
+        "key": keys,
         "word": chunk.words,
         "length": lengths,
         "values": ragged_array(readings.steps, lengths),
         "split": _sides(chunk, readings.good, readings.steps, readings.lengths, params),
-        "key_digest": [None if key is None else _key_digest(key) for key in chunk.keys],
+        "key_digest": _key_digests(keys),
         "points_digest": digests,
         "repairs": repairs,
         "rule": rules,
@@ -207,6 +214,16 @@ def _digest(content: bytes, hasher: hashlib.blake2b) -> bytes:
     return own.digest()
 
 
+def _key_digests(keys: pa.Array) -> pa.Array:
+    """64 bits that stand for each key_id: the number that it is, as the host's are, or else a hash. Null for a null."""
+    with suppress(pa.ArrowInvalid):
+        numbers = keys.cast(pa.uint64())
+        other = compute.or_(compute.equal(numbers, 0), compute.greater_equal(numbers, pa.scalar(10**19, pa.uint64())))
+        if numbers.cast(pa.string()).equals(keys) and not compute.any(other).as_py():
+            return numbers
+    return pa.array([None if key is None else _key_digest(key) for key in keys.to_pylist()], pa.uint64())
+
+
 def _key_digest(key: str) -> int:
     """64 bits that stand for a key_id: the number that it is, as the host's are, or else a hash."""
     if key.isascii() and key.isdigit() and len(key) < 20 and key[0] != "0":
@@ -214,23 +231,27 @@ def _key_digest(key: str) -> int:
     return int.from_bytes(_digest(key.encode(), _UNSEEDED), "big")
 
 
+@compiled
 def points_digests(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """`(drawings,)` uint64: a hash of each drawing's steps, a sum over steps of mixed bits of step and place.
 
     (The mixing is splitmix64's: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".)
     """
-    if not len(lengths):
-        return np.empty(0, dtype=np.uint64)
-    starts = np.cumsum(lengths) - lengths
-    place = np.arange(len(steps)) - np.repeat(starts, lengths)
-    word = place.astype(np.uint64) << np.uint64(24)
-    for column in range(3):
-        word |= steps[:, column].astype(np.uint64) << np.uint64(8 * column)
-    return _mixed(np.add.reduceat(_mixed(word), starts) + lengths.astype(np.uint64))
+    digests = np.empty(len(lengths), np.uint64)
+    start = 0
+    for drawing, length in enumerate(lengths):
+        total = np.uint64(length)
+        for place in range(length):
+            x, y, pen = steps[start + place]
+            total += _mixed(np.uint64(place << 24 | pen << 16 | y << 8 | x))
+        digests[drawing] = _mixed(total)
+        start += length
+    return digests
 
 
-def _mixed(bits: np.ndarray) -> np.ndarray:
-    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+@compiled
+def _mixed(bits: np.uint64) -> np.uint64:
+    bits += np.uint64(0x9E3779B97F4A7C15)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from .seen import Seen
 
 COLUMNS = {"label": pa.string(), "word": pa.string(), "values": VALUES}
 STEP = ["x", "y", "pen_up"]
-_BYTES_PER_PROCESS = 8 * 2**20  # of raw files: it takes a process as long to start
+_BYTES_PER_PROCESS = 64 * 2**20  # of raw files: it takes a process as long to start and to load what Numba made
 _REPORTED = ["member", "place", "key", "reason", "content"]
 
 
@@ -47,7 +48,6 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     parts.mkdir(parents=True, exist_ok=True)
     processes = min(cores(), 1 + sum(piece.end - piece.start for piece in pieces) // _BYTES_PER_PROCESS)
     writing = _Writing(output)
-    used: list[Path] = []
     with output.store(COLUMNS, metadata={"step": STEP}) as writer:
         reader = Reader(params, parts)
         made = _parts(pieces, reader, processes)
@@ -56,7 +56,6 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 writing.write(piece, path, lines, writer)
             except FileNotFoundError:  # another prepare of the same files has ended and cleared up
                 writing.write(piece, *reader(piece), writer)
-            used.append(path)
     classes = sorted({file.category for file in files})
     for name in classes:
         if not writing.counts[name, "train"]:
@@ -70,8 +69,18 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             "drawings": {name: {split: writing.counts[name, split] for split in SPLITS} for name in classes},
         }
     )
-    for path in used:
-        path.unlink(missing_ok=True)
+    _clear(parts)
+
+
+def _clear(parts: Path) -> None:
+    """Remove all parts, those too that earlier runs have left and whose data or code is gone.
+
+    A prepare that goes on beside this one makes its own again; what a living process is writing stays.
+    """
+    for path in parts.iterdir():
+        process = path.suffix[1:]
+        if not (process.isdigit() and psutil.pid_exists(int(process))):
+            path.unlink(missing_ok=True)
 
 
 def _parts(pieces: list[Piece], reader: Reader, processes: int) -> Iterator[tuple[Piece, Path, int]]:
@@ -79,7 +88,7 @@ def _parts(pieces: list[Piece], reader: Reader, processes: int) -> Iterator[tupl
     if processes == 1:
         yield from ((piece, *reader(piece)) for piece in pieces)
         return
-    for piece, result in ordered_map(reader, pieces, processes=processes):
+    for piece, result in ordered_map(reader, pieces, processes=processes - 1, join_in=True):
         if isinstance(result, Crash):
             raise RuntimeError(f"{piece.file.name}, bytes {piece.start} to {piece.end}: {result}")
         yield piece, *result
@@ -131,9 +140,10 @@ class _Writing:
         identities = part["key"]
         if identities.null_count:
             keys, members, places = (part[name].to_pylist() for name in ("key", "member", "place"))
+            before = self._lines[file.name]
             named = [
-                key or f"{file.name}: {self._place(file, *where)}"
-                for key, *where in zip(keys, members, places, strict=True)
+                file.identity(key, member, before + place)
+                for key, member, place in zip(keys, members, places, strict=True)
             ]
             identities = pa.array(named, pa.string())
         writer.extend(
@@ -156,9 +166,7 @@ class _Writing:
         self.reasons[file.category] = reason
         identity = file.name
         if record["member"] is not None:
-            place = self._place(file, record["member"], record["place"])
-            identity, reason = record["key"] or f"{file.name}: {place}", f"{place}: {reason}"
+            place = self._lines[file.name] + record["place"]
+            identity = file.identity(record["key"], record["member"], place)
+            reason = f"{record['member']} {place}: {reason}"
         self._output.reject(id=identity, file=file.name, rule=rule, reason=reason, content=record["content"] or "")
-
-    def _place(self, file: RawFile, member: str, place: int) -> str:
-        return f"{member} {place + self._lines[file.name]}"

@@ -18,7 +18,8 @@ from ..model.features import features
 from ..model.network import build, padded
 from ..params import ModelParams
 from ..source.drawings import MAX_INPUT_POINTS, Collected, canonical_readings, collect
-from ..source.strokes import SIDE, Ink, extents, join
+from ..source.ink import SIDE, Ink, join
+from ..source.strokes import extents
 
 MAX_TEXT = 4 * 2**20  # characters of a drawing as JSON, as prepare allows bytes
 BATCH_SIZE = 256  # drawings at a time
@@ -39,7 +40,7 @@ class Predictor(BasePredictor):
         "top5_labels": "strings",
         "top5_probabilities": "doubles",
     }
-    requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
+    requirements: ClassVar[Sequence[str]] = ("numba", "pyarrow", "pydantic", "pyyaml", "safetensors")
 
     def __init__(self, folder: Path) -> None:
         self._network, description = load_network(folder, build, ModelParams)

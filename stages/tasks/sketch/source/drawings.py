@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
-from .strokes import MAX_LINE_LENGTH, SIDE, Ink, canonical, extents, line_lengths
+from .ink import SIDE, Ink
+from .strokes import MAX_LINE_LENGTH, canonical, extents, line_lengths
 
 MAX_INPUT_POINTS = 50_000  # of one drawing as it comes in; Quick, Draw!'s raw drawings have some hundred
 MAX_COORDINATE = 1e9  # pixels; far beyond any canvas, far below where squares overflow
@@ -113,46 +114,28 @@ class Collector:
 
     def add(self, drawing: object) -> None:
         """Append the next drawing. Raises BadDrawing, with nothing appended, where its lists do not fit."""
-        if not isinstance(drawing, list):
-            found = "no drawing" if drawing is None else type(drawing).__name__
-            raise BadDrawing("malformed_drawing", f"found {found}; allowed is a list of strokes [[xs, ys], …]")
-        x, y, strokes = self._x, self._y, self._strokes
-        points, before, times = len(x), len(strokes), len(self._times)
-        empty = False
-        try:
-            for stroke in drawing:
-                # Nearly all are as they should be, and a call for each would take a tenth of preparing's time.
-                xs = ys = None
-                if type(stroke) is list and len(stroke) == 2:
-                    xs, ys = stroke
-                if type(xs) is not list or type(ys) is not list or len(xs) != len(ys):
-                    _check_stroke(stroke)
-                    xs, ys = stroke[:2]
-                    if len(stroke) == 3:
-                        self._times += stroke[2]
-                if xs:
-                    x += xs
-                    y += ys
-                    strokes.append(len(xs))
-                else:
-                    empty = True
-            total = len(x) - points
-            if not total:
-                raise BadDrawing("no_points", "a drawing without points; allowed is at least one stroke with points")
-            if total > MAX_INPUT_POINTS:
-                raise BadDrawing("too_many_points", f"{total} points; allowed: {MAX_INPUT_POINTS}")
-            if len(self._times) - times not in (0, total):
-                raise BadDrawing("malformed_drawing", "some strokes have times and some have none")
-        except BadDrawing:
-            del x[points:], y[points:], strokes[before:], self._times[times:]
-            raise
+        xs, ys, times = _parts(drawing)
+        counts = list(map(len, xs))
+        total = sum(counts)
+        if not total:
+            raise BadDrawing("no_points", "a drawing without points; allowed is at least one stroke with points")
+        if total > MAX_INPUT_POINTS:
+            raise BadDrawing("too_many_points", f"{total} points; allowed: {MAX_INPUT_POINTS}")
+        timed = sum(map(len, times))
+        if timed not in (0, total):
+            raise BadDrawing("malformed_drawing", "some strokes have times and some have none")
         number = len(self._numbers) + len(self._bad)
-        self._drawings.append(len(strokes) - before)
-        self._numbers.append(number)
-        if len(self._times) > times:
+        if timed:
             self._timed.append((number, total))
-        if empty:
+            self._times += chain.from_iterable(times)
+        if 0 in counts:
             self._with_empty.append(number)
+            counts = [count for count in counts if count]
+        self._x += chain.from_iterable(xs)
+        self._y += chain.from_iterable(ys)
+        self._strokes += counts
+        self._drawings.append(len(counts))
+        self._numbers.append(number)
 
     def collected(self) -> Collected:
         """What was added, as Ink."""
@@ -187,6 +170,26 @@ class Collector:
             else:
                 other.refuse(BadDrawing("malformed_drawing", "a coordinate or a time is not a number"))
         return other
+
+
+def _parts(drawing: object) -> tuple[list[list[object]], list[list[object]], list[list[object]]]:
+    """The strokes' xs, ys and, of those that have them, times. Raises BadDrawing where a stroke is none."""
+    if type(drawing) is list and set(map(type, drawing)) == {list} and set(map(len, drawing)) == {2}:
+        # Nearly all are of this kind, and a step of Python for each stroke would cost as much as to parse it.
+        parts = list(chain.from_iterable(drawing))
+        xs, ys = parts[::2], parts[1::2]
+        if set(map(type, parts)) == {list} and list(map(len, xs)) == list(map(len, ys)):
+            return xs, ys, []
+    if not isinstance(drawing, list):
+        found = "no drawing" if drawing is None else type(drawing).__name__
+        raise BadDrawing("malformed_drawing", f"found {found}; allowed is a list of strokes [[xs, ys], …]")
+    for stroke in drawing:
+        _check_stroke(stroke)
+    return (
+        [stroke[0] for stroke in drawing],
+        [stroke[1] for stroke in drawing],
+        [stroke[2] for stroke in drawing if len(stroke) == 3],
+    )
 
 
 def _check_stroke(stroke: object) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 import orjson
 
 from .drawings import BadDrawing, Collected, Collector
+from .ink import Ink
 from .npz import read_npz
-from .strokes import Ink
+from .scan import scan
 
 Form = Literal["simplified", "raw", "sketchrnn"]
 SUFFIXES: dict[str, str] = {"simplified": ".ndjson", "raw": ".ndjson", "sketchrnn": ".npz"}
@@ -24,6 +25,7 @@ NPZ_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 MAX_LINE_BYTES = 4 * 2**20  # of one drawing as JSON; raw ones take some 10,000
 PIECE_BYTES = 4 * 2**20  # of an ndjson file that are read together: what one process works on
 _DRAWINGS_PER_CHUNK = 1024
+_DRAWING = b',"drawing":'  # the last entry of a line, as the host writes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class RawFile:
         """Its path within the raw folder."""
         return f"{self.form}/{self.path.name}"
 
+    def identity(self, key: str | None, member: str, place: int) -> str:
+        """What a drawing is called: by its key_id, or else by where it stands, `place` counted through the file."""
+        return key or f"{self.name}: {member} {place}"
+
     def pieces(self) -> list[Piece]:
         """The pieces it is read in, in its order."""
         size = self.path.stat().st_size
@@ -100,23 +106,52 @@ def _ndjson_chunks(content: bytes) -> Iterator[Chunk]:
 
 
 def _ndjson_chunk(lines: list[tuple[int, bytes]]) -> Chunk:
+    places, contents = zip(*lines, strict=True)
+    records, collected = _scanned(contents) or _collected(contents)
+    keys, words, recognized = ([record.get(name) for record in records] for name in ("key_id", "word", "recognized"))
+    return Chunk(
+        "line",
+        places,
+        [str(key) if isinstance(key, (str, int)) and key else None for key in keys],
+        [word if isinstance(word, str) else None for word in words],
+        [known if isinstance(known, bool) else None for known in recognized],
+        contents,
+        collected,
+    )
+
+
+def _scanned(lines: Sequence[bytes]) -> tuple[list[dict[str, object]], Collected] | None:
+    """The records without their drawings, and these, where all lines end in a drawing as the host writes it, or None.
+
+    What stands before the drawing must be an object by itself once a brace closes it: so the drawing is no part of a
+    text or of something nested.
+    """
+    beginnings, marks, drawings = zip(*(line.partition(_DRAWING) for line in lines), strict=True)
+    if not all(marks) or max(map(len, lines)) > MAX_LINE_BYTES:
+        return None
+    try:
+        records = [orjson.loads(beginning + b"}") for beginning in beginnings]
+    except orjson.JSONDecodeError:
+        return None
+    if any("drawing" in record for record in records):
+        return None
+    ink = scan(list(drawings))
+    return None if ink is None else (records, Collected(ink, np.arange(len(lines))))
+
+
+def _collected(lines: Sequence[bytes]) -> tuple[list[dict[str, object]], Collected]:
+    """The records without their drawings, and these, of lines of any kind."""
     collector = Collector()
-    keys: list[str | None] = []
-    words: list[str | None] = []
-    recognized: list[bool | None] = []
-    for _, line in lines:
-        value: dict[str, object] = {}
+    records: list[dict[str, object]] = []
+    for line in lines:
+        record: dict[str, object] = {}
         try:
-            value = _parsed(line)
-            collector.add(value.get("drawing"))
+            record = _parsed(line)
+            collector.add(record.pop("drawing", None))
         except BadDrawing as error:
             collector.refuse(error)
-        key, word, known = value.get("key_id"), value.get("word"), value.get("recognized")
-        keys.append(str(key) if isinstance(key, (str, int)) and key else None)
-        words.append(word if isinstance(word, str) else None)
-        recognized.append(known if isinstance(known, bool) else None)
-    places, contents = zip(*lines, strict=True)
-    return Chunk("line", places, keys, words, recognized, contents, collector.collected())
+        records.append(record)
+    return records, collector.collected()
 
 
 def _parsed(line: bytes) -> dict[str, object]:

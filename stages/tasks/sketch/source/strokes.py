@@ -10,148 +10,68 @@ So every drawing, from a file or from a caller, passes through `canonical`:
 2. Align, scale, Ramer-Douglas-Peucker and rounding once more, without resampling. Drawings of all forms have then been
    through the same last step, whatever was done to them before.
 
-Everything works on flat arrays: no loop over points, strokes or drawings.
+The loops over points are compiled by Numba, once: what it makes is kept beside this file, or in the user's folder
+where nothing can be written there. Each stroke and each drawing is worked out by itself, with the same operations in
+the same order, so that no last bit depends on its neighbours: last bits decide between points that are equally far.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
+import numba
 import numpy as np
 
-SIDE = 255  # pixels of the longer side, as in Google's simplified form
+from .ink import SIDE, Ink
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 EPSILON = 2.0  # pixels that Ramer-Douglas-Peucker may move a line
 MAX_LINE_LENGTH = 100_000  # pixels that a pen may travel in one drawing, about 400 times its width: bounds memory
-PIXELS_TOGETHER = 2**17  # of lines that are resampled at once
 
 
-@dataclass(frozen=True, slots=True)
-class Ink:
-    """Drawings laid flat. No stroke is without points, no drawing without strokes."""
-
-    points: np.ndarray  # (points, 2) float64: x to the right, y downwards
-    strokes: np.ndarray  # (strokes,) int64: the points of each stroke
-    drawings: np.ndarray  # (drawings,) int64: the strokes of each drawing
-
-    def __len__(self) -> int:
-        return len(self.drawings)
-
-    @property
-    def stroke_starts(self) -> np.ndarray:
-        """`(strokes,)`: each stroke's first point."""
-        return np.cumsum(self.strokes) - self.strokes
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """`(drawings,)`: the points of each drawing."""
-        return np.add.reduceat(self.strokes, np.cumsum(self.drawings) - self.drawings)
-
-    def take(self, which: np.ndarray) -> Ink:
-        """Some drawings, in the order of their numbers in `which`."""
-        first_stroke = np.cumsum(self.drawings) - self.drawings
-        strokes = ranges(first_stroke[which], self.drawings[which])
-        points = ranges(self.stroke_starts[strokes], self.strokes[strokes])
-        return Ink(self.points[points], self.strokes[strokes], self.drawings[which])
-
-
-def join(parts: Sequence[Ink]) -> Ink:
-    """One Ink after the other."""
-    return Ink(
-        np.concatenate([p.points for p in parts]),
-        np.concatenate([p.strokes for p in parts]),
-        np.concatenate([p.drawings for p in parts]),
-    )
-
-
-def ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`[start, start + 1, …]`, `length` numbers of each, one after the other."""
-    offsets = np.cumsum(lengths) - lengths
-    return np.repeat(starts - offsets, lengths) + np.arange(int(lengths.sum()))
+def compiled(function: Function) -> Function:
+    """The function compiled at its first call, and kept. Without fast arithmetic, which may reorder sums."""
+    try:
+        return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+    except RuntimeError:  # there is nowhere to keep it, as in a container that may not write
+        return cast(Function, numba.njit(error_model="numpy")(function))
 
 
 def extents(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
     """The least corner `(drawings, 2)` and the longer side `(drawings,)` of each drawing's bounding box."""
-    lengths = ink.lengths
-    starts = np.cumsum(lengths) - lengths
-    low = np.minimum.reduceat(ink.points, starts, axis=0)
-    high = np.maximum.reduceat(ink.points, starts, axis=0)
-    return low, (high - low).max(axis=1)
+    return _extents(ink.points, ink.lengths)
 
 
 def line_lengths(ink: Ink) -> np.ndarray:
     """How far the pen travels on the paper in each drawing, `(drawings,)`, in the drawing's own unit."""
-    steps = _steps(ink)
-    lengths = ink.lengths
-    return np.add.reduceat(steps, np.cumsum(lengths) - lengths)
+    return _line_lengths(ink.points, ink.strokes, ink.drawings)
 
 
 def align_and_scale(ink: Ink) -> Ink:
     """Bounding boxes begin at 0 and have a longer side of 255; the aspect is kept. Dots keep their size of 0."""
-    low, side = extents(ink)
-    lengths = ink.lengths
-    points = (ink.points - np.repeat(low, lengths, axis=0)) * SIDE
-    points /= np.repeat(np.where(side > 0, side, SIDE), lengths)[:, None]
-    return Ink(points, ink.strokes, ink.drawings)
+    return Ink(_aligned(ink.points, ink.lengths), ink.strokes, ink.drawings)
 
 
 def simplify(ink: Ink) -> Ink:
     """Google's simplification: whole numbers from 0 to 255. A dot becomes two equal points, as theirs do."""
-    ink = resample(align_and_scale(ink))
-    return _rounded(reduce_points(ink))
+    reduced = reduce_points(resample(align_and_scale(ink)))
+    return Ink(np.rint(reduced.points), reduced.strokes, reduced.drawings)
 
 
 def resample(ink: Ink) -> Ink:
     """Points at every pixel of a stroke's way, from its first point on, and its last point."""
-    starts = ink.stroke_starts
-    ends = starts + ink.strokes - 1
-    steps = _steps(ink)
-    travelled = _running_sums(steps, ink.strokes)
-    # Pixel k lies in the segment that begins at or before it and ends behind it; pixel 0 is there even in a dot.
-    first = np.ceil(travelled).astype(np.int64)
-    samples = np.diff(first, append=0)  # of the segment that begins at each point; a stroke's last point begins none
-    samples[ends] = 0
-    samples[starts[travelled[ends] == 0]] = 1
-    segment = np.repeat(np.arange(len(first)), samples)
-    beyond = ranges(first, samples) - travelled[segment]
-    width = np.append(steps[1:], 0.0)[segment]
-    share = (beyond / np.where(width > 0, width, 1.0))[:, None]
-    following = np.minimum(segment + 1, len(ink.points) - 1)
-    between = ink.points[segment] * (1 - share) + ink.points[following] * share
-    counts = np.add.reduceat(samples, starts) + 1
-    last = np.cumsum(counts) - 1
-    points = np.empty((int(counts.sum()), 2))
-    inner = np.ones(len(points), dtype=bool)
-    inner[last] = False
-    points[inner] = between
-    points[last] = ink.points[ends]
-    return Ink(points, counts, ink.drawings)
+    return Ink(*_resampled(ink.points, ink.strokes), ink.drawings)
 
 
 def reduce_points(ink: Ink) -> Ink:
     """Ramer-Douglas-Peucker: drop points that lie no further than EPSILON from the line that is left in their place.
 
-    All pieces of all strokes are halved together, level by level. (Ramer 1972; Douglas and Peucker 1973; distances to
-    the infinite line, which is what reproduces Google's own output.)
+    (Ramer 1972; Douglas and Peucker 1973; distances to the infinite line, which is what reproduces Google's own
+    output.)
     """
-    points = ink.points
-    x, y = np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
-    first = ink.stroke_starts
-    last = first + ink.strokes - 1
-    keep = np.zeros(len(points), dtype=bool)
-    keep[first] = True
-    keep[last] = True
-    while True:
-        wide = last - first > 1
-        first, last = first[wide], last[wide]
-        if not len(first):
-            break
-        middle, distance = _furthest(x, y, first, last)
-        split = distance > EPSILON
-        first, middle, last = first[split], middle[split], last[split]
-        keep[middle] = True
-        first, last = np.concatenate([first, middle]), np.concatenate([middle, last])
-    return Ink(points[keep], np.add.reduceat(keep.astype(np.int64), ink.stroke_starts), ink.drawings)
+    return Ink(*_reduced(ink.points, ink.strokes), ink.drawings)
 
 
 def canonical(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
@@ -160,105 +80,187 @@ def canonical(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
     A step is x, y (0 to 255) and 1 where the pen leaves the paper. Points that fall together after rounding are one
     step, so that a dot is one step. The drawings must have an extent.
     """
-    scaled = align_and_scale(ink)
-    reduced = reduce_points(scaled)
-    rough = ~(_whole_and_full_size(ink) & (4 * reduced.lengths >= 3 * ink.lengths))
-    if rough.any():
-        simplified = join([simplify(ink.take(some)) for some in _together(scaled, np.flatnonzero(rough))])
-        reduced = _replaced(reduced, rough, reduce_points(align_and_scale(simplified)))
-    ink = _rounded(reduced)
-    starts = ink.stroke_starts
-    moved = np.ones(len(ink.points), dtype=bool)
-    other = ink.points[1:] != ink.points[:-1]
-    moved[1:] = other[:, 0] | other[:, 1]
-    moved[starts] = True
-    strokes = np.add.reduceat(moved.astype(np.int64), starts)
-    steps = np.zeros((int(strokes.sum()), 3), dtype=np.uint8)
-    steps[:, :2] = ink.points[moved]
-    steps[np.cumsum(strokes) - 1, 2] = 1
-    return steps, np.add.reduceat(strokes, np.cumsum(ink.drawings) - ink.drawings)
+    return _canonical(ink.points, ink.strokes, ink.drawings)
 
 
-def _whole_and_full_size(ink: Ink) -> np.ndarray:
-    """`(drawings,)` bool: whether coordinates are whole numbers and the longer side is 255, or a little less.
+@compiled
+def _extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low = np.empty((len(lengths), 2))
+    side = np.empty(len(lengths))
+    start = 0
+    for drawing, length in enumerate(lengths):
+        left, top = points[start]
+        right, bottom = left, top
+        for place in range(start + 1, start + length):
+            x, y = points[place]
+            left, right = min(left, x), max(right, x)
+            top, bottom = min(top, y), max(bottom, y)
+        low[drawing] = left, top
+        side[drawing] = max(right - left, bottom - top)
+        start += length
+    return low, side
+
+
+@compiled
+def _line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray) -> np.ndarray:
+    line = np.zeros(len(drawings))
+    stroke = start = 0
+    for drawing, count in enumerate(drawings):
+        for length in strokes[stroke : stroke + count]:
+            for place in range(start + 1, start + length):
+                line[drawing] += _distance(points, place - 1, place)
+            start += length
+        stroke += count
+    return line
+
+
+@compiled
+def _aligned(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    low, side = _extents(points, lengths)
+    aligned = np.empty(points.shape)
+    start = 0
+    for drawing, length in enumerate(lengths):
+        divisor = side[drawing] if side[drawing] > 0 else float(SIDE)
+        for place in range(start, start + length):
+            for axis in range(2):
+                aligned[place, axis] = (points[place, axis] - low[drawing, axis]) * SIDE / divisor
+        start += length
+    return aligned
+
+
+@compiled
+def _resampled(points: np.ndarray, strokes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Twice along each stroke: to count the new points, and to set them."""
+    counts = np.empty(len(strokes), np.int64)
+    first = 0
+    for stroke, length in enumerate(strokes):
+        travelled = 0.0
+        for place in range(first + 1, first + length):
+            travelled += _distance(points, place - 1, place)
+        counts[stroke] = max(np.ceil(travelled), 1) + 1  # pixel 0 is there even in a dot
+        first += length
+    resampled = np.empty((counts.sum(), 2))
+    first = made = 0
+    for stroke, length in enumerate(strokes):
+        resampled[made] = points[first]
+        travelled = 0.0
+        pixel = 1
+        # Pixel k lies in the segment that begins at or before it and ends behind it.
+        for place in range(first + 1, first + length):
+            width = _distance(points, place - 1, place)
+            while pixel < travelled + width:
+                share = (pixel - travelled) / width
+                for axis in range(2):
+                    between = points[place - 1, axis] * (1 - share) + points[place, axis] * share
+                    resampled[made + pixel, axis] = between
+                pixel += 1
+            travelled += width
+        first += length
+        made += counts[stroke]
+        resampled[made - 1] = points[first - 1]
+    return resampled, counts
+
+
+@compiled
+def _reduced(points: np.ndarray, strokes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    keep = np.zeros(len(points), np.bool_)
+    counts = np.empty(len(strokes), np.int64)
+    waiting = np.empty((len(points), 2), np.int64)  # first and last points of the pieces that may be halved
+    start = 0
+    for stroke, length in enumerate(strokes):
+        end = start + length - 1
+        keep[start] = keep[end] = True
+        waiting[0] = start, end
+        pieces = 1
+        while pieces:
+            pieces -= 1
+            first, last = waiting[pieces]
+            middle, distance = _furthest(points, first, last)
+            if distance > EPSILON:
+                keep[middle] = True
+                waiting[pieces] = first, middle
+                waiting[pieces + 1] = middle, last
+                pieces += 2
+        counts[stroke] = keep[start : end + 1].sum()
+        start = end + 1
+    return points[keep], counts
+
+
+@compiled
+def _furthest(points: np.ndarray, first: int, last: int) -> tuple[int, float]:
+    """The point between two that is furthest from the line through them, and how far; the first of equally far ones.
+
+    Where the two fall together the line has no direction, and the distance is to that point.
+    """
+    x, y = points[first]
+    along_x, along_y = points[last, 0] - x, points[last, 1] - y
+    length = np.sqrt(along_x * along_x + along_y * along_y)
+    middle, greatest = first, 0.0
+    for place in range(first + 1, last):
+        away_x, away_y = points[place, 0] - x, points[place, 1] - y
+        if length == 0:
+            distance = np.sqrt(away_x * away_x + away_y * away_y)
+        else:
+            distance = abs(along_x * away_y - along_y * away_x) / length
+        if distance > greatest:
+            middle, greatest = place, distance
+    return middle, greatest
+
+
+@compiled
+def _distance(points: np.ndarray, one: int, other: int) -> float:
+    x, y = points[other, 0] - points[one, 0], points[other, 1] - points[one, 1]
+    return np.sqrt(x * x + y * y)
+
+
+@compiled
+def _canonical(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    steps = np.zeros((len(points), 3), np.uint8)
+    lengths = np.empty(len(drawings), np.int64)
+    stroke = start = end = 0
+    for drawing, count in enumerate(drawings):
+        own_strokes = strokes[stroke : stroke + count]
+        own = points[start : start + own_strokes.sum()]
+        stroke += count
+        start += len(own)
+        whole = np.full(1, len(own))
+        scaled = _aligned(own, whole)
+        kept, kept_strokes = _reduced(scaled, own_strokes)
+        if not (_whole_and_full_size(own) and 4 * len(kept) >= 3 * len(own)):
+            kept, kept_strokes = _reduced(*_resampled(scaled, own_strokes))
+            kept = np.rint(kept)
+            kept, kept_strokes = _reduced(_aligned(kept, np.full(1, len(kept))), kept_strokes)
+        if end + len(kept) > len(steps):
+            steps = np.concatenate((steps, np.zeros((len(steps) + len(kept), 3), np.uint8)))
+        begin = end
+        end = _set_steps(np.rint(kept), kept_strokes, steps, end)
+        lengths[drawing] = end - begin
+    return steps[:end].copy(), lengths
+
+
+@compiled
+def _whole_and_full_size(points: np.ndarray) -> bool:
+    """Whether a drawing's coordinates are whole numbers and its longer side is 255, or a little less.
 
     Less, since resampling can cut off the outermost corner: some of Google's own drawings have 240.
     """
-    _, side = extents(ink)
-    lengths = ink.lengths
-    fraction = ink.points != np.floor(ink.points)
-    whole = ~np.logical_or.reduceat(fraction[:, 0] | fraction[:, 1], np.cumsum(lengths) - lengths)
-    return whole & (side > 0.8 * SIDE) & (side <= SIDE)
+    for x, y in points:
+        if x != np.floor(x) or y != np.floor(y):
+            return False
+    _, side = _extents(points, np.full(1, len(points)))
+    return 0.8 * SIDE < side[0] <= SIDE
 
 
-def _together(scaled: Ink, numbers: np.ndarray) -> list[np.ndarray]:
-    """The drawings of these numbers in stretches of about PIXELS_TOGETHER, which bounds what resampling takes."""
-    stretch = np.cumsum(line_lengths(scaled.take(numbers))) // PIXELS_TOGETHER
-    return np.split(numbers, np.flatnonzero(np.diff(stretch)) + 1)
-
-
-def _replaced(ink: Ink, which: np.ndarray, others: Ink) -> Ink:
-    """The drawings with those that `which`, `(drawings,)` bool, marks replaced by `others`, in order."""
-    numbers = np.arange(len(ink))
-    order = np.argsort(np.concatenate([numbers[~which], numbers[which]]))
-    kept = [ink.take(numbers[~which])] if not which.all() else []
-    return join([*kept, others]).take(order)
-
-
-def _steps(ink: Ink) -> np.ndarray:
-    """`(points,)`: the distance from the point before it in the stroke, 0 for a stroke's first point."""
-    steps = np.zeros(len(ink.points))
-    way = ink.points[1:] - ink.points[:-1]
-    steps[1:] = np.sqrt(way[:, 0] * way[:, 0] + way[:, 1] * way[:, 1])
-    steps[ink.stroke_starts] = 0.0
-    return steps
-
-
-def _running_sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`(values,)`: sums that begin anew in each stretch of so many `lengths`, each added up from its own begin.
-
-    One sum over all, less what it was at each begin, would have other last bits with every other neighbour. So
-    stretches of like length stand in the rows of a matrix, at the most half of it empty.
-    """
-    sums = np.empty_like(values)
-    starts = np.cumsum(lengths) - lengths
-    sizes = np.frexp(lengths)[1]
-    for size in np.unique(sizes):
-        which = np.flatnonzero(sizes == size)
-        places = np.arange(lengths[which].max())
-        inside = places < lengths[which, None]
-        rows = np.zeros(inside.shape)
-        index = ranges(starts[which], lengths[which])
-        rows[inside] = values[index]
-        sums[index] = np.cumsum(rows, axis=1)[inside]
-    return sums
-
-
-def _furthest(x: np.ndarray, y: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The inner point of each piece that is furthest from the line through its `first` and `last` point, and how far.
-
-    The first one of several that are equally far. Where first and last fall together the line has no direction, and the
-    distance is to that point.
-    """
-    inner = last - first - 1
-    starts = np.cumsum(inner) - inner
-    piece = np.repeat(np.arange(len(inner)), inner)
-    index = np.arange(len(piece)) + (first + 1 - starts)[piece]
-    along_x, along_y = x[last] - x[first], y[last] - y[first]
-    length = np.sqrt(along_x * along_x + along_y * along_y)
-    away_x = x[index] - x[first][piece]
-    away_y = y[index] - y[first][piece]
-    closed = length == 0
-    distance = np.abs(along_x[piece] * away_y - along_y[piece] * away_x)
-    distance /= np.where(closed, 1.0, length)[piece]
-    if closed.any():
-        round_trip = closed[piece]
-        distance[round_trip] = np.sqrt(away_x[round_trip] ** 2 + away_y[round_trip] ** 2)
-    greatest = np.maximum.reduceat(distance, starts)
-    candidates = np.flatnonzero(distance == greatest[piece])
-    at_first = candidates[np.searchsorted(candidates, starts)]
-    return index[at_first], greatest
-
-
-def _rounded(ink: Ink) -> Ink:
-    return Ink(np.rint(ink.points), ink.strokes, ink.drawings)
+@compiled
+def _set_steps(points: np.ndarray, strokes: np.ndarray, steps: np.ndarray, end: int) -> int:
+    """Write a drawing's steps behind the first `end`; gives the new end."""
+    start = 0
+    for length in strokes:
+        for place in range(start, start + length):
+            x, y = points[place]
+            if place == start or x != points[place - 1, 0] or y != points[place - 1, 1]:
+                steps[end, 0], steps[end, 1] = x, y
+                end += 1
+        steps[end - 1, 2] = 1
+        start += length
+    return end
