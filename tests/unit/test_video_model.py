@@ -15,7 +15,8 @@ from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.evaluate.pictures import in_turn
 from stages.tasks.video.model.augment import augmented
-from stages.tasks.video.model.network import build, changes, dataset
+from stages.tasks.video.model.frames import changes
+from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params
 from stages.tasks.video.prepare.decode import Decoding
 from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
@@ -23,11 +24,13 @@ from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
 MODEL = {
     "kind": "cnn_lstm",
     "channels": [8, 16],
+    "temporal_strides": [1, 2],
     "features": 8,
     "frame_changes": True,
     "cell": "lstm",
     "hidden_size": 8,
     "layers": 1,
+    "heads": 2,
     "bidirectional": False,
     "pooling": "last",
     "dropout": 0.1,
