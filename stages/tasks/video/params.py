@@ -68,11 +68,16 @@ class PrepareParams(CommonPrepareParams):
 
 
 class AugmentationParams(Block):
-    """How far a clip is changed each time it is learned from, alike in all its frames."""
+    """How far a clip is changed each time it is learned from, alike in all its frames, and which of them are shown."""
 
     shift: Annotated[float, Field(ge=0, le=0.5)]
+    crop: Annotated[float, Field(ge=0, lt=1)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
+    color: Annotated[float, Field(ge=0, le=1)]
     flip: bool
+    speed: Annotated[float, Field(ge=0, le=0.5)]
+    stride: Annotated[int, Field(ge=1, le=16)]
+    jitter: Annotated[float, Field(ge=0, le=16)]
 
 
 class ModelParams(Block):
