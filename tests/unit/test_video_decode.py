@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import time
 import wave
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from fractions import Fraction
+from functools import cache, partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from stages.tasks.video.prepare.decode import ClipError, Decoding, positions, read_clip
+from stages.tasks.video.prepare.decode import Clip, ClipError, Decoding, positions, read_clip, read_or_explain
+from stages.workers import Crash, ordered_map
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 DECODING = Decoding(
@@ -151,49 +160,181 @@ def test_reasons_name_no_path(tmp_path: Path) -> None:
     assert str(tmp_path) not in str(caught.value)
 
 
-ODD_CLIPS: list[tuple[str, int | str]] = [  # the frames that each must give, or the rule it must break
-    ("decord/flipping_a_pancake.mkv", 310),
-    ("decord/video_0.mov", "too_short"),
-    ("decord/video_180.mov", "too_short"),
-    ("decord/video_270.mov", "too_short"),
-    ("imageio-binaries/realshort.mp4", 36),
-    ("mmaction2/part_0.mp4", 32),
-    ("mmaction2/test.avi", 164),
-    ("moviepy/big_buck_bunny_432_433.webm", 24),
-    ("moviepy/bitmap.mp4", "too_short"),
-    ("moviepy/chaplin.mp4", 241),
-    ("moviepy/example3.mp4", 48),
-    ("moviepy/fire2.mp4", 25),
-    ("moviepy/transparent.webm", 150),
-    ("moviepy/video_with_failing_audio.mp4", 280),
-    ("opencv-doc/Megamind.avi", 270),
-    ("torchcodec/bt709_full_range.mp4", 30),
-    ("torchcodec/h264_10bits.mp4", 30),
-    ("torchcodec/h265_10bits.mp4", 30),
-    ("torchcodec/h265_video.mp4", 10),
-    ("torchcodec/nasa_13013.mp4", 390),
+def test_timestamps_decide_nothing(tmp_path: Path) -> None:
+    """Ten hours by the clock, with frames that come in bursts, are the frames that they are."""
+    even = _write(tmp_path / "even.mp4", _ramp(12))
+    with av.open(str(tmp_path / "odd.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"qp": "10", "g": "5", "preset": "ultrafast"})
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuv420p"
+        for number, picture in enumerate(_ramp(12)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = 3600 * number + number % 3, Fraction(1, 1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with av.open(str(tmp_path / "odd.mkv")) as container:
+        assert container.duration is not None
+        assert container.duration > 10 * 3600 * 1_000_000
+    assert np.array_equal(read_clip(tmp_path / "odd.mkv", DECODING).frames, read_clip(even, DECODING).frames)
+
+
+@pytest.mark.parametrize("told", [0, 3, 1_000_000])
+def test_a_header_that_lies_about_the_number_of_frames_is_not_believed(tmp_path: Path, told: int) -> None:
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuv420p"
+        for picture in _ramp(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    for chunk, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):  # dwTotalFrames and dwLength of AVI's headers
+        start = content.index(chunk) + offset
+        assert struct.unpack_from("<I", content, start) == (20,)
+        struct.pack_into("<I", content, start, told)
+    path.write_bytes(content)
+    assert len(read_clip(path, DECODING).frames) == 20
+
+
+def test_ten_hours_of_frames_cost_what_is_used_of_them(tmp_path: Path) -> None:
+    """900,000 frames, each 16 x 16 pixels, one after the other in a stream without a header."""
+    with av.open(str(tmp_path / "one.m4v"), "w", format="m4v") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height = stream.width = 16
+        stream.pix_fmt = "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(_ramp(1, side=16)[0], format="rgb24")))
+        container.mux(stream.encode())
+    (tmp_path / "long.m4v").write_bytes((tmp_path / "one.m4v").read_bytes() * 900_000)
+    started = time.monotonic()
+    with _bounded_memory(megabytes=30):
+        clip = read_clip(tmp_path / "long.m4v", replace(DECODING, frames=8, max_decoded_frames=200))
+    (tmp_path / "long.m4v").unlink()
+    assert time.monotonic() - started < 10
+    assert clip.frames.shape == (8, 32, 32, 1)
+    assert clip.repairs == ("shortened",)
+
+
+@pytest.mark.parametrize("told", [(15360, 8640), (64, 64)])
+def test_a_frame_of_16k_is_refused_before_there_is_room_for_it(tmp_path: Path, told: tuple[int, int]) -> None:
+    """Also where the container says that it is small. Its 133 million pixels are black, so that the file is small."""
+    with av.open(str(tmp_path / "clip.mov"), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height = told
+        stream.pix_fmt = "gray"
+        for number in range(2):
+            packet = av.Packet(_black_png(15360, 8640))
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            container.mux(packet)
+    with _bounded_memory(megabytes=20):
+        assert _rule(tmp_path / "clip.mov", replace(DECODING, min_frames=1)) == "too_large"
+
+
+@cache
+def _black_png(width: int, height: int) -> bytes:
+    """A picture of a byte a pixel."""
+    packer = zlib.compressobj(level=1)
+    rows = b"".join([*(packer.compress(bytes(width + 1)) for _ in range(height)), packer.flush()])
+    parts = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0),
+        b"IDAT": rows,
+        b"IEND": b"",
+    }
+    chunks = [
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in parts.items()
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@contextmanager
+def _bounded_memory(*, megabytes: int) -> Iterator[None]:
+    """The block takes at no time so many megabytes more than were taken before it."""
+
+    def kilobytes(name: str) -> int:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the highest is counted anew
+    before = kilobytes("VmRSS")
+    yield
+    assert kilobytes("VmHWM") - before < 1024 * megabytes
+
+
+def test_a_decoder_that_hangs_is_ended_with_its_process(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.mp4")  # opening it waits for someone who writes
+    _write(tmp_path / "b.mp4", _ramp(9))
+    decode = partial(read_or_explain, tmp_path, replace(DECODING, max_seconds=0.2))
+    results = dict(ordered_map(decode, ["a.mp4", "b.mp4"], processes=1))
+    assert isinstance(results["a.mp4"], Crash)
+    assert isinstance(results["b.mp4"], Clip)
+
+
+# What each clip of ../shared/data holds: frames, in order of decoding, and width and height of one as it is stored.
+ODD_CLIPS: list[tuple[str, int, int, int]] = [
+    ("decord/flipping_a_pancake.mkv", 310, 426, 240),
+    ("decord/video_0.mov", 3, 568, 320),
+    ("decord/video_180.mov", 3, 568, 320),  # to be shown upside down
+    ("decord/video_270.mov", 3, 568, 320),  # to be shown a quarter turn round
+    ("imageio-binaries/cockatoo.mp4", 280, 1280, 720),  # 4:4:4
+    ("imageio-binaries/cockatoo_yuv420.mp4", 280, 1280, 720),
+    ("imageio-binaries/realshort.mp4", 36, 320, 240),
+    ("mmaction2/demo.mp4", 280, 340, 256),
+    ("mmaction2/part_0.mp4", 32, 340, 256),
+    ("mmaction2/test.avi", 164, 320, 240),  # 54 timestamps lie before the one before them
+    ("mmaction2/test.mp4", 300, 340, 256),
+    ("mmaction2/test_video_structuralize.mp4", 300, 426, 240),
+    ("moviepy/big_buck_bunny_0_30.webm", 720, 1280, 720),  # no number of frames in the header; unequal steps of time
+    ("moviepy/big_buck_bunny_432_433.webm", 24, 1280, 720),
+    ("moviepy/bitmap.mp4", 5, 1, 1),
+    ("moviepy/chaplin.mp4", 241, 640, 360),
+    ("moviepy/example.mp4", 400, 640, 480),
+    ("moviepy/example2.mp4", 48, 1280, 720),
+    ("moviepy/example3.mp4", 48, 854, 480),
+    ("moviepy/example_mask.mp4", 300, 200, 200),
+    ("moviepy/fire2.mp4", 25, 1280, 720),  # variable frame rate, to be shown upside down
+    ("moviepy/result.mp4", 250, 640, 480),
+    ("moviepy/smpte-2997.mp4", 251, 1920, 1080),
+    ("moviepy/test_video.mp4", 5, 1, 1),
+    ("moviepy/transparent.webm", 150, 200, 200),
+    ("moviepy/video_with_failing_audio.mp4", 280, 640, 360),
+    ("opencv-doc/Megamind.avi", 270, 720, 528),  # 88 timestamps lie before the one before them
+    ("torchcodec/bt709_full_range.mp4", 30, 1280, 720),
+    ("torchcodec/h264_10bits.mp4", 30, 200, 200),
+    ("torchcodec/h265_10bits.mp4", 30, 200, 200),
+    ("torchcodec/h265_video.mp4", 10, 128, 128),
+    ("torchcodec/nasa_13013.mp4", 390, 480, 270),
 ]
+with_odd_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the clips in ../shared/data")
 
 
-@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the clips in ../shared/data")
-@pytest.mark.parametrize(("name", "expected"), ODD_CLIPS)
-def test_odd_clips_of_the_world(name: str, expected: int | str) -> None:
-    if isinstance(expected, str):
-        assert _rule(CLIPS / name) == expected
-        return
-    clip = read_clip(CLIPS / name, DECODING)
-    assert len(clip.frames) == expected
+@with_odd_clips
+def test_the_table_names_every_odd_clip() -> None:
+    assert sorted(str(path.relative_to(CLIPS)) for path in CLIPS.rglob("*") if path.is_file()) == [
+        name for name, *_ in ODD_CLIPS
+    ]
+
+
+@with_odd_clips
+@pytest.mark.parametrize(("name", "count", "width", "height"), ODD_CLIPS)
+def test_odd_clips_of_the_world(name: str, count: int, width: int, height: int) -> None:
+    path = CLIPS / name
+    assert _rule(path, replace(DECODING, max_pixels=width * height - 1)) == "too_large"
+    assert _rule(path, replace(DECODING, min_frames=count + 1)) == "too_short"
+    clip = read_clip(path, replace(DECODING, max_pixels=width * height, min_frames=count))
+    assert clip.frames.shape == (count, 32, 32, 1)
     assert clip.repairs == ()
-    assert clip.frames.std() > 2  # pictures, not a grey field
+    if width > 1:
+        assert clip.frames.std() > 2  # pictures, not a grey field
 
 
-@pytest.mark.skipif(not CLIPS.is_dir(), reason="needs the clips in ../shared/data")
-def test_rotation_is_honoured() -> None:
-    """The file says to show its pictures a quarter turn against the clock."""
-    path = CLIPS / "decord" / "video_270.mov"
+@with_odd_clips
+@pytest.mark.parametrize(("name", "turns"), [("video_0", 0), ("video_180", 2), ("video_270", 1)])
+def test_rotation_is_honoured(name: str, turns: int) -> None:
+    """The file says how its pictures are to be turned; here, in quarter turns against the clock."""
+    path = CLIPS / "decord" / f"{name}.mov"
     with av.open(str(path)) as container:
-        stored = next(container.decode(video=0))
-        assert stored.rotation == 90
-        upright = np.rot90(stored.reformat(32, 32, "gray", interpolation="AREA").to_ndarray(), 1)
+        stored = next(container.decode(video=0)).reformat(32, 32, "gray", interpolation="AREA").to_ndarray()
     clip = read_clip(path, replace(DECODING, min_frames=1))
+    upright = np.rot90(stored, turns)
     assert np.abs(clip.frames[0, :, :, 0].astype(int) - upright).max() <= 4  # exact arithmetic is asked for there

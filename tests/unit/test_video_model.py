@@ -14,20 +14,25 @@ from stages.reporting import Report
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.evaluate.pictures import in_turn
-from stages.tasks.video.model.augment import augmented
-from stages.tasks.video.model.network import build, changes, dataset
-from stages.tasks.video.params import AugmentationParams, ModelParams, Params
+from stages.tasks.video.model.frames import changes
+from stages.tasks.video.model.network import build, dataset
+from stages.tasks.video.params import ModelParams, Params
 from stages.tasks.video.prepare.decode import Decoding
 from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
 
+STILL = {"shift": 0.0, "crop": 0.0, "brightness": 0.0, "color": 0.0, "flip": False}
+STILL |= {"speed": 0.0, "stride": 1, "jitter": 0.0}
+AUGMENTATION = {**STILL, "shift": 0.25, "brightness": 0.2}
 MODEL = {
     "kind": "cnn_lstm",
     "channels": [8, 16],
+    "temporal_strides": [1, 2],
     "features": 8,
     "frame_changes": True,
     "cell": "lstm",
     "hidden_size": 8,
     "layers": 1,
+    "heads": 2,
     "bidirectional": False,
     "pooling": "last",
     "dropout": 0.1,
@@ -35,7 +40,7 @@ MODEL = {
     "layer_norm": False,
     "truncation": 0,
     "label_smoothing": 0.0,
-    "augmentation": {"shift": 0.25, "brightness": 0.2, "flip": False},
+    "augmentation": AUGMENTATION,
 }
 DECODING = Decoding(
     size=16, channels=1, frames=8, min_frames=4, max_decoded_frames=100, max_pixels=10**6, max_seconds=30.0
@@ -70,49 +75,6 @@ def test_a_longer_clip_beside_it_changes_no_answer(pooling: str, bidirectional: 
 def test_a_change_is_what_a_frame_adds_to_the_one_before() -> None:
     frames = torch.tensor([[1.0, 4.0, 2.0]]).reshape(1, 3, 1)
     assert changes(frames).flatten().tolist() == [0.0, 3.0, -2.0]
-
-
-def _augmentation(**changes: object) -> AugmentationParams:
-    return AugmentationParams.model_validate({"shift": 0.25, "brightness": 0.2, "flip": False, **changes})
-
-
-def test_augmentation_is_the_same_in_all_frames_of_a_clip() -> None:
-    still = [np.repeat(clip, 6, axis=0) for clip in _clips(1, 1)]
-    changed = augmented(still, _augmentation(), np.array([0, 1]), seed=1, epoch=0)
-    for before, after in zip(still, changed, strict=True):
-        assert after.shape == before.shape
-        assert after.dtype == np.uint8
-        assert (after == after[:1]).all()
-        assert not np.array_equal(after, before)
-
-
-def test_augmentation_depends_on_seed_epoch_and_example_alone() -> None:
-    clip = _clips(4)[0]
-
-    def changed(*, example: int, epoch: int, beside: int, seed: int = 1) -> np.ndarray:
-        return augmented([clip, clip], _augmentation(), np.array([beside, example]), seed=seed, epoch=epoch)[1]
-
-    first = changed(example=5, epoch=0, beside=1)
-    assert np.array_equal(first, changed(example=5, epoch=0, beside=2))
-    assert not np.array_equal(first, changed(example=5, epoch=1, beside=1))
-    assert not np.array_equal(first, changed(example=6, epoch=0, beside=1))
-    assert not np.array_equal(first, changed(example=5, epoch=0, beside=1, seed=2))
-
-
-def test_left_stays_left_unless_flips_are_asked_for() -> None:
-    clip = np.zeros((4, 16, 16, 1), dtype=np.uint8)
-    clip[:, :, :3] = 200  # light on the left
-    examples = np.arange(40)
-    for flip, sides in ((False, {True}), (True, {True, False})):
-        changed = augmented([clip] * len(examples), _augmentation(flip=flip), examples, seed=1, epoch=0)
-        assert {bool(c[:, :, :8].mean() >= c[:, :, 8:].mean()) for c in changed} == sides
-
-
-def test_no_change_is_asked_for_and_none_is_made() -> None:
-    clips = _clips(4, 7)
-    none = _augmentation(shift=0.0, brightness=0.0)
-    changed = augmented(clips, none, np.array([3, 4]), seed=1, epoch=2)
-    assert all(np.array_equal(a, b) for a, b in zip(clips, changed, strict=True))
 
 
 @pytest.fixture

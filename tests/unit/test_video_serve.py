@@ -23,8 +23,12 @@ from tests.unit.video_clips import write_clip
 
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
+    return _predictor(tmp_path, "cnn_lstm")
+
+
+def _predictor(tmp_path: Path, kind: str) -> Predictor:
     torch.manual_seed(0)
-    params = ModelParams.model_validate(MODEL)
+    params = ModelParams.model_validate({**MODEL, "kind": kind})
     save_network(tmp_path / "weights", build(params, DATA), params, DATA, prepared=tmp_path, training={})
     return Predictor(tmp_path / "weights")
 
@@ -44,7 +48,9 @@ def test_a_clip_gets_the_same_answer_wherever_it_lies(predictor: Predictor, tmp_
     assert sum(answers["top5_probabilities"][0]) == pytest.approx(1.0)
 
 
-def test_answers_come_in_the_order_of_the_rows(predictor: Predictor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer"])
+def test_answers_come_in_the_order_of_the_rows_whatever_is_beside_them(kind: str, tmp_path: Path) -> None:
+    predictor = _predictor(tmp_path, kind)
     paths = [str(write_clip(tmp_path / f"{n}.mp4", 20 * n, frames=6 + 5 * (n % 3))) for n in range(5)]
     together = predictor.predict(pd.DataFrame({"path": paths}))
     alone = pd.concat([predictor.predict(pd.DataFrame({"path": [path]})) for path in paths])

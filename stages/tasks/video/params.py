@@ -68,25 +68,32 @@ class PrepareParams(CommonPrepareParams):
 
 
 class AugmentationParams(Block):
-    """How far a clip is changed each time it is learned from, alike in all its frames."""
+    """How far a clip is changed each time it is learned from, alike in all its frames, and which of them are shown."""
 
     shift: Annotated[float, Field(ge=0, le=0.5)]
+    crop: Annotated[float, Field(ge=0, lt=1)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
+    color: Annotated[float, Field(ge=0, le=1)]
     flip: bool
+    speed: Annotated[float, Field(ge=0, le=0.5)]
+    stride: Annotated[int, Field(ge=1, le=16)]
+    jitter: Annotated[float, Field(ge=0, le=16)]
 
 
 class ModelParams(Block):
     """The network, and what it is shown in training."""
 
-    kind: Literal["cnn_lstm"]
+    kind: Literal["cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer"]
     channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=6)]
+    temporal_strides: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1, max_length=6)]
     features: Positive
     frame_changes: bool
     cell: Literal["lstm", "gru", "rnn"]
     hidden_size: Positive
     layers: Positive
+    heads: Positive
     bidirectional: bool
-    pooling: Literal["last", "mean", "max"]
+    pooling: Literal["last", "mean", "max", "attention"]
     dropout: Dropout
     recurrent_dropout: Dropout
     layer_norm: bool
@@ -95,9 +102,19 @@ class ModelParams(Block):
     augmentation: AugmentationParams
 
     @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if len(self.temporal_strides) != len(self.channels):
+            raise ValueError("as many temporal_strides as channels")
+        if self.kind == "transformer" and self.hidden_size % self.heads:
+            raise ValueError("a hidden_size that the heads divide")
+        return self
+
+    @model_validator(mode="after")
     def _last_step_has_read_all(self) -> Self:
         if self.bidirectional and self.pooling == "last":
-            raise ValueError("pooling mean or max where bidirectional is true; last has read one frame backwards")
+            raise ValueError(
+                "pooling mean, max or attention where bidirectional is true; last has read one frame backwards"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""A CNN over frames and a recurrent network over what it says of them."""
+"""The video classifier: an encoder of frames or clips, layers that look along the clip, pooling, a label."""
 
 from __future__ import annotations
 
@@ -6,60 +6,58 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ....batching import Batch
 from ....models.classification import classification_losses
 from ....models.convolution import PictureEncoder
 from ....models.network import Network
-from ....models.pooling import masked_max, masked_mean
-from ....models.recurrent import RecurrentStack, last_step
+from ....models.recurrent import RecurrentStack
+from ....models.transformer import TransformerStack
 from ..params import ModelParams, Params
 from .clips import ClipDataset
+from .conv_lstm import ConvLSTMEncoder
+from .frames import frames_of
+from .pooling import TimePooling
+from .volumes import VolumeEncoder
 
 
 class ClipClassifier(Network):
-    """A CNN reads each frame, a recurrent network reads the frames, the pooled outputs give the class.
+    """Vectors along the clip, pooled over its time → logits. What is before them is the model's `kind`:
 
-    With `frame_changes` the CNN sees beside each frame what changed since the one before. The CNN forgets places when
-    it takes means over them; a change keeps the direction in which something went.
+    `cnn_lstm`: a CNN reads each frame, recurrent layers of the cell that `cell` names read the frames;
+    `transformer`: the same CNN, self-attention over the frames;
+    `cnn3d`: a 3D CNN alone, which sees as far along the clip as its layers reach;
+    `cnn3d_rnn`: recurrent layers over what the 3D CNN says;
+    `conv_lstm`: recurrent layers whose state is a map of places, over the maps of the frame CNN.
+
+    With `frame_changes` the CNN sees beside each frame what changed since the one before. A CNN forgets places when it
+    takes means over them; a change keeps the direction in which something went.
+
+    A clip's logits do not depend on what it is batched with, nor on the padding.
     """
 
     def __init__(self, params: ModelParams, channels: int, classes: int) -> None:
         super().__init__()
         self.frame_changes = params.frame_changes
-        self.pooling = params.pooling
         self.label_smoothing = params.label_smoothing
-        self.encoder = PictureEncoder(channels * (2 if params.frame_changes else 1), params.channels, params.features)
-        self.recurrent = RecurrentStack(
-            params.features,
-            params.hidden_size,
-            layers=params.layers,
-            cell=params.cell,
-            bidirectional=params.bidirectional,
-            dropout=params.dropout,
-            recurrent_dropout=params.recurrent_dropout,
-            layer_norm=params.layer_norm,
-            truncation=params.truncation,
-        )
+        self.encoder = _encoder(params, channels * (2 if params.frame_changes else 1))
+        self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
         self.dropout = nn.Dropout(params.dropout)
-        self.output = nn.Linear(self.recurrent.output_size, classes)
+        size = params.features if self.recurrent is None else self.recurrent.output_size
+        self.output = nn.Linear(size, classes)
+        self.pooling = TimePooling(params.pooling, size)
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch of `(batch, time, height, width, channels)` uint8 frames to `(batch, classes)` logits."""
-        frames = batch.values.permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0
-        if self.frame_changes:
-            frames = torch.cat([frames, changes(frames)], dim=2)
-        features = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        outputs = self.recurrent(self.dropout(features), batch.lengths)
-        if self.pooling == "last":
-            pooled = last_step(outputs, batch.lengths)
-        elif self.pooling == "mean":
-            pooled = masked_mean(outputs, batch.mask)
+        frames, lengths = frames_of(batch.values, frame_changes=self.frame_changes), batch.lengths
+        if isinstance(self.encoder, PictureEncoder):
+            features = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
         else:
-            pooled = masked_max(outputs, batch.mask)
-        return self.output(self.dropout(pooled))
+            features, lengths = self.encoder(frames, lengths)
+        if self.recurrent is not None:
+            features = self.recurrent(self.dropout(features), lengths)
+        return self.output(self.dropout(self.pooling(features, lengths)))
 
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         """The sums of cross-entropy and of right answers, with the number of clips."""
@@ -68,9 +66,36 @@ class ClipClassifier(Network):
         return classification_losses(self(batch), batch.targets, label_smoothing=smoothing)
 
 
-def changes(frames: Tensor) -> Tensor:
-    """What each frame adds to the one before, `(batch, time, …)`; nothing for the first."""
-    return torch.cat([torch.zeros_like(frames[:, :1]), frames[:, 1:] - frames[:, :-1]], dim=1)
+def _encoder(params: ModelParams, channels: int) -> PictureEncoder | VolumeEncoder | ConvLSTMEncoder:
+    """From frames of so many `channels` to `features` numbers at each time."""
+    if params.kind in ("cnn3d", "cnn3d_rnn"):
+        return VolumeEncoder(channels, params.channels, params.features, temporal_strides=params.temporal_strides)
+    if params.kind == "conv_lstm":
+        return ConvLSTMEncoder(
+            channels, params.channels, params.features, hidden_channels=params.hidden_size, layers=params.layers
+        )
+    return PictureEncoder(channels, params.channels, params.features)
+
+
+def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
+    """What reads the features along the clip; None where the encoder has done so."""
+    if params.kind in ("cnn3d", "conv_lstm"):
+        return None
+    if params.kind == "transformer":
+        return TransformerStack(
+            params.features, params.hidden_size, layers=params.layers, heads=params.heads, dropout=params.dropout
+        )
+    return RecurrentStack(
+        params.features,
+        params.hidden_size,
+        layers=params.layers,
+        cell=params.cell,
+        bidirectional=params.bidirectional,
+        dropout=params.dropout,
+        recurrent_dropout=params.recurrent_dropout,
+        layer_norm=params.layer_norm,
+        truncation=params.truncation,
+    )
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:

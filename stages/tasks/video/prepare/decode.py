@@ -8,6 +8,7 @@ prepare.py and serve.py both read clips through here, so that a network is asked
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -94,11 +95,17 @@ def read_clip(path: Path, decoding: Decoding) -> Clip:
 
 
 def read_or_explain(folder: Path, decoding: Decoding, name: str) -> Clip | ClipError:
-    """`read_clip` of `folder/name` for another process: an error is returned, not raised."""
+    """`read_clip` of `folder/name` in a process of its own: an error is returned, not raised.
+
+    A decoder that hangs within one packet, where no deadline is looked at, is ended with its process.
+    """
+    signal.setitimer(signal.ITIMER_REAL, 2 * decoding.max_seconds + 1)
     try:
         return read_clip(folder / name, decoding)
     except ClipError as error:
         return error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def positions(count: int, wanted: int) -> np.ndarray:
@@ -107,34 +114,47 @@ def positions(count: int, wanted: int) -> np.ndarray:
     return ((np.arange(taken) + 0.5) * count / max(taken, 1)).astype(np.int64)
 
 
-def _open(path: Path, decoding: Decoding) -> tuple[InputContainer, VideoStream]:
+def _open(path: Path, decoding: Decoding, deadline: float) -> tuple[InputContainer, VideoStream]:
     try:
         container = av.open(
             f"file:{path}",  # the prefix keeps FFmpeg from reading a file name as an address
-            options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+            options={
+                "format_whitelist": CONTAINERS,
+                "protocol_whitelist": "file",
+                "max_pixels": _most_pixels(decoding),  # av.open itself decodes frames, to learn their format
+            },
             metadata_errors="replace",
+            timeout=max(deadline - time.monotonic(), 0.0),
         )
     except FileNotFoundError:
         raise ClipError("no_file", "no such file") from None
+    except av.ExitError:
+        raise _too_slow(decoding) from None
     except (av.FFmpegError, OSError) as error:
         raise ClipError("not_a_clip", f"no video container that can be read: {_reason(error)}") from None
     stream = container.streams.best("video")
     if not isinstance(stream, VideoStream):
         container.close()
         raise ClipError("no_video", "the file holds no video stream")
-    pixels = stream.codec_context.width * stream.codec_context.height
-    if pixels > decoding.max_pixels:
+    try:
+        _check_size(stream.codec_context.width * stream.codec_context.height, decoding)
+    except ClipError:
         container.close()
-        raise ClipError("too_large", f"frames of {pixels:,} pixels; allowed: {decoding.max_pixels:,}")
+        raise
     # One thread, since several clips are decoded at once and a damaged one must break at the same frame every time.
     stream.codec_context.thread_count = 1
     # The header may state smaller frames than come: the decoder refuses larger ones before it makes room for them.
-    stream.codec_context.options = {"max_pixels": str(decoding.max_pixels)}
+    stream.codec_context.options = {"max_pixels": _most_pixels(decoding)}
     return container, stream
 
 
+def _most_pixels(decoding: Decoding) -> str:
+    """What decoders may make room for: they count whole blocks, of up to 128 pixels a side, and not what is shown."""
+    return str(2 * decoding.max_pixels + 128 * 128)
+
+
 def _count_packets(path: Path, decoding: Decoding, deadline: float) -> int:
-    container, stream = _open(path, decoding)
+    container, stream = _open(path, decoding, deadline)
     count = 0
     with container:
         try:
@@ -143,6 +163,8 @@ def _count_packets(path: Path, decoding: Decoding, deadline: float) -> int:
                 if count > decoding.max_decoded_frames:
                     break
                 _check(deadline, decoding)
+        except av.ExitError:
+            raise _too_slow(decoding) from None
         except av.FFmpegError:
             pass  # the file breaks off here; decoding will meet the same place
     return count
@@ -152,7 +174,7 @@ def _decode(
     path: Path, decoding: Decoding, wanted: np.ndarray, deadline: float
 ) -> tuple[list[np.ndarray], int, tuple[str, ...]]:
     """The frames at the positions `wanted`, how many frames there are, and `truncated` or `shortened` if so."""
-    container, stream = _open(path, decoding)
+    container, stream = _open(path, decoding, deadline)
     reformatter = VideoReformatter()  # keeps its tables from frame to frame, which is most of the cost of scaling
     places = set(wanted.tolist())
     taken: list[np.ndarray] = []
@@ -167,10 +189,17 @@ def _decode(
                 frames = packet.decode()
             except (StopIteration, av.EOFError):
                 break
+            except av.ExitError:
+                raise _too_slow(decoding) from None
             except av.FFmpegError as error:
                 problem = _reason(error)
                 if count:
                     return taken, count, ("truncated",)
+                if isinstance(error, av.ArgumentError) and not stream.codec_context.width:
+                    # What the decoder does with a size that it may not have.
+                    raise ClipError(
+                        "too_large", f"frames of more pixels than allowed: {decoding.max_pixels:,}"
+                    ) from None
                 continue  # a stream cut at its start: nothing can be decoded before the first whole picture
             for frame in frames:
                 if frame.is_corrupt:
@@ -179,6 +208,7 @@ def _decode(
                     continue
                 if count == decoding.max_decoded_frames:
                     return taken, count, ("shortened",)
+                _check_size(frame.width * frame.height, decoding)
                 if count in places:
                     taken.append(_picture(frame, reformatter, decoding))
                 count += 1
@@ -197,7 +227,16 @@ def _picture(frame: av.VideoFrame, reformatter: VideoReformatter, decoding: Deco
 
 def _check(deadline: float, decoding: Decoding) -> None:
     if time.monotonic() > deadline:
-        raise ClipError("too_slow", f"decoding took more than {decoding.max_seconds:g} seconds")
+        raise _too_slow(decoding)
+
+
+def _check_size(pixels: int, decoding: Decoding) -> None:
+    if pixels > decoding.max_pixels:
+        raise ClipError("too_large", f"frames of {pixels:,} pixels; allowed: {decoding.max_pixels:,}")
+
+
+def _too_slow(decoding: Decoding) -> ClipError:
+    return ClipError("too_slow", f"decoding took more than {decoding.max_seconds:g} seconds")
 
 
 def _reason(error: Exception) -> str:

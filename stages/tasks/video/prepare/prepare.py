@@ -49,7 +49,9 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
         results = ordered_map(decode, wanted, processes=min(cores(), len(wanted)))
         for clip, result in tqdm(results, desc="decode", total=len(wanted), unit="clip", disable=None):
             if isinstance(result, Crash):
-                output.reject(id=clip, file=clip, rule="crashed", reason="the decoder crashed on it")
+                output.reject(
+                    id=clip, file=clip, rule="crashed", reason="the decoder crashed on it, or did not come back"
+                )
                 continue
             if isinstance(result, ClipError):
                 output.reject(id=clip, file=clip, rule=result.rule, reason=str(result))

@@ -1,0 +1,38 @@
+"""Stored frames as a network reads them, and maps of places as one vector a frame."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ....batching import length_mask
+
+
+def frames_of(values: Tensor, *, frame_changes: bool) -> Tensor:
+    """`(batch, time, height, width, channels)` uint8 to `(batch, time, channels, height, width)`, from -1 to 1; with
+    `frame_changes` twice as many channels.
+    """
+    frames = values.permute(0, 1, 4, 2, 3).float() / 127.5 - 1.0
+    return torch.cat([frames, changes(frames)], dim=2) if frame_changes else frames
+
+
+def changes(frames: Tensor) -> Tensor:
+    """What each frame adds to the one before, `(batch, time, …)`; nothing for the first."""
+    return torch.cat([torch.zeros_like(frames[:, :1]), frames[:, 1:] - frames[:, :-1]], dim=1)
+
+
+def without_padding(maps: Tensor, lengths: Tensor) -> Tensor:
+    """`(batch, time, channels, height, width)` with zeros after each clip's end."""
+    return maps.masked_fill(~length_mask(lengths, maps.shape[1])[:, :, None, None, None], 0.0)
+
+
+class PlacePooling(nn.Module):
+    """The mean and the maximum over all places of each frame's maps, and a linear layer, as `PictureEncoder` has it."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.output = nn.Sequential(nn.Linear(2 * channels, features), nn.LayerNorm(features), nn.SiLU())
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`(batch, time, channels, height, width)` to `(batch, time, features)`."""
+        return self.output(torch.cat([maps.mean(dim=(3, 4)), maps.amax(dim=(3, 4))], dim=2))
