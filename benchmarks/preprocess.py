@@ -9,7 +9,7 @@ our words: json, one NumPy array a drawing, filled a stroke at a time, scaled, m
 of floats and appended to a file. The Example is the same protocol buffer, without TensorFlow; the records' checksums
 are left out. The bare parse is orjson, the fastest parser that we know of, on each line and nothing else.
 
-All drawings lie in one file, each COPIES times, mirrored and turned: starting processes should not weigh.
+All drawings lie in one file, each COPIES times: mirrored, turned, drawn from the other end, one point of it shifted.
 Rounds of all sides alternate; figures are medians, ratios medians of each round's ratio. The ratio of processor time
 counts the time of all processes, and means something on a busy machine as well.
 """
@@ -40,8 +40,8 @@ from stages.tasks.sketch.source.doodles import DOODLES
 from stages.tasks.sketch.source.sample import write_sample
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-ROUNDS = 3
-COPIES = 16
+ROUNDS = 2
+COPIES = 128  # of each drawing: two processes should not spend most of their time on starting
 CATEGORIES = 345
 SIZES = (400, 1600, 6400)  # made-up drawings of each category
 _DOODLES = 1_500  # of each of the sample's classes
@@ -195,7 +195,7 @@ def _processor_seconds() -> float:
 
 
 def _enlarged(folder: Path, target: Path) -> Path:
-    """All drawings of a folder in one file, each COPIES times: mirrored, turned, and from its other end.
+    """All drawings of a folder in one file, each COPIES times: mirrored, turned, from its other end, one point shifted.
 
     They are as simplified as they were.
     """
@@ -214,10 +214,17 @@ def _enlarged(folder: Path, target: Path) -> Path:
 
 
 def _seen_otherwise(drawing: list[list[list[int]]], way: int) -> list[list[list[int]]]:
-    """One of sixteen ways to see a drawing, by the bits of their number."""
+    """One of many ways to see a drawing: its symmetries and its direction by the lowest four bits of the way's number,
+    then how many pixels a point within its longest stroke is shifted towards the middle.
+    """
     right, bottom = (max(value for stroke in drawing for value in stroke[axis]) for axis in (0, 1))
+    longest = max(drawing, key=lambda stroke: len(stroke[0]))
     seen = []
-    for xs, ys in drawing:
+    for stroke in drawing:
+        xs, ys = stroke
+        if stroke is longest and len(xs) > 2:
+            xs = list(xs)
+            xs[1] += (way >> 4) * (1 if xs[1] < right / 2 else -1)
         if way & 1:
             xs = [right - x for x in xs]
         if way & 2:
