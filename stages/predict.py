@@ -4,7 +4,7 @@
     python -m stages.predict TASK INPUT --output answers.parquet   a file, which is there once it is whole
 
 Reads INPUT piece by piece: a file of millions of lines needs no more memory than one of thousands. What cannot be
-answered keeps its row, with the reason in the column `error`.
+answered keeps its row, with the reason in the column `error`. The exit status is 1 where that is so for all rows.
 """
 
 from __future__ import annotations
@@ -179,8 +179,10 @@ def _values(answers: pd.DataFrame, names: Sequence[str]) -> Iterator[list[Any]]:
         yield [None if not isinstance(value, (list, str)) and pd.isna(value) else value for value in row]
 
 
-def run(task: Task, source: str, address: str, output: Path | None, params: dict[str, Any]) -> None:
-    """Answer a source. Raises ValueError or OSError where that cannot be done; the message is for a person."""
+def run(task: Task, source: str, address: str, output: Path | None, params: dict[str, Any]) -> bool:
+    """Answer a source; whether any row could be answered, or there was none. Raises ValueError or OSError where that
+    cannot be done; the message is for a person.
+    """
     reader = task.rows()
     pieces = portions(reader, source)
     first = next(pieces, [])  # a file that is not there is told before the model is loaded
@@ -201,6 +203,7 @@ def run(task: Task, source: str, address: str, output: Path | None, params: dict
     where = f" in {output}" if output else ""
     said = f"; {bad} of them an `error`" if bad else ""
     print(f"{asked:,} rows read, {answered:,} rows{where}{said}", file=sys.stderr)
+    return bad < answered or not answered
 
 
 def _with(first: list[dict[str, Any]], others: Iterator[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
@@ -267,7 +270,8 @@ def main() -> None:
     task = Task(asked.task)
     address = asked.model or f"models:/{task.description().model_name}@champion"
     try:
-        run(task, asked.input, address, asked.output, dict(asked.param))
+        if not run(task, asked.input, address, asked.output, dict(asked.param)):
+            sys.exit(1)
     except BrokenPipeError:  # whoever reads the table has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:

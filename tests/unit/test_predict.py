@@ -70,8 +70,8 @@ def sentences(folder: Path, content: bytes) -> str:
     return str(path)
 
 
-def translate(source: str, output: Path, **params: Any) -> None:
-    run(Task("translation"), source, "models:/none", output, params)
+def translate(source: str, output: Path, **params: Any) -> bool:
+    return run(Task("translation"), source, "models:/none", output, params)
 
 
 def test_every_line_has_its_row_in_the_table(tmp_path: Path, model: Loaded) -> None:
@@ -96,6 +96,13 @@ def test_a_parquet_has_the_types_of_the_models_signature_even_where_nothing_coul
         "error": "string[pyarrow]",
     }
     assert table["length"].isna().all()
+
+
+@pytest.mark.parametrize(("content", "fine"), [(b"a word\n\n", True), (b"\n\n", False), (b"", True)])
+def test_it_fails_where_no_row_at_all_could_be_answered(
+    content: bytes, fine: bool, tmp_path: Path, model: Loaded
+) -> None:
+    assert translate(sentences(tmp_path, content), tmp_path / "out.csv") is fine
 
 
 def test_a_large_file_is_answered_a_portion_at_a_time(
