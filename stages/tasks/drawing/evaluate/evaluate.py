@@ -141,7 +141,7 @@ def _report_samples(
     """A picture of drawings at each of the shown temperatures, real ones beside them."""
     chosen = evenly(len(test.classes), MOST_CLASSES)
     examples = [np.flatnonzero(test.targets == number) for number in chosen]
-    groups = {"drawn by people": [[real[e] for e in some[evenly(len(some), EACH)]] for some in examples]}
+    groups = {"of the test split": [[real[e] for e in some[evenly(len(some), EACH)]] for some in examples]}
     asked = np.repeat(chosen, EACH)
     for temperature in settings.shown_temperatures:
         drawn = sampled(network, asked, settings.seed + np.arange(len(asked)), temperature, settings)
