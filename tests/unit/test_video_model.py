@@ -111,6 +111,8 @@ PARAMS = {
     "prepare": {
         "size": 16,
         "color": "gray",
+        "encoder": "none",
+        "mirrored": False,
         "frames": 8,
         "min_frames": 4,
         "max_decoded_frames": 100,

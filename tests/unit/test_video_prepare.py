@@ -17,6 +17,8 @@ from tests.unit.video_clips import write_clip
 PARAMS = {
     "size": 16,
     "color": "gray",
+    "encoder": "none",
+    "mirrored": False,
     "frames": 8,
     "min_frames": 4,
     "max_decoded_frames": 100,

@@ -14,6 +14,7 @@ from ...params import PrepareParams as CommonPrepareParams
 # A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
 Class = Annotated[str, Field(pattern=r"^[^./\\][^/\\]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
+_ENCODED_SIDE = 224  # pixels of the frames that the encoder reads; prepare/columns.py, on which downloads do not depend
 
 
 class SourceParams(Block):
@@ -38,6 +39,8 @@ class PrepareParams(CommonPrepareParams):
 
     size: Annotated[int, Field(ge=16, le=512)]
     color: Literal["gray", "rgb"]
+    encoder: Literal["none", "efficientnet_lite0"]
+    mirrored: bool
     frames: Annotated[int, Field(ge=2, le=1000)]
     min_frames: Annotated[int, Field(ge=2)]
     max_decoded_frames: Positive
@@ -64,6 +67,17 @@ class PrepareParams(CommonPrepareParams):
     def _can_be_long_enough(self) -> Self:
         if self.min_frames > self.max_decoded_frames:
             raise ValueError("min_frames of at most max_decoded_frames; with more, every clip is rejected")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_encoded(self) -> Self:
+        if self.encoder == "none":
+            if self.mirrored:
+                raise ValueError("mirrored false where encoder is none: frames are mirrored as they are read")
+        elif self.color != "rgb":
+            raise ValueError(f"color rgb where encoder is {self.encoder}; found {self.color}")
+        elif _ENCODED_SIDE % self.size:
+            raise ValueError(f"a size that divides {_ENCODED_SIDE} where encoder is {self.encoder}; found {self.size}")
         return self
 
 
@@ -139,3 +153,22 @@ class Params(TaskParams):
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def _model_reads_features(self) -> Self:
+        if self.prepare.encoder == "none":
+            return self
+        changes = self.model.augmentation
+        if self.model.kind not in ("cnn_lstm", "transformer"):
+            raise ValueError(
+                f"model.kind cnn_lstm or transformer where prepare.encoder is {self.prepare.encoder}: its "
+                f"features leave no places to convolve over; found {self.model.kind}"
+            )
+        if changes.shift or changes.crop or changes.brightness or changes.color:
+            raise ValueError(
+                f"model.augmentation with shift, crop, brightness and color 0 where prepare.encoder is "
+                f"{self.prepare.encoder}: features cannot be changed as frames can"
+            )
+        if changes.flip and not self.prepare.mirrored:
+            raise ValueError("prepare.mirrored true where features are read and model.augmentation.flip is true")
+        return self

@@ -46,17 +46,21 @@ def single_frame_predictions(train: ClipDataset, test: ClipDataset, params: Eval
     generator = np.random.Generator(np.random.Philox(key=[params.seed, 0]))
     pictures, labels = [], []
     for example in range(len(train)):
-        clip = train.clip(example)
-        chosen = generator.permutation(len(clip))[: params.single_frames_per_clip]
-        pictures.append(cells(clip[np.sort(chosen)]))
+        chosen = generator.permutation(train.lengths[example])[: params.single_frames_per_clip]
+        pictures.append(_vectors(train, example, np.sort(chosen)))
         labels.append(np.full(len(chosen), train.labels[example]))
-    middles = [cells(clip[len(clip) // 2][None]) for clip in map(test.clip, range(len(test)))]
+    middles = [_vectors(test, example, np.array([test.lengths[example] // 2])) for example in range(len(test))]
     if len(np.unique(train.labels)) == 1:
         return np.full(len(test), train.labels[0])
     classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=200))
     classifier.fit(np.concatenate(pictures), np.concatenate(labels))
     predicted: np.ndarray = classifier.predict(np.concatenate(middles))
     return predicted
+
+
+def _vectors(clips: ClipDataset, example: int, times: np.ndarray) -> np.ndarray:
+    """What a linear classifier reads of a clip's frames at `times`, `(times, numbers)`: their features, or cells."""
+    return clips.features(example)[times].astype(np.float64) if clips.encoded else cells(clips.clip(example)[times])
 
 
 def cells(frames: np.ndarray) -> np.ndarray:

@@ -25,9 +25,36 @@ def augmented(
     """Changed clips of `(time, height, width, channels)` uint8, drawn by (seed, epoch, example) alone; `speed` and
     `stride` change their lengths.
     """
-    longest = max(len(clip) for clip in clips)
-    draws = uniform(seed, epoch, examples, _A_CLIP + int(np.ceil(longest / (1 - params.speed))))
+    draws = _draws([len(clip) for clip in clips], params, examples, seed=seed, epoch=epoch)
     return [_changed(clip, params, draw) for clip, draw in zip(clips, draws, strict=True)]
+
+
+def augmented_features(
+    clips: Sequence[tuple[np.ndarray, np.ndarray]],
+    params: AugmentationParams,
+    examples: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+) -> list[np.ndarray]:
+    """Features `(shown, features)` of each clip and of the mirrored clip, one of the two, of the frames that are shown:
+    drawn as `augmented` draws them.
+    """
+    draws = _draws([len(clip) for clip, _ in clips], params, examples, seed=seed, epoch=epoch)
+    return [
+        (mirrored if _flipped(params, draw) else clip)[shown_frames(len(clip), params, draw)]
+        for (clip, mirrored), draw in zip(clips, draws, strict=True)
+    ]
+
+
+def _draws(
+    lengths: Sequence[int], params: AugmentationParams, examples: np.ndarray, *, seed: int, epoch: int
+) -> np.ndarray:
+    return uniform(seed, epoch, examples, _A_CLIP + int(np.ceil(max(lengths) / (1 - params.speed))))
+
+
+def _flipped(params: AugmentationParams, draw: np.ndarray) -> bool:
+    return params.flip and bool(draw[2] < 0.5)
 
 
 def _changed(clip: np.ndarray, params: AugmentationParams, draw: np.ndarray) -> np.ndarray:
@@ -35,7 +62,7 @@ def _changed(clip: np.ndarray, params: AugmentationParams, draw: np.ndarray) -> 
     height, width = clip.shape[1:3]
     rows = _moved(height, params.shift, draw[0])
     columns = _moved(width, params.shift, draw[1])
-    if params.flip and draw[2] < 0.5:
+    if _flipped(params, draw):
         columns = columns[::-1]
     contrast, brightness = 1 + params.brightness * (2 * draw[3:5] - 1)
     levels = (np.arange(256) - 127.5) * contrast + 127.5 * brightness

@@ -10,16 +10,23 @@ import torch
 from ....batching import Batch, pad
 from ....preparation import open_prepared
 from ..params import AugmentationParams
-from .augment import augmented
+from ..prepare.columns import COLUMN, MIRRORED_COLUMN
+from .augment import augmented, augmented_features
 
 
 class ClipDataset:
-    """The clips of one split, changed at random if `augmentation` says how."""
+    """Clips of a store, changed at random if `augmentation` says how: those of one split, or those in the given rows.
 
-    def __init__(self, folder: Path, split: str, augmentation: AugmentationParams | None, *, seed: int) -> None:
+    Batches hold features where the store has them, and frames where not.
+    """
+
+    def __init__(
+        self, folder: Path, chosen: str | np.ndarray, augmentation: AugmentationParams | None, *, seed: int
+    ) -> None:
         self._store, description = open_prepared(folder)
         self._shape = tuple(self._store.metadata["shape"])
-        self._rows = self._store.rows(split)
+        self._rows = self._store.rows(chosen) if isinstance(chosen, str) else chosen
+        self.encoded = COLUMN in self._store.columns
         self._augmentation = augmentation
         self._seed = seed
         self.classes: list[str] = description["classes"]
@@ -36,10 +43,26 @@ class ClipDataset:
         """The frames of one clip as they are stored, `(time, height, width, channels)` uint8."""
         return self._store.sequence("frames", self._rows[example]).reshape(-1, *self._shape)
 
+    def features(self, example: int) -> np.ndarray:
+        """What the encoder said to the frames of one clip, `(time, features)` float16."""
+        return self._store.sequence(COLUMN, self._rows[example])
+
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        """Clips padded to the longest, `(batch, time, height, width, channels)` uint8, with their labels."""
-        clips = [self.clip(example) for example in examples]
-        if self._augmentation and epoch is not None:
-            clips = augmented(clips, self._augmentation, examples, seed=self._seed, epoch=epoch)
+        """Clips padded to the longest, with their labels: frames `(batch, time, height, width, channels)` uint8, or
+        features `(batch, time, features)` float16.
+        """
+        if self._augmentation is None or epoch is None:
+            clips = [self.features(example) if self.encoded else self.clip(example) for example in examples]
+        elif self.encoded:
+            pairs = [(self.features(example), self._mirrored(example)) for example in examples]
+            clips = augmented_features(pairs, self._augmentation, examples, seed=self._seed, epoch=epoch)
+        else:
+            frames = [self.clip(example) for example in examples]
+            clips = augmented(frames, self._augmentation, examples, seed=self._seed, epoch=epoch)
         values, lengths = pad(clips)
         return Batch(values=values, lengths=lengths, targets=torch.from_numpy(self.labels[examples]))
+
+    def _mirrored(self, example: int) -> np.ndarray:
+        """The features of the mirrored clip where the store has them; where not, nothing is mirrored."""
+        column = MIRRORED_COLUMN if MIRRORED_COLUMN in self._store.columns else COLUMN
+        return self._store.sequence(column, self._rows[example])

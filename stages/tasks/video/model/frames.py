@@ -36,3 +36,25 @@ class PlacePooling(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """`(batch, time, channels, height, width)` to `(batch, time, features)`."""
         return self.output(torch.cat([maps.mean(dim=(3, 4)), maps.amax(dim=(3, 4))], dim=2))
+
+
+class FeatureReader(nn.Module):
+    """Features of frames, normalised, and a linear layer: what is learned in place of a frame CNN.
+
+    With `frame_changes` it reads beside each frame's features what changed in them since the frame before.
+    """
+
+    def __init__(self, in_features: int, features: int, *, frame_changes: bool) -> None:
+        super().__init__()
+        self.frame_changes = frame_changes
+        self.norm = nn.LayerNorm(in_features)
+        self.output = nn.Sequential(
+            nn.Linear(in_features * (2 if frame_changes else 1), features), nn.LayerNorm(features), nn.SiLU()
+        )
+
+    def forward(self, values: Tensor) -> Tensor:
+        """`(batch, time, in_features)` to `(batch, time, features)`."""
+        normed = self.norm(values.float())
+        if self.frame_changes:
+            normed = torch.cat([normed, changes(normed)], dim=2)
+        return self.output(normed)

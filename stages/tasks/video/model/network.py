@@ -15,9 +15,10 @@ from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
 from ..params import ModelParams, Params
+from ..prepare.columns import FEATURES
 from .clips import ClipDataset
 from .conv_lstm import ConvLSTMEncoder
-from .frames import frames_of
+from .frames import FeatureReader, frames_of
 from .pooling import TimePooling
 from .volumes import VolumeEncoder
 
@@ -34,14 +35,21 @@ class ClipClassifier(Network):
     With `frame_changes` the CNN sees beside each frame what changed since the one before. A CNN forgets places when it
     takes means over them; a change keeps the direction in which something went.
 
+    Where the preprocess stage has encoded the frames, `cnn_lstm` and `transformer` read the features in
+    place of their CNN.
+
     A clip's logits do not depend on what it is batched with, nor on the padding.
     """
 
-    def __init__(self, params: ModelParams, channels: int, classes: int) -> None:
+    def __init__(self, params: ModelParams, channels: int, classes: int, *, encoded: bool) -> None:
         super().__init__()
         self.frame_changes = params.frame_changes
         self.label_smoothing = params.label_smoothing
-        self.encoder = _encoder(params, channels * (2 if params.frame_changes else 1))
+        self.encoder: PictureEncoder | VolumeEncoder | ConvLSTMEncoder | FeatureReader
+        if encoded:
+            self.encoder = FeatureReader(FEATURES, params.features, frame_changes=params.frame_changes)
+        else:
+            self.encoder = _encoder(params, channels * (2 if params.frame_changes else 1))
         self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
         self.dropout = nn.Dropout(params.dropout)
         size = params.features if self.recurrent is None else self.recurrent.output_size
@@ -49,15 +57,24 @@ class ClipClassifier(Network):
         self.pooling = TimePooling(params.pooling, size)
 
     def forward(self, batch: Batch) -> Tensor:
-        """A batch of `(batch, time, height, width, channels)` uint8 frames to `(batch, classes)` logits."""
-        frames, lengths = frames_of(batch.values, frame_changes=self.frame_changes), batch.lengths
-        if isinstance(self.encoder, PictureEncoder):
-            features = self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 1280)`
+        float16, to `(batch, classes)` logits.
+        """
+        if isinstance(self.encoder, FeatureReader):
+            features, lengths = self.encoder(batch.values), batch.lengths
         else:
-            features, lengths = self.encoder(frames, lengths)
+            features, lengths = self._encoded(batch)
         if self.recurrent is not None:
             features = self.recurrent(self.dropout(features), lengths)
         return self.output(self.dropout(self.pooling(features, lengths)))
+
+    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """`(batch, time, features)` of the network's own encoder, and how many of the times are each clip's."""
+        frames = frames_of(batch.values, frame_changes=self.frame_changes)
+        if isinstance(self.encoder, PictureEncoder):
+            return self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]), batch.lengths
+        found: tuple[Tensor, Tensor] = self.encoder(frames, batch.lengths)
+        return found
 
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         """The sums of cross-entropy and of right answers, with the number of clips."""
@@ -99,8 +116,8 @@ def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
-    """A network with fresh weights for the classes and the frames that `description.json` tells of."""
-    return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]))
+    """A network with fresh weights for the classes and the frames, or features, that `description.json` tells of."""
+    return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]), encoded="encoder" in data)
 
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> ClipDataset:

@@ -1,9 +1,11 @@
-"""Raw clips into the sequence store: a few small frames of each, decoded once."""
+"""Raw clips into the sequence store: a few small frames of each, decoded once, and their features where asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,9 @@ from ....sequences import SPLITS, ragged
 from ....workers import Crash, cores, ordered_map
 from ..params import PrepareParams
 from ..source.layout import CLIPS, find_clips, label_of
-from .decode import ClipError, Decoding, read_or_explain
+from .columns import COLUMN, ENCODER_NAME, FEATURES, MIRRORED_COLUMN, SIDE
+from .decode import Clip, ClipError, Decoding, read_or_explain
+from .encoding import EncodedClip, Encoding, read_and_encode
 from .splits import group_of, read_official, split_by_group, split_officially
 
 _ROWS_PER_BATCH = 32  # a clip is tens to hundreds of kilobytes
@@ -25,6 +29,9 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
 
     A clip without frames to use, without a class, not in the official lists (where these make the split) or of a class
     with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
+
+    With an encoder the store holds the frames' features as well, and the output folder the encoder's weights.
+    Raises ValueError where its package is not installed.
     """
     decoding = decoding_of(params)
     clips = find_clips(raw / CLIPS)
@@ -42,10 +49,18 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
         else:
             wanted.append(clip)
     classes = sorted({label_of(clip) for clip in wanted})
-    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *decoding.shape)}
+    shape = (params.size, params.size, decoding.channels)
+    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
+    described: dict[str, Any] = {"classes": classes, "decoding": decoding.as_json()}
+    decode: Callable[[str], Clip | EncodedClip | ClipError] = partial(read_or_explain, raw / CLIPS, decoding)
+    if params.encoder != "none":
+        encoding = Encoding(weights=output.folder / ENCODER_NAME, mirrored=params.mirrored, size=params.size)
+        described |= _write_encoder(params.encoder, encoding.weights)
+        columns |= {COLUMN: ragged(np.float16, FEATURES)}
+        columns |= {MIRRORED_COLUMN: ragged(np.float16, FEATURES)} if params.mirrored else {}
+        decode = partial(read_and_encode, raw / CLIPS, decoding, encoding)
     counts = dict.fromkeys(SPLITS, 0)
-    with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": decoding.shape}) as store:
-        decode = partial(read_or_explain, raw / CLIPS, decoding)
+    with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": shape}) as store:
         results = ordered_map(decode, wanted, processes=min(cores(), len(wanted)))
         for clip, result in tqdm(results, desc="decode", total=len(wanted), unit="clip", disable=None):
             if isinstance(result, Crash):
@@ -67,15 +82,26 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                     "label": classes.index(label_of(clip)),
                     "group": group_of(clip, params.group_pattern),
                     "frames": result.frames,
+                    **(result.features if isinstance(result, EncodedClip) else {}),
                 }
             )
-    output.describe({"classes": classes, "decoding": decoding.as_json(), "clips": counts})
+    output.describe({**described, "clips": counts})
+
+
+def _write_encoder(name: str, path: Path) -> dict[str, Any]:
+    """Write the encoder's weights; what `description.json` says of them. They go with every model as an asset."""
+    from safetensors.torch import save_file
+
+    from .pretrained import PACKAGE, SHA256, pretrained
+
+    save_file(pretrained(), path)
+    return {"encoder": {"name": name, "package": PACKAGE, "sha256": SHA256}, "assets": [path.name]}
 
 
 def decoding_of(params: PrepareParams) -> Decoding:
     """The decoder's orders, as the `prepare` block gives them."""
     return Decoding(
-        size=params.size,
+        size=params.size if params.encoder == "none" else SIDE,
         channels=1 if params.color == "gray" else 3,
         frames=params.frames,
         min_frames=params.min_frames,

@@ -16,14 +16,16 @@ from ....serving import Item, Row
 from ....weights import load_network
 from ..model.network import build
 from ..params import ModelParams
+from ..prepare.columns import ENCODER_NAME
 from ..prepare.decode import Decoding, read_clip
+from ..prepare.encode import FrameEncoder
 from .local_copy import local_copy
 
 _BATCH_SIZE = 16
 
 
 class Predictor(serving.Predictor):
-    """Decodes clips as the preprocess stage did and names their classes."""
+    """Decodes clips as the preprocess stage did, encodes their frames if it did, and names their classes."""
 
     inputs: ClassVar[Mapping[str, str]] = {"path": "string"}
     outputs: ClassVar[Mapping[str, str]] = {
@@ -39,17 +41,21 @@ class Predictor(serving.Predictor):
         self._network, data = load_network(folder, build, ModelParams)
         self._classes: list[str] = data["classes"]
         self._decoding = Decoding.from_json(data["decoding"])
+        self._encoder = FrameEncoder(folder / ENCODER_NAME) if "encoder" in data else None
 
     def read(self, item: Item) -> np.ndarray:
-        """The frames of the clip at `path`, `(time, height, width, channels)` uint8."""
+        """The frames of the clip at `path`, `(time, height, width, channels)` uint8, or their features `(time, 1280)`
+        float16.
+        """
         path = item.content["path"]
         if not isinstance(path, str) or not path.strip():
             raise ValueError(f"path: found {path!r}; allowed: a local path or an address such as https://host/clip.mp4")
         try:
             with local_copy(path) as local:
-                return read_clip(local, self._decoding).frames
+                frames = read_clip(local, self._decoding).frames
         except ValueError as error:
             raise ValueError(f"path {path!r}: {error}") from None
+        return frames if self._encoder is None else self._encoder.features(frames)
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         rows: list[list[Row]] = [[] for _ in examples]

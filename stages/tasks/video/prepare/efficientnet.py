@@ -1,0 +1,92 @@
+"""EfficientNet-Lite0 up to its last pooling: a picture as 1,280 numbers.
+
+M. Tan and Q. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019, without
+squeeze-and-excitation and with ReLU6 in place of SiLU, as `efficientnet_lite_builder.py` of tensorflow/tpu has it.
+
+Batch norm does not stand here: with its running statistics, and it has no others in use, it is a scale and a shift of
+each channel, which the convolution before it takes over (`pretrained.py`). So a picture never depends on its batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .columns import FEATURES
+
+# Blocks, kernel, stride of the first block, by how much a block widens its maps within, channels that come out.
+_ROWS = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+_STEM = 32
+
+
+class SameConvolution(nn.Conv2d):
+    """A convolution to `ceil(side / stride)` places, padded as TensorFlow's SAME does: by as much as that needs, and by
+    the one more after the maps where it is odd.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, groups: int = 1) -> None:
+        # Without a stride the padding is the same before and after, whatever the size, and costs no copy.
+        super().__init__(in_channels, out_channels, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`(batch, in_channels, height, width)` to `(batch, out_channels, height, width)`, over the stride."""
+        if self.stride[0] > 1:
+            height, width = maps.shape[2:]
+            maps = functional.pad(maps, [*self._padding(width), *self._padding(height)])
+        return super().forward(maps)
+
+    def _padding(self, side: int) -> tuple[int, int]:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        missing = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+        return missing // 2, missing - missing // 2
+
+
+class InvertedBottleneck(nn.Module):
+    """Maps are widened, each is convolved alone, and they are narrowed without an activation (Sandler et al.,
+    "MobileNetV2", 2018), beside a shortcut where nothing changes its size.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = in_channels * expansion
+        self.expand = SameConvolution(in_channels, wide, 1) if expansion > 1 else None
+        self.depthwise = SameConvolution(wide, wide, kernel, stride=stride, groups=wide)
+        self.project = SameConvolution(wide, out_channels, 1)
+        self.shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """`(batch, in_channels, height, width)` to `(batch, out_channels, height, width)`, over the stride."""
+        wide = maps if self.expand is None else functional.relu6(self.expand(maps))
+        narrow: Tensor = self.project(functional.relu6(self.depthwise(wide)))
+        return maps + narrow if self.shortcut else narrow
+
+
+class EfficientNetLite0(nn.Module):
+    """The network without its last layer, which names ImageNet's classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConvolution(3, _STEM, 3, stride=2)
+        blocks, channels = [], _STEM
+        for repeats, kernel, first_stride, expansion, out_channels in _ROWS:
+            for repeat in range(repeats):
+                stride = 1 if repeat else first_stride
+                blocks.append(InvertedBottleneck(channels, out_channels, kernel, stride=stride, expansion=expansion))
+                channels = out_channels
+        self.blocks = nn.Sequential(*blocks)
+        self.head = SameConvolution(channels, FEATURES, 1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """`(batch, height, width, 3)` uint8, red, green and blue, to `(batch, 1280)`, each from 0 to 6."""
+        maps = ((pictures.permute(0, 3, 1, 2).float() - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
+        maps = self.blocks(functional.relu6(self.stem(maps)))
+        return functional.relu6(self.head(maps)).mean(dim=(2, 3))
