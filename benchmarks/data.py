@@ -43,11 +43,16 @@ def sample(task: Task, work: Path) -> tuple[Path, TaskParams]:
 
 def recipe(name: str, data: Path, work: Path) -> tuple[Path, TaskParams]:
     """A recipe's data, read from the folder `data` in place of the host, prepared, and the params of its first task."""
+    task, params = recipe_params(name, data, work)
+    return prepared(task, params, work), params
+
+
+def recipe_params(name: str, data: Path, work: Path) -> tuple[Task, TaskParams]:
+    """A recipe's first task and its params, with the folder `data` in place of the host."""
     path = work / "params.yaml"
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(REPOSITORY / "params.yaml", path)
     task, *_ = apply(REPOSITORY / RECIPES / f"{name}.yaml", path)
     params = load(path)[task]
     source = params.source.model_copy(update={"url": data.resolve().as_uri()})
-    params = params.model_copy(update={"source": source})
-    return prepared(Task(task), params, work), params
+    return Task(task), params.model_copy(update={"source": source})

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from .efficientnet import EfficientNetLite0
 from .columns import FEATURES
+from .efficientnet import EfficientNetLite0
 
 _BATCH_SIZE = 16  # frames: of 224 pixels a side their widest maps take 77 MB
 

@@ -59,6 +59,7 @@ def folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for ours, (convolution, norm) in pairs.items():
         scale = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + _EPSILON)
-        found[f"{ours}.weight"] = weights[f"{convolution}.weight"] * scale[:, None, None, None]
+        # The file has them as TensorFlow laid them out; safetensors stores what lies in the order of its dimensions.
+        found[f"{ours}.weight"] = (weights[f"{convolution}.weight"] * scale[:, None, None, None]).contiguous()
         found[f"{ours}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
     return found

