@@ -5,7 +5,8 @@
 The clips are those that `--data` holds of UCF-101, 108 of three classes in 18 groups, prepared once with the recipe
 `ucf101`: what the encoder says to a frame does not depend on the fold. Each group is tested on in one of six folds by
 networks that have learned from the other folds, for as many epochs as the recipe says: no clip of a fold chooses what
-answers it. Beside them stands a linear classifier of the mean features of a clip. The interval is a 95 % bootstrap over groups.
+answers it. Beside them stands a linear classifier of each clip's mean features. Intervals are 95 % bootstraps over
+groups.
 """
 
 from __future__ import annotations

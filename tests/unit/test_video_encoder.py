@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ from stages.tasks.video.prepare.columns import ENCODER_NAME, FEATURES, SIDE
 from stages.tasks.video.prepare.efficientnet import EfficientNetLite0, SameConvolution
 from stages.tasks.video.prepare.encode import FrameEncoder
 from stages.tasks.video.prepare.encoding import smaller
-from stages.tasks.video.prepare.pretrained import from_bytes, pretrained
+from stages.tasks.video.prepare.pretrained import _names_in_timm, from_file, pretrained
 from stages.tasks.video.serve.predictor import Predictor
 from stages.weights import save_network
 from tests.unit import test_video_model, test_video_prepare
@@ -84,9 +85,55 @@ def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
     assert odd == [[4.0, 4.0], [4.0, 4.0]]
 
 
-def test_weights_of_another_file_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"has the sha256 e3b0c442\w+; allowed: 57934424"):
-        from_bytes(b"")
+def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"")
+    with pytest.raises(ValueError, match=r"sha256 is e3b0c442\w+; allowed: 57934424"):
+        pretrained()
+
+
+def file_of(path: Path, weights: dict[str, torch.Tensor]) -> tuple[str, str]:
+    save_file(weights, path)
+    return str(path), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_of_timm() -> dict[str, torch.Tensor]:
+    """Convolutions of ones, norms of scale 3, mean 1 and variance 1 (with its epsilon)."""
+    found: dict[str, torch.Tensor] = {}
+    shapes = {name: tensor.shape for name, tensor in EfficientNetLite0().state_dict().items()}
+    for ours, (convolution, norm) in _names_in_timm().items():
+        channels = shapes[f"{ours}.bias"]
+        found[f"{convolution}.weight"] = torch.ones(shapes[f"{ours}.weight"])
+        found |= {f"{norm}.weight": torch.full(channels, 3.0), f"{norm}.bias": torch.zeros(channels)}
+        found |= {f"{norm}.running_mean": torch.ones(channels), f"{norm}.running_var": torch.full(channels, 0.999)}
+    return found | {"classifier.weight": torch.zeros(1000, FEATURES)}
+
+
+def test_weights_of_a_file_come_by_the_names_that_timm_gives_them(tmp_path: Path) -> None:
+    weights = weights_of_timm()
+    # timm/models/_efficientnet_blocks.py: DepthwiseSeparableConv in the first row, InvertedResidual in the others.
+    assert weights["blocks.0.0.conv_dw.weight"].shape == (32, 1, 3, 3)
+    assert weights["blocks.0.0.bn2.bias"].shape == (16,)
+    assert weights["blocks.6.0.conv_pwl.weight"].shape == (320, 1152, 1, 1)
+    assert weights["blocks.6.0.bn3.bias"].shape == (320,)
+    weights["blocks.5.3.bn2.bias"] += 5.0
+    found = from_file(*file_of(tmp_path / "other.safetensors", weights))
+    assert torch.allclose(found["stem.weight"], torch.tensor(3.0))
+    assert torch.allclose(found["stem.bias"], torch.tensor(-3.0))
+    assert torch.allclose(found["blocks.14.depthwise.bias"], torch.tensor(2.0))  # 1 + 2 + 2 + 3 + 3 before the row
+
+
+def test_files_that_hold_no_such_weights_are_refused(tmp_path: Path) -> None:
+    address, sha256 = file_of(tmp_path / "small.safetensors", {"conv_stem.weight": torch.ones(1)})
+    with pytest.raises(ValueError, match=r"another network than tf_efficientnet_lite0: 'bn1.weight'"):
+        from_file(address, sha256)
+    with pytest.raises(ValueError, match=f"sha256 is {sha256}; allowed: {'0' * 64}"):
+        from_file(address, "0" * 64)
+    with pytest.raises(ValueError, match="missing.safetensors cannot be read"):
+        from_file(str(tmp_path / "missing.safetensors"), sha256)
+    torch.save({"conv_stem.weight": torch.ones(1)}, tmp_path / "pickle.pth")
+    digest = hashlib.sha256((tmp_path / "pickle.pth").read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match="is no safetensors file, and no other is read"):
+        from_file(str(tmp_path / "pickle.pth"), digest)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +215,6 @@ def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monk
     data = {**ENCODED, "decoding": {**DATA["decoding"], "size": 32, "channels": 3}}  # type: ignore[dict-item]
     params = ModelParams.model_validate(MODEL_OF_FEATURES)
     save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
-    monkeypatch.setattr("stages.tasks.video.prepare.pretrained.from_bytes", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     predictor = Predictor(tmp_path / "weights")
     paths = [str(write_clip(tmp_path / f"{n}.mp4", 60 * n, frames=5 + 3 * n)) for n in range(3)]
@@ -238,6 +284,12 @@ def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None
     [
         ({"color": "gray"}, "color rgb where encoder is efficientnet_lite0; found gray"),
         ({"size": 40}, "a size that divides 224 where encoder is efficientnet_lite0; found 40"),
+        ({"weights": "a.safetensors"}, "weights and weights_sha256 both"),
+        ({"weights": "a", "weights_sha256": "0"}, "pattern"),
+        (
+            {"encoder": "none", "weights": "a", "weights_sha256": "0" * 64},
+            "weights empty where encoder is none; found a",
+        ),
         ({"encoder": "none"}, "mirrored false where encoder is none"),
         ({"encoder": "resnet"}, "'efficientnet_lite0'"),
     ],
@@ -258,7 +310,7 @@ def test_frames_that_cannot_be_encoded_are_refused(changes: dict[str, Any], mess
 def test_a_network_that_cannot_read_features_is_refused(block: str, changes: dict[str, Any], message: str) -> None:
     Params.model_validate(PARAMS)
     with pytest.raises(ValidationError, match=message):
-        Params.model_validate({**PARAMS, block: {**PARAMS[block], **changes}})  # type: ignore[dict-item]
+        Params.model_validate({**PARAMS, block: {**PARAMS[block], **changes}})
 
 
 def test_the_schema_knows_the_side_that_is_encoded() -> None:

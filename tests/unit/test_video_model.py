@@ -112,6 +112,8 @@ PARAMS = {
         "size": 16,
         "color": "gray",
         "encoder": "none",
+        "weights": "",
+        "weights_sha256": "",
         "mirrored": False,
         "frames": 8,
         "min_frames": 4,

@@ -40,6 +40,8 @@ class PrepareParams(CommonPrepareParams):
     size: Annotated[int, Field(ge=16, le=512)]
     color: Literal["gray", "rgb"]
     encoder: Literal["none", "efficientnet_lite0"]
+    weights: str
+    weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
     mirrored: bool
     frames: Annotated[int, Field(ge=2, le=1000)]
     min_frames: Annotated[int, Field(ge=2)]
@@ -71,7 +73,11 @@ class PrepareParams(CommonPrepareParams):
 
     @model_validator(mode="after")
     def _can_be_encoded(self) -> Self:
+        if bool(self.weights) != bool(self.weights_sha256):
+            raise ValueError("weights and weights_sha256 both, or both empty")
         if self.encoder == "none":
+            if self.weights:
+                raise ValueError(f"weights empty where encoder is none; found {self.weights}")
             if self.mirrored:
                 raise ValueError("mirrored false where encoder is none: frames are mirrored as they are read")
         elif self.color != "rgb":

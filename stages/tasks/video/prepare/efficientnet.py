@@ -16,7 +16,7 @@ from torch.nn import functional
 from .columns import FEATURES
 
 # Blocks, kernel, stride of the first block, by how much a block widens its maps within, channels that come out.
-_ROWS = (
+ROWS = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -77,7 +77,7 @@ class EfficientNetLite0(nn.Module):
         super().__init__()
         self.stem = SameConvolution(3, _STEM, 3, stride=2)
         blocks, channels = [], _STEM
-        for repeats, kernel, first_stride, expansion, out_channels in _ROWS:
+        for repeats, kernel, first_stride, expansion, out_channels in ROWS:
             for repeat in range(repeats):
                 stride = 1 if repeat else first_stride
                 blocks.append(InvertedBottleneck(channels, out_channels, kernel, stride=stride, expansion=expansion))

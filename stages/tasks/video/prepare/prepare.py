@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
 
     With an encoder the store holds the frames' features as well, and the output folder the encoder's weights.
-    Raises ValueError where its package is not installed.
+    Raises ValueError where these cannot be read.
     """
     decoding = decoding_of(params)
     clips = find_clips(raw / CLIPS)
@@ -55,7 +55,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     decode: Callable[[str], Clip | EncodedClip | ClipError] = partial(read_or_explain, raw / CLIPS, decoding)
     if params.encoder != "none":
         encoding = Encoding(weights=output.folder / ENCODER_NAME, mirrored=params.mirrored, size=params.size)
-        described |= _write_encoder(params.encoder, encoding.weights)
+        described |= _write_encoder(params, encoding.weights)
         columns |= {COLUMN: ragged(np.float16, FEATURES)}
         columns |= {MIRRORED_COLUMN: ragged(np.float16, FEATURES)} if params.mirrored else {}
         decode = partial(read_and_encode, raw / CLIPS, decoding, encoding)
@@ -88,14 +88,17 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     output.describe({**described, "clips": counts})
 
 
-def _write_encoder(name: str, path: Path) -> dict[str, Any]:
+def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
     """Write the encoder's weights; what `description.json` says of them. They go with every model as an asset."""
     from safetensors.torch import save_file
 
-    from .pretrained import PACKAGE, SHA256, pretrained
+    from .pretrained import PACKAGE, SHA256, from_file, pretrained
 
-    save_file(pretrained(), path)
-    return {"encoder": {"name": name, "package": PACKAGE, "sha256": SHA256}, "assets": [path.name]}
+    weights = from_file(params.weights, params.weights_sha256) if params.weights else pretrained()
+    save_file(weights, path)
+    source = {"file": PurePosixPath(params.weights).name, "sha256": params.weights_sha256}
+    source = source if params.weights else {"package": PACKAGE, "sha256": SHA256}
+    return {"encoder": {"name": params.encoder, **source}, "assets": [path.name]}
 
 
 def decoding_of(params: PrepareParams) -> Decoding:

