@@ -93,7 +93,7 @@ def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def file_of(path: Path, weights: dict[str, torch.Tensor]) -> tuple[str, str]:
     save_file(weights, path)
-    return str(path), hashlib.sha256(path.read_bytes()).hexdigest()
+    return path.as_uri(), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def weights_of_timm() -> dict[str, torch.Tensor]:
@@ -129,11 +129,11 @@ def test_files_that_hold_no_such_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"sha256 is {sha256}; allowed: {'0' * 64}"):
         from_file(address, "0" * 64)
     with pytest.raises(ValueError, match="missing.safetensors cannot be read"):
-        from_file(str(tmp_path / "missing.safetensors"), sha256)
+        from_file((tmp_path / "missing.safetensors").as_uri(), sha256)
     torch.save({"conv_stem.weight": torch.ones(1)}, tmp_path / "pickle.pth")
     digest = hashlib.sha256((tmp_path / "pickle.pth").read_bytes()).hexdigest()
     with pytest.raises(ValueError, match="is no safetensors file, and no other is read"):
-        from_file(str(tmp_path / "pickle.pth"), digest)
+        from_file((tmp_path / "pickle.pth").as_uri(), digest)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,11 +284,12 @@ def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None
     [
         ({"color": "gray"}, "color rgb where encoder is efficientnet_lite0; found gray"),
         ({"size": 40}, "a size that divides 224 where encoder is efficientnet_lite0; found 40"),
-        ({"weights": "a.safetensors"}, "weights and weights_sha256 both"),
-        ({"weights": "a", "weights_sha256": "0"}, "pattern"),
+        ({"weights": "/home/a.safetensors"}, "pattern"),
+        ({"weights": "file:///a"}, "weights and weights_sha256 both"),
+        ({"weights": "file:///a", "weights_sha256": "0"}, "pattern"),
         (
-            {"encoder": "none", "weights": "a", "weights_sha256": "0" * 64},
-            "weights empty where encoder is none; found a",
+            {"encoder": "none", "weights": "file:///a", "weights_sha256": 64 * "0"},
+            "weights empty where encoder is none",
         ),
         ({"encoder": "none"}, "mirrored false where encoder is none"),
         ({"encoder": "resnet"}, "'efficientnet_lite0'"),

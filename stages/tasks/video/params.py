@@ -40,7 +40,7 @@ class PrepareParams(CommonPrepareParams):
     size: Annotated[int, Field(ge=16, le=512)]
     color: Literal["gray", "rgb"]
     encoder: Literal["none", "efficientnet_lite0"]
-    weights: str
+    weights: Annotated[str, Field(pattern="^$|^[a-z0-9+]+://.")]  # of these a card shows the host alone
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
     mirrored: bool
     frames: Annotated[int, Field(ge=2, le=1000)]
