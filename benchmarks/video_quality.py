@@ -83,7 +83,8 @@ def network(folder: Path, params: Params) -> Answers:
     _, description = open_prepared(folder)
 
     def answers(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        engine.configure(seed=params.train.seed, threads=params.train.threads)
+        # One thread: a second one gains nothing in steps of milliseconds, and beside other work it waits and spins.
+        engine.configure(seed=params.train.seed, threads=1)
         built = build(params.model, description)
         train = ClipDataset(folder, known, params.model.augmentation, seed=params.train.seed)
         # The epoch is chosen by the loss on the very clips that are learned from: in effect one of the last.
