@@ -113,7 +113,7 @@ class ModelParams(Block):
     layers: Positive
     heads: Positive
     bidirectional: bool
-    pooling: Literal["last", "mean", "max", "attention"]
+    pooling: Literal["last", "mean", "max", "attention", "statistics"]
     dropout: Dropout
     recurrent_dropout: Dropout
     layer_norm: bool
@@ -133,7 +133,7 @@ class ModelParams(Block):
     def _last_step_has_read_all(self) -> Self:
         if self.bidirectional and self.pooling == "last":
             raise ValueError(
-                "pooling mean, max or attention where bidirectional is true; last has read one frame backwards"
+                "pooling mean, max, attention or statistics where bidirectional is true; last has read one frame backwards"
             )
         return self
 

@@ -53,8 +53,8 @@ class ClipClassifier(Network):
         self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
         self.dropout = nn.Dropout(params.dropout)
         size = params.features if self.recurrent is None else self.recurrent.output_size
-        self.output = nn.Linear(size, classes)
         self.pooling = TimePooling(params.pooling, size)
+        self.output = nn.Linear(self.pooling.output_size, classes)
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 1280)`

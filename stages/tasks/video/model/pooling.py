@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ....batching import length_mask
-from ....models.pooling import masked_max, masked_mean
+from ....models.pooling import masked_deviation, masked_max, masked_mean
 from ....models.recurrent import last_step
 
-Pooling = Literal["last", "mean", "max", "attention"]
+Pooling = Literal["last", "mean", "max", "attention", "statistics"]
 
 
 class AttentionPooling(nn.Module):
@@ -36,16 +36,20 @@ class AttentionPooling(nn.Module):
 
 
 class TimePooling(nn.Module):
-    """The last output, the mean or the maximum of a clip's own steps, or their mean weighted by attention."""
+    """The last output, the mean or the maximum of a clip's own steps, their mean weighted by attention, or statistics:
+    their mean beside their standard deviation, which tells a thing that moves from one that is there (Snyder et al.,
+    "X-Vectors: Robust DNN Embeddings for Speaker Recognition", 2018).
+    """
 
     def __init__(self, kind: Pooling, size: int) -> None:
         super().__init__()
         self.kind = kind
+        self.output_size = 2 * size if kind == "statistics" else size
         if kind == "attention":
             self.attention = AttentionPooling(size)
 
     def forward(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        """`(batch, time, size)` and `(batch,)` to `(batch, size)`."""
+        """`(batch, time, size)` and `(batch,)` to `(batch, output_size)`."""
         if self.kind == "last":
             return last_step(outputs, lengths)
         mask = length_mask(lengths, outputs.shape[1])
@@ -53,5 +57,7 @@ class TimePooling(nn.Module):
             return masked_mean(outputs, mask)
         if self.kind == "max":
             return masked_max(outputs, mask)
+        if self.kind == "statistics":
+            return torch.cat([masked_mean(outputs, mask), masked_deviation(outputs, mask)], dim=1)
         pooled: Tensor = self.attention(outputs, mask)
         return pooled
