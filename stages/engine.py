@@ -283,7 +283,7 @@ class _Training:
         self._on_stretch = on_stretch
         self._weights = [p for p in network.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            _weight_groups(self._weights, params.weight_decay), lr=params.learning_rate, fused=True
+            _weight_groups(network, params.weight_decay), lr=params.learning_rate, fused=True
         )
         # Only float16 is so narrow that small gradients vanish in it (Micikevicius et al., "Mixed Precision
         # Training", 2018).
@@ -300,7 +300,8 @@ class _Training:
 
     @property
     def learning_rate(self) -> float:
-        return float(self._optimizer.param_groups[0]["lr"])
+        group = self._optimizer.param_groups[0]
+        return float(group["lr"] / group["rate"])
 
     def run_epoch(self, epoch: int) -> tuple[float, int, float]:
         """Take the epoch's steps that are left; returns seconds, sequences and seconds of waiting for data."""
@@ -360,7 +361,7 @@ class _Training:
             params, self.done, self._steps_per_epoch * params.epochs, progress.monitored
         )
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         self._scaler.unscale_(self._optimizer)
         # The gradient is that of the sum over the examples' number; the mean divides by the weight.
         norm = _clip(gradients, scale, params)
@@ -555,11 +556,15 @@ def _where(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _weight_groups(weights: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Decay for matrices, none for biases and norms, which do not overfit by growing."""
+def _weight_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay for matrices, none for biases and norms, which do not overfit by growing; each has its `rate`."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            groups.setdefault((weight.ndim >= 2, network.rate(name)), []).append(weight)
     return [
-        {"params": [p for p in weights if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
+        {"params": weights, "weight_decay": weight_decay if matrices else 0.0, "rate": rate}
+        for (matrices, rate), weights in groups.items()
     ]
 
 

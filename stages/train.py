@@ -41,6 +41,7 @@ def _train(task: Task, params: TaskParams) -> None:
     _, description = open_prepared(paths.prepared)
     model = task.model()
     network = model.build(params.model, description)
+    network.start_from(paths.prepared)
     signature = distributed.from_rank_0(training_signature(task, params, distributed.device().type))
     checkpoints = Checkpoints.of(paths.resume(signature))
     train, validation, train_params = modes.applied(

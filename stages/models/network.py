@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -21,3 +22,12 @@ class Network(nn.Module, ABC):
 
         Sums and not means, so that batches, and ranks, of unequal size add up to the exact mean of the whole.
         """
+
+    def start_from(self, prepared: Path) -> None:
+        """Put weights that the prepared data brings in place of random ones, before training; by default there are
+        none.
+        """
+
+    def rate(self, name: str) -> float:
+        """By what the learning rate is multiplied for the parameter of this name; 1 by default."""
+        return 1.0

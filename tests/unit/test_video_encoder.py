@@ -16,12 +16,15 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
+from stages import engine
 from stages.batching import Batch, pad
+from stages.params import TrainParams
 from stages.preparation import Preparation, open_prepared
 from stages.reporting import Report
 from stages.tasks.video import params as video_params
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.augment import augmented_features
+from stages.tasks.video.model.frames import PretrainedEncoder
 from stages.tasks.video.model.network import ClipClassifier, build, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
@@ -36,7 +39,7 @@ from tests.unit import test_video_model, test_video_prepare
 from tests.unit.test_video_model import DATA, MODEL, STILL
 from tests.unit.video_clips import write_clip
 
-ENCODED = {**DATA, "encoder": {"name": "efficientnet_lite0"}, "assets": [ENCODER_NAME]}
+ENCODED = {**DATA, "encoder": {"name": "efficientnet_lite0", "frozen": True}, "assets": [ENCODER_NAME]}
 MODEL_OF_FEATURES = {**MODEL, "augmentation": {**STILL, "flip": True}}
 ENCODING = {"color": "rgb", "encoder": "efficientnet_lite0", "mirrored": True}
 PREPARE = {**test_video_prepare.PARAMS, **ENCODING}
@@ -279,6 +282,70 @@ def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None
         assert np.array_equal(-clip - 1 if flipped else clip, unflipped)
 
 
+TUNED = {
+    **DATA,
+    "decoding": {**DATA["decoding"], "size": 32, "channels": 3},  # type: ignore[dict-item]
+    "encoder": {"name": "efficientnet_lite0", "frozen": False},
+}
+
+
+class Some:
+    """A dataset of a few clips in memory."""
+
+    def __init__(self, clips: list[np.ndarray]) -> None:
+        self._clips = clips
+        self.lengths = np.array([len(clip) for clip in clips])
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def name(self, example: int) -> str:
+        return str(example)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        return batch_of([self._clips[example] for example in examples])
+
+
+def test_fine_tuning_begins_with_the_pretrained_weights(prepared: Path, tmp_path: Path, encoder: FrameEncoder) -> None:
+    network = build(ModelParams.model_validate(MODEL_OF_FEATURES), TUNED).eval()
+    assert isinstance(network.encoder, PretrainedEncoder)
+    frames = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8)
+    lengths = torch.tensor([3, 2])
+    with torch.inference_mode():
+        random = network.encoder(frames, lengths)
+        network.start_from(prepared)
+        tuned = network.encoder(frames, lengths)
+        frozen = network.encoder.reader(torch.from_numpy(encoder.features(frames.flatten(0, 1).numpy())).view(2, 3, -1))
+    assert torch.allclose(tuned[0], frozen[0], atol=1e-2)
+    assert torch.allclose(tuned[1, :2], frozen[1, :2], atol=1e-2)
+    assert not torch.allclose(random[0], frozen[0], atol=1e-2)
+
+
+def test_an_encoder_that_is_not_frozen_learns_at_its_own_rate(prepared: Path) -> None:
+    clips = Some([np.random.default_rng(n).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8) for n in range(4)])
+    params = TrainParams.model_validate({**PARAMS["train"], "epochs": 1, "batch_size": 4, "weight_decay": 0.0})
+    moved = {}
+    for rate in (1.0, 0.01):
+        engine.configure(seed=1, threads=1)
+        network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, "encoder_rate": rate}), TUNED)
+        network.start_from(prepared)
+        before = {name: value.clone() for name, value in network.named_parameters()}
+        engine.fit(network, clips, clips, params)
+        moved[rate] = {n: (v - before[n]).abs().max().item() for n, v in network.named_parameters()}
+    stem, output = "encoder.pretrained.stem.weight", "output.weight"
+    assert moved[1.0][stem] == pytest.approx(100 * moved[0.01][stem], rel=0.05)
+    assert moved[1.0][output] == pytest.approx(moved[0.01][output], rel=0.05)
+
+
+def test_a_fine_tuned_model_carries_its_own_weights_alone(tmp_path: Path) -> None:
+    params = ModelParams.model_validate(MODEL_OF_FEATURES)
+    save_network(tmp_path / "weights", build(params, TUNED), params, TUNED, prepared=tmp_path, training={})
+    clip = write_clip(tmp_path / "a.mp4", 60, frames=5)
+    answer = Predictor(tmp_path / "weights").predict(pd.DataFrame({"path": [str(clip)]}))
+    assert answer["label"][0] in DATA["classes"]
+    assert not (tmp_path / "weights" / ENCODER_NAME).exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -291,7 +358,9 @@ def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None
             {"encoder": "none", "weights": "file:///a", "weights_sha256": 64 * "0"},
             "weights empty where encoder is none",
         ),
-        ({"encoder": "none"}, "mirrored false where encoder is none"),
+        ({"encoder": "none"}, "mirrored false where no features are stored"),
+        ({"frozen": False}, "mirrored false where no features are stored"),
+        ({"encoder": "none", "mirrored": False, "frozen": False}, "frozen true where encoder is none"),
         ({"encoder": "resnet"}, "'efficientnet_lite0'"),
     ],
 )

@@ -27,6 +27,7 @@ MODEL = {
     "kind": "cnn_lstm",
     "channels": [8, 16],
     "temporal_strides": [1, 2],
+    "encoder_rate": 0.5,
     "features": 8,
     "frame_changes": True,
     "cell": "lstm",
@@ -59,7 +60,8 @@ def _batch(clips: list[np.ndarray]) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("pooling", "bidirectional"), [("last", False), ("mean", False), ("max", False), ("mean", True), ("max", True)]
+    ("pooling", "bidirectional"),
+    [("last", False), ("mean", False), ("max", False), ("mean", True), ("max", True), ("statistics", True)],
 )
 def test_a_longer_clip_beside_it_changes_no_answer(pooling: str, bidirectional: bool) -> None:
     torch.manual_seed(0)
@@ -112,6 +114,7 @@ PARAMS = {
         "size": 16,
         "color": "gray",
         "encoder": "none",
+        "frozen": True,
         "weights": "",
         "weights_sha256": "",
         "mirrored": False,

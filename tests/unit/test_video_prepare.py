@@ -18,6 +18,7 @@ PARAMS = {
     "size": 16,
     "color": "gray",
     "encoder": "none",
+    "frozen": True,
     "weights": "",
     "weights_sha256": "",
     "mirrored": False,
@@ -148,7 +149,7 @@ def test_mistakes_in_prepare_are_refused(changes: dict[str, object], message: st
 def test_the_last_output_of_two_directions_is_refused() -> None:
     from tests.unit.test_video_model import MODEL
 
-    with pytest.raises(ValidationError, match="pooling mean, max, attention or statistics where bidirectional is true"):
+    with pytest.raises(ValidationError, match="another pooling than last"):
         ModelParams.model_validate({**MODEL, "bidirectional": True, "pooling": "last"})
 
 

@@ -40,6 +40,7 @@ class PrepareParams(CommonPrepareParams):
     size: Annotated[int, Field(ge=16, le=512)]
     color: Literal["gray", "rgb"]
     encoder: Literal["none", "efficientnet_lite0"]
+    frozen: bool
     weights: Annotated[str, Field(pattern="^$|^[a-z0-9+]+://.")]  # of these a card shows the host alone
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")]
     mirrored: bool
@@ -78,13 +79,20 @@ class PrepareParams(CommonPrepareParams):
         if self.encoder == "none":
             if self.weights:
                 raise ValueError(f"weights empty where encoder is none; found {self.weights}")
-            if self.mirrored:
-                raise ValueError("mirrored false where encoder is none: frames are mirrored as they are read")
+            if not self.frozen:
+                raise ValueError("frozen true where encoder is none: there are no weights to go on from")
         elif self.color != "rgb":
             raise ValueError(f"color rgb where encoder is {self.encoder}; found {self.color}")
-        elif _ENCODED_SIDE % self.size:
+        if self.mirrored and not self.encoded:
+            raise ValueError("mirrored false where no features are stored: frames are mirrored as they are read")
+        if self.encoded and _ENCODED_SIDE % self.size:
             raise ValueError(f"a size that divides {_ENCODED_SIDE} where encoder is {self.encoder}; found {self.size}")
         return self
+
+    @property
+    def encoded(self) -> bool:
+        """Whether features of the frames are stored, for networks to learn from."""
+        return self.encoder != "none" and self.frozen
 
 
 class AugmentationParams(Block):
@@ -106,6 +114,7 @@ class ModelParams(Block):
     kind: Literal["cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer"]
     channels: Annotated[list[Annotated[int, Field(ge=8, multiple_of=8)]], Field(min_length=1, max_length=6)]
     temporal_strides: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1, max_length=6)]
+    encoder_rate: Annotated[float, Field(gt=0, le=1)]
     features: Positive
     frame_changes: bool
     cell: Literal["lstm", "gru", "rnn"]
@@ -133,7 +142,7 @@ class ModelParams(Block):
     def _last_step_has_read_all(self) -> Self:
         if self.bidirectional and self.pooling == "last":
             raise ValueError(
-                "pooling mean, max, attention or statistics where bidirectional is true; last has read one frame backwards"
+                "another pooling than last where bidirectional is true; the last step has read one frame backwards"
             )
         return self
 
@@ -162,18 +171,18 @@ class Params(TaskParams):
 
     @model_validator(mode="after")
     def _model_reads_features(self) -> Self:
-        if self.prepare.encoder == "none":
-            return self
-        changes = self.model.augmentation
-        if self.model.kind not in ("cnn_lstm", "transformer"):
+        encoder, changes = self.prepare.encoder, self.model.augmentation
+        if encoder != "none" and self.model.kind not in ("cnn_lstm", "transformer"):
             raise ValueError(
-                f"model.kind cnn_lstm or transformer where prepare.encoder is {self.prepare.encoder}: its "
-                f"features leave no places to convolve over; found {self.model.kind}"
+                f"model.kind cnn_lstm or transformer where prepare.encoder is {encoder}: its features leave no "
+                f"places to convolve over; found {self.model.kind}"
             )
+        if not self.prepare.encoded:
+            return self
         if changes.shift or changes.crop or changes.brightness or changes.color:
             raise ValueError(
-                f"model.augmentation with shift, crop, brightness and color 0 where prepare.encoder is "
-                f"{self.prepare.encoder}: features cannot be changed as frames can"
+                f"model.augmentation with shift, crop, brightness and color 0 where prepare.encoder is {encoder} and "
+                f"frozen: features cannot be changed as frames can"
             )
         if changes.flip and not self.prepare.mirrored:
             raise ValueError("prepare.mirrored true where features are read and model.augmentation.flip is true")

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ....batching import length_mask
+from ..prepare.columns import FEATURES
+from ..prepare.efficientnet import EfficientNetLite0
 
 
 def frames_of(values: Tensor, *, frame_changes: bool) -> Tensor:
@@ -58,3 +60,22 @@ class FeatureReader(nn.Module):
         if self.frame_changes:
             normed = torch.cat([normed, changes(normed)], dim=2)
         return self.output(normed)
+
+
+class PretrainedEncoder(nn.Module):
+    """A network that has learned to name pictures, which goes on learning, and what reads its features."""
+
+    def __init__(self, features: int, *, frame_changes: bool) -> None:
+        super().__init__()
+        self.pretrained = EfficientNetLite0()
+        self.reader = FeatureReader(FEATURES, features, frame_changes=frame_changes)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """`(batch, time, height, width, 3)` uint8 to `(batch, time, features)`. The padding is not looked at, since a
+        frame costs much more here than with a small CNN.
+        """
+        mask = length_mask(lengths, frames.shape[1])
+        found = self.pretrained(frames[mask])
+        values = found.new_zeros((*mask.shape, FEATURES)).masked_scatter(mask.unsqueeze(-1), found)
+        read: Tensor = self.reader(values)
+        return read

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ....batching import Batch
@@ -15,12 +16,14 @@ from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
 from ..params import ModelParams, Params
-from ..prepare.columns import FEATURES
+from ..prepare.columns import ENCODER_NAME, FEATURES
 from .clips import ClipDataset
 from .conv_lstm import ConvLSTMEncoder
-from .frames import FeatureReader, frames_of
+from .frames import FeatureReader, PretrainedEncoder, frames_of
 from .pooling import TimePooling
 from .volumes import VolumeEncoder
+
+Pretrained = Literal["frozen", "tuned"] | None  # how the preprocess stage's encoder is used, where it brings one
 
 
 class ClipClassifier(Network):
@@ -35,19 +38,22 @@ class ClipClassifier(Network):
     With `frame_changes` the CNN sees beside each frame what changed since the one before. A CNN forgets places when it
     takes means over them; a change keeps the direction in which something went.
 
-    Where the preprocess stage has encoded the frames, `cnn_lstm` and `transformer` read the features in
-    place of their CNN.
+    Where the preprocess stage has encoded the frames, `cnn_lstm` and `transformer` read the features in place of their
+    CNN; where it brings a pretrained encoder that is not frozen, that one is their CNN.
 
     A clip's logits do not depend on what it is batched with, nor on the padding.
     """
 
-    def __init__(self, params: ModelParams, channels: int, classes: int, *, encoded: bool) -> None:
+    def __init__(self, params: ModelParams, channels: int, classes: int, *, pretrained: Pretrained = None) -> None:
         super().__init__()
+        self._encoder_rate = params.encoder_rate
         self.frame_changes = params.frame_changes
         self.label_smoothing = params.label_smoothing
-        self.encoder: PictureEncoder | VolumeEncoder | ConvLSTMEncoder | FeatureReader
-        if encoded:
+        self.encoder: PictureEncoder | VolumeEncoder | ConvLSTMEncoder | FeatureReader | PretrainedEncoder
+        if pretrained == "frozen":
             self.encoder = FeatureReader(FEATURES, params.features, frame_changes=params.frame_changes)
+        elif pretrained == "tuned":
+            self.encoder = PretrainedEncoder(params.features, frame_changes=params.frame_changes)
         else:
             self.encoder = _encoder(params, channels * (2 if params.frame_changes else 1))
         self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
@@ -62,6 +68,8 @@ class ClipClassifier(Network):
         """
         if isinstance(self.encoder, FeatureReader):
             features, lengths = self.encoder(batch.values), batch.lengths
+        elif isinstance(self.encoder, PretrainedEncoder):
+            features, lengths = self.encoder(batch.values, batch.lengths), batch.lengths
         else:
             features, lengths = self._encoded(batch)
         if self.recurrent is not None:
@@ -75,6 +83,17 @@ class ClipClassifier(Network):
             return self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]), batch.lengths
         found: tuple[Tensor, Tensor] = self.encoder(frames, batch.lengths)
         return found
+
+    def start_from(self, prepared: Path) -> None:
+        """The pretrained encoder's weights, where it goes on from them."""
+        if isinstance(self.encoder, PretrainedEncoder):
+            self.encoder.pretrained.load_state_dict(load_file(prepared / ENCODER_NAME))
+
+    def rate(self, name: str) -> float:
+        """Less for what has been learned on many more pictures (Howard and Ruder, "Universal Language Model
+        Fine-tuning for Text Classification", 2018, section 3.2).
+        """
+        return self._encoder_rate if name.startswith("encoder.pretrained.") else 1.0
 
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
         """The sums of cross-entropy and of right answers, with the number of clips."""
@@ -117,7 +136,9 @@ def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
     """A network with fresh weights for the classes and the frames, or features, that `description.json` tells of."""
-    return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]), encoded="encoder" in data)
+    encoder = data.get("encoder")
+    pretrained: Pretrained = None if encoder is None else "frozen" if encoder["frozen"] else "tuned"
+    return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]), pretrained=pretrained)
 
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> ClipDataset:

@@ -30,7 +30,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     A clip without frames to use, without a class, not in the official lists (where these make the split) or of a class
     with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
 
-    With an encoder the store holds the frames' features as well, and the output folder the encoder's weights.
+    With an encoder the output folder holds its weights; with a frozen one the store holds the frames' features as well.
     Raises ValueError where these cannot be read.
     """
     decoding = decoding_of(params)
@@ -53,9 +53,11 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
     described: dict[str, Any] = {"classes": classes, "decoding": decoding.as_json()}
     decode: Callable[[str], Clip | EncodedClip | ClipError] = partial(read_or_explain, raw / CLIPS, decoding)
+    weights = output.folder / ENCODER_NAME
     if params.encoder != "none":
-        encoding = Encoding(weights=output.folder / ENCODER_NAME, mirrored=params.mirrored, size=params.size)
-        described |= _write_encoder(params, encoding.weights)
+        described |= _write_encoder(params, weights)
+    if params.encoded:
+        encoding = Encoding(weights=weights, mirrored=params.mirrored, size=params.size)
         columns |= {COLUMN: ragged(np.float16, FEATURES)}
         columns |= {MIRRORED_COLUMN: ragged(np.float16, FEATURES)} if params.mirrored else {}
         decode = partial(read_and_encode, raw / CLIPS, decoding, encoding)
@@ -89,7 +91,9 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
 
 
 def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
-    """Write the encoder's weights; what `description.json` says of them. They go with every model as an asset."""
+    """Write the encoder's weights; what `description.json` says of them. Frozen, they go with every model as an asset;
+    a model that goes on from them has weights of its own.
+    """
     from safetensors.torch import save_file
 
     from .pretrained import PACKAGE, SHA256, from_file, pretrained
@@ -98,13 +102,14 @@ def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
     save_file(weights, path)
     source = {"file": PurePosixPath(params.weights).name, "sha256": params.weights_sha256}
     source = source if params.weights else {"package": PACKAGE, "sha256": SHA256}
-    return {"encoder": {"name": params.encoder, **source}, "assets": [path.name]}
+    described: dict[str, Any] = {"encoder": {"name": params.encoder, "frozen": params.frozen, **source}}
+    return {**described, "assets": [path.name]} if params.frozen else described
 
 
 def decoding_of(params: PrepareParams) -> Decoding:
     """The decoder's orders, as the `prepare` block gives them."""
     return Decoding(
-        size=params.size if params.encoder == "none" else SIDE,
+        size=SIDE if params.encoded else params.size,
         channels=1 if params.color == "gray" else 3,
         frames=params.frames,
         min_frames=params.min_frames,

@@ -41,7 +41,7 @@ class Predictor(serving.Predictor):
         self._network, data = load_network(folder, build, ModelParams)
         self._classes: list[str] = data["classes"]
         self._decoding = Decoding.from_json(data["decoding"])
-        self._encoder = FrameEncoder(folder / ENCODER_NAME) if "encoder" in data else None
+        self._encoder = FrameEncoder(folder / ENCODER_NAME) if ENCODER_NAME in data.get("assets", []) else None
 
     def read(self, item: Item) -> np.ndarray:
         """The frames of the clip at `path`, `(time, height, width, channels)` uint8, or their features `(time, 1280)`
