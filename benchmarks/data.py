@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from stages.command import fresh_folder
 from stages.params import TaskParams, load
 from stages.preparation import Preparation
-from stages.recipe import RECIPES, apply
+from stages.recipe import RECIPES, apply, lay_within
 from stages.signature import code_md5
 from stages.tasks import Task
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+Changed = TypeVar("Changed", bound=TaskParams)
+Changes = Mapping[str, Any]
 
 
 def prepared(task: Task, params: TaskParams, work: Path) -> Path:
@@ -56,3 +61,10 @@ def recipe_params(name: str, data: Path, work: Path) -> tuple[Task, TaskParams]:
     params = load(path)[task]
     source = params.source.model_copy(update={"url": data.resolve().as_uri()})
     return Task(task), params.model_copy(update={"source": source})
+
+
+def changed(params: Changed, changes: Changes) -> Changed:
+    """Params with some values replaced, blocks within blocks, as a recipe does it; checked as params.yaml is."""
+    values = params.model_dump(by_alias=True)
+    lay_within(values, changes, type(params))
+    return type(params).model_validate(values)
