@@ -22,8 +22,8 @@ Changed = TypeVar("Changed", bound=TaskParams)
 Changes = Mapping[str, Any]
 
 
-def prepared(task: Task, params: TaskParams, work: Path) -> Path:
-    """The folder of a task's prepared data; downloaded and prepared where `work` does not hold it yet."""
+def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) -> Path:
+    """The folder of a task's prepared data; downloaded and prepared where `work` does not hold it yet, or `anew`."""
     facts = {
         "code": code_md5([f"stages.tasks.{task.name}.{part}" for part in ("source.download", "prepare.prepare")]),
         "source": params.source.model_dump(),
@@ -31,7 +31,7 @@ def prepared(task: Task, params: TaskParams, work: Path) -> Path:
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     final = work / "prepared" / f"{task.name}-{digest}"
-    if not final.is_dir():
+    if anew or not final.is_dir():
         print(f"preparing {final}", flush=True)
         with fresh_folder(work / "raw" / final.name) as raw:
             task.source().download(params.source, raw)

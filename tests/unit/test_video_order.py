@@ -51,7 +51,7 @@ def said_to(frames: np.ndarray) -> np.ndarray:
 )
 def test_the_order_of_the_frames_is_what_was_learned(kind: str, encoder: str, tmp_path: Path) -> None:
     encoded = encoder != "none"
-    data: dict[str, Any] = _LEFT_AND_RIGHT | ({"encoder": {"name": encoder}} if encoded else {})
+    data: dict[str, Any] = _LEFT_AND_RIGHT | ({"encoder": {"name": encoder, "frozen": True}} if encoded else {})
     clips = {split: bars(count, seed=number) for number, (split, count) in enumerate(_CLIPS.items())}
     folder = write_store(tmp_path / "prepared", clips, data, encoder=said_to if encoded else None)
     model = {**PARAMS["model"], "kind": kind, "hidden_size": 16, "features": 16, "pooling": "mean", "dropout": 0.0}
