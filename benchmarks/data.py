@@ -5,20 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from stages.command import fresh_folder
 from stages.params import TaskParams, load
 from stages.preparation import Preparation
-from stages.recipe import RECIPES, apply
+from stages.recipe import RECIPES, apply, lay_within
 from stages.signature import code_md5
 from stages.tasks import Task
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+Changed = TypeVar("Changed", bound=TaskParams)
+Changes = Mapping[str, Any]
 
-def prepared(task: Task, params: TaskParams, work: Path) -> Path:
-    """The folder of a task's prepared data; downloaded and prepared where `work` does not hold it yet."""
+
+def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) -> Path:
+    """The folder of a task's prepared data; downloaded and prepared where `work` does not hold it yet, or `anew`."""
     facts = {
         "code": code_md5([f"stages.tasks.{task.name}.{part}" for part in ("source.download", "prepare.prepare")]),
         "source": params.source.model_dump(),
@@ -26,7 +31,7 @@ def prepared(task: Task, params: TaskParams, work: Path) -> Path:
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     final = work / "prepared" / f"{task.name}-{digest}"
-    if not final.is_dir():
+    if anew or not final.is_dir():
         print(f"preparing {final}", flush=True)
         with fresh_folder(work / "raw" / final.name) as raw:
             task.source().download(params.source, raw)
@@ -56,3 +61,10 @@ def recipe_params(name: str, data: Path, work: Path) -> tuple[Task, TaskParams]:
     params = load(path)[task]
     source = params.source.model_copy(update={"url": data.resolve().as_uri()})
     return Task(task), params.model_copy(update={"source": source})
+
+
+def changed(params: Changed, changes: Changes) -> Changed:
+    """Params with some values replaced, blocks within blocks, as a recipe does it; checked as params.yaml is."""
+    values = params.model_dump(by_alias=True)
+    lay_within(values, changes, type(params))
+    return type(params).model_validate(values)

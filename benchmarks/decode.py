@@ -18,11 +18,10 @@ import argparse
 import json
 import multiprocessing
 import os
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,8 @@ from stages.tasks.video.prepare.decode import ClipError, read_clip
 from stages.tasks.video.prepare.prepare import decoding_of, prepare
 from stages.tasks.video.source.layout import CLIPS, find_clips
 from stages.tasks.video.source.sample import write_sample
+
+from .rounds import alternating, ratio
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROUNDS = 3
@@ -86,36 +87,19 @@ def compare(raw: Path, work: Path, sides: dict[str, Callable[[Path, Path], None]
     clips = list(find_clips(raw / CLIPS))
     frames = sum(bare(raw / CLIPS / clip) for clip in clips)  # also brings the files into memory
     print(f"{len(clips):,} clips, {frames:,} frames, {len(os.sched_getaffinity(0))} cores", flush=True)
-    wall: dict[str, list[float]] = {name: [] for name in sides}
-    processor: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(ROUNDS):
-        for name, run in sides.items():
-            started, processor_before = time.perf_counter(), _processor_seconds()
-            run(raw, work / f"{number} {name}")
-            wall[name].append(time.perf_counter() - started)
-            processor[name].append(_processor_seconds() - processor_before)
+    runs = {name: partial(run, raw) for name, run in sides.items()}
+    seconds = alternating(runs, work, rounds=ROUNDS)
     first = next(iter(sides))
     figures: dict[str, Any] = {"clips": len(clips), "frames": frames}
     for name in sides:
         figures[name] = {
-            "frames_a_second": round(frames / statistics.median(wall[name])),
-            "share_of_bare": _ratio(wall, first, name),
-            "share_of_bare_in_processor_time": _ratio(processor, first, name),
-            "seconds": [round(value, 2) for value in wall[name]],
+            "frames_a_second": seconds.a_second(name, frames),
+            "share_of_bare": ratio(seconds.wall, first, name),
+            "share_of_bare_in_processor_time": ratio(seconds.processor, first, name),
+            "seconds": seconds.rounded(name),
         }
         print(f"{name:8s} {json.dumps(figures[name])}", flush=True)
     return figures
-
-
-def _ratio(seconds: dict[str, list[float]], base: str, name: str) -> float:
-    pairs = zip(seconds[base], seconds[name], strict=True)
-    return round(statistics.median(base_seconds / own for base_seconds, own in pairs), 3)
-
-
-def _processor_seconds() -> float:
-    """Of this process and of those it has waited for."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:

@@ -20,12 +20,12 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ from stages.tasks.sketch.params import Params, PrepareParams
 from stages.tasks.sketch.prepare.prepare import prepare
 from stages.tasks.sketch.source.doodles import DOODLES
 from stages.tasks.sketch.source.sample import write_sample
+
+from .rounds import alternating, processor_seconds, ratio
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ROUNDS = 2
@@ -150,48 +152,34 @@ def compare(folder: Path, work: Path) -> dict[str, Any]:
     drawings, size = file.read_bytes().count(b"\n"), file.stat().st_size
     print(f"{drawings:,} drawings, {size / drawings:.0f} bytes each", flush=True)
     cores = sorted(os.sched_getaffinity(0))
-    sides: dict[str, tuple[Callable[[Path, Path], None], int]] = {
-        "tutorial": (tutorial, 1),
-        "tutorial, arrays only": (tutorial_without_writing, 1),
-        "bare parse": (bare_parse, 1),
-        "ours, one core": (ours, 1),
-        "ours, two cores": (ours, 2),
+
+    def on(count: int, run: Callable[[Path, Path], None], target: Path) -> None:
+        os.sched_setaffinity(0, cores[:count])
+        run(file, target)
+
+    sides = {
+        "tutorial": partial(on, 1, tutorial),
+        "tutorial, arrays only": partial(on, 1, tutorial_without_writing),
+        "bare parse": partial(on, 1, bare_parse),
+        "ours, one core": partial(on, 1, ours),
+        "ours, two cores": partial(on, 2, ours),
     }
-    wall: dict[str, list[float]] = {name: [] for name in sides}
-    processor: dict[str, list[float]] = {name: [] for name in sides}
-    for round_number in range(ROUNDS):
-        for name, (run, count) in sides.items():
-            os.sched_setaffinity(0, cores[:count])
-            started, processor_before = time.perf_counter(), _processor_seconds()
-            run(file, work / f"{round_number} {name}")
-            wall[name].append(time.perf_counter() - started)
-            processor[name].append(_processor_seconds() - processor_before)
+    seconds = alternating(sides, work, rounds=ROUNDS)
     os.sched_setaffinity(0, cores)
     figures: dict[str, Any] = {}
     for name in sides:
         figures[name] = {
-            "drawings_a_second": round(drawings / statistics.median(wall[name])),
-            "times_the_tutorial": _ratio(wall, "tutorial", name),
-            "times_its_arrays": _ratio(wall, "tutorial, arrays only", name),
-            "share_of_a_bare_parse": _ratio(wall, "bare parse", name),
-            "times_the_tutorial_in_processor_time": _ratio(processor, "tutorial", name),
-            "times_its_arrays_in_processor_time": _ratio(processor, "tutorial, arrays only", name),
-            "share_of_a_bare_parse_in_processor_time": _ratio(processor, "bare parse", name),
-            "seconds": [round(value, 2) for value in wall[name]],
+            "drawings_a_second": seconds.a_second(name, drawings),
+            "times_the_tutorial": ratio(seconds.wall, "tutorial", name),
+            "times_its_arrays": ratio(seconds.wall, "tutorial, arrays only", name),
+            "share_of_a_bare_parse": ratio(seconds.wall, "bare parse", name),
+            "times_the_tutorial_in_processor_time": ratio(seconds.processor, "tutorial", name),
+            "times_its_arrays_in_processor_time": ratio(seconds.processor, "tutorial, arrays only", name),
+            "share_of_a_bare_parse_in_processor_time": ratio(seconds.processor, "bare parse", name),
+            "seconds": seconds.rounded(name),
         }
         print(f"{name:22s} {json.dumps(figures[name])}", flush=True)
     return figures
-
-
-def _ratio(seconds: dict[str, list[float]], base: str, name: str) -> float:
-    pairs = zip(seconds[base], seconds[name], strict=True)
-    return round(statistics.median(base_seconds / own for base_seconds, own in pairs), 3)
-
-
-def _processor_seconds() -> float:
-    """Of this process and of those it has waited for."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
 
 
 def _enlarged(folder: Path, target: Path) -> Path:
@@ -282,7 +270,7 @@ def one(folder: Path) -> dict[str, float]:
     own = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "seconds": round(time.perf_counter() - started, 2),
-        "processor_seconds": round(_processor_seconds(), 2),
+        "processor_seconds": round(processor_seconds(), 2),
         "peak_megabytes": round(own.ru_maxrss / 1024),
         "peak_megabytes_of_a_worker": round(children.ru_maxrss / 1024),
         "anonymous_megabytes": round(int(status["RssAnon"].split()[0]) / 1024),

@@ -16,10 +16,9 @@ bootstrap intervals.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ import torch
 from stages import engine
 from stages.batching import by_length
 from stages.models.network import Network
-from stages.params import TaskParams
 from stages.scores import Scores, interval, mean
 from stages.tasks import Task
 from stages.tasks.sketch.evaluate.early import accuracy_by_share
@@ -38,7 +36,8 @@ from stages.tasks.sketch.model.network import SketchDataset, build, dataset
 from stages.tasks.sketch.params import Params
 from stages.weights import parameters
 
-from . import data, textbook
+from . import command, data, textbook
+from .data import Changes, changed
 from .fitting import Specification
 from .turns import Trainee, engine_command, in_turns
 
@@ -46,8 +45,6 @@ REPOSITORY = data.REPOSITORY
 MARK = 0.857  # test accuracy of the textbook's network, as the project was given it
 PER_CLASS = 20
 _BATCH = 512  # drawings that are measured together
-
-Changes = Mapping[str, Any]
 
 _CALM = {"rotation": 5, "scale": 0.05, "shear": 0, "jitter": 0.5, "drop_strokes": 0, "reverse_strokes": 0}
 # A network and a training that are done when the textbook's have hardly begun.
@@ -88,24 +85,16 @@ SIZES: dict[str, Changes] = {
 }
 
 
-def changed(params: TaskParams, changes: Changes) -> Params:
-    """Params with some values replaced, blocks within blocks; checked as params.yaml is."""
-    values = params.model_dump(by_alias=True)
-
-    def lay(below: dict[str, Any], above: Changes) -> None:
-        for key, value in above.items():
-            if isinstance(value, dict):
-                lay(below[key], value)
-            else:
-                below[key] = value
-
-    lay(values, changes)
-    return Params.model_validate(values)
+def _quickdraw(source: Path, work: Path) -> tuple[Path, Params]:
+    """The recipe's six classes, prepared, and its params."""
+    folder, params = data.recipe("quickdraw", source, work)
+    assert isinstance(params, Params)
+    return folder, params
 
 
 def book(work: Path, source: Path) -> dict[str, Any]:
     """Seconds to `MARK`: the textbook's network in Keras, ours on one thread."""
-    folder, params = data.recipe("quickdraw", source, work)
+    folder, params = _quickdraw(source, work)
     quick = changed(params, QUICK)
     specification = Specification.of("sketch", folder, quick, measured="test")
     path = specification.write(work / "specifications" / "quick.json")
@@ -126,7 +115,7 @@ def book(work: Path, source: Path) -> dict[str, Any]:
 
 def kinds(work: Path, source: Path) -> dict[str, Any]:
     """Accuracy, weights, seconds of training and drawings a second in answering, by kind of network."""
-    folder, params = data.recipe("quickdraw", source, work)
+    folder, params = _quickdraw(source, work)
     figures = {}
     for kind, changes in KINDS.items():
         own = changed(params, changes)
@@ -138,7 +127,7 @@ def kinds(work: Path, source: Path) -> dict[str, Any]:
 
 def early(work: Path, source: Path) -> dict[str, Any]:
     """Accuracy by the share of a drawing's points that was seen, for trainings that saw unfinished drawings or not."""
-    folder, params = data.recipe("quickdraw", source, work)
+    folder, params = _quickdraw(source, work)
     figures: dict[str, Any] = {}
     for name, changes in EARLY.items():
         own = changed(params, changes)
@@ -152,13 +141,12 @@ def early(work: Path, source: Path) -> dict[str, Any]:
 
 def little(work: Path, source: Path) -> dict[str, Any]:
     """Top-1 and top-5 accuracy on many classes of few drawings, from scratch and from what six classes have taught."""
-    six, params = data.recipe("quickdraw", source, work)
+    six, params = _quickdraw(source, work)
     own = changed(params, LITTLE)
     well_known = {name for name, form in own.source.categories.items() if form == "simplified"}
     files = sorted((source / "full" / "simplified").glob("*.ndjson"))
     categories = {path.stem: "simplified" for path in files if path.stem not in well_known}
-    own = changed(own, {"source": {"per_category": PER_CLASS}})
-    own = own.model_copy(update={"source": own.source.model_copy(update={"categories": categories})})
+    own = changed(own, {"source": {"per_category": PER_CLASS, "categories": categories}})
     folder = data.prepared(Task("sketch"), own, work)
     taught, seconds_before = trained(six, changed(params, BEFORE))
     figures: dict[str, Any] = {"classes": len(categories), "seconds_of_pre_training": seconds_before}
@@ -172,7 +160,7 @@ def little(work: Path, source: Path) -> dict[str, Any]:
 
 def cost(work: Path, source: Path) -> dict[str, Any]:
     """Drawings a second of one thread in training, by network and batch."""
-    folder, params = data.recipe("quickdraw", source, work)
+    folder, params = _quickdraw(source, work)
     figures = {}
     for name, changes in SIZES.items():
         for batch_size in (64, 512):
@@ -277,31 +265,12 @@ PARTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.sketch_quality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("sketch_quality", __doc__, host="quickdraw")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=REPOSITORY.parent / "shared" / "data" / "quickdraw",
-        help="a copy of Quick, Draw!'s host with its layout; default: %(default)s",
-    )
-    parser.add_argument("--json", type=Path, help="write the result there")
     chosen = parser.parse_args()
-    wrong = [part for part in chosen.parts if part not in PARTS]
-    if wrong:
-        parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(PARTS)}")
-    result = {}
-    for part in chosen.parts or PARTS:
-        print(f"{part}:", flush=True)
-        result[part] = PARTS[part](chosen.work.resolve(), chosen.data)
-        if chosen.json:
-            chosen.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+    command.allowed(parser, chosen.parts, list(PARTS))
+    work = chosen.work.resolve()
+    command.in_parts(chosen.parts or list(PARTS), lambda part: PARTS[part](work, chosen.data), chosen.json)
 
 
 if __name__ == "__main__":

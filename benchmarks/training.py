@@ -17,15 +17,14 @@ All on the CPU. What is downloaded, prepared or installed for it lies below `--w
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from . import command
+
 PARTS = ("keras", "loop", "ranks", "memory")
 PROFILE = "profile"
 SAMPLES = ("sketch", "video", "translation", "forecast")
@@ -34,40 +33,25 @@ RANKED = ("sketch", "video")
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("training", __doc__, host="quickdraw")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; or {PROFILE} and tasks")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=REPOSITORY.parent / "shared" / "data" / "quickdraw",
-        help="a copy of Quick, Draw!'s host with its layout; default: %(default)s",
-    )
-    parser.add_argument("--json", type=Path, help="write the result there")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     chosen = parser.parse_args()
     parts = chosen.parts or list(PARTS)
     tasks = parts[1:] if parts[0] == PROFILE else []
-    allowed = SAMPLES if parts[0] == PROFILE else PARTS
-    wrong = [name for name in (tasks if parts[0] == PROFILE else parts) if name not in allowed]
-    if wrong or (parts[0] == PROFILE and not tasks):
-        parser.error(f"found {', '.join(wrong) or 'no task'}; allowed: {', '.join(allowed)}")
+    if parts == [PROFILE]:
+        parser.error(f"found no task; allowed: {', '.join(SAMPLES)}")
+    command.allowed(parser, tasks or parts, SAMPLES if tasks else PARTS)
     # As the stages set it, and before torch loads; the benchmarks are about the CPU.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    result: dict[str, Any] = {"machine": machine(), "quick": chosen.quick}
-    for part in [PROFILE] if tasks else parts:
-        print(f"{part}:", flush=True)
-        started = time.perf_counter()
-        result[part] = run(part, tasks, chosen)
-        result[part]["took_seconds"] = time.perf_counter() - started
-        if chosen.json:
-            chosen.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+    command.in_parts(
+        [PROFILE] if tasks else parts,
+        lambda part: run(part, tasks, chosen),
+        chosen.json,
+        machine=machine(),
+        quick=chosen.quick,
+    )
 
 
 def run(part: str, tasks: list[str], chosen: argparse.Namespace) -> dict[str, Any]:

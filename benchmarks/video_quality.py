@@ -1,140 +1,322 @@
-"""How good the video classifier is on real clips: cross-validation over groups of UCF-101, learned from encoded frames.
+"""How good the video classifier is, and what it costs: each kind of network on the sample and on real clips.
 
-    python -m benchmarks.video_quality                 some minutes on two cores, decoding included
+    python -m benchmarks.video_quality                          all rows of the table
+    python -m benchmarks.video_quality sample/cnn3d             some of them
+    python -m benchmarks.video_quality --list                   the rows, and which of them are there
 
-The clips are those that `--data` holds of UCF-101, 108 of three classes in 18 groups, prepared once with the recipe
-`ucf101`: what the encoder says to a frame does not depend on the fold. Each group is tested on in one of six folds by
-networks that have learned from the other folds, for as many epochs as the recipe says: no clip of a fold chooses what
-answers it. Beside them stands a linear classifier of each clip's mean features. Intervals are 95 % bootstraps over
-groups.
+    sample/KIND       digits in motion, with params.yaml but for the kind; its own split
+    encoded/KIND      UCF-101 by the recipe: networks read what the frozen EfficientNet-Lite0 says to each frame
+    encoded/linear    a linear classifier of the means of these features, which the networks are to beat
+    scratch/KIND      UCF-101 without that encoder: everything is learned from these clips
+
+Every row is measured in a process of its own, and stands in a file below `--work` once it is whole: asked for again, it
+is read, unless code or params have changed. Decoding, and encoding where there is an encoder, is a row of its own,
+measured before the others of its data.
+
+The UCF-101 clips are those that `--data` holds, 108 of three classes in 18 groups. Each group is tested on in one of
+six folds by networks that have learned from the other folds, for as many epochs as the recipe says: no clip of a fold
+chooses what answers it. Accuracy is the mean over folds and over trainings from other first weights; its interval is a
+95 % bootstrap over groups of what each clip got on average. Networks train on one thread: a second one gains nothing in
+steps of milliseconds, and beside other work it waits and spins.
 """
 
 from __future__ import annotations
 
-import argparse
+import hashlib
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from stages import engine
+from stages.params import load
 from stages.preparation import open_prepared
-from stages.scores import interval, mean
-from stages.tasks.video.model.clips import ClipDataset
-from stages.tasks.video.model.network import build
+from stages.reporting import table_row
+from stages.scores import evenly, interval, mean
+from stages.signature import code_md5
+from stages.tasks import Task
 from stages.tasks.video.params import Params
-from stages.weights import parameters
+from stages.tasks.video.source.layout import CLIPS
 
-from . import data
+from . import command, data
+from .data import Changes, changed
+from .rounds import processor_seconds
 
-REPOSITORY = data.REPOSITORY
+if TYPE_CHECKING:
+    from stages.tasks.video.model.network import ClipClassifier
+
 FOLDS = 6
-KINDS = ("cnn_lstm", "transformer")
+SEEDS = (1, 2, 3)  # of first weights and batches: a training for each
+KINDS = ("cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer")
+PREPARE, LINEAR = "prepare", "linear"
+_ASKED = 32  # clips that the registered model's code is asked about, from their files
+_BATCH = 32
 
-Answers = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# What differs from params.yaml, or from the recipe.
+SETTINGS: dict[str, Changes] = {
+    "sample": {},
+    # The official lists test on groups that may not be there. How the store is split is not read here.
+    "encoded": {"prepare": {"split": "group"}},
+    "scratch": {
+        "prepare": {"split": "group", "encoder": "none", "mirrored": False},
+        "model": {
+            "frame_changes": True,
+            "dropout": 0.2,
+            "augmentation": {"shift": 0.15, "crop": 0.2, "brightness": 0.2, "color": 0.2},
+        },
+    },
+}
+ROWS = (
+    *(f"sample/{name}" for name in (PREPARE, *KINDS)),
+    *(f"encoded/{name}" for name in (PREPARE, LINEAR, "cnn_lstm", "transformer")),
+    *(f"scratch/{name}" for name in (PREPARE, *KINDS)),
+)
+# What figures stand on: blocks of params, and code.
+_DATA, _DATA_CODE = {"source", "prepare"}, ("tasks.video.source.download", "tasks.video.prepare.prepare")
+_NETWORK = {*_DATA, "model", "train"}
+_NETWORK_CODE = (*_DATA_CODE, "engine", "tasks.video.model.network", "tasks.video.serve.predictor")
 
 
-def folds(groups: np.ndarray) -> np.ndarray:
-    """The fold of each clip, `(clips,)`, from its group: groups in alphabetical order, dealt out in turn."""
-    found: np.ndarray = np.unique(groups, return_inverse=True)[1] % FOLDS
-    return found
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A row of the table: what is learned from, by what, and where its figures are kept."""
+
+    name: str
+    params: Params
+    work: Path
+
+    @property
+    def setting(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def learner(self) -> str:
+        return self.name.partition("/")[2]
+
+    @property
+    def file(self) -> Path:
+        """Named after all that the figures stand on."""
+        blocks, modules = (_DATA, _DATA_CODE) if self.learner == PREPARE else (_NETWORK, _NETWORK_CODE)
+        facts = {
+            "params": self.params.model_dump(include=blocks),
+            "code": code_md5(f"stages.{name}" for name in modules),
+            "turns": [FOLDS, SEEDS],
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+        return self.work / "rows" / f"{self.name.replace('/', '-')}-{digest}.json"
 
 
-def crossed(groups: np.ndarray, labels: np.ndarray, answers: Answers) -> dict[str, Any]:
-    """Accuracy by fold, their mean and its interval, of `answers(rows to learn from, rows to answer)`."""
-    fold = folds(groups)
-    right = np.empty(len(labels), dtype=bool)
-    started = time.perf_counter()
-    for number in range(FOLDS):
-        asked = np.flatnonzero(fold == number)
-        right[asked] = answers(np.flatnonzero(fold != number), asked) == labels[asked]
-    by_fold = [float(right[fold == number].mean()) for number in range(FOLDS)]
-    low, high = interval(mean(right, np.unique(groups, return_inverse=True)[1]))
+def row_of(name: str, source: Path, work: Path) -> Row:
+    """A row with its params; `source` stands in for UCF-101's host."""
+    setting, _, learner = name.partition("/")
+    if setting == "sample":
+        loaded = load(data.REPOSITORY / "params.yaml")["video"]
+    else:
+        _, loaded = data.recipe_params("ucf101", source, work)
+    assert isinstance(loaded, Params)
+    changes = {**SETTINGS[setting]}
+    if learner in KINDS:
+        changes["model"] = {**changes.get("model", {}), "kind": learner}
+    return Row(name=name, params=changed(loaded, changes), work=work)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """Which rows of the store are learned from, which choose the epoch, and which are asked."""
+
+    known: np.ndarray
+    choosing: np.ndarray
+    asked: np.ndarray
+
+
+def turns(folder: Path, setting: str) -> list[Turn]:
+    """The sample's own split; the six folds of UCF-101's clips, groups in alphabetical order dealt out in turn, where
+    the epoch is chosen by the loss on the very clips that are learned from: in effect one of the last.
+    """
+    store, _ = open_prepared(folder)
+    if setting == "sample":
+        return [Turn(known=store.rows("train"), choosing=store.rows("validation"), asked=store.rows("test"))]
+    fold = np.unique(store.column("group").astype(str), return_inverse=True)[1] % FOLDS
+    known = [np.flatnonzero(fold != number) for number in range(FOLDS)]
+    return [Turn(known=k, choosing=k, asked=np.flatnonzero(fold == number)) for number, k in enumerate(known)]
+
+
+def prepared(row: Row) -> dict[str, Any]:
+    """Clips, groups, and the seconds that decoding (and encoding) takes; whatever was there is made anew."""
+    started, processor_before = time.perf_counter(), processor_seconds()
+    folder = data.prepared(Task("video"), row.params, row.work, anew=True)
+    seconds, processor = time.perf_counter() - started, processor_seconds() - processor_before
+    store, _ = open_prepared(folder)
+    groups = len(np.unique(store.column("group").astype(str)))
+    return {"clips": len(store), "groups": groups, "seconds": seconds, "processor_seconds": processor}
+
+
+def linear(row: Row) -> dict[str, Any]:
+    """A linear classifier of each clip's mean features."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from stages.tasks.video.model.clips import ClipDataset
+
+    folder = data.prepared(Task("video"), row.params, row.work)
+    clips = ClipDataset(folder, np.arange(len(open_prepared(folder)[0])), None, seed=0)
+    means = np.stack([clips.features(clip).astype(np.float64).mean(axis=0) for clip in range(len(clips))])
+    right: list[np.ndarray] = []
+    for turn in turns(folder, row.setting):
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        classifier.fit(means[turn.known], clips.labels[turn.known])
+        right.append(classifier.predict(means[turn.asked]) == clips.labels[turn.asked])
+    return {"weights": (means.shape[1] + 1) * len(clips.classes), **accuracy(folder, row.setting, [right])}
+
+
+def networks(row: Row) -> dict[str, Any]:
+    """Accuracy of networks from fresh weights, for each seed and fold; what they cost to train and to ask."""
+    from stages import engine
+    from stages.tasks.video.model.clips import ClipDataset
+    from stages.tasks.video.model.network import build
+    from stages.weights import parameters
+
+    folder = data.prepared(Task("video"), row.params, row.work)
+    description = open_prepared(folder)[1]
+    right: list[list[np.ndarray]] = []
+    seconds: list[float] = []
+    processor: list[float] = []
+    for seed in SEEDS:
+        params = changed(row.params, {"train": {"seed": seed, "threads": 1}})
+        right.append([])
+        for turn in turns(folder, row.setting):
+            engine.configure(seed=seed, threads=1)
+            network = build(params.model, description)
+            train = ClipDataset(folder, turn.known, params.model.augmentation, seed=seed)
+            asked = ClipDataset(folder, turn.asked, None, seed=0)
+            started, processor_before = time.perf_counter(), processor_seconds()
+            engine.fit(network, train, ClipDataset(folder, turn.choosing, None, seed=0), params.train)
+            seconds.append(time.perf_counter() - started)
+            processor.append(processor_seconds() - processor_before)
+            right[-1].append(engine.predict(network, asked, _BATCH).argmax(axis=1) == asked.labels)
+        print(f"  seed {seed}: {np.mean([fold.mean() for fold in right[-1]]):.4f}", flush=True)
     return {
-        "accuracy": round(float(np.mean(by_fold)), 4),
-        "interval": [round(low, 4), round(high, 4)],
-        "by_fold": [round(value, 4) for value in by_fold],
-        "seconds": round(time.perf_counter() - started, 1),
+        "weights": parameters(network),
+        **accuracy(folder, row.setting, right),
+        "training_seconds": float(np.median(seconds)),
+        "training_processor_seconds": float(np.median(processor)),
+        **asked_how_fast(network, asked, folder, row),
     }
 
 
-def linear(folder: Path) -> Answers:
-    """A linear classifier of each clip's mean features."""
-    clips = ClipDataset(folder, np.arange(len(open_prepared(folder)[0])), None, seed=0)
-    means = np.stack([clips.features(clip).astype(np.float64).mean(axis=0) for clip in range(len(clips))])
-
-    def answers(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-        classifier.fit(means[known], clips.labels[known])
-        predicted: np.ndarray = classifier.predict(means[asked])
-        return predicted
-
-    return answers
-
-
-def network(folder: Path, params: Params) -> Answers:
-    """The network of `params`, from fresh weights in each fold, after the last of its epochs."""
-    _, description = open_prepared(folder)
-
-    def answers(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        # One thread: a second one gains nothing in steps of milliseconds, and beside other work it waits and spins.
-        engine.configure(seed=params.train.seed, threads=1)
-        built = build(params.model, description)
-        train = ClipDataset(folder, known, params.model.augmentation, seed=params.train.seed)
-        # The epoch is chosen by the loss on the very clips that are learned from: in effect one of the last.
-        engine.fit(built, train, ClipDataset(folder, known, None, seed=0), params.train)
-        return engine.predict(built, ClipDataset(folder, asked, None, seed=0), params.train.batch_size).argmax(axis=1)
-
-    return answers
+def accuracy(folder: Path, setting: str, right: list[list[np.ndarray]]) -> dict[str, Any]:
+    """The mean, its interval, and the parts, of whether each clip asked in each fold, for each seed, was answered
+    right.
+    """
+    store, _ = open_prepared(folder)
+    asked = np.concatenate([turn.asked for turn in turns(folder, setting)])
+    groups = np.unique(store.column("group")[asked].astype(str), return_inverse=True)[1]
+    by_clip = np.mean([np.concatenate(folds) for folds in right], axis=0)
+    means = np.array([[fold.mean() for fold in folds] for folds in right])
+    return {
+        "accuracy": float(means.mean()),
+        "interval": list(interval(mean(by_clip, groups))),
+        "by_seed": means.mean(axis=1).tolist(),
+        "by_fold": means.mean(axis=0).tolist(),
+        "clips": len(asked),
+    }
 
 
-def measured(work: Path, source: Path) -> dict[str, Any]:
-    """The accuracy of the linear classifier and of each kind of network, and what it all took."""
+def asked_how_fast(network: ClipClassifier, clips: Any, folder: Path, row: Row) -> dict[str, float]:
+    """Clips a second of one thread: by the network alone, as they lie in the store, and by the registered model's code
+    from their files, decoding and encoding included.
+    """
+    import pandas as pd
+
+    from stages import engine
+    from stages.tasks.video.serve.predictor import Predictor
+    from stages.weights import save_network
+
+    started, answered = time.perf_counter(), 0
+    while time.perf_counter() - started < 2:
+        answered += len(engine.predict(network, clips, _BATCH))
+    alone = answered / (time.perf_counter() - started)
+    raw = row.work / "raw" / folder.name / CLIPS
+    paths = [str(raw / clips.name(example)) for example in evenly(len(clips), _ASKED).tolist()]
+    with tempfile.TemporaryDirectory() as weights:
+        description = open_prepared(folder)[1]
+        save_network(Path(weights), network, row.params.model, description, prepared=folder, training={})
+        predictor = Predictor(Path(weights))
+        predictor.predict(pd.DataFrame({"path": paths[:2]}))
+        started = time.perf_counter()
+        predictor.predict(pd.DataFrame({"path": paths}))
+        from_files = len(paths) / (time.perf_counter() - started)
+    return {"network_clips_a_second": alone, "clips_a_second": from_files}
+
+
+def measure(row: Row) -> None:
+    """Measure a row in this process; its file is there once it is whole."""
     started = time.perf_counter()
-    task, loaded = data.recipe_params("ucf101", source, work)
-    values = loaded.model_dump(by_alias=True)
-    # The official lists test on groups that may not be there. How the store is split is not read here.
-    params = Params.model_validate({**values, "prepare": {**values["prepare"], "split": "group"}})
-    folder = data.prepared(task, params, work)
-    figures: dict[str, Any] = {"seconds_to_prepare": round(time.perf_counter() - started, 1)}
-    store, description = open_prepared(folder)
-    groups, labels = store.column("group").astype(str), store.column("label")
-    figures |= {"clips": len(store), "groups": len(np.unique(groups))}
-    figures["linear classifier of mean features"] = crossed(groups, labels, linear(folder))
-    for kind in KINDS:
-        own = params.model_copy(update={"model": params.model.model_copy(update={"kind": kind})})
-        figures[kind] = crossed(groups, labels, network(folder, own))
-        figures[kind]["weights"] = parameters(build(own.model, description))
-        print(f"  {kind}: {json.dumps(figures[kind])}", flush=True)
-    return figures | {"seconds": round(time.perf_counter() - started, 1)}
+    figures = {PREPARE: prepared, LINEAR: linear}.get(row.learner, networks)(row)
+    figures["took_seconds"] = time.perf_counter() - started
+    row.file.parent.mkdir(parents=True, exist_ok=True)
+    partial = row.file.with_suffix(".partial")
+    partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    partial.replace(row.file)
+
+
+def table(found: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Lines of Markdown."""
+    for name, figures in found.items():
+        if name.endswith(PREPARE):
+            yield f"{name}: {figures['clips']} clips, {figures['groups']} groups, {figures['seconds']:.0f} s"
+    yield ""
+    head = ("row", "weights", "accuracy", "by seed", "a training", "of the processor", "network alone", "from files")
+    yield table_row(head)
+    yield table_row(["---"] * len(head))
+    for name, figures in found.items():
+        if name.endswith(PREPARE):
+            continue
+        low, high = figures["interval"]
+        cells = [name, f"{figures['weights']:,}", f"{figures['accuracy']:.3f} [{low:.3f}, {high:.3f}]"]
+        cells.append(", ".join(f"{value:.3f}" for value in figures["by_seed"]))
+        if "training_seconds" in figures:
+            cells += [f"{figures[key]:.0f} s" for key in ("training_seconds", "training_processor_seconds")]
+            cells += [f"{figures[key]:,.1f} clips/s" for key in ("network_clips_a_second", "clips_a_second")]
+        yield table_row(cells + ["–"] * (len(head) - len(cells)))
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.video_quality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=REPOSITORY.parent / "shared" / "data" / "ucf101",
-        help="a copy of UCF-101's host with its layout, or a part of it; default: %(default)s",
-    )
-    parser.add_argument("--json", type=Path, help="write the result there")
+    parser = command.parser("video_quality", __doc__, host="ucf101")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--list", action="store_true", help="measure nothing")
+    parser.add_argument("--here", action="store_true", help="measure the rows in this process")
     chosen = parser.parse_args()
-    text = json.dumps(measured(chosen.work.resolve(), chosen.data), indent=1)
-    if chosen.json:
-        chosen.json.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    command.allowed(parser, chosen.rows, ROWS)
+    work = chosen.work.resolve() / "video_quality"
+    wanted = {f"{name.partition('/')[0]}/{PREPARE}" for name in chosen.rows} | set(chosen.rows) or set(ROWS)
+    rows = [row_of(name, chosen.data.resolve(), work) for name in ROWS if name in wanted]
+    for row in rows:
+        if chosen.list:
+            print(f"{row.name:20s} {row.file if row.file.is_file() else '–'}")
+        elif chosen.here and row.name in chosen.rows:
+            measure(row)
+        elif not chosen.here and not row.file.is_file():
+            print(f"{row.name}:", flush=True)
+            # As the stages set it, and before torch loads; the benchmarks are about the CPU.
+            environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "CUDA_VISIBLE_DEVICES": ""}
+            options = ["--work", str(chosen.work.resolve()), "--data", str(chosen.data.resolve()), "--here", row.name]
+            command_line = [sys.executable, "-m", "benchmarks.video_quality", *options]
+            subprocess.run(command_line, cwd=data.REPOSITORY, env=environment, check=True)
+    found = {row.name: json.loads(row.file.read_text(encoding="utf-8")) for row in rows if row.file.is_file()}
+    if not chosen.here:
+        print("\n".join(table(found)))
+        if chosen.json:
+            chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def heads_divide(kind: str, hidden_size: int, heads: int) -> None:
+    """Raise ValueError where the network is a transformer whose attention heads cannot share its hidden size alike."""
+    if kind == "transformer" and hidden_size % heads:
+        raise ValueError("a hidden_size that the heads divide")
+
+
 class TrainParams(Block):
     """How the engine trains: the same keys for every task."""
 

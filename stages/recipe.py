@@ -72,7 +72,7 @@ def lay_over(overlay: Mapping[str, Any], params: Path, *, source: str) -> list[s
         if task not in Task.names():
             raise ParamsError(f"{source}: {task}: not a task; a task is one of {', '.join(Task.names())}")
         try:
-            _lay_over(document[task], blocks, Task(task).params_type())
+            lay_within(document[task], blocks, Task(task).params_type())
         except (KeyError, TypeError) as error:
             raise ParamsError(f"{source}: {task}: no such key: {error}") from None
     with params.open("w", encoding="utf-8") as file:
@@ -85,12 +85,13 @@ def lay_over(overlay: Mapping[str, Any], params: Path, *, source: str) -> list[s
     return list(overlay)
 
 
-def _lay_over(target: Any, overlay: dict[str, Any], block: type[Block]) -> None:
+def lay_within(target: Any, overlay: Mapping[str, Any], block: type[Block]) -> None:
+    """Lay nested mappings over the values of a block and of the blocks in it, in place."""
     types = {field.alias or name: field.annotation for name, field in block.model_fields.items()}
     for key, value in overlay.items():
         inner = types.get(key)
-        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, Block):
-            _lay_over(target[key], value, inner)
+        if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, Block):
+            lay_within(target[key], value, inner)
         else:
             target[key] = value
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from stages.batching import Batch, pad
-from stages.preparation import Preparation
 from stages.reporting import Report
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
@@ -19,6 +18,7 @@ from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import ModelParams, Params
 from stages.tasks.video.prepare.decode import Decoding
 from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
+from tests.unit.video_clips import write_store
 
 STILL = {"shift": 0.0, "crop": 0.0, "brightness": 0.0, "color": 0.0, "flip": False}
 STILL |= {"speed": 0.0, "stride": 1, "jitter": 0.0}
@@ -82,30 +82,14 @@ def test_a_change_is_what_a_frame_adds_to_the_one_before() -> None:
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     """Three classes that differ in their level: 4 clips each to train on, 1 to validate, 2 to test."""
-    import pyarrow as pa
-
-    from stages.sequences import ragged
-
     generator = np.random.default_rng(1)
-    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *DECODING.shape)}
-    with Preparation(tmp_path / "prepared", max_rejected_share=0.0) as output:
-        with output.store(columns, rows_per_batch=4, metadata={"shape": DECODING.shape}) as store:
-            for number in range(21):
-                label, turn = number % 3, number // 3
-                length = 4 + turn % 3
-                frames = generator.integers(0, 20, (length, *DECODING.shape)) + 100 * label
-                store.append(
-                    {
-                        "id": f"{number:02d}",
-                        "split": "train" if turn < 4 else "validation" if turn == 4 else "test",
-                        "length": length,
-                        "label": label,
-                        "group": f"g{turn}",
-                        "frames": frames.astype(np.uint8),
-                    }
-                )
-        output.describe(DATA)
-    return tmp_path / "prepared"
+
+    def clip(label: int, length: int) -> tuple[np.ndarray, int]:
+        return (generator.integers(0, 20, (length, *DECODING.shape)) + 100 * label).astype(np.uint8), label
+
+    lengths = {"train": (4, 5, 6, 4), "validation": (5,), "test": (6, 4)}
+    clips = {split: [clip(label, n) for n in chosen for label in range(3)] for split, chosen in lengths.items()}
+    return write_store(tmp_path / "prepared", clips, DATA)
 
 
 PARAMS = {

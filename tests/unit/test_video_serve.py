@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -13,11 +16,13 @@ import torch
 from stages.serving import InvalidRows
 from stages.tasks.video.model.network import build
 from stages.tasks.video.params import ModelParams
+from stages.tasks.video.prepare.decode import Decoding
 from stages.tasks.video.serve.local_copy import local_copy
 from stages.tasks.video.serve.predictor import Predictor
 from stages.weights import save_network
-from tests.unit.http_server import serving
-from tests.unit.test_video_model import DATA, MODEL
+from tests.unit.http_server import Fault, serving
+from tests.unit.test_video_decode import CLIPS, ODD_CLIPS, with_odd_clips
+from tests.unit.test_video_model import DATA, DECODING, MODEL
 from tests.unit.video_clips import write_clip
 
 
@@ -26,10 +31,11 @@ def predictor(tmp_path: Path) -> Predictor:
     return _predictor(tmp_path, "cnn_lstm")
 
 
-def _predictor(tmp_path: Path, kind: str) -> Predictor:
+def _predictor(tmp_path: Path, kind: str, decoding: Decoding = DECODING) -> Predictor:
     torch.manual_seed(0)
     params = ModelParams.model_validate({**MODEL, "kind": kind})
-    save_network(tmp_path / "weights", build(params, DATA), params, DATA, prepared=tmp_path, training={})
+    data = {**DATA, "decoding": decoding.as_json()}
+    save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
     return Predictor(tmp_path / "weights")
 
 
@@ -38,10 +44,13 @@ def test_a_clip_gets_the_same_answer_wherever_it_lies(predictor: Predictor, tmp_
     fsspec.filesystem("memory").pipe("/bucket/clip", clip.read_bytes())
     with serving() as server:
         server.put("/clip", clip.read_bytes())
-        frame = pd.DataFrame({"path": [str(clip), f"file://{clip}", "memory://bucket/clip", f"{server.url}/clip"]})
-        answers = predictor.predict(frame)
+        server.put("/moved", b"", faults=[Fault(status=302, headers={"Location": f"{server.url}/clip"})] * 9)
+        server.put("/plain", clip.read_bytes(), ranges=False, chunked=True)  # its length is not told
+        paths = [str(clip), f"file://{clip}", clip.as_uri(), "memory://bucket/clip"]
+        paths += [f"{server.url}/{name}" for name in ("clip", "clip?signature=%2F", "moved", "plain")]
+        answers = predictor.predict(pd.DataFrame({"path": paths}))
     assert list(answers.columns) == ["label", "probability", "top5_labels", "top5_probabilities"]
-    assert len(answers) == 4
+    assert len(answers) == len(paths)
     assert answers["label"].nunique() == 1
     assert np.ptp(answers["probability"]) < 1e-6
     assert sorted(answers["top5_labels"][0]) == DATA["classes"]
@@ -62,18 +71,75 @@ def test_bad_rows_are_named_with_their_reason(predictor: Predictor, tmp_path: Pa
     good = str(write_clip(tmp_path / "good.mp4", 60))
     short = str(write_clip(tmp_path / "short.mp4", 60, frames=2))
     (tmp_path / "text.mp4").write_text("not a film")
+    os.mkfifo(tmp_path / "pipe.mp4")
     paths = [good, None, float("nan"), "", short, str(tmp_path / "text.mp4"), str(tmp_path / "missing.mp4"), "odd://x"]
+    paths += [str(tmp_path / "pipe.mp4"), str(tmp_path), (tmp_path / "missing.mp4").as_uri(), "a" * 5000]
     frame = pd.DataFrame({"path": pd.Series(paths, dtype=object)})
     answers = predictor.predict(frame, on_error="report")
-    assert answers["label"].notna().tolist() == [True] + [False] * 7
+    assert answers["label"].notna().tolist() == [True] + [False] * 11
     errors = answers["error"].tolist()
     assert "allowed: a local path or an address" in errors[1]
     assert "2 frames; allowed: 4 or more" in errors[4]
     assert "no video container" in errors[5]
     assert "no such file" in errors[6]
     assert "Protocol not known: odd" in errors[7]
-    with pytest.raises(InvalidRows, match="7 of 8 rows cannot be answered"):
+    assert "no file, but a folder, a pipe or a device" in errors[8]
+    assert "no file, but a folder, a pipe or a device" in errors[9]
+    assert "no such file" in errors[10]
+    assert "File name too long" in errors[11]
+    with pytest.raises(InvalidRows, match="11 of 12 rows cannot be answered"):
         predictor.predict(frame)
+
+
+def test_a_host_that_fails_or_falls_silent_is_named_with_its_reason() -> None:
+    silent = [Fault(after=1000, stall=True)] * 9
+    with serving() as server:
+        server.put("/silent", bytes(100_000), faults=silent)
+        server.put("/broken", bytes(100_000), faults=[Fault(after=1000)] * 9)
+        server.put("/refused", b"", faults=[Fault(status=403)] * 9)
+        expected = {"silent": "too long to arrive", "broken": "not completed", "refused": "403", "missing": "404"}
+        started = time.monotonic()
+        for name, reason in expected.items():
+            with (
+                pytest.raises(ValueError, match=f"cannot be read: .*{reason}"),
+                local_copy(f"{server.url}/{name}", max_seconds=0.5),
+            ):
+                pass
+        assert time.monotonic() - started < 4  # the host would keep quiet for 5
+
+
+def test_a_long_clip_is_answered_by_its_first_frames(predictor: Predictor, tmp_path: Path) -> None:
+    """100 frames are looked at, as `max_decoded_frames` says."""
+    long = write_clip(tmp_path / "long.mp4", 60, frames=400)
+    first = write_clip(tmp_path / "first.mp4", 60, frames=100)
+    answers = predictor.predict(pd.DataFrame({"path": [str(long), str(first)]}))
+    assert answers["probability"][0] == pytest.approx(answers["probability"][1], abs=1e-6)
+
+
+@with_odd_clips
+def test_odd_clips_of_the_world_are_answered(tmp_path: Path) -> None:
+    """Here the first 12 frames are looked at, of up to a million pixels; 4 have to be there. A clip in each container
+    comes over HTTP as well.
+    """
+    expected: dict[str, str] = {}
+    for name, count, width, height in ODD_CLIPS:
+        expected[name] = "frames; allowed: 4 or more" if count < 4 else "pixels" if width * height > 1_000_000 else ""
+    remote = list({Path(name).suffix: name for name in expected if not expected[name]}.values())
+    assert len(remote) == 4
+    predictor = _predictor(tmp_path, "cnn_lstm", replace(DECODING, max_decoded_frames=12))
+    with serving() as server:
+        for name in remote:
+            server.put(f"/{name}", (CLIPS / name).read_bytes())
+        paths = [str(CLIPS / name) for name in expected] + [f"{server.url}/{name}" for name in remote]
+        answers = predictor.predict(pd.DataFrame({"path": paths}), on_error="report")
+    answers.index = pd.Index([*expected, *(f"remote {name}" for name in remote)])
+    for name, reason in expected.items():
+        if reason:
+            assert reason in str(answers.loc[name, "error"])
+        else:
+            assert answers.loc[name, "label"] in DATA["classes"], answers.loc[name, "error"]
+    for name in remote:
+        assert answers.loc[f"remote {name}", "probability"] == pytest.approx(answers.loc[name, "probability"], abs=1e-6)
 
 
 def test_what_is_copied_is_bounded_and_gone_afterwards() -> None:

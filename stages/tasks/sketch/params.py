@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
+from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams, heads_divide
 from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
@@ -85,8 +85,7 @@ class ModelParams(Block):
             raise ValueError("an odd kernel_size")
         if len(set(self.features)) < len(self.features):
             raise ValueError("each of the features once")
-        if self.kind == "transformer" and self.hidden_size % self.heads:
-            raise ValueError("a hidden_size that the heads divide")
+        heads_divide(self.kind, self.hidden_size, self.heads)
         return self
 
 

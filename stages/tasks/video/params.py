@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import Block, Count, Dropout, Positive, TaskParams, heads_divide
 from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
@@ -134,8 +134,7 @@ class ModelParams(Block):
     def _sizes_fit(self) -> Self:
         if len(self.temporal_strides) != len(self.channels):
             raise ValueError("as many temporal_strides as channels")
-        if self.kind == "transformer" and self.hidden_size % self.heads:
-            raise ValueError("a hidden_size that the heads divide")
+        heads_divide(self.kind, self.hidden_size, self.heads)
         return self
 
     @model_validator(mode="after")

@@ -17,13 +17,14 @@ from ..model.network import ClipClassifier, dataset
 from ..params import Params
 from .baselines import ShuffledClips, single_frame_predictions
 from .pictures import in_turn, strips
+from .prefixes import courses
 
 _BATCH_SIZE = 32
 
 
 def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Report) -> None:
     """Measure the network on the test clips, in order and shuffled, and two baselines, by class and by number of
-    frames; draw random clips and the surest mistakes as strips of frames.
+    frames; draw random clips and the surest mistakes as strips of frames, with the answers to their first frames.
 
     `shuffled_accuracy`: the same network where each clip's frames come in a random order.
     `baseline_single_frame_accuracy`: a linear classifier of frames, learnt from random frames of the training clips and
@@ -53,9 +54,11 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     )
     count = params.evaluate.pictures
     some = in_turn(test, seed=params.evaluate.seed)[:count]
-    report.picture("clips", strips(test, some, probabilities, "Random clips of each class in turn"))
-    chosen, title = mistakes(probabilities, test.labels, count)
-    report.picture("mistakes", strips(test, chosen, probabilities, title))
+    for name, chosen, title in (
+        ("clips", some, "Random clips of each class in turn"),
+        ("mistakes", *mistakes(probabilities, test.labels, count)),
+    ):
+        report.picture(name, strips(test, chosen, probabilities, courses(network, test, chosen), title))
 
 
 def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....preparation import open_prepared
+from ....json_files import read_json
+from ....preparation import DESCRIPTION_NAME
 from ....questions import asked
 from ....scores import Scores, equality
 from ..source.layout import CLIPS
@@ -23,7 +24,7 @@ def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """Accuracy; clips of one group (an actor, a scene) are drawn together, as they were split."""
     store, rows = asked(prepared, limit)
-    classes: list[str] = open_prepared(prepared)[1]["classes"]
+    classes: list[str] = read_json(prepared / DESCRIPTION_NAME)["classes"]
     truth = [classes[store.value("label", row)] for row in rows]
     groups = np.unique(store.column("group")[rows].astype(str), return_inverse=True)[1]
     return equality(answers["label"].tolist(), truth, groups)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 import fsspec
 
 MAX_BYTES = 1 << 30
 MAX_SECONDS = 300.0
 _CHUNK = 1 << 20
+_HERE = ("file://", "local://")
+_LATE = "it takes too long to arrive"
 
 
 @contextmanager
@@ -21,19 +25,55 @@ def local_copy(address: str, *, max_bytes: int = MAX_BYTES, max_seconds: float =
 
     Raises ValueError where it cannot be read, is larger than `max_bytes` or takes longer than `max_seconds` to arrive.
     """
-    if "://" not in address:
-        yield Path(address)
+    if (local := _local(address)) is not None:
+        if local.exists() and not local.is_file():  # reading a pipe would wait for someone who writes
+            raise ValueError("no file, but a folder, a pipe or a device")
+        yield local
         return
-    with tempfile.TemporaryDirectory(prefix="unroll-clip-") as folder:
+    with tempfile.TemporaryDirectory(prefix="unroll-clip-", ignore_cleanup_errors=True) as folder:
         target = Path(folder) / "clip"
         try:
-            _copy(address, target, max_bytes, time.monotonic() + max_seconds)
+            _copy_in_time(address, target, max_bytes, max_seconds)
         except FileNotFoundError as error:
             # fsspec's HTTP file system calls every failure a missing file; the failure itself is the cause.
             raise ValueError(f"cannot be read: {error.__cause__}" if error.__cause__ else "no such file") from None
         except Exception as error:  # the library behind each protocol has errors of its own
             raise ValueError(f"cannot be read: {error or type(error).__name__}") from None
         yield target
+
+
+def _local(address: str) -> Path | None:
+    """The file on this machine that an address names, whether a file:// address writes it as it is or, as `Path.as_uri`
+    does, with %20 for a space; None where it names none.
+    """
+    if "://" not in address:
+        return Path(address)
+    if not address.startswith(_HERE) or "::" in address:
+        return None
+    path = str(fsspec.core.strip_protocol(address))
+    return Path(path) if Path(path).exists() else Path(unquote(path))
+
+
+def _copy_in_time(address: str, target: Path, max_bytes: int, max_seconds: float) -> None:
+    """Copy in a thread of its own, which is left to its library's own bounds once the time is over: of a host that has
+    fallen silent, no library can be told when to give up in the same way.
+    """
+    deadline = time.monotonic() + max_seconds
+    failures: list[Exception] = []
+
+    def copy() -> None:
+        try:
+            _copy(address, target, max_bytes, deadline)
+        except Exception as error:  # raised in the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=copy, daemon=True, name="clip")
+    thread.start()
+    thread.join(max(max_seconds, 0))
+    if failures:
+        raise failures[0]
+    if thread.is_alive():
+        raise TimeoutError(_LATE)
 
 
 def _copy(address: str, target: Path, max_bytes: int, deadline: float) -> None:
@@ -43,4 +83,4 @@ def _copy(address: str, target: Path, max_bytes: int, deadline: float) -> None:
             if copy.tell() > max_bytes:
                 raise ValueError(f"found more than {max_bytes:,} bytes; allowed are as many")
             if time.monotonic() > deadline:
-                raise TimeoutError("it takes too long to arrive")
+                raise TimeoutError(_LATE)

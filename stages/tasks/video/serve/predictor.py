@@ -53,7 +53,7 @@ class Predictor(serving.Predictor):
         try:
             with local_copy(path) as local:
                 frames = read_clip(local, self._decoding).frames
-        except ValueError as error:
+        except (OSError, ValueError) as error:  # a name may be too long to be looked for
             raise ValueError(f"path {path!r}: {error}") from None
         return frames if self._encoder is None else self._encoder.features(frames)
 
