@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch.nn import functional
 
@@ -30,7 +31,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def translator(seed: int = 0, **values: Any) -> Translator:
+def translator(seed: int = 0, data: dict[str, Any] | None = None, **values: Any) -> Translator:
     defaults = {
         "cell": "gru",
         "embedding_size": 8,
@@ -38,14 +39,15 @@ def translator(seed: int = 0, **values: Any) -> Translator:
         "encoder_layers": 1,
         "decoder_layers": 1,
         "attention": "general",
-        "tied_embeddings": True,
+        "input_feeding": False,
+        "tied_embeddings": "target",
         "dropout": 0.0,
         "recurrent_dropout": 0.0,
         "layer_norm": False,
         "label_smoothing": 0.0,
     }
     torch.manual_seed(seed)
-    return build(ModelParams(**{**defaults, **values}), DATA).eval()
+    return build(ModelParams(**{**defaults, **values}), data or DATA).eval()
 
 
 def sentences(count: int, vocabulary: int, seed: int) -> list[np.ndarray]:
@@ -54,7 +56,16 @@ def sentences(count: int, vocabulary: int, seed: int) -> list[np.ndarray]:
 
 
 SOURCES, TARGETS = sentences(6, 12, seed=1), sentences(6, 9, seed=2)
-KINDS = [(cell, layers, attention) for cell in ("lstm", "gru") for layers in (1, 2) for attention in get_args(Score)]
+ATTENTIONS = ("none", *get_args(Score))
+KINDS = [
+    {"cell": cell, "encoder_layers": layers, "decoder_layers": layers, "attention": attention, "input_feeding": feeds}
+    for cell in ("lstm", "gru")
+    for layers in (1, 2)
+    for attention in ATTENTIONS
+    for feeds in (False, True)
+    if attention != "none" or not feeds
+]
+NAMES = ["-".join(str(value) for value in kind.values()) for kind in KINDS]
 
 
 def test_targets_end_with_the_end_and_the_decoder_starts_with_the_start() -> None:
@@ -65,18 +76,18 @@ def test_targets_end_with_the_end_and_the_decoder_starts_with_the_start() -> Non
     assert batch.values.tolist() == [[5, 6], [7, PADDING]]
 
 
-@pytest.mark.parametrize(("cell", "layers", "attention"), KINDS)
-def test_padding_changes_no_output(cell: str, layers: int, attention: str) -> None:
-    network = translator(cell=cell, encoder_layers=layers, decoder_layers=layers, attention=attention)
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_padding_changes_no_output(kind: dict[str, Any]) -> None:
+    network = translator(**kind)
     together = network(make_batch(SOURCES, TARGETS))
     for row, (source, target) in enumerate(zip(SOURCES, TARGETS, strict=True)):
         alone = network(make_batch([source], [target]))[0]
         torch.testing.assert_close(together[row, : len(target) + 1], alone)
 
 
-@pytest.mark.parametrize(("cell", "layers", "attention"), KINDS)
-def test_step_by_step_the_decoder_says_what_it_says_at_once(cell: str, layers: int, attention: str) -> None:
-    network = translator(cell=cell, decoder_layers=layers, attention=attention)
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_step_by_step_the_decoder_says_what_it_says_at_once(kind: dict[str, Any]) -> None:
+    network = translator(**kind)
     batch = make_batch(SOURCES, TARGETS)
     at_once = network(batch).log_softmax(dim=-1)
     memory, state = network.encode(batch.values, batch.lengths)
@@ -85,17 +96,19 @@ def test_step_by_step_the_decoder_says_what_it_says_at_once(cell: str, layers: i
         torch.testing.assert_close(log_probabilities[:, 0], at_once[:, time])
 
 
-def test_hypotheses_of_a_sentence_do_not_touch_each_other() -> None:
-    network = translator(cell="lstm", decoder_layers=2)
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_hypotheses_of_a_sentence_do_not_touch_each_other(kind: dict[str, Any]) -> None:
+    network = translator(**kind)
     batch = make_batch(SOURCES, TARGETS)
     memory, state = network.encode(batch.values, batch.lengths)
-    double = {name: value.repeat(1, 2, 1, 1) for name, value in state.items()}
+    double = {name: value.repeat_interleave(2, dim=1) for name, value in state.items()}
     tokens = torch.tensor([[START, 5]]).expand(len(SOURCES), 2)
     both, after = network.step(tokens, double, memory)
     for hypothesis in (0, 1):
         one, one_after = network.step(tokens[:, hypothesis : hypothesis + 1], state, memory)
         torch.testing.assert_close(both[:, hypothesis : hypothesis + 1], one)
-        torch.testing.assert_close(after["cell"][:, hypothesis : hypothesis + 1], one_after["cell"])
+        for name in after:
+            torch.testing.assert_close(after[name][:, hypothesis : hypothesis + 1], one_after[name])
 
 
 def test_the_loss_is_the_cross_entropy_of_each_real_token() -> None:
@@ -133,14 +146,54 @@ def test_attention_weights_sum_to_one_over_the_real_source() -> None:
     assert (weights.masked_select(~batch.mask.unsqueeze(1).expand_as(weights)) == 0).all()
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_weights_can_be_saved_and_tied_ones_are_saved_once(tied: bool) -> None:
-    network = translator(tied_embeddings=tied)
-    loaded = translator(seed=1, tied_embeddings=tied)
+def test_without_attention_the_source_is_told_by_the_first_state_alone() -> None:
+    network = translator(attention="none")
+    batch = make_batch(SOURCES, TARGETS)
+    memory, state = network.encode(batch.values, batch.lengths)
+    assert set(memory) == {"mask"}
+    assert (network.alignments(batch) == 0).all()
+    tokens = batch.context["previous"][:, :1]
+    shuffled = {name: value.flip(0) for name, value in memory.items()}
+    torch.testing.assert_close(network.step(tokens, state, shuffled)[0], network.step(tokens, state, memory)[0])
+
+
+def test_with_input_feeding_a_step_knows_where_the_step_before_looked() -> None:
+    network = translator(input_feeding=True)
+    batch = make_batch(SOURCES, TARGETS)
+    memory, state = network.encode(batch.values, batch.lengths)
+    assert (state["fed"] == 0).all()  # before the first step nothing has been looked at
+    fed = {**state, "fed": torch.ones_like(state["fed"])}
+    tokens = batch.context["previous"][:, :1]
+    assert not torch.allclose(network.step(tokens, fed, memory)[0], network.step(tokens, state, memory)[0])
+
+
+def test_input_feeding_without_attention_is_refused() -> None:
+    with pytest.raises(ValidationError, match="an attention .* where input_feeding is true; attention is none"):
+        translator(attention="none", input_feeding=True)
+
+
+SHARED = {"source_vocabulary_size": 12, "target_vocabulary_size": 12, "shared_vocabulary": True}
+
+
+@pytest.mark.parametrize("tied", ["none", "target", "all"])
+def test_weights_can_be_saved_and_tied_ones_are_saved_once(tied: str) -> None:
+    network = translator(tied_embeddings=tied, data=SHARED)
+    loaded = translator(seed=1, tied_embeddings=tied, data=SHARED)
     loaded.load_state_dict(load(save(network.state_dict())))
     batch = make_batch(SOURCES, TARGETS)
     assert torch.equal(loaded(batch), network(batch))
-    assert ("output_weight" in network.state_dict()) is not tied
+    matrices = {"source_embedding.weight", "target_embedding.weight", "output_weight"}
+    kept = {
+        "none": matrices,
+        "target": matrices - {"output_weight"},
+        "all": {"target_embedding.weight"},
+    }
+    assert matrices & set(network.state_dict()) == kept[tied]
+
+
+def test_embeddings_of_two_vocabularies_cannot_all_be_tied() -> None:
+    with pytest.raises(ValueError, match="tied_embeddings: found all; allowed where .*: none, target"):
+        translator(tied_embeddings="all", data={**DATA, "shared_vocabulary": False})
 
 
 @pytest.mark.parametrize("beam_size", [1, 4])

@@ -53,12 +53,19 @@ class ModelParams(Block):
     hidden_size: Annotated[int, Field(ge=2, multiple_of=2)]
     encoder_layers: Positive
     decoder_layers: Positive
-    attention: Literal["additive", "general", "dot"]
-    tied_embeddings: bool
+    attention: Literal["none", "additive", "general", "dot"]
+    input_feeding: bool
+    tied_embeddings: Literal["none", "target", "all"]
     dropout: Dropout
     recurrent_dropout: Dropout
     layer_norm: bool
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelParams:
+        if self.input_feeding and self.attention == "none":
+            raise ValueError("an attention (additive, general, dot) where input_feeding is true; attention is none")
+        return self
 
 
 class EvaluateParams(CommonEvaluateParams):
