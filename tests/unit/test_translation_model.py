@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from torch.nn import functional
 
 from stages.models.attention import Score
+from stages.models.transformer import HeadedAttention
 from stages.tasks.translation.model.network import Translator, build, make_batch
 from stages.tasks.translation.model.translate import translate
 from stages.tasks.translation.params import ModelParams
@@ -33,6 +34,7 @@ def one_thread() -> Iterator[None]:
 
 def translator(seed: int = 0, data: dict[str, Any] | None = None, **values: Any) -> Translator:
     defaults = {
+        "kind": "rnn",
         "cell": "gru",
         "embedding_size": 8,
         "hidden_size": 10,
@@ -40,6 +42,8 @@ def translator(seed: int = 0, data: dict[str, Any] | None = None, **values: Any)
         "decoder_layers": 1,
         "attention": "general",
         "input_feeding": False,
+        "heads": 2,
+        "feedforward_size": 12,
         "tied_embeddings": "target",
         "dropout": 0.0,
         "recurrent_dropout": 0.0,
@@ -64,7 +68,7 @@ KINDS = [
     for attention in ATTENTIONS
     for feeds in (False, True)
     if attention != "none" or not feeds
-]
+] + [{"kind": "transformer", "encoder_layers": layers, "decoder_layers": layers} for layers in (1, 2)]
 NAMES = ["-".join(str(value) for value in kind.values()) for kind in KINDS]
 
 
@@ -138,9 +142,25 @@ def test_label_smoothing_is_for_training_alone() -> None:
     assert network.losses(batch)["loss"][0].item() == pytest.approx(smoothed.item(), rel=1e-5)
 
 
-def test_attention_weights_sum_to_one_over_the_real_source() -> None:
+def test_a_transformer_is_told_where_heads_do_not_divide_its_size() -> None:
+    with pytest.raises(ValidationError, match="heads that divide hidden_size; heads is 3, hidden_size 10"):
+        translator(kind="transformer", heads=3)
+
+
+def test_what_a_transformer_attended_to_is_what_it_read() -> None:
+    """The weights that are shown, laid on the memory by hand, give what the fused kernel gives."""
+    torch.manual_seed(0)
+    attention = HeadedAttention(6, 1)
+    values, mask = torch.randn(2, 3, 6), torch.tensor([[True, True, False, False], [True] * 4])
+    kept = attention.keep(torch.randn(2, 4, 6))
+    by_hand = attention.output(attention.weights(values, kept, mask) @ kept[..., 6:])
+    torch.testing.assert_close(attention(values, kept, mask=mask), by_hand)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.get("attention") != "none"])
+def test_attention_weights_sum_to_one_over_the_real_source(kind: dict[str, Any]) -> None:
     batch = make_batch(SOURCES, TARGETS)
-    weights = translator().alignments(batch)
+    weights = translator(**kind).alignments(batch)
     assert weights.shape == (6, batch.context["previous"].shape[1], batch.values.shape[1])
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(weights.shape[:2]))
     assert (weights.masked_select(~batch.mask.unsqueeze(1).expand_as(weights)) == 0).all()
@@ -175,10 +195,11 @@ def test_input_feeding_without_attention_is_refused() -> None:
 SHARED = {"source_vocabulary_size": 12, "target_vocabulary_size": 12, "shared_vocabulary": True}
 
 
+@pytest.mark.parametrize("kind", ["rnn", "transformer"])
 @pytest.mark.parametrize("tied", ["none", "target", "all"])
-def test_weights_can_be_saved_and_tied_ones_are_saved_once(tied: str) -> None:
-    network = translator(tied_embeddings=tied, data=SHARED)
-    loaded = translator(seed=1, tied_embeddings=tied, data=SHARED)
+def test_weights_can_be_saved_and_tied_ones_are_saved_once(tied: str, kind: str) -> None:
+    network = translator(kind=kind, tied_embeddings=tied, data=SHARED)
+    loaded = translator(seed=1, kind=kind, tied_embeddings=tied, data=SHARED)
     loaded.load_state_dict(load(save(network.state_dict())))
     batch = make_batch(SOURCES, TARGETS)
     assert torch.equal(loaded(batch), network(batch))
@@ -216,10 +237,11 @@ def test_a_translation_s_score_is_the_mean_log_probability_that_training_would_s
     assert answer.score == pytest.approx(-(loss / tokens).item(), abs=1e-5)
 
 
-def test_the_network_can_learn_a_word_for_word_dictionary() -> None:
+@pytest.mark.parametrize("kind", [{"kind": "rnn"}, {"kind": "rnn", "input_feeding": True}, {"kind": "transformer"}])
+def test_the_network_can_learn_a_word_for_word_dictionary(kind: dict[str, Any]) -> None:
     """Two words each way, in turned order: alignment has to be found."""
-    network = translator(hidden_size=24, embedding_size=16).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    network = translator(hidden_size=24, embedding_size=16, feedforward_size=48, **kind).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02 if kind["kind"] == "rnn" else 0.005)
     pairs = [(np.array(s), np.array(s[::-1]) - 2) for s in ([6, 7], [7, 6], [6, 6, 7], [8, 6], [7, 8, 8], [8, 8], [7])]
     batch = make_batch([p[0] for p in pairs], [p[1] for p in pairs])
     for _ in range(60):

@@ -42,6 +42,7 @@ PREPARE = PrepareParams(
     max_rejected_share=0.1,
 )
 MODEL = ModelParams(
+    kind="rnn",
     cell="gru",
     embedding_size=8,
     hidden_size=8,
@@ -49,6 +50,8 @@ MODEL = ModelParams(
     decoder_layers=1,
     attention="dot",
     input_feeding=False,
+    heads=2,
+    feedforward_size=16,
     tied_embeddings="target",
     dropout=0.0,
     recurrent_dropout=0.0,

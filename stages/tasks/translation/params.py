@@ -48,6 +48,7 @@ class PrepareParams(CommonPrepareParams):
 class ModelParams(Block):
     """The network, and how its loss is smoothed."""
 
+    kind: Literal["rnn", "transformer"]
     cell: Literal["lstm", "gru"]
     embedding_size: Positive
     hidden_size: Annotated[int, Field(ge=2, multiple_of=2)]
@@ -55,6 +56,8 @@ class ModelParams(Block):
     decoder_layers: Positive
     attention: Literal["none", "additive", "general", "dot"]
     input_feeding: bool
+    heads: Annotated[int, Field(ge=1, le=64)]
+    feedforward_size: Positive
     tied_embeddings: Literal["none", "target", "all"]
     dropout: Dropout
     recurrent_dropout: Dropout
@@ -65,6 +68,8 @@ class ModelParams(Block):
     def _fits(self) -> ModelParams:
         if self.input_feeding and self.attention == "none":
             raise ValueError("an attention (additive, general, dot) where input_feeding is true; attention is none")
+        if self.kind == "transformer" and self.hidden_size % self.heads:
+            raise ValueError(f"heads that divide hidden_size; heads is {self.heads}, hidden_size {self.hidden_size}")
         return self
 
 

@@ -13,6 +13,7 @@ from ....sequences import FILE_NAME, SequenceStore
 from ..params import ModelParams, Params
 from ..prepare.tokenizer import END, START
 from .recurrent import RecurrentTranslator
+from .transformer import TransformerTranslator
 from .translator import Translator
 
 __all__ = ["Pairs", "Translator", "build", "dataset", "make_batch"]
@@ -61,7 +62,8 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Translator:
             "translation.model.tied_embeddings: found all; allowed where each language has a vocabulary of its own "
             "(translation.prepare.shared_vocabulary: false): none, target"
         )
-    return RecurrentTranslator(
+    kind = TransformerTranslator if params.kind == "transformer" else RecurrentTranslator
+    return kind(
         params,
         source_vocabulary=data["source_vocabulary_size"],
         target_vocabulary=data["target_vocabulary_size"],
