@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -43,13 +44,17 @@ class TransformerTranslator(Translator):
             nn.init.xavier_uniform_(matrix)
         self._initialise_embeddings()
 
+    @property
+    def _layers(self) -> list[DecoderLayer]:
+        return [cast(DecoderLayer, layer) for layer in self.decoder]
+
     def encode(self, sources: Tensor, lengths: Tensor) -> tuple[Memory, State]:
         """The memory is `mask` `(batch, time)` and for each layer of the decoder `layer N` `(batch, time, 2 · size)`;
         the state is for each layer `layer N` `(batch, 1, steps read, 2 · size)`.
         """
         values = self.encoder(self._source_vectors(sources) * math.sqrt(self._size), lengths)
-        names = [f"layer {index}" for index in range(len(self.decoder))]
-        kept = {name: layer.memory.keep(values) for name, layer in zip(names, self.decoder, strict=True)}
+        names = [f"layer {index}" for index in range(len(self._layers))]
+        kept = {name: layer.memory.keep(values) for name, layer in zip(names, self._layers, strict=True)}
         empty = {name: values.new_empty(len(values), 1, 0, 2 * self._size) for name in names}
         return {"mask": length_mask(lengths, sources.shape[1]), **kept}, empty
 
@@ -57,24 +62,24 @@ class TransformerTranslator(Translator):
         time = state["layer 0"].shape[2]
         values = self._vectors(tokens, sinusoids(time + 1, self._size)[time])
         after = {}
-        for (name, past), layer in zip(state.items(), self.decoder, strict=True):
+        for (name, past), layer in zip(state.items(), self._layers, strict=True):
             values, after[name] = layer.step(values, past, memory[name], memory["mask"])
         return self._logits(self.norm(values)).log_softmax(dim=-1), after
 
     def alignments(self, batch: Batch) -> Tensor:
         """Those of the last layer, mean over its heads."""
         memory, _ = self.encode(batch.values, batch.lengths)
-        last = len(self.decoder) - 1
+        last = len(self._layers) - 1
         values = self._decode(batch.context["previous"], memory, layers=last)
-        return self.decoder[last].weights(values, memory[f"layer {last}"], memory["mask"])
+        return self._layers[last].weights(values, memory[f"layer {last}"], memory["mask"])
 
     def _read(self, previous: Tensor, state: State, memory: Memory) -> Tensor:
-        return self.norm(self._decode(previous, memory, layers=len(self.decoder)))
+        return self.norm(self._decode(previous, memory, layers=len(self._layers)))
 
     def _decode(self, previous: Tensor, memory: Memory, *, layers: int) -> Tensor:
         """The tokens before each step `(batch, target time)` through the first so many layers."""
         values = self._vectors(previous, sinusoids(previous.shape[1], self._size))
-        for index, layer in enumerate(self.decoder[:layers]):
+        for index, layer in enumerate(self._layers[:layers]):
             values = layer(values, memory[f"layer {index}"], memory["mask"])
         return values
 
