@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -14,15 +16,20 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 from torch.nn import functional
 
-from stages.batching import pad
+from stages import engine
+from stages.batching import Batch, pad
+from stages.checkpoint import Checkpoints
 from stages.models.attention import Score
 from stages.models.search import beam_search, greedy_search
 from stages.models.transformer import HeadedAttention
 from stages.tasks.translation.model.network import Translator, build, make_batch
+from stages.tasks.translation.model.scheduled import ScheduledSampling
 from stages.tasks.translation.model.translate import VOCABULARY, sample, translate
 from stages.tasks.translation.params import ModelParams
 from stages.tasks.translation.prepare.tokenizer import END, PADDING, START
+from tests.unit.test_engine import PARAMS
 
+TRAIN = PARAMS.model_copy(update={"batch_size": 3, "learning_rate": 0.01})
 DATA = {"source_vocabulary_size": 12, "target_vocabulary_size": 9}
 
 
@@ -52,6 +59,7 @@ def translator(seed: int = 0, data: dict[str, Any] | None = None, **values: Any)
         "recurrent_dropout": 0.0,
         "layer_norm": False,
         "label_smoothing": 0.0,
+        "scheduled_sampling": 0.0,
     }
     torch.manual_seed(seed)
     return build(ModelParams(**{**defaults, **values}), data or DATA).eval()
@@ -313,3 +321,77 @@ def test_the_network_can_learn_a_word_for_word_dictionary(kind: dict[str, Any]) 
     assert (loss / tokens).item() < 0.1 * math.log(9)
     found = translate(network.eval(), [p[0] for p in pairs], beam_size=2, max_length=5, batch_size=8)
     assert [answer.tokens for (answer,) in found] == [p[1].tolist() for p in pairs]
+
+
+SAMPLING = ScheduledSampling(largest=0.6, epochs=4, seed=1)
+
+
+def test_the_share_of_own_tokens_rises_to_the_largest_in_the_last_epoch() -> None:
+    assert [SAMPLING.share(epoch) for epoch in range(4)] == pytest.approx([0.0, 0.2, 0.4, 0.6])
+    for epoch in range(4):
+        replaced = SAMPLING.replaced(np.arange(2000), 11, epoch=epoch)
+        assert not replaced[:, 0].any()  # the start token is never another
+        assert replaced[:, 1:].mean() == pytest.approx(SAMPLING.share(epoch), abs=0.01)
+
+
+def test_which_tokens_are_replaced_belongs_to_an_example_and_not_to_its_batch() -> None:
+    together = SAMPLING.replaced(np.array([5, 9, 11]), 20, epoch=3)
+    assert np.array_equal(SAMPLING.replaced(np.array([9]), 8, epoch=3), together[1:2, :8])
+    assert not np.array_equal(SAMPLING.replaced(np.array([5, 9, 11]), 20, epoch=2), together)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_in_a_replaced_place_the_network_reads_what_it_would_have_said(kind: dict[str, Any]) -> None:
+    network = translator(seed=5, **kind)
+    batch = make_batch(SOURCES[:1], [np.array([4, 5, 6])])
+    said = network(batch).argmax(dim=-1)[0]
+    assert said[1] != 5
+    replaced = torch.tensor([[False, False, True, False]])
+    mixed = network(replace(batch, context={**batch.context, "replaced": replaced}))
+    by_hand = make_batch(SOURCES[:1], [np.array([4, int(said[1]), 6])])
+    torch.testing.assert_close(mixed, network(by_hand))
+
+
+class Dictionary:
+    """A few pairs to train on, with scheduled sampling."""
+
+    def __init__(self) -> None:
+        self.lengths = np.array([len(source) for source in SOURCES])
+
+    def __len__(self) -> int:
+        return len(SOURCES)
+
+    def name(self, example: int) -> str:
+        return str(example)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        batch = make_batch([SOURCES[e] for e in examples], [TARGETS[e] for e in examples])
+        if epoch is None:
+            return batch
+        steps = batch.context["previous"].shape[1]
+        replaced = torch.from_numpy(SAMPLING.replaced(examples, steps, epoch=epoch))
+        return replace(batch, context={**batch.context, "replaced": replaced})
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_training_with_own_tokens_and_dropout_goes_on_with_the_same_bits(
+    kind: dict[str, Any], tmp_path: Path
+) -> None:
+    def train(checkpoints: Checkpoints | None, stop_after: int) -> dict[str, torch.Tensor]:
+        taken = itertools.count(1)
+        network = translator(seed=5, dropout=0.3, **kind)
+        engine.fit(
+            network,
+            Dictionary(),
+            Dictionary(),
+            TRAIN,
+            checkpoints=checkpoints,
+            stop_asked=lambda: next(taken) == stop_after,
+        )
+        return network.state_dict()
+
+    whole = train(None, 0)
+    with pytest.raises(engine.Stopped):
+        train(Checkpoints(tmp_path, seconds=1e9), 5)
+    resumed = train(Checkpoints(tmp_path, seconds=1e9), 0)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)

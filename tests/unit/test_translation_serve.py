@@ -57,6 +57,7 @@ MODEL = ModelParams(
     recurrent_dropout=0.0,
     layer_norm=False,
     label_smoothing=0.0,
+    scheduled_sampling=0.0,
 )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
 from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
@@ -63,6 +63,7 @@ class ModelParams(Block):
     recurrent_dropout: Dropout
     layer_norm: bool
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    scheduled_sampling: Fraction
 
     @model_validator(mode="after")
     def _fits(self) -> ModelParams:

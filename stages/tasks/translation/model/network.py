@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ....batching import Batch, pad
 from ....sequences import FILE_NAME, SequenceStore
 from ..params import ModelParams, Params
 from ..prepare.tokenizer import END, START
 from .recurrent import RecurrentTranslator
+from .scheduled import ScheduledSampling
 from .transformer import TransformerTranslator
 from .translator import Translator
 
@@ -20,10 +23,11 @@ __all__ = ["Pairs", "Translator", "build", "dataset", "make_batch"]
 
 
 class Pairs:
-    """The sentence pairs of one split."""
+    """The sentence pairs of one split, to learn from with `sampling` where it is given."""
 
-    def __init__(self, store: SequenceStore, split: str) -> None:
+    def __init__(self, store: SequenceStore, split: str, sampling: ScheduledSampling | None = None) -> None:
         self._store = store
+        self._sampling = sampling
         self.rows = store.rows(split)
         self.lengths = store.column("length")[self.rows]
 
@@ -40,12 +44,21 @@ class Pairs:
         return self._store.sequence("target", self.rows[example])
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        """`targets` end with the end token; `previous`, which the decoder reads, begin with the start token."""
-        return make_batch([self.source(e) for e in examples], [self.target(e) for e in examples])
+        """See `make_batch`; with an `epoch` and scheduled sampling, `context` also holds `replaced`, `(batch, target
+        time)` bool: the inputs in whose place the network reads its own tokens.
+        """
+        batch = make_batch([self.source(e) for e in examples], [self.target(e) for e in examples])
+        if epoch is None or self._sampling is None or not self._sampling.share(epoch):
+            return batch
+        steps = batch.context["previous"].shape[1]
+        replaced = torch.from_numpy(self._sampling.replaced(examples, steps, epoch=epoch))
+        return replace(batch, context={**batch.context, "replaced": replaced})
 
 
 def make_batch(sources: list[np.ndarray], targets: list[np.ndarray]) -> Batch:
-    """Token arrays `(time,)` as one batch."""
+    """Token arrays `(time,)` as one batch: `targets` end with the end token; `previous`, which the decoder reads, begin
+    with the start token.
+    """
     values, lengths = pad(sources, dtype=np.int64)
     following, _ = pad([np.append(target, END) for target in targets], dtype=np.int64)
     previous, _ = pad([np.insert(target, 0, START) for target in targets], dtype=np.int64)
@@ -71,5 +84,8 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Translator:
 
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Pairs:
-    """The pairs of one split; nothing is augmented."""
-    return Pairs(SequenceStore(folder / FILE_NAME), split)
+    """The pairs of one split; with `augment`, scheduled sampling as params say."""
+    sampling = ScheduledSampling(
+        largest=params.model.scheduled_sampling, epochs=params.train.epochs, seed=params.train.seed
+    )
+    return Pairs(SequenceStore(folder / FILE_NAME), split, sampling if augment else None)

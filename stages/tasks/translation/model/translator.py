@@ -61,9 +61,14 @@ class Translator(Network):
         """
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits `(batch, target time, vocabulary)` of each next token, given the true ones before it."""
+        """Logits `(batch, target time, vocabulary)` of each next token, given the true ones before it, or the network's
+        own where `batch.context` has `replaced` (see `scheduled.py`).
+        """
         memory, state = self.encode(batch.values, batch.lengths)
-        return self._logits(self._read(batch.context["previous"], state, memory))
+        previous = batch.context["previous"]
+        if "replaced" in batch.context:
+            previous = torch.where(batch.context["replaced"], self._said(previous, state, memory), previous)
+        return self._logits(self._read(previous, state, memory))
 
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
         """`loss`, cross-entropy in nats, and `token_accuracy`, both a target token, the end token included."""
@@ -79,6 +84,13 @@ class Translator(Network):
         real = targets != PADDING
         right = ((logits.argmax(dim=-1) == targets) & real).sum()
         return {"loss": (loss, real.sum()), "token_accuracy": (right, real.sum())}
+
+    @torch.no_grad()
+    def _said(self, previous: Tensor, state: State, memory: Memory) -> Tensor:
+        """The network's own likeliest token in the place of each true one, `(batch, target time)`; at the first step,
+        which none comes before, whatever it says last.
+        """
+        return self._logits(self._read(previous, state, memory)).argmax(dim=-1).roll(1, dims=1)
 
     def _source_vectors(self, sources: Tensor) -> Tensor:
         """`(batch, time)` to `(batch, time, embedding_size)`."""
