@@ -61,7 +61,7 @@ def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     engine.fit(model.build(params.model, description), made, validation, train_params, on_epoch=on_epoch)
     later = seconds[1:]
     overheads = [100 * (ours / theirs - 1) for ours, theirs in later]
-    steps = len(Plan(made.lengths, train_params.batch_size, seed=1, epoch=0))
+    steps = len(Plan(made.lengths, train_params.batch_size, seed=1, epoch=0, batch_tokens=train_params.batch_tokens))
     figures = {
         "overhead_percent": median(overheads),
         "overhead_percent_lowest": min(overheads),
@@ -89,7 +89,8 @@ class Made:
 
     def make(self, epoch: int) -> None:
         """Make all batches of an epoch, in the plan's order."""
-        plan = Plan(self.lengths, self._params.batch_size, seed=self._params.seed, epoch=epoch)
+        params = self._params
+        plan = Plan(self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens)
         self._by_first = {int(step[0]): self._dataset.batch(step, epoch=epoch) for step in plan}
 
     @property

@@ -288,7 +288,7 @@ class _Training:
         # Only float16 is so narrow that small gradients vanish in it (Micikevicius et al., "Mixed Precision
         # Training", 2018).
         self._scaler = torch.amp.GradScaler(self._where.type, enabled=params.precision == "float16")
-        self._steps_per_epoch = len(Plan(dataset.lengths, params.batch_size, seed=params.seed, epoch=0))
+        self._steps_per_epoch = len(self._plan(0))
         self._steps_per_stretch = max(1, math.ceil(self._steps_per_epoch * params.epochs / STRETCHES))
         self.progress = _Progress()
         self.best_weights: dict[str, Tensor] = {}
@@ -308,7 +308,7 @@ class _Training:
         progress, params = self.progress, self._params
         if progress.epoch != epoch:
             progress.start_epoch(epoch)
-        plan = Plan(self._dataset.lengths, params.batch_size, seed=params.seed, epoch=epoch)
+        plan = self._plan(epoch)
         feed = Feed(lambda step: self._batches(plan[step], epoch), range(progress.steps, len(plan)))
         started, sequences = time.perf_counter(), 0
         self._network.train()
@@ -320,6 +320,12 @@ class _Training:
                 if not bar.disable:
                     bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         return time.perf_counter() - started, sequences, feed.waited
+
+    def _plan(self, epoch: int) -> Plan:
+        params = self._params
+        return Plan(
+            self._dataset.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens
+        )
 
     def end_epoch(self, record: Epoch) -> None:
         """Note an epoch and keep its weights where it is the best."""

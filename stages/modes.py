@@ -44,12 +44,13 @@ def applied(
     """
     if params.mode == "full":
         return train, validation, params
-    plan = Plan(train.lengths, params.batch_size, seed=params.seed, epoch=0)
+    plan = Plan(train.lengths, params.batch_size, seed=params.seed, epoch=0, batch_tokens=params.batch_tokens)
     if params.mode == "smoke":
         steps = [plan[step] for step in range(min(SMOKE_STEPS, len(plan)))]
         few = Some(train, np.concatenate(steps), augment=True)
         measured = Some(validation, np.arange(min(len(validation), SMOKE_STEPS * params.batch_size)), augment=False)
-        return few, measured, params.model_copy(update={"epochs": 1})
+        largest = max(len(step) for step in steps)
+        return few, measured, params.model_copy(update={"epochs": 1, "batch_size": largest, "batch_tokens": 0})
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -60,6 +61,8 @@ def applied(
     batch = Some(train, plan[0], augment=False)
     changed = {
         "epochs": OVERFIT_STEPS,
+        "batch_size": len(batch),
+        "batch_tokens": 0,
         "patience": OVERFIT_STEPS,
         "schedule": "constant",
         "weight_decay": 0.0,

@@ -50,6 +50,7 @@ class TrainParams(Block):
     precision: Literal["float32", "bfloat16", "float16"]
     epochs: Positive
     batch_size: Positive
+    batch_tokens: Count
     accumulate: Positive
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     weight_decay: Annotated[float, Field(ge=0)]

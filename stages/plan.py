@@ -6,6 +6,12 @@ in memory but the pool at hand.
 
 Padding is work thrown away: an epoch takes the examples in random order, a pool of `POOL` batches at a time, sorts the
 pool by length and cuts batches of like lengths from it, which it gives in random order again.
+
+Batches have all the same number of sequences or, with a budget of tokens, about the same number of steps, padding
+included, so that those of short sequences hold more of them. A pool then holds as many sequences as are expected to
+fill its batches, and is cut so that the largest batch is as small as can be: the number of steps in an epoch, and which
+pool a step belongs to, are known without looking at any pool. The price is that a pool whose sequences happen to be
+longer than most may exceed the budget by a few percent.
 """
 
 from __future__ import annotations
@@ -17,21 +23,35 @@ import numpy as np
 from .batching import mix
 
 POOL = 50  # batches sorted together: measured, with more the padding falls by less than a point
+_FILLED = 0.95  # of a budget of tokens, in the mean: the rest is for padding and for pools of longer sequences
 _ROUNDS = 6
 
 
 class Plan:
-    """The batches of one epoch, each an array of example numbers; every example exactly once."""
+    """The batches of one epoch, each an array of example numbers; every example exactly once.
 
-    def __init__(self, lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int) -> None:
+    A batch has `batch_size` examples, or about `batch_tokens` steps with the padding where that is not 0; a longer
+    example is a batch by itself.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int, batch_tokens: int = 0) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
+        self._batch_tokens = batch_tokens
+        self._pool_size = POOL * batch_size  # examples
+        if batch_tokens and len(lengths):
+            self._pool_size = max(POOL, int(POOL * batch_tokens * _FILLED / lengths.mean()))
         self._seed = seed
         self._epoch = epoch
         self._pool: tuple[int, list[np.ndarray]] = (-1, [])
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self._batch_size)
+        pools, rest = divmod(len(self._lengths), self._pool_size)
+        return pools * POOL + self._parts(rest)
+
+    def _parts(self, examples: int) -> int:
+        """How many batches some examples of a pool make: the share of its batches that is their share of it."""
+        return -(-examples * POOL // self._pool_size)
 
     def __getitem__(self, step: int) -> np.ndarray:
         if not 0 <= step < len(self):
@@ -45,14 +65,41 @@ class Plan:
         return (self[step] for step in range(len(self)))
 
     def _batches(self, number: int) -> list[np.ndarray]:
-        size = self._batch_size
-        first = number * POOL * size
-        places = np.arange(first, min(first + POOL * size, len(self._lengths)))
+        first = number * self._pool_size
+        places = np.arange(first, min(first + self._pool_size, len(self._lengths)))
         pool = permuted(places, len(self._lengths), seed=self._seed, epoch=self._epoch)
         pool = pool[np.argsort(self._lengths[pool], kind="stable")]
-        batches = [pool[i : i + size] for i in range(0, len(pool), size)]
+        if self._batch_tokens:
+            batches = np.split(pool, _even_cuts(self._lengths[pool].tolist(), self._parts(len(pool))))
+        else:
+            batches = [pool[i : i + self._batch_size] for i in range(0, len(pool), self._batch_size)]
         order = np.random.Generator(np.random.Philox(key=[self._seed, self._epoch], counter=[0, 0, 0, number]))
         return [batches[i] for i in order.permutation(len(batches))]
+
+
+def _even_cuts(lengths: list[int], parts: int) -> list[int]:
+    """Where to cut ascending lengths, at least `parts` of them, into so many parts, so that the largest part with its
+    padding is as small as can be.
+    """
+
+    def cuts(most: int) -> list[int]:
+        """The starts of parts of at most so many steps, each filled from its longest sequence down."""
+        starts, end = [], len(lengths)
+        while end > 0:
+            end = max(0, end - max(1, most // max(1, lengths[end - 1])))
+            starts.append(end)
+        return starts[::-1]
+
+    low, high = 1, lengths[-1] * -(-len(lengths) // parts)  # with so many steps, equal numbers of sequences fit
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if len(cuts(middle)) <= parts else (middle + 1, high)
+    starts = cuts(low)
+    while len(starts) < parts:  # where lengths are all alike, the last bit of room may save a part
+        sizes = np.diff([*starts, len(lengths)])
+        widest = int(sizes.argmax())
+        starts.insert(widest + 1, starts[widest] + int(sizes[widest]) // 2)
+    return starts[1:]
 
 
 def permuted(places: np.ndarray, size: int, *, seed: int, epoch: int) -> np.ndarray:

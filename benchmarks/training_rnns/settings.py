@@ -25,6 +25,7 @@ PLAIN_TRAIN: dict[str, object] = {
     "epochs": 16,
     "patience": 16,
     "batch_size": 32,
+    "batch_tokens": 0,
     "accumulate": 1,
     "learning_rate": 0.002,
     "weight_decay": 0.0,

@@ -1,7 +1,8 @@
 """Recurrent cells written from their equations, and the loop that unrolls them over a padded batch.
 
 Networks use the fused kernels of `recurrent.py`, which compute the same several times faster. These are for reading,
-for measuring (`benchmarks/training_rnns.py`) and for checking the kernels: the tests compare values and gradients.
+for measuring (`benchmarks/training_rnns.py`), for checking the kernels (the tests compare values and gradients), and
+for a decoder whose input is known only step by step.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ class Weights(NamedTuple):
     hidden_bias: Tensor  # (gates · hidden,)
 
     @classmethod
-    def of(cls, layer: nn.RNNBase) -> Weights:
-        """The first layer's weights, forward direction, of an `nn.LSTM`, `nn.GRU` or `nn.RNN`; shared, not copied."""
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        return cls(*(layer.get_parameter(name) for name in names))
+    def of(cls, layers: nn.RNNBase, index: int = 0) -> Weights:
+        """A layer's weights, forward direction, of an `nn.LSTM`, `nn.GRU` or `nn.RNN`; shared, not copied."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return cls(*(layers.get_parameter(f"{name}_l{index}") for name in names))
 
 
 RecurrentCell = Callable[[Tensor, State, Weights], State]
@@ -56,10 +57,13 @@ def lstm_cell(inputs: Tensor, state: State, weights: Weights) -> State:
     The gates stand in the weights as i, f, g, o. `inputs` `(batch, features)`, `state` `(h, c)`, each `(batch,
     hidden)`; returns the state after the step.
     """
-    hidden, memory = state
-    gates = _from_input(inputs, weights) + _from_hidden(hidden, weights)
-    write, keep, candidate, read = gates.chunk(4, dim=1)
-    memory = torch.sigmoid(keep) * memory + torch.sigmoid(write) * torch.tanh(candidate)
+    return lstm_update(_from_input(inputs, weights), _from_hidden(state[0], weights), state)
+
+
+def lstm_update(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
+    """The state after a step of `lstm_cell`, given W x + b and U h + c of all gates, each `(…, 4 · hidden)`."""
+    write, keep, candidate, read = (from_input + from_hidden).chunk(4, dim=-1)
+    memory = torch.sigmoid(keep) * state[1] + torch.sigmoid(write) * torch.tanh(candidate)
     return torch.sigmoid(read) * torch.tanh(memory), memory
 
 
@@ -75,9 +79,14 @@ def gru_cell(inputs: Tensor, state: State, weights: Weights) -> State:
     gates. The gates stand in the weights as r, z, n. `inputs` `(batch, features)`, `state` `(h,)` of `(batch, hidden)`;
     returns the state after the step.
     """
+    return gru_update(_from_input(inputs, weights), _from_hidden(state[0], weights), state)
+
+
+def gru_update(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
+    """The state after a step of `gru_cell`, given W x + b and U h + c of all gates, each `(…, 3 · hidden)`."""
     (hidden,) = state
-    input_reset, input_update, input_new = _from_input(inputs, weights).chunk(3, dim=1)
-    hidden_reset, hidden_update, hidden_new = _from_hidden(hidden, weights).chunk(3, dim=1)
+    input_reset, input_update, input_new = from_input.chunk(3, dim=-1)
+    hidden_reset, hidden_update, hidden_new = from_hidden.chunk(3, dim=-1)
     reset, update = torch.sigmoid(input_reset + hidden_reset), torch.sigmoid(input_update + hidden_update)
     new = torch.tanh(input_new + reset * hidden_new)
     return ((1 - update) * new + update * hidden,)

@@ -1,4 +1,5 @@
-"""Greedy and beam search over any network that gives next-token probabilities, batched over sentences and hypotheses.
+"""Greedy search, beam search and sampling with any network that gives next-token probabilities, batched over sentences
+and hypotheses.
 
 The network is a `Step`. What it carries from step to step is its state; what stays the same for a sentence is its
 memory, which all hypotheses of the sentence share and which is therefore never copied or reordered.
@@ -89,21 +90,37 @@ def beam_search(
     beam_size: int,
     max_length: int,
     length_penalty: float = 1.0,
+    best: int | None = None,
 ) -> Found:
-    """Keep the `beam_size` best hypotheses of each sentence until all of them have ended.
+    """Keep the `beam_size` best hypotheses of each sentence until the `best` of them (all, where nothing is said) are
+    certain; those are what is found.
 
     Hypotheses that have ended stay and compete by score with those that go on. The greedy one is never dropped, so that
     the best score is at least that of greedy search, and a beam of 1 is greedy search. `state` has one hypothesis a
-    sentence. Sentences whose hypotheses have all ended leave the batch.
+    sentence.
+
+    A sentence leaves the batch as soon as its answer can no longer change, with the answer that it would have at the
+    end. With s the sum of a hypothesis that goes on, any continuation has a sum s' ≤ s ≤ 0, since no log-probability
+    is above 0, and a length n ≤ `max_length` + 1, so its score s' / n^p is at most s / (`max_length` + 1)^p, for a
+    length penalty p ≥ 0. Where `best` hypotheses have ended with scores above that bound of all that go on, no other
+    one comes before them, and none of them is dropped. For p = 0 this is as early as can be; for p = 1 the bound is
+    weak, and it is mostly the last hypotheses that end soon after each other.
+
+    Raises ValueError for a length penalty below 0, and for `best` not within 1 and `beam_size`.
     """
+    best = beam_size if best is None else best
+    if length_penalty < 0:
+        raise ValueError(f"length penalty: found {length_penalty}; allowed: 0 or more")
+    if not 1 <= best <= beam_size:
+        raise ValueError(f"best: found {best}; allowed with a beam of {beam_size}: 1 to {beam_size}")
     first = next(iter(state.values()))
     sentences, device = first.shape[0], first.device
     beam = _Beam.start(sentences, max_length, device)
     waiting = torch.arange(sentences, device=device)  # the sentences in the batch
     result = Found(
-        torch.zeros((sentences, beam_size, max_length + 1), dtype=torch.int64, device=device),
-        torch.zeros((sentences, beam_size), dtype=torch.int64, device=device),
-        torch.full((sentences, beam_size), -torch.inf, device=device),
+        torch.zeros((sentences, best, max_length + 1), dtype=torch.int64, device=device),
+        torch.zeros((sentences, best), dtype=torch.int64, device=device),
+        torch.full((sentences, best), -torch.inf, device=device),
     )
     tokens = torch.full((sentences, 1), vocabulary.start, device=device)
     for length in range(max_length + 1):
@@ -112,7 +129,7 @@ def beam_search(
         beam, parents, tokens = beam.advanced(allowed, beam_size, length, vocabulary.end, length_penalty)
         rows = torch.arange(len(tokens), device=device)[:, None]
         state = {name: value[rows, parents] for name, value in state.items()}
-        done = beam.ended.all(dim=1)
+        done = beam.certain(best, max_length + 1, length_penalty)
         if done.any():
             _write(result, waiting[done], beam.select(done), length_penalty)
             go_on = ~done
@@ -122,6 +139,62 @@ def beam_search(
             if not len(waiting):
                 break
     return result
+
+
+def sample(
+    step: Step,
+    state: State,
+    memory: Memory,
+    vocabulary: Vocabulary,
+    draws: Tensor,
+    *,
+    temperature: float,
+    length_penalty: float = 1.0,
+) -> Found:
+    """Hypotheses drawn token by token, each by itself, as the network's probabilities say.
+
+    `draws` `(sentences, hypotheses, max_length)` float64 are random numbers in [0, 1): what is found is a function of
+    them, and a hypothesis one of its own. `temperature` divides the logarithms before a token is drawn; towards 0
+    it becomes greedy search. Scores are the network's, whatever the temperature; the best one comes first, and two may
+    be alike. `state` has one hypothesis a sentence.
+
+    Raises ValueError for a temperature that is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature: found {temperature}; allowed: above 0")
+    sentences, hypotheses, max_length = draws.shape
+    state = {name: value.repeat_interleave(hypotheses, dim=1) for name, value in state.items()}
+    tokens = torch.full((sentences, hypotheses), vocabulary.start, device=draws.device)
+    sums = torch.zeros((sentences, hypotheses), device=draws.device)
+    lengths = torch.zeros_like(tokens)
+    ended = torch.zeros_like(tokens, dtype=torch.bool)
+    history: list[Tensor] = []
+    for length in range(max_length + 1):
+        log_probabilities, state = step(tokens, state, memory)
+        allowed = _allowed(log_probabilities, vocabulary, length, max_length)
+        # At the bound only the end is allowed, which no draw decides.
+        drawn = allowed.argmax(dim=-1) if length == max_length else _drawn(allowed, draws[..., length], temperature)
+        tokens = torch.where(ended, vocabulary.end, drawn)
+        taken = log_probabilities.gather(2, tokens.unsqueeze(2)).squeeze(2)
+        sums = torch.where(ended, sums, sums + taken)
+        lengths += ~ended
+        ended = ended | (tokens == vocabulary.end)
+        history.append(tokens)
+        if ended.all():
+            break
+    scores, order = (sums / lengths**length_penalty).sort(dim=1, descending=True, stable=True)
+    rows = torch.arange(sentences, device=draws.device)[:, None]
+    return Found(torch.stack(history, dim=2)[rows, order], (lengths - 1)[rows, order], scores)
+
+
+def _drawn(allowed: Tensor, draws: Tensor, temperature: float) -> Tensor:
+    """A token for each random number `(sentences, hypotheses)`: the first at which the running sum of probabilities is
+    above it. In float64, so that rare tokens of a large vocabulary keep their share.
+    """
+    running = (allowed.double() / temperature).softmax(dim=-1).cumsum(dim=-1)
+    whole = running[..., -1:]
+    below = torch.minimum(draws.unsqueeze(-1) * whole, torch.nextafter(whole, torch.zeros_like(whole)))
+    return torch.searchsorted(running, below, right=True).squeeze(-1)
 
 
 def _allowed(log_probabilities: Tensor, vocabulary: Vocabulary, length: int, max_length: int) -> Tensor:
@@ -182,15 +255,26 @@ class _Beam:
         ended = self.ended[rows, parents] | (tokens == end) | (kept_sums == -torch.inf)
         return _Beam(history, kept_sums, lengths[rows, parents], ended), parents, tokens
 
+    def certain(self, best: int, longest: int, length_penalty: float) -> Tensor:
+        """Whether the `best` hypotheses of each sentence can no longer change, `(sentences,)`; see `beam_search`."""
+        ended = (self.sums / self.lengths**length_penalty).masked_fill(~self.ended, -torch.inf)
+        bounds = (self.sums / longest**length_penalty).masked_fill(self.ended, -torch.inf)
+        all_ended = self.ended.all(dim=1)
+        if best > ended.shape[1]:
+            return all_ended
+        return all_ended | (ended.topk(best, dim=1).values[:, -1] > bounds.amax(dim=1))
+
     def select(self, chosen: Tensor) -> _Beam:
         return _Beam(self.tokens[chosen], self.sums[chosen], self.lengths[chosen], self.ended[chosen])
 
 
 def _write(result: Found, sentences: Tensor, beam: _Beam, length_penalty: float) -> None:
     """Put the hypotheses of sentences that are done into the result, best first; of equal ones the greedy one."""
-    scores, order = (beam.sums / beam.lengths**length_penalty).sort(dim=1, descending=True, stable=True)
+    ended = (beam.sums / beam.lengths**length_penalty).masked_fill(~beam.ended, -torch.inf)
+    scores, order = ended.sort(dim=1, descending=True, stable=True)
+    width = min(scores.shape[1], result.scores.shape[1])
+    scores, order = scores[:, :width], order[:, :width]
     rows = torch.arange(len(sentences), device=sentences.device)[:, None]
-    width = scores.shape[1]
     result.scores[sentences, :width] = scores
     result.lengths[sentences, :width] = beam.lengths[rows, order] - 1
     result.tokens[sentences, :width] = beam.tokens[rows, order]

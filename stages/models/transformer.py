@@ -16,7 +16,16 @@ class TransformerStack(nn.Module):
     without a warm-up. Nothing attends to the padding. Raises ValueError where `heads` do not divide `size`.
     """
 
-    def __init__(self, input_size: int, size: int, *, layers: int, heads: int, dropout: float) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        size: int,
+        *,
+        layers: int,
+        heads: int,
+        dropout: float,
+        feedforward_size: int | None = None,  # 4 times the size, as in the paper, where nothing is said
+    ) -> None:
         super().__init__()
         if size % heads:
             raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
@@ -25,7 +34,13 @@ class TransformerStack(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.encoder = nn.ModuleList(
             nn.TransformerEncoderLayer(
-                size, heads, 4 * size, dropout, activation="gelu", batch_first=True, norm_first=True
+                size,
+                heads,
+                feedforward_size or 4 * size,
+                dropout,
+                activation="gelu",
+                batch_first=True,
+                norm_first=True,
             )
             for _ in range(layers)
         )
@@ -40,6 +55,96 @@ class TransformerStack(nn.Module):
         for layer in self.encoder:
             values = layer(values, src_key_padding_mask=padding)
         return self.norm(values)
+
+
+class HeadedAttention(nn.Module):
+    """Attention of several heads (Vaswani et al., 2017, section 3.2.2), in two parts, so that what is looked up is
+    projected once and kept.
+    """
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self._heads = heads
+        self.query = nn.Linear(size, size)
+        self.look_up = nn.Linear(size, 2 * size)
+        self.output = nn.Linear(size, size)
+
+    def keep(self, memory: Tensor) -> Tensor:
+        """Keys and values of a memory: `(batch, time, size)` to `(batch, time, 2 · size)`."""
+        return self.look_up(memory)
+
+    def forward(self, values: Tensor, kept: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """What each query finds: `values` `(batch, queries, size)` and `kept` `(batch, time, 2 · size)` to `(batch,
+        queries, size)`.
+
+        `mask` `(batch, time)` is true where something stands to be looked up. `causal`: query i sees the first i + 1.
+        """
+        queries = self._split(self.query(values), 1)[0]
+        keys, looked_up = self._split(kept, 2)
+        allowed = None if mask is None else mask[:, None, None]
+        found = nn.functional.scaled_dot_product_attention(queries, keys, looked_up, allowed, is_causal=causal)
+        return self.output(found.transpose(1, 2).flatten(2))
+
+    def weights(self, values: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        """The share of its attention that each query gives to each step, mean over the heads: `(batch, queries, time)`,
+        rows sum to 1.
+        """
+        queries, keys = self._split(self.query(values), 1)[0], self._split(kept, 2)[0]
+        scores = queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[-1])
+        scores = scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min)
+        return scores.softmax(dim=-1).mean(dim=1)
+
+    def _split(self, values: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """`(batch, time, parts · size)` to so many of `(batch, heads, time, size / heads)`."""
+        return values.unflatten(2, (parts, self._heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+class DecoderLayer(nn.Module):
+    """One layer of a Transformer's decoder: it looks at its own past, then at a memory, then at itself; normalised
+    before each part, as `TransformerStack` is.
+
+    Dropout is on what each part adds (Vaswani et al., 2017, section 5.4).
+    """
+
+    def __init__(self, size: int, *, heads: int, feedforward_size: int, dropout: float) -> None:
+        super().__init__()
+        if size % heads:
+            raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
+        self.past, self.memory = HeadedAttention(size, heads), HeadedAttention(size, heads)
+        self.feedforward = nn.Sequential(
+            nn.Linear(size, feedforward_size), nn.GELU(), nn.Linear(feedforward_size, size)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(3))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, values: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        """All steps of a target at once: `values` `(batch, target time, size)`, `kept` what `memory.keep` made of the
+        memory, `mask` `(batch, time)`; to `(batch, target time, size)`.
+        """
+        return self._look_up(self._remember(values), kept, mask)
+
+    def step(self, values: Tensor, past: Tensor, kept: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of several hypotheses of each sentence: `values` `(batch, hypotheses, size)`, `past` `(batch,
+        hypotheses, steps before, 2 · size)`; to the values and the past with this step.
+        """
+        normed = self.norms[0](values)
+        past = torch.cat([past, self.past.keep(normed).unsqueeze(2)], dim=2)
+        found = self.past(normed.flatten(0, 1).unsqueeze(1), past.flatten(0, 1))
+        return self._look_up(values + self.dropout(found.view_as(values)), kept, mask), past
+
+    def weights(self, values: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        """How the layer's attention to the memory is spread, `(batch, target time, time)`; see `forward`."""
+        return self.memory.weights(self.norms[1](self._remember(values)), kept, mask)
+
+    def _remember(self, values: Tensor) -> Tensor:
+        """The look at the past, for all steps at once."""
+        normed = self.norms[0](values)
+        return values + self.dropout(self.past(normed, self.past.keep(normed), causal=True))
+
+    def _look_up(self, values: Tensor, kept: Tensor, mask: Tensor) -> Tensor:
+        """What follows the look at the past: each step, or each hypothesis, is a query of its own."""
+        values = values + self.dropout(self.memory(self.norms[1](values), kept, mask=mask))
+        return values + self.dropout(self.feedforward(self.norms[2](values)))
 
 
 def sinusoids(time: int, size: int) -> Tensor:

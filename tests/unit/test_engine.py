@@ -20,6 +20,7 @@ PARAMS = TrainParams(
     precision="float32",
     epochs=4,
     batch_size=8,
+    batch_tokens=0,
     accumulate=1,
     learning_rate=0.05,
     weight_decay=0.0,
@@ -185,6 +186,12 @@ def test_the_parts_of_a_step_change_nothing_but_rounding(parts):
     assert weights_after(accumulate=parts, batch_size=7) == pytest.approx(weights_after(batch_size=7), rel=1e-5)
 
 
+def test_batches_by_a_budget_of_tokens_learn_too():
+    params = PARAMS.model_copy(update={"epochs": 20, "patience": 20, "batch_tokens": 30})
+    _, fit = trained(params)
+    assert fit.epochs[-1].validation["loss"] < 0.05 * fit.epochs[0].validation["loss"]
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_learns_with_other_bits(precision):
     params = PARAMS.model_copy(update={"epochs": 20, "patience": 20, "precision": precision})
@@ -225,6 +232,14 @@ def test_each_step_is_recorded_and_long_trainings_are_thinned():
     _, long = trained(PARAMS.model_copy(update={"epochs": 52, "patience": 52, "batch_size": 1}))
     assert len(long.stretches) <= engine.STRETCHES
     assert long.stretches[0].step == 2  # means of three steps
+
+
+def test_modes_keep_to_their_steps_where_batches_have_a_budget():
+    params = PARAMS.model_copy(update={"batch_tokens": 30})
+    for mode, steps in (("overfit", modes.OVERFIT_STEPS), ("smoke", 2)):
+        train, validation, changed = modes.applied(Linear(), Sums(), Sums(), params.model_copy(update={"mode": mode}))
+        fit = engine.fit(Linear(), train, validation, changed)
+        assert fit.epochs[-1].steps == steps
 
 
 def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.plan import POOL, Plan, padding_share, permuted, share
+from stages.plan import POOL, Plan, _even_cuts, padding_share, permuted, share
 
 
 def lengths(count: int) -> np.ndarray:
@@ -40,6 +40,55 @@ def test_buckets_leave_little_padding():
     fixed = [np.arange(i, i + 64) for i in range(0, 6400, 64)]
     assert padding_share(sizes, fixed) > 0.45
     assert padding_share(sizes, list(Plan(sizes, 64, seed=1, epoch=0))) < 0.05
+
+
+BUDGET = 2000
+
+
+@pytest.mark.parametrize("count", [1, 3, 700, 5000])
+def test_with_a_budget_an_epoch_has_every_example_once_in_a_known_number_of_steps(count):
+    for epoch in (0, 1):
+        plan = Plan(lengths(count), 8, seed=3, epoch=epoch, batch_tokens=BUDGET)
+        batches = list(plan)
+        assert len(batches) == len(plan) == len(Plan(lengths(count), 8, seed=3, epoch=9, batch_tokens=BUDGET))
+        assert all(len(batch) for batch in batches)
+        assert sorted(np.concatenate(batches).tolist()) == list(range(count))
+
+
+def test_with_a_budget_batches_are_as_large_as_it_whatever_their_lengths():
+    sizes = lengths(20_000)
+    batches = list(Plan(sizes, 8, seed=1, epoch=0, batch_tokens=BUDGET))
+    padded = np.array([len(batch) * sizes[batch].max() for batch in batches])
+    assert padded.max() < 1.08 * BUDGET
+    assert padded.mean() > 0.92 * BUDGET
+    assert padding_share(sizes, batches) < 0.05
+    assert max(map(len, batches)) > 20 * min(map(len, batches))  # of one-step sequences many, of 199-step ones ten
+
+
+def test_with_a_budget_any_step_can_be_asked_for_alone():
+    whole = [b.tolist() for b in Plan(lengths(5000), 8, seed=1, epoch=4, batch_tokens=BUDGET)]
+    for step in (0, 123, len(whole) - 1):
+        assert Plan(lengths(5000), 8, seed=1, epoch=4, batch_tokens=BUDGET)[step].tolist() == whole[step]
+    assert [b.tolist() for b in Plan(lengths(5000), 8, seed=1, epoch=5, batch_tokens=BUDGET)] != whole
+
+
+def test_an_example_that_exceeds_the_budget_is_a_batch_of_its_own():
+    sizes = np.array([1] * 300 + [10_000] * 3)
+    batches = list(Plan(sizes, 8, seed=1, epoch=0, batch_tokens=50))
+    assert all(len(batch) == 1 for batch in batches if sizes[batch].max() > 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts", "expected"),
+    [
+        ([1, 1, 2, 4], 2, [3]),  # 1 1 2 | 4: 6 and 4 steps with padding; 1 1 | 2 4 has 8
+        ([3, 3, 3, 3], 4, [1, 2, 3]),
+        ([2, 2, 2, 2, 2], 3, [1, 3]),  # at the most two of 2; the first takes what is left
+        ([1, 1, 1, 9], 3, [1, 3]),  # two parts would do: the wider one is halved
+    ],
+)
+def test_cuts_by_hand(sizes, parts, expected):
+    assert _even_cuts(sizes, parts) == expected
 
 
 def test_padding_share_by_hand():

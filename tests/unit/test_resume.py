@@ -96,7 +96,9 @@ def test_killed_at_any_step(tmp_path: Path, step: int) -> None:
     assert same(run(Checkpoints(tmp_path / "state", seconds=1e9, steps=2)), run())
 
 
-@pytest.mark.parametrize("changes", [{"accumulate": 3}, {"precision": "bfloat16"}, {"clip_value": 0.1}])
+@pytest.mark.parametrize(
+    "changes", [{"accumulate": 3}, {"batch_tokens": 40}, {"precision": "bfloat16"}, {"clip_value": 0.1}]
+)
 def test_killed_with_other_settings(tmp_path: Path, changes: dict[str, object]) -> None:
     params = RESUMABLE.model_copy(update=changes)
     with pytest.raises(Killed):

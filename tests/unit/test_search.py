@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.models.search import Found, Memory, State, Vocabulary, beam_search, greedy_search
+from stages.models.search import Found, Memory, State, Step, Vocabulary, beam_search, greedy_search, sample
 
 PADDING, START, END, A, B, C = range(6)
 VOCABULARY = Vocabulary(start=START, end=END, forbidden=(PADDING, START))
@@ -47,15 +47,23 @@ def greedy(memory: Memory, max_length: int = 8) -> Found:
     return greedy_search(step, start_state(memory), memory, VOCABULARY, max_length=max_length)
 
 
-def beam(memory: Memory, size: int, max_length: int = 8, length_penalty: float = 1.0) -> Found:
+def beam(
+    memory: Memory,
+    size: int,
+    max_length: int = 8,
+    length_penalty: float = 1.0,
+    best: int | None = None,
+    network: Step = step,
+) -> Found:
     return beam_search(
-        step,
+        network,
         start_state(memory),
         memory,
         VOCABULARY,
         beam_size=size,
         max_length=max_length,
         length_penalty=length_penalty,
+        best=best,
     )
 
 
@@ -170,3 +178,105 @@ def test_the_same_search_gives_the_same_bits() -> None:
     first, second = beam(memory, 5), beam(memory, 5)
     assert torch.equal(first.tokens, second.tokens)
     assert torch.equal(first.scores, second.scores)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0])
+@pytest.mark.parametrize("best", [1, 2, 5])
+def test_stopping_early_changes_no_answer(best: int, length_penalty: float) -> None:
+    memory = random_tables(300, 9, seed=6)
+    whole = beam(memory, 5, length_penalty=length_penalty)
+    early = beam(memory, 5, length_penalty=length_penalty, best=best)
+    torch.testing.assert_close(early.scores, whole.scores[:, :best])
+    for row in range(300):
+        assert [sentence(early, row, rank) for rank in range(best)] == [
+            sentence(whole, row, rank) for rank in range(best)
+        ]
+
+
+def test_a_sentence_whose_answer_is_certain_leaves_the_batch() -> None:
+    # A ends at once with 0.9; all others go on with less than that for as long as they may.
+    memory = tables({START: {A: 0.9, B: 0.1}, A: {END: 1.0}, B: {B: 1.0}})
+    lengths: list[int] = []
+
+    def counted(tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        lengths.append(len(tokens))
+        return step(tokens, state, memory)
+
+    found = beam(memory, 3, max_length=50, length_penalty=0.0, best=1, network=counted)
+    assert sentence(found, 0) == [A]
+    assert len(lengths) == 2
+
+
+def test_hypotheses_are_different_and_come_best_first() -> None:
+    found = beam(random_tables(100, 9, seed=7), 5)
+    assert (found.scores.diff(dim=1) <= 0).all()
+    for row in range(100):
+        assert len({tuple(sentence(found, row, rank)) for rank in range(5)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("best", "length_penalty", "message"),
+    [
+        (6, 1.0, "best: found 6; allowed with a beam of 5: 1 to 5"),
+        (1, -0.5, "length penalty: found -0.5; allowed: 0 or more"),
+    ],
+)
+def test_what_beam_search_cannot_do_is_refused(best: int, length_penalty: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        beam(random_tables(1, 2, seed=0), 5, best=best, length_penalty=length_penalty)
+
+
+def drawn(memory: Memory, draws: Tensor, temperature: float = 1.0) -> Found:
+    return sample(step, start_state(memory), memory, VOCABULARY, draws, temperature=temperature)
+
+
+def random_draws(sentences: int, hypotheses: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(sentences, hypotheses, 8, generator=generator, dtype=torch.float64)
+
+
+def test_sentences_are_drawn_as_often_as_they_are_likely() -> None:
+    found = drawn(tables(GARDEN_PATH), random_draws(1, 20_000))
+    shares = {A: 0.24, B: 0.36}  # of the sentences with one token
+    for token, share in shares.items():
+        count = sum(sentence(found, 0, rank) == [token] for rank in range(20_000))
+        assert count / 20_000 == pytest.approx(share, abs=0.015)
+
+
+def test_a_temperature_divides_the_logarithms() -> None:
+    memory = tables({START: {A: 0.8, B: 0.2}, A: {END: 1.0}, B: {END: 1.0}})
+    found = drawn(memory, random_draws(1, 20_000), temperature=0.5)
+    share = sum(sentence(found, 0, rank) == [A] for rank in range(20_000)) / 20_000
+    assert share == pytest.approx(0.8**2 / (0.8**2 + 0.2**2), abs=0.01)
+    assert found.scores[0, 0].item() == pytest.approx(math.log(0.8) / 2)  # the network's own, whatever the temperature
+
+
+def test_without_heat_sampling_is_greedy_search() -> None:
+    memory = random_tables(50, 9, seed=8)
+    cold, expected = drawn(memory, random_draws(50, 2), temperature=1e-4), greedy(memory)
+    for row in range(50):
+        assert sentence(cold, row, 0) == sentence(cold, row, 1) == sentence(expected, row)
+    torch.testing.assert_close(cold.scores[:, :1], expected.scores)
+
+
+def test_a_drawn_sentence_is_its_own_draws_alone_bounded_and_in_order() -> None:
+    memory, draws = random_tables(30, 9, seed=9), random_draws(30, 3)
+    together = drawn(memory, draws)
+    assert (together.lengths <= 8).all()
+    assert (together.lengths >= 1).all()
+    assert (together.scores.diff(dim=1) <= 0).all()
+    for row in range(30):
+        alone = drawn({"log": memory["log"][row : row + 1]}, draws[row : row + 1])
+        for rank in range(3):
+            assert sentence(alone, 0, rank) == sentence(together, row, rank)
+
+
+def test_a_draw_at_either_end_gives_a_token_that_may_stand() -> None:
+    memory = tables({START: {PADDING: 0.5, A: 0.5}, A: {END: 0.5, START: 0.5}})
+    for value in (0.0, 1.0 - 2.0**-53):
+        assert sentence(drawn(memory, torch.full((1, 1, 8), value, dtype=torch.float64)), 0) == [A]
+
+
+def test_a_temperature_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"temperature: found 0.0; allowed: above 0"):
+        drawn(random_tables(1, 2, seed=0), random_draws(1, 1), temperature=0.0)

@@ -42,17 +42,22 @@ PREPARE = PrepareParams(
     max_rejected_share=0.1,
 )
 MODEL = ModelParams(
+    kind="rnn",
     cell="gru",
     embedding_size=8,
     hidden_size=8,
     encoder_layers=1,
     decoder_layers=1,
     attention="dot",
-    tied_embeddings=True,
+    input_feeding=False,
+    heads=2,
+    feedforward_size=16,
+    tied_embeddings="target",
     dropout=0.0,
     recurrent_dropout=0.0,
     layer_norm=False,
     label_smoothing=0.0,
+    scheduled_sampling=0.0,
 )
 
 

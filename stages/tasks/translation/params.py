@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
 from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
@@ -48,17 +48,30 @@ class PrepareParams(CommonPrepareParams):
 class ModelParams(Block):
     """The network, and how its loss is smoothed."""
 
+    kind: Literal["rnn", "transformer"]
     cell: Literal["lstm", "gru"]
     embedding_size: Positive
     hidden_size: Annotated[int, Field(ge=2, multiple_of=2)]
     encoder_layers: Positive
     decoder_layers: Positive
-    attention: Literal["additive", "general", "dot"]
-    tied_embeddings: bool
+    attention: Literal["none", "additive", "general", "dot"]
+    input_feeding: bool
+    heads: Annotated[int, Field(ge=1, le=64)]
+    feedforward_size: Positive
+    tied_embeddings: Literal["none", "target", "all"]
     dropout: Dropout
     recurrent_dropout: Dropout
     layer_norm: bool
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    scheduled_sampling: Fraction
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelParams:
+        if self.input_feeding and self.attention == "none":
+            raise ValueError("an attention (additive, general, dot) where input_feeding is true; attention is none")
+        if self.kind == "transformer" and self.hidden_size % self.heads:
+            raise ValueError(f"heads that divide hidden_size; heads is {self.heads}, hidden_size {self.hidden_size}")
+        return self
 
 
 class EvaluateParams(CommonEvaluateParams):

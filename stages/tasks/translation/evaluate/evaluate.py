@@ -142,7 +142,8 @@ def _translated(
 ) -> list[Translation]:
     def answers(examples: np.ndarray) -> list[Translation]:
         some = [sources[example] for example in examples]
-        return translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))
+        found = translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))
+        return [best[0] for best in found]
 
     lengths = np.array([len(source) for source in sources])
     parts = spread(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")

@@ -1,56 +1,125 @@
-"""Many sources to their translations by beam search. Travels inside a registered model."""
+"""Many sources to their translations, by search or by sampling. Travels inside a registered model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import torch
 
-from ....batching import by_length, pad
-from ....models.search import Found, Vocabulary, beam_search, greedy_search
+from ....batching import by_length, pad, uniform
+from ....models import search
+from ....models.search import Found, Memory, State, Vocabulary, beam_search, greedy_search
 from ..prepare.tokenizer import END, PADDING, START, UNKNOWN
-from .network import Translator
+from .translator import Translator
 
 VOCABULARY = Vocabulary(start=START, end=END, forbidden=(PADDING, UNKNOWN, START))
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """The best hypothesis of a sentence."""
+    """A hypothesis of a sentence."""
 
     tokens: list[int]  # without start and end
-    score: float  # mean log-probability of a token, the end included, in nats; at most 0
+    score: float  # sum of its log-probabilities, the end included, in nats, over its length to the length penalty; <= 0
 
 
 def translate(
-    network: Translator, sources: Sequence[np.ndarray], *, beam_size: int, max_length: int, batch_size: int
-) -> list[Translation]:
-    """The translation of each source `(time,)`, in their order; `beam_size` 1 searches greedily.
+    network: Translator,
+    sources: Sequence[np.ndarray],
+    *,
+    beam_size: int,
+    max_length: int,
+    batch_size: int,
+    length_penalty: float = 1.0,
+    n_best: int = 1,
+) -> list[list[Translation]]:
+    """Up to `n_best` different translations of each source `(time,)`, best first, in the sources' order; `beam_size` 1
+    searches greedily. There are fewer where the network knows no more.
 
-    A source's answer does not depend on the sources it is translated with, up to rounding. The network must be in
-    evaluation mode.
+    With a length penalty of 1 a score is the mean log-probability of a token. A source's answer does not depend on the
+    sources it is translated with, up to rounding. The network must be in evaluation mode.
     """
-    answers: list[Translation | None] = [None] * len(sources)
+
+    def found(examples: np.ndarray, memory: Memory, state: State) -> Found:
+        if beam_size == 1:
+            return greedy_search(
+                network.step, state, memory, VOCABULARY, max_length=max_length, length_penalty=length_penalty
+            )
+        return beam_search(
+            network.step,
+            state,
+            memory,
+            VOCABULARY,
+            beam_size=beam_size,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            best=n_best,
+        )
+
+    if not 1 <= n_best <= beam_size:
+        raise ValueError(f"n_best: found {n_best}; allowed with a beam_size of {beam_size}: 1 to {beam_size}")
+    return _answers(network, sources, batch_size, found)
+
+
+def sample(
+    network: Translator,
+    sources: Sequence[np.ndarray],
+    *,
+    samples: int,
+    temperature: float,
+    seed: int,
+    max_length: int,
+    batch_size: int,
+) -> list[list[Translation]]:
+    """`samples` translations of each source `(time,)`, drawn at a temperature, the likeliest first, in the sources'
+    order.
+
+    What is drawn is a function of the seed, the source's tokens and the sample's number: a source gets the same
+    translations wherever and with whatever it stands. Raises ValueError for a temperature that is not above 0.
+    """
+
+    def found(examples: np.ndarray, memory: Memory, state: State) -> Found:
+        keys = np.array([_key(sources[example]) for example in examples], dtype=np.uint64)
+        draws = np.stack([uniform(seed, number, keys, max_length) for number in range(samples)], axis=1)
+        where = next(network.parameters()).device
+        return search.sample(
+            network.step, state, memory, VOCABULARY, torch.from_numpy(draws).to(where), temperature=temperature
+        )
+
+    return _answers(network, sources, batch_size, found)
+
+
+def _answers(
+    network: Translator,
+    sources: Sequence[np.ndarray],
+    batch_size: int,
+    found: Callable[[np.ndarray, Memory, State], Found],
+) -> list[list[Translation]]:
+    answers: dict[int, list[Translation]] = {}
     lengths = np.array([len(source) for source in sources])
     device = next(network.parameters()).device
     with torch.inference_mode():
         for examples in by_length(lengths, batch_size):
-            values, steps = pad([sources[e] for e in examples], dtype=np.int64)
-            found = _search(network, values.to(device), steps.to(device), beam_size, max_length)
-            for example, answer in zip(examples, _best(found), strict=True):
-                answers[example] = answer
-    return [answer for answer in answers if answer is not None]
+            values, steps = pad([sources[example] for example in examples], dtype=np.int64)
+            memory, state = network.encode(values.to(device), steps.to(device))
+            answers.update(zip(examples.tolist(), _translations(found(examples, memory, state)), strict=True))
+    return [answers[example] for example in range(len(sources))]
 
 
-def _search(network: Translator, values: torch.Tensor, steps: torch.Tensor, beam_size: int, max_length: int) -> Found:
-    memory, state = network.encode(values, steps)
-    if beam_size == 1:
-        return greedy_search(network.step, state, memory, VOCABULARY, max_length=max_length)
-    return beam_search(network.step, state, memory, VOCABULARY, beam_size=beam_size, max_length=max_length)
+def _translations(found: Found) -> list[list[Translation]]:
+    rows = zip(found.tokens.tolist(), found.lengths.tolist(), found.scores.tolist(), strict=True)
+    return [
+        [
+            Translation(tokens[:length], score)
+            for tokens, length, score in zip(*row, strict=True)
+            if score > -np.inf  # what only fills a place
+        ]
+        for row in rows
+    ]
 
 
-def _best(found: Found) -> Iterable[Translation]:
-    rows = zip(found.tokens[:, 0].tolist(), found.lengths[:, 0].tolist(), found.scores[:, 0].tolist(), strict=True)
-    return (Translation(tokens[:length], score) for tokens, length, score in rows)
+def _key(source: np.ndarray) -> int:
+    return int.from_bytes(blake2b(source.astype("<i8").tobytes(), digest_size=8).digest())

@@ -64,7 +64,7 @@ class Predictor(serving.Predictor):
             max_length=_within("max_length", options["max_length"], MAX_LENGTH),
             batch_size=_BATCH_SIZE,
         )
-        return [[{"translation": self._target.decode(t.tokens), "score": t.score}] for t in translations]
+        return [[{"translation": self._target.decode(t[0].tokens), "score": t[0].score}] for t in translations]
 
 
 def _within(name: str, value: object, largest: int) -> int:

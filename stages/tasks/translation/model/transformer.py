@@ -1,0 +1,89 @@
+"""The translator of the second family: a Transformer (Vaswani et al., "Attention Is All You Need", 2017)."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+from torch import Tensor, nn
+
+from ....batching import Batch, length_mask
+from ....models.search import Memory, State
+from ....models.transformer import DecoderLayer, TransformerStack, sinusoids
+from ..params import ModelParams
+from .translator import Translator
+
+
+class TransformerTranslator(Translator):
+    """Self-attention over the source, and a decoder that attends to its own past and to the source.
+
+    In search nothing is computed twice: keys and values of the source are made once a sentence, those of the past are
+    the state, which grows by a step at each step.
+    """
+
+    def __init__(self, params: ModelParams, *, source_vocabulary: int, target_vocabulary: int) -> None:
+        size = params.hidden_size
+        super().__init__(
+            params, embedding_size=size, source_vocabulary=source_vocabulary, target_vocabulary=target_vocabulary
+        )
+        self._size = size
+        self.encoder = TransformerStack(
+            size,
+            size,
+            layers=params.encoder_layers,
+            heads=params.heads,
+            dropout=params.dropout,
+            feedforward_size=params.feedforward_size,
+        )
+        self.decoder = nn.ModuleList(
+            DecoderLayer(size, heads=params.heads, feedforward_size=params.feedforward_size, dropout=params.dropout)
+            for _ in range(params.decoder_layers)
+        )
+        self.norm = nn.LayerNorm(size)
+        for matrix in (weight for weight in self.parameters() if weight.dim() > 1):
+            nn.init.xavier_uniform_(matrix)
+        self._initialise_embeddings()
+
+    @property
+    def _layers(self) -> list[DecoderLayer]:
+        return [cast(DecoderLayer, layer) for layer in self.decoder]
+
+    def encode(self, sources: Tensor, lengths: Tensor) -> tuple[Memory, State]:
+        """The memory is `mask` `(batch, time)` and for each layer of the decoder `layer N` `(batch, time, 2 · size)`;
+        the state is for each layer `layer N` `(batch, 1, steps read, 2 · size)`.
+        """
+        values = self.encoder(self._source_vectors(sources) * math.sqrt(self._size), lengths)
+        names = [f"layer {index}" for index in range(len(self._layers))]
+        kept = {name: layer.memory.keep(values) for name, layer in zip(names, self._layers, strict=True)}
+        empty = {name: values.new_empty(len(values), 1, 0, 2 * self._size) for name in names}
+        return {"mask": length_mask(lengths, sources.shape[1]), **kept}, empty
+
+    def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
+        time = state["layer 0"].shape[2]
+        values = self._vectors(tokens, sinusoids(time + 1, self._size)[time])
+        after = {}
+        for (name, past), layer in zip(state.items(), self._layers, strict=True):
+            values, after[name] = layer.step(values, past, memory[name], memory["mask"])
+        return self._logits(self.norm(values)).log_softmax(dim=-1), after
+
+    def alignments(self, batch: Batch) -> Tensor:
+        """Those of the last layer, mean over its heads."""
+        memory, _ = self.encode(batch.values, batch.lengths)
+        last = len(self._layers) - 1
+        values = self._decode(batch.context["previous"], memory, layers=last)
+        return self._layers[last].weights(values, memory[f"layer {last}"], memory["mask"])
+
+    def _read(self, previous: Tensor, state: State, memory: Memory) -> Tensor:
+        return self.norm(self._decode(previous, memory, layers=len(self._layers)))
+
+    def _decode(self, previous: Tensor, memory: Memory, *, layers: int) -> Tensor:
+        """The tokens before each step `(batch, target time)` through the first so many layers."""
+        values = self._vectors(previous, sinusoids(previous.shape[1], self._size))
+        for index, layer in enumerate(self._layers[:layers]):
+            values = layer(values, memory[f"layer {index}"], memory["mask"])
+        return values
+
+    def _vectors(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        """As large as the positions at first: embeddings begin with a variance of 1 / size."""
+        vectors = self.target_embedding(tokens) * math.sqrt(self._size)
+        return self.dropout(vectors + positions.to(vectors))
