@@ -16,6 +16,7 @@ from stages.preparation import Preparation, PreparationError, open_prepared
 from stages.sequences import SequenceStore
 from stages.tasks.translation.params import PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.prepare.tokenizer import UNKNOWN, load_tokenizers
 from stages.tasks.translation.source.download import download
 from stages.tasks.translation.source.readers import MAX_LINE, Corpus, Pair, Part, Unreadable, read_pairs, write_corpus
 
@@ -31,6 +32,7 @@ def source_params(**values: Any) -> SourceParams:
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
         "tokenizer": "character",
+        "shared_vocabulary": False,
         "vocabulary_size": 500,
         "max_source_tokens": 64,
         "max_target_tokens": 64,
@@ -199,6 +201,30 @@ def test_the_tokenizer_learns_from_the_training_split_alone(tmp_path: Path) -> N
         unknown = [store.sequence("source", row).tolist() == [1] for row in store.rows(split)]
         assert len(unknown) > 5
         assert all(value is (split != "train") for value in unknown)
+
+
+@pytest.mark.parametrize("kind", ["character", "subword"])
+def test_a_shared_vocabulary_is_learned_from_both_languages_and_read_as_one(tmp_path: Path, kind: str) -> None:
+    raw = raw_lines(tmp_path / "raw", "".join(f"red {n}\tröd {n}\n" for n in range(60)).encode())
+    store, data, _ = prepared(raw, tmp_path / "prepared", tokenizer=kind, shared_vocabulary=True, vocabulary_size=60)
+    source, target = load_tokenizers(tmp_path / "prepared", data)
+    assert source is target
+    assert data["source_vocabulary_size"] == data["target_vocabulary_size"] == source.size
+    assert UNKNOWN not in source.encode("röd red 7")
+    assert (
+        [path.name for path in (tmp_path / "prepared").glob("*tokenizer.json")] == data["assets"] == ["tokenizer.json"]
+    )
+    row = store.rows("test")[0]
+    assert source.decode(store.sequence("source", row).tolist()) == store.value("source_text", row)
+    assert source.decode(store.sequence("target", row).tolist()) == store.value("target_text", row)
+
+
+def test_separate_vocabularies_know_one_language_each(tmp_path: Path) -> None:
+    raw = raw_lines(tmp_path / "raw", "".join(f"red {n}\tröd {n}\n" for n in range(60)).encode())
+    _, data, _ = prepared(raw, tmp_path / "prepared")
+    source, target = load_tokenizers(tmp_path / "prepared", data)
+    assert [UNKNOWN in tokenizer.encode("ö") for tokenizer in (source, target)] == [True, False]
+    assert not data["shared_vocabulary"]
 
 
 def test_the_publishers_test_set_stays_whole_and_out_of_training(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from stages.weights import save_network
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
 PREPARE = PrepareParams(
     tokenizer="character",
+    shared_vocabulary=False,
     vocabulary_size=500,
     max_source_tokens=64,
     max_target_tokens=32,

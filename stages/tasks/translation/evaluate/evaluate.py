@@ -22,7 +22,7 @@ from ....slices import quarters, sliced, slices_figure
 from ..model.network import Pairs, Translator
 from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
-from ..prepare.tokenizer import load_tokenizer, without_mark
+from ..prepare.tokenizer import load_tokenizers, without_mark
 from . import pictures
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
@@ -37,12 +37,12 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     """
     store, data = open_prepared(folder)
     test, train = Pairs(store, "test"), Pairs(store, "train")
-    source_tokenizer, target_tokenizer = (load_tokenizer(data["tokenizer"], folder / name) for name in data["assets"])
+    tokenizers = load_tokenizers(folder, data)
     texts, references = (store.column(name)[test.rows].tolist() for name in ("source_text", "target_text"))
     sources = [test.source(example) for example in range(len(test))]
 
     found = {size: _translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
-    outputs = {size: [target_tokenizer.decode(a.tokens) for a in answers] for size, answers in found.items()}
+    outputs = {size: [tokenizers[1].decode(a.tokens) for a in answers] for size, answers in found.items()}
     answers, answer_texts = found[params.evaluate.beam_size], outputs[params.evaluate.beam_size]
     measured = sentence_scores(answer_texts, references, np.unique(texts, return_inverse=True)[1])
     report.scored(measured)
@@ -65,7 +65,6 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     report.predictions(zip(lengths, map(len, tokens), strict=True))
     _report_slices(report, measured["exact_match"], test.lengths, texts, dates=data["source_language"] == _DATES)
     _report_calibration(report, answers, measured["exact_match"].parts[:, 0])
-    tokenizers = source_tokenizer, target_tokenizer
     drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
     report.picture("attention", drawn)
     report.picture("translations", pictures.translations(texts, references, answer_texts, rows=_TABLE_ROWS))

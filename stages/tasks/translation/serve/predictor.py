@@ -15,7 +15,7 @@ from ..model.network import Translator, build
 from ..model.translate import translate
 from ..params import ModelParams
 from ..prepare.text import normalise
-from ..prepare.tokenizer import load_tokenizer
+from ..prepare.tokenizer import load_tokenizers
 
 MAX_BEAM_SIZE, MAX_LENGTH = 32, 1000
 _CHARACTERS_A_TOKEN = 100  # a text with more than so many characters for each allowed token is refused unread
@@ -34,9 +34,7 @@ class Predictor(serving.Predictor):
         network, data = load_network(folder, build, ModelParams)
         assert isinstance(network, Translator)
         self._network = network
-        source, target = (folder / name for name in data["assets"])
-        self._source = load_tokenizer(data["tokenizer"], source)
-        self._target = load_tokenizer(data["tokenizer"], target)
+        self._source, self._target = load_tokenizers(folder, data)
         self._max_tokens: int = data["max_source_tokens"]
 
     def read(self, item: Item) -> np.ndarray:
