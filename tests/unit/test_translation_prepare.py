@@ -53,6 +53,15 @@ def raw_lines(folder: Path, content: bytes, **part: Any) -> Path:
     return folder
 
 
+def held_out(folder: Path, *, train: str, test: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "train.tsv").write_text(train, encoding="utf-8")
+    (folder / "val.tsv").write_text(test, encoding="utf-8")
+    parts = [Part(files=["train.tsv"], split="drawn"), Part(files=["val.tsv"], split="test")]
+    write_corpus(folder, Corpus(source_language="en", target_language="de", parts=parts))
+    return folder
+
+
 def records(folder: Path, *parts: Part) -> list[Pair | Unreadable]:
     return list(read_pairs(folder, Corpus(source_language="en", target_language="de", parts=parts)))
 
@@ -228,12 +237,8 @@ def test_separate_vocabularies_know_one_language_each(tmp_path: Path) -> None:
 
 
 def test_the_publishers_test_set_stays_whole_and_out_of_training(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    (raw / "train.tsv").write_bytes(numbered(100))
-    (raw / "val.tsv").write_bytes(b"source 7\tanother target\n" + b"source x\ttarget x\n" * 2 + b"y" * 99 + b"\tz\n")
-    parts = [Part(files=["train.tsv"], split="drawn"), Part(files=["val.tsv"], split="test")]
-    write_corpus(raw, Corpus(source_language="en", target_language="de", parts=parts))
+    test = "source 7\tanother target\n" + "source x\ttarget x\n" * 2 + "y" * 99 + "\tz\n"
+    raw = held_out(tmp_path / "raw", train=numbered(100).decode(), test=test)
     store, _, metrics = prepared(raw, tmp_path / "prepared")
     assert store.column("source_text")[store.rows("test")].tolist() == ["source 7", "source x", "source x", "y" * 99]
     assert metrics["rejected_in_test_set"] == 1

@@ -62,19 +62,20 @@ def alignments(
     return figure
 
 
-def translations(texts: Sequence[str], references: Sequence[str], outputs: Sequence[str], *, rows: int) -> Figure:
-    """The worst and the best translations by chrF, and every one's source and reference."""
+def translations(
+    texts: Sequence[str], references: Sequence[Sequence[str]], outputs: Sequence[str], *, rows: int
+) -> Figure:
+    """The worst and the best translations by chrF, and every one's source and first reference."""
     metric = CHRF()
-    values = [
-        metric.sentence_score(output, [reference]).score for output, reference in zip(outputs, references, strict=True)
-    ]
+    values = [metric.sentence_score(output, allowed).score for output, allowed in zip(outputs, references, strict=True)]
+    firsts = [allowed[0] for allowed in references]
     order = sorted(range(len(texts)), key=lambda place: (values[place], texts[place], place))
     worst, others = order[: min(rows, len(order) // 2)], order[len(order) // 2 :]
     # Many may be perfect: then these are taken evenly, so that they are not all alike.
     perfect = [place for place in others if values[place] == values[others[-1]]]
     best = _evenly(perfect, rows) if len(perfect) > rows else others[-rows:][::-1]
     cells = [
-        [*(_cell(column[place]) for column in (texts, references, outputs)), f"{values[place]:.0f}"]
+        [*(_cell(column[place]) for column in (texts, firsts, outputs)), f"{values[place]:.0f}"]
         for place in [*worst, *best]
     ]
     figure = Figure(figsize=(13.0, 0.29 * (len(cells) + 1) + 0.5))

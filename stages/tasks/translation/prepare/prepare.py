@@ -85,15 +85,19 @@ def _tokenizers(clean: CleanPairs, params: PrepareParams) -> dict[str, Tokenizer
 def _description(
     corpus: Corpus, params: PrepareParams, source: Tokenizer, target: Tokenizer, best: BestPossible
 ) -> dict[str, Any]:
+    held_out = any(part.split == "test" for part in corpus.parts)
+    segment = "source" if params.split_by == "source" and not held_out else "pair"
     return {
         "tokenizer": params.tokenizer,
         "shared_vocabulary": params.shared_vocabulary,
+        "segment": segment,
         "source_language": corpus.source_language,
         "target_language": corpus.target_language,
         "source_vocabulary_size": source.size,
         "target_vocabulary_size": target.size,
         "max_source_tokens": params.max_source_tokens,
-        "best_possible_exact_match": best.value(),
+        # Of a source with several references nobody knows how many of its likely targets are among them.
+        "best_possible_exact_match": best.value() if segment == "pair" else None,
     }
 
 
