@@ -18,7 +18,16 @@ from stages.tasks.translation.params import PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
 from stages.tasks.translation.prepare.tokenizer import UNKNOWN, load_tokenizers
 from stages.tasks.translation.source.download import download
-from stages.tasks.translation.source.readers import MAX_LINE, Corpus, Pair, Part, Unreadable, read_pairs, write_corpus
+from stages.tasks.translation.source.readers import (
+    MAX_LINE,
+    Corpus,
+    Pair,
+    Part,
+    Unreadable,
+    read_corpus,
+    read_pairs,
+    write_corpus,
+)
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside this checkout")
@@ -335,3 +344,15 @@ def test_multi30k_is_read_from_its_own_layout(tmp_path: Path) -> None:
     assert len(store.rows("test")) == 1014
     assert metrics["accepted"] + metrics["rejected"] == 1314
     assert store.value("target_text", store.rows("test")[0]).startswith("Eine Gruppe von Männern lädt Baumwolle")
+
+
+@needs_data
+def test_tatoebas_real_zip_is_read_without_its_junk_and_with_its_spaces(tmp_path: Path) -> None:
+    url = (DATA / "tatoeba").as_uri()
+    download(source_params(kind="tatoeba", url=url, source_language="eng", target_language="fra"), tmp_path)
+    assert "__MACOSX" not in {path.name for path in tmp_path.rglob("*")}
+    found = list(read_pairs(tmp_path, read_corpus(tmp_path)))
+    pairs = [record for record in found if isinstance(record, Pair)]
+    assert len(found) == len(pairs) == 167_130
+    assert len({pair.source for pair in pairs}) < 0.75 * len(pairs)  # many a source has several translations
+    assert sum("\u202f" in pair.target for pair in pairs) > 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,10 +56,8 @@ def test_corpus_scores_from_counts_are_sacrebleus_own() -> None:
     hypotheses = [said for said, _ in SENTENCES]
     references = [allowed for _, allowed in SENTENCES]
     found = sentence_scores(hypotheses, references, np.arange(4))
-    first, second = (
-        ["the cat sat on a mat", "a small dog", "yes", references[3][0]],
-        [references[0][1], None, None, None],
-    )
+    first: list[Any] = ["the cat sat on a mat", "a small dog", "yes", references[3][0]]
+    second: list[Any] = [references[0][1], None, None, None]  # as sacreBLEU's own docs have it
     for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
         assert found[name].value() == pytest.approx(metric.corpus_score(hypotheses, [first, second]).score, rel=1e-12)
     # A resample is a corpus of its own: the first sentence three times, and the last.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import cast
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
@@ -37,11 +38,11 @@ def signatures(hypotheses: Sequence[str], references: References) -> dict[str, s
     return {name: str(metric.get_signature()) for name, metric in metrics.items()}
 
 
-def streams(references: References) -> list[tuple[str | None, ...]]:
-    """The references as sacreBLEU takes them: all segments' first ones, all second ones, …; None where a segment has
-    not so many.
+def streams(references: References) -> list[tuple[str, ...]]:
+    """The references as sacreBLEU takes them: all segments' first ones, all second ones, …; None, though its types do
+    not say so, where a segment has not so many.
     """
-    return list(zip_longest(*references))
+    return cast("list[tuple[str, ...]]", list(zip_longest(*references)))
 
 
 def sentence_scores(hypotheses: Sequence[str], references: References, groups: np.ndarray) -> dict[str, Scores]:

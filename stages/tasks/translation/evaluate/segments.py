@@ -35,7 +35,7 @@ class Segments:
 
     def only(self, chosen: np.ndarray) -> Segments:
         """Some segments, by their numbers."""
-        texts, references = ([column[i] for i in chosen] for column in (self.texts, self.references))
+        texts, references = [self.texts[i] for i in chosen], [self.references[i] for i in chosen]
         return Segments(self.examples[chosen], texts, references)
 
 
