@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from stages.command import fresh_folder
 from stages.params import TaskParams, load
@@ -15,6 +17,9 @@ from stages.signature import code_md5
 from stages.tasks import Task
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+Changes = Mapping[str, Any]  # of params: values by key, blocks within blocks
+Params = TypeVar("Params", bound=TaskParams)
 
 
 def prepared(task: Task, params: TaskParams, work: Path) -> Path:
@@ -35,6 +40,21 @@ def prepared(task: Task, params: TaskParams, work: Path) -> Path:
     return final
 
 
+def changed(kind: type[Params], params: TaskParams, changes: Changes) -> Params:
+    """Params with some values replaced; checked as params.yaml is. `kind` is the task's own class of them."""
+    values = params.model_dump(by_alias=True)
+
+    def lay(below: dict[str, Any], above: Changes) -> None:
+        for key, value in above.items():
+            if isinstance(value, Mapping):
+                lay(below[key], value)
+            else:
+                below[key] = value
+
+    lay(values, changes)
+    return kind.model_validate(values)
+
+
 def sample(task: Task, work: Path) -> tuple[Path, TaskParams]:
     """The embedded sample of a task, prepared, and its params."""
     params = load(REPOSITORY / "params.yaml")[task.name]
@@ -43,11 +63,16 @@ def sample(task: Task, work: Path) -> tuple[Path, TaskParams]:
 
 def recipe(name: str, data: Path, work: Path) -> tuple[Path, TaskParams]:
     """A recipe's data, read from the folder `data` in place of the host, prepared, and the params of its first task."""
+    task, params = recipe_params(name, data, work)
+    return prepared(task, params, work), params
+
+
+def recipe_params(name: str, data: Path, work: Path) -> tuple[Task, TaskParams]:
+    """A recipe's first task and its params, with the folder `data` in place of the host."""
     path = work / "params.yaml"
     work.mkdir(parents=True, exist_ok=True)
     shutil.copy(REPOSITORY / "params.yaml", path)
     task, *_ = apply(REPOSITORY / RECIPES / f"{name}.yaml", path)
     params = load(path)[task]
     source = params.source.model_copy(update={"url": data.resolve().as_uri()})
-    params = params.model_copy(update={"source": source})
-    return prepared(Task(task), params, work), params
+    return Task(task), params.model_copy(update={"source": source})

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from stages.tasks.sketch.params import Params
 from stages.weights import parameters
 
 from . import data, textbook
+from .data import Changes
 from .fitting import Specification
 from .turns import Trainee, engine_command, in_turns
 
@@ -46,8 +47,6 @@ REPOSITORY = data.REPOSITORY
 MARK = 0.857  # test accuracy of the textbook's network, as the project was given it
 PER_CLASS = 20
 _BATCH = 512  # drawings that are measured together
-
-Changes = Mapping[str, Any]
 
 _CALM = {"rotation": 5, "scale": 0.05, "shear": 0, "jitter": 0.5, "drop_strokes": 0, "reverse_strokes": 0}
 # A network and a training that are done when the textbook's have hardly begun.
@@ -89,18 +88,8 @@ SIZES: dict[str, Changes] = {
 
 
 def changed(params: TaskParams, changes: Changes) -> Params:
-    """Params with some values replaced, blocks within blocks; checked as params.yaml is."""
-    values = params.model_dump(by_alias=True)
-
-    def lay(below: dict[str, Any], above: Changes) -> None:
-        for key, value in above.items():
-            if isinstance(value, dict):
-                lay(below[key], value)
-            else:
-                below[key] = value
-
-    lay(values, changes)
-    return Params.model_validate(values)
+    """Params with some values replaced."""
+    return data.changed(Params, params, changes)
 
 
 def book(work: Path, source: Path) -> dict[str, Any]:

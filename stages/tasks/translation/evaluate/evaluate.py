@@ -42,7 +42,7 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     texts, references = segments.texts, segments.references
     sources = [test.source(example) for example in segments.examples.tolist()]
 
-    found = {size: _translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
+    found = {size: translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
     outputs = {size: [tokenizers[1].decode(a.tokens) for a in answers] for size, answers in found.items()}
     answers, answer_texts = found[params.evaluate.beam_size], outputs[params.evaluate.beam_size]
     measured = sentence_scores(answer_texts, references, segments.groups)
@@ -116,9 +116,11 @@ def nearest_translations(texts: Sequence[str], known: Sequence[str], translation
     return best
 
 
-def _translated(
+def translated(
     network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
 ) -> list[Translation]:
+    """The translation of each source `(time,)`, in their order; ranks share the work."""
+
     def answers(examples: np.ndarray) -> list[Translation]:
         some = [sources[example] for example in examples]
         return translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))

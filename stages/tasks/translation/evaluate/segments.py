@@ -1,6 +1,6 @@
-"""The test split as translations are scored: segments, each a source with its references.
+"""A split as translations are scored: segments, each a source with its references.
 
-A *segment* is sacreBLEU's word for what has one translation to be scored. Where the split was drawn by source, all test
+A *segment* is sacreBLEU's word for what has one translation to be scored. Where the split was drawn by source, all
 targets of a source are its references, so that a source which many have translated counts once. Where a pair was drawn
 without its source's other pairs (by target), or its publisher holds the test set out line by line, each pair is a
 segment with one reference: the other targets are in other splits, or scores would not compare with others'.
@@ -19,9 +19,9 @@ from ....sequences import SequenceStore
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """What translations of the test split are compared with; all lists have one entry a segment."""
+    """What translations of a split are compared with; all lists have one entry a segment."""
 
-    examples: np.ndarray  # (segments,) number within the test split of a pair that has the source
+    examples: np.ndarray  # (segments,) number within the split of a pair that has the source
     texts: list[str]  # sources
     references: list[list[str]]  # one or more, in the corpus' order
 
@@ -39,9 +39,9 @@ class Segments:
         return Segments(self.examples[chosen], texts, references)
 
 
-def read_segments(store: SequenceStore, data: Mapping[str, Any]) -> Segments:
-    """The segments of the test split, in the order in which their sources first come; `data` describes the store."""
-    rows = store.rows("test")
+def read_segments(store: SequenceStore, data: Mapping[str, Any], split: str = "test") -> Segments:
+    """The segments of a split, in the order in which their sources first come; `data` describes the store."""
+    rows = store.rows(split)
     sources, targets = (store.column(name)[rows].tolist() for name in ("source_text", "target_text"))
     if data["segment"] == "pair":
         return Segments(np.arange(len(rows)), sources, [[target] for target in targets])
