@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,14 +62,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def untrained(root: Path, params: PrepareParams) -> tuple[Path, Path]:
     """The prepared folder and the weights folder of an untrained network."""
-    root = tmp_path_factory.mktemp("translation")
     (root / "raw").mkdir()
     download(SOURCE, root / "raw")
     with Preparation(root / "prepared", max_rejected_share=0.1) as output:
-        prepare(root / "raw", PREPARE, output)
+        prepare(root / "raw", params, output)
     _, data = open_prepared(root / "prepared")
     torch.manual_seed(0)
     save_network(root / "weights", build(MODEL, data), MODEL, data, prepared=root / "prepared", training={})
@@ -75,12 +75,25 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return untrained(tmp_path_factory.mktemp("translation"), PREPARE)
+
+
+@pytest.fixture(scope="module")
 def predictor(folders: tuple[Path, Path]) -> Predictor:
     return Predictor(folders[1])
 
 
+@pytest.fixture(scope="module")
+def subword_predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """One with a shared vocabulary of subwords."""
+    params = PREPARE.model_copy(update={"tokenizer": "subword", "shared_vocabulary": True, "vocabulary_size": 120})
+    return Predictor(untrained(tmp_path_factory.mktemp("subwords"), params)[1])
+
+
 def ask(predictor: Predictor, *texts: object, **options: Any) -> pd.DataFrame:
-    return predictor.predict(pd.DataFrame({"text": list(texts)}), **options)
+    # Objects: a column of strings holds no half surrogates.
+    return predictor.predict(pd.DataFrame({"text": pd.Series(list(texts), dtype=object)}), **options)
 
 
 def test_a_text_gets_a_translation_and_a_score(predictor: Predictor) -> None:
@@ -100,8 +113,8 @@ REFUSED = [
     ("", "found 0 characters and none to translate"),
     (" \u00a0\u200b\n", "found 4 characters and none to translate"),
     ("\x00\x1b", "found 2 characters and none to translate"),
-    ("5" * 65, "found 65 tokens in 65 characters; this model reads 1 to 64 tokens"),
-    ("5" * 10_000, "found 10000 characters; this model reads at most 64 tokens"),
+    ("5" * 65, "found 65 tokens in 65 characters; allowed: 1 to 64 tokens"),
+    ("5" * 10_000, "found 10000 characters; allowed: 6400, of which this model reads 64 tokens"),
     (None, "found no value; allowed: a string"),
     (float("nan"), "found no value; allowed: a string"),
     (7.5, "found float; allowed: a string"),
@@ -114,10 +127,43 @@ def test_texts_that_cannot_be_translated_are_refused_in_words(predictor: Predict
         ask(predictor, text)
 
 
-@pytest.mark.parametrize("text", ["猫が好き", "مرحبا", "a\x00b\x1b[31m", "\u0301" * 50, "</s><pad>"])
-def test_unseen_scripts_and_control_characters_get_a_bounded_answer(predictor: Predictor, text: str) -> None:
-    answer = ask(predictor, text, max_length=7)
-    assert len(answer["translation"][0]) <= 7
+ODD = {
+    "an unseen script": "猫が好き",
+    "right to left": "مرحبا بالعالم",
+    "control characters": "a\x00b\x1b[31m\x07",
+    "half a surrogate pair": "a\ud83db",
+    "accents without a letter": "\u0301" * 50,
+    "a letter with thousands of accents": "a" + "\u0301\u0316" * 3000,
+    "special tokens, spelt out": "</s><pad><unk><s>",
+    "a joined emoji": "👩‍👩‍👧‍👦" * 9,
+    "thousands of unknown characters": "猫" * 6400,
+    "as many as may be asked": "5" * 6400,
+    "thousands of spaces between two letters": "a" + " \u3000" * 3000 + "b",
+    "10,000 characters": "the dog " * 1250,
+    "a million characters": "a" * 1_000_000,
+    "a million accents": "\u0301\u0316" * 500_000,
+    "only what cannot be seen": "\u200b\u2028\ufeff" * 1000,
+    "no text": "",
+    "marks and markup": "<en_US><b>5</b> &amp; $5^{5}$ \\n %s {0} '; DROP TABLE --",
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("kind", ["predictor", "subword_predictor"])
+def test_odd_texts_get_a_bounded_answer_or_a_reason_and_take_no_time(
+    kind: str, odd: str, request: pytest.FixtureRequest
+) -> None:
+    predictor: Predictor = request.getfixturevalue(kind)
+    started = time.process_time()
+    answer = ask(predictor, ODD[odd], max_length=7, on_error="report").iloc[0]
+    seconds = time.process_time() - started
+    assert seconds < 0.5
+    if pd.isna(answer["error"]):
+        assert isinstance(answer["translation"], str)
+        assert answer["score"] < 0
+    else:
+        assert pd.isna(answer["translation"])
+        assert re.match(r"text: found \d+ .*; allowed: ", answer["error"])
 
 
 def test_bad_rows_do_not_change_the_others(predictor: Predictor) -> None:

@@ -18,7 +18,7 @@ from ..prepare.text import normalise
 from ..prepare.tokenizer import load_tokenizers
 
 MAX_BEAM_SIZE, MAX_LENGTH = 32, 1000
-_CHARACTERS_A_TOKEN = 100  # a text with more than so many characters for each allowed token is refused unread
+_CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
 _BATCH_SIZE = 64
 
 
@@ -43,15 +43,18 @@ class Predictor(serving.Predictor):
         if not isinstance(text, str):
             found = "no value" if text is None or text != text else type(text).__name__  # NaN is unlike itself
             raise ValueError(f"text: found {found}; allowed: a string")
-        if len(text) > self._max_tokens * _CHARACTERS_A_TOKEN:
-            raise ValueError(f"text: found {len(text)} characters; this model reads at most {self._max_tokens} tokens")
+        most = self._max_tokens * _CHARACTERS_A_TOKEN
+        if len(text) > most:
+            raise ValueError(
+                f"text: found {len(text)} characters; allowed: {most}, of which this model reads {self._max_tokens} tokens"
+            )
         normalised, _ = normalise(text)
         if not normalised:
             raise ValueError(f"text: found {len(text)} characters and none to translate; allowed: a sentence")
         tokens = self._source.encode(normalised)
         if not 0 < len(tokens) <= self._max_tokens:
             found = f"{len(tokens)} tokens in {len(text)} characters"
-            raise ValueError(f"text: found {found}; this model reads 1 to {self._max_tokens} tokens")
+            raise ValueError(f"text: found {found}; allowed: 1 to {self._max_tokens} tokens")
         return np.array(tokens, dtype=np.int64)
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
