@@ -5,7 +5,7 @@ quadratic time for them (Unicode's own limit, https://unicode.org/reports/tr15/#
 normalisation form C, so that é is one character however it was typed. 3. Marks that are not seen (soft hyphen,
 zero-width space, direction, byte order) go; the joiners that spelling needs stay. 4. Control characters and half
 surrogates become a space. 5. Spaces of every kind, the no-break spaces of French among them, and line ends become one
-ordinary space each run; none stands at either end.
+ordinary space each run; none stands at either end. By name: marks, composed, invisible, control, spaces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _CONTROL = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
 def normalise(text: str) -> tuple[str, list[str]]:
-    """The text in its one form, and the names of the rules that changed it: marks, composed, invisible, control, spaces.
+    """The text in its one form, and the names of the rules that changed it.
 
     Takes time in proportion to the text's length.
     """

@@ -45,9 +45,8 @@ class Predictor(serving.Predictor):
             raise ValueError(f"text: found {found}; allowed: a string")
         most = self._max_tokens * _CHARACTERS_A_TOKEN
         if len(text) > most:
-            raise ValueError(
-                f"text: found {len(text)} characters; allowed: {most}, of which this model reads {self._max_tokens} tokens"
-            )
+            allowed = f"{most}, of which this model reads {self._max_tokens} tokens"
+            raise ValueError(f"text: found {len(text)} characters; allowed: {allowed}")
         normalised, _ = normalise(text)
         if not normalised:
             raise ValueError(f"text: found {len(text)} characters and none to translate; allowed: a sentence")
