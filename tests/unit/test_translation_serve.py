@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -17,10 +18,11 @@ from stages.preparation import Preparation, open_prepared
 from stages.reporting import Report
 from stages.serving import InvalidRows
 from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations
-from stages.tasks.translation.evaluate.pictures import drawable
+from stages.tasks.translation.evaluate.pictures import alignments, drawable, translations
 from stages.tasks.translation.model.network import Translator, build
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.prepare.tokenizer import SubwordTokenizer
 from stages.tasks.translation.serve.predictor import Predictor
 from stages.tasks.translation.source.download import download
 from stages.weights import save_network
@@ -197,6 +199,40 @@ def test_pictures_use_only_characters_that_their_font_can_write() -> None:
     assert drawable("<ru> 5 марта, 1999 – ß")
     assert not drawable("1999年")
     assert not drawable("مارس")
+
+
+def test_a_table_of_translations_has_whole_sentences_and_the_nearest_reference() -> None:
+    long = "A man in an orange hat " + "starring at something " * 5 + "far away."
+    references = [["Er lacht.", "Ein Mann starrt in die Ferne."], ["Der Hund bellt."], ["$5"]]
+    outputs = ["Ein Mann starrt.", "Der Hund bellt.", "$6"]
+    (axes,) = translations([long, "A dog barks.", "$5"], references, outputs, rows=8).axes
+    cells = axes.tables[0].get_celld()
+    texts = {cell.get_text().get_text().replace("\n", " ") for cell in cells.values()}
+    assert {long, "Ein Mann starrt in die Ferne. (nearest of 2)", "Der Hund bellt.", r"\$5"} <= texts
+    heights = {row: cell.get_height() for (row, _), cell in cells.items()}
+    assert max(heights.values()) > 2 * min(heights.values())  # the long sentence's row has its lines
+
+
+def test_a_picture_of_attention_names_words_and_what_goes_on_with_them() -> None:
+    tokenizer = SubwordTokenizer.train(["the dog runs. the do 5$"] * 10, size=60)
+    torch.manual_seed(0)
+    sizes = {"source_vocabulary_size": tokenizer.size, "target_vocabulary_size": tokenizer.size}
+    source = tokenizer.encode("the runs 5$.")
+    drawn = alignments(
+        build(MODEL, sizes).eval(),
+        [np.array(source)],
+        [tokenizer.encode("the.")],
+        ["the runs 5$."],
+        (tokenizer,) * 2,
+        count=3,
+    )
+    (axes,) = drawn.axes
+    read, written = (
+        [label.get_text() for label in labels] for labels in (axes.get_xticklabels(), axes.get_yticklabels())
+    )
+    assert written == ["the", ".", "</s>"]
+    assert "".join(read).replace("+", "") == r"theruns5\$."
+    assert sum(not label.startswith("+") for label in read) == len(["the", "runs", "5", "$", "."])
 
 
 def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, Path], tmp_path: Path) -> None:
