@@ -41,10 +41,10 @@ _MEANINGS = {
     "nll": "negative log-likelihood of test drawings a step, in nats, offsets in pixels; lower is better",
     "pen_nll": "what of it is the pen's",
     "shuffled_accuracy": "accuracy where the frames of each clip come in random order",
-    "exact_match": "share of answers that are the reference, to the character",
+    "exact_match": "share of answers that are a reference, to the character",
     "best_possible_exact_match": "what the best of all translators may expect here",
-    "bleu": "words and their sequences shared with the reference, 0 to 100 (sacreBLEU)",
-    "chrf": "sequences of characters shared with the reference, 0 to 100 (sacreBLEU)",
+    "bleu": "words and their sequences shared with references, 0 to 100 (sacreBLEU)",
+    "chrf": "sequences of characters shared with references, 0 to 100 (sacreBLEU)",
     "mae": "mean absolute error of the mean, in the series' unit; lower is better",
     "mae_of_median": "the same of the median; lower is better",
     "rmse": "root of the mean squared error; lower is better",
@@ -74,7 +74,7 @@ def model_card(task: Task, params: TaskParams, report: Report, *, signature: str
         f"## How sure it is of itself\n\n{_calibrated(report)}",
         f"## Data\n\n{_data(sections, paths, report.metrics, signature)}",
         f"## Params\n\n{_params(params, training)}",
-        f"## Signature of the metrics\n\n    {signature}",
+        "## Signature of the metrics\n\n" + _signatures(report, signature),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -192,6 +192,11 @@ def _meaning(name: str) -> str:
     if name.startswith("mae_day_"):
         return f"mae of day {name.removeprefix('mae_day_')} ahead"
     return _MEANINGS.get(name, "")
+
+
+def _signatures(report: Report, signature: str) -> str:
+    found = {"": signature, **{f"{name} ": value for name, value in report.signatures.items()}}
+    return "\n".join(f"    {name}{value}" for name, value in found.items())
 
 
 def _param(value: object) -> str:

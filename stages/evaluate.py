@@ -53,7 +53,8 @@ def _evaluate(task: Task, params: TaskParams) -> None:
     signature = metrics_signature(
         data=content_md5(paths.prepared), split=report.split, n=report.n, seed=training["seed"]
     )
-    write_json(paths.metrics, {**report.metrics, "signature": signature})
+    signatures = {f"{name}_signature": value for name, value in report.signatures.items()}
+    write_json(paths.metrics, {**report.metrics, **signatures, "signature": signature})
     paths.card.parent.mkdir(parents=True, exist_ok=True)
     paths.card.write_text(model_card(task, params, report, signature=signature), encoding="utf-8")
 

@@ -53,6 +53,7 @@ class Report:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.metrics: dict[str, float] = {}
+        self.signatures: dict[str, str] = {}  # by metric: how it was computed, as the library says that did it
         self.split: str = "test"
         self.n: int = 0
         self.groups: int = 0  # of alike examples, that the intervals stand on
@@ -68,6 +69,12 @@ class Report:
             self.metrics[name] = round(float(value), _DIGITS)
         if n is not None:
             self.n = n
+
+    def signed(self, signatures: Mapping[str, str]) -> None:
+        """Add how metrics were computed, by their names, in the words of the library that did, such as sacreBLEU's
+        signature.
+        """
+        self.signatures.update(signatures)
 
     def scored(self, scores: Mapping[str, Scores]) -> None:
         """Add metrics, each with the ends of its 95 % bootstrap interval as `NAME_low` and `NAME_high`."""

@@ -41,6 +41,7 @@ def report(folder: Path, **metrics: float) -> Report:
         + [Slice(slice="class", value="gnu", n=2, metric=0.0, low=0.0, high=0.0)]
     )
     found.calibration([Calibration(expected=0.95, observed=0.9, n=1234)])
+    found.signed({"f1": "average:macro"})
     return found
 
 
@@ -100,7 +101,7 @@ def test_a_card_has_data_metrics_baselines_slices_limits_and_how_to_load(checkou
     assert "`c5.dir`" in text
     assert "alike together, in 13 groups; so few make an interval look narrower than it is." in text
     assert "weights of epoch 3" in text
-    assert f"    {SIGNATURE}" in lines
+    assert lines[-2:] == [f"    {SIGNATURE}", "    f1 average:macro"]
 
 
 def test_a_card_takes_the_source_that_the_data_came_from(checkout: Path) -> None:

@@ -123,19 +123,37 @@ def test_a_clip_is_asked_by_its_path_and_drawn_with_its_group(tmp_path: Path) ->
     assert video.scores(answers[:3].assign(label="Dark"), *folders, 3).value() == pytest.approx(2 / 3)
 
 
-def test_a_sentence_is_asked_and_drawn_with_those_of_the_same_source(tmp_path: Path) -> None:
-    lines = "".join(f"source\u00a0{n % 30}\ttarget {n}\n" for n in range(60))
+def test_a_sentence_split_by_target_is_asked_once_a_pair_and_drawn_with_those_of_the_same_source(
+    tmp_path: Path,
+) -> None:
+    lines = "".join(f"source\u00a0{n % 5}\ttarget {n}\n" for n in range(60))
     raw = translation_prepare.raw_lines(tmp_path / "raw", lines.encode())
-    store, _, _ = translation_prepare.prepared(raw, tmp_path / "prepared", split_by="source")
+    store, _, _ = translation_prepare.prepared(raw, tmp_path / "prepared", split_by="target")
     folders = tmp_path / "prepared", raw
     asked = translation.questions(*folders, ALL)
     targets = [store.value("target_text", row) for row in store.rows("test")]
     assert asked["text"].tolist() == [store.value("source_text", row) for row in store.rows("test")]
     found = translation.scores(pd.DataFrame({"translation": targets}), *folders, ALL)
     assert (found.value(), len(np.unique(found.groups))) == (1.0, asked["text"].nunique())
-    assert asked["text"].nunique() == len(asked) / 2
+    assert asked["text"].nunique() < len(asked)
     assert len(translation.questions(*folders, 3)) == 3
     assert translation.scores(pd.DataFrame({"translation": ["no", *targets[1:]]}), *folders, ALL).value() < 1.0
+
+
+def test_a_source_split_by_source_is_asked_once_and_any_of_its_targets_is_right(tmp_path: Path) -> None:
+    lines = "".join(f"source {n % 30}\ttarget {n}\n" for n in range(60))
+    raw = translation_prepare.raw_lines(tmp_path / "raw", lines.encode())
+    store, _, _ = translation_prepare.prepared(raw, tmp_path / "prepared", split_by="source")
+    folders = tmp_path / "prepared", raw
+    asked = translation.questions(*folders, ALL)["text"].tolist()
+    assert len(asked) == len(set(asked)) == len(store.rows("test")) / 2
+    numbers = [int(text.split()[1]) for text in asked]
+    later = pd.DataFrame({"translation": [f"target {n + 30 * (n % 2)}" for n in numbers]})
+    assert translation.scores(later, *folders, ALL).value() == 1.0
+    others = pd.DataFrame({"translation": [f"target {(n + 1) % 60}" for n in numbers]})
+    assert translation.scores(others, *folders, ALL).value() == 0.0
+    with pytest.raises(ValueError, match="found 1 answers to"):
+        translation.scores(later[:1], *folders, ALL)
 
 
 @pytest.fixture

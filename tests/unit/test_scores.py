@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, ttest_rel
 
 from stages import scores
-from stages.scores import Scores, chance_of_being_better, interval, mean, ratio
+from stages.scores import Scores, chance_of_being_better, difference, interval, mean, ratio
 
 VALUES = np.random.default_rng(7).gamma(2.0, 3.0, 150)
 
@@ -111,3 +111,20 @@ def test_the_chance_is_what_a_paired_bootstrap_by_hand_finds() -> None:
 def test_models_that_were_asked_other_examples_are_not_compared() -> None:
     with pytest.raises(ValueError, match="on the same examples only: found 150 and 149 examples"):
         chance_of_being_better(mean(VALUES), mean(VALUES[1:]), higher_is_better=True)
+
+
+@pytest.mark.parametrize("better_by", [0.0, 0.2, 0.5])
+def test_a_difference_has_scipys_interval_and_its_t_tests_p(better_by: float) -> None:
+    others = VALUES + np.random.default_rng(5).normal(better_by, 1.5, 150)
+    found = difference(mean(others), mean(VALUES), resamples=20_000)
+    theirs = bootstrap((others - VALUES,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
+    assert found.value == pytest.approx(float(np.mean(others - VALUES)))
+    assert (found.low, found.high) == pytest.approx(tuple(theirs), abs=0.02)
+    assert found.p == pytest.approx(ttest_rel(others, VALUES).pvalue, abs=0.01)
+
+
+def test_two_that_are_equal_differ_by_nothing() -> None:
+    found = difference(mean(VALUES), mean(VALUES))
+    assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+    with pytest.raises(ValueError, match="the same examples only"):
+        difference(mean(VALUES), mean(VALUES[1:]))

@@ -16,8 +16,18 @@ from stages.preparation import Preparation, PreparationError, open_prepared
 from stages.sequences import SequenceStore
 from stages.tasks.translation.params import PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.prepare.tokenizer import UNKNOWN, load_tokenizers
 from stages.tasks.translation.source.download import download
-from stages.tasks.translation.source.readers import MAX_LINE, Corpus, Pair, Part, Unreadable, read_pairs, write_corpus
+from stages.tasks.translation.source.readers import (
+    MAX_LINE,
+    Corpus,
+    Pair,
+    Part,
+    Unreadable,
+    read_corpus,
+    read_pairs,
+    write_corpus,
+)
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside this checkout")
@@ -31,6 +41,7 @@ def source_params(**values: Any) -> SourceParams:
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
         "tokenizer": "character",
+        "shared_vocabulary": False,
         "vocabulary_size": 500,
         "max_source_tokens": 64,
         "max_target_tokens": 64,
@@ -47,6 +58,15 @@ def raw_lines(folder: Path, content: bytes, **part: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pairs.tsv").write_bytes(content)
     parts = [Part(files=["pairs.tsv"], split="drawn", **part)]
+    write_corpus(folder, Corpus(source_language="en", target_language="de", parts=parts))
+    return folder
+
+
+def held_out(folder: Path, *, train: str, test: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "train.tsv").write_text(train, encoding="utf-8")
+    (folder / "val.tsv").write_text(test, encoding="utf-8")
+    parts = [Part(files=["train.tsv"], split="drawn"), Part(files=["val.tsv"], split="test")]
     write_corpus(folder, Corpus(source_language="en", target_language="de", parts=parts))
     return folder
 
@@ -201,13 +221,33 @@ def test_the_tokenizer_learns_from_the_training_split_alone(tmp_path: Path) -> N
         assert all(value is (split != "train") for value in unknown)
 
 
+@pytest.mark.parametrize("kind", ["character", "subword"])
+def test_a_shared_vocabulary_is_learned_from_both_languages_and_read_as_one(tmp_path: Path, kind: str) -> None:
+    raw = raw_lines(tmp_path / "raw", "".join(f"red {n}\tröd {n}\n" for n in range(60)).encode())
+    store, data, _ = prepared(raw, tmp_path / "prepared", tokenizer=kind, shared_vocabulary=True, vocabulary_size=60)
+    source, target = load_tokenizers(tmp_path / "prepared", data)
+    assert source is target
+    assert data["source_vocabulary_size"] == data["target_vocabulary_size"] == source.size
+    assert UNKNOWN not in source.encode("röd red 7")
+    assert (
+        [path.name for path in (tmp_path / "prepared").glob("*tokenizer.json")] == data["assets"] == ["tokenizer.json"]
+    )
+    row = store.rows("test")[0]
+    assert source.decode(store.sequence("source", row).tolist()) == store.value("source_text", row)
+    assert source.decode(store.sequence("target", row).tolist()) == store.value("target_text", row)
+
+
+def test_separate_vocabularies_know_one_language_each(tmp_path: Path) -> None:
+    raw = raw_lines(tmp_path / "raw", "".join(f"red {n}\tröd {n}\n" for n in range(60)).encode())
+    _, data, _ = prepared(raw, tmp_path / "prepared")
+    source, target = load_tokenizers(tmp_path / "prepared", data)
+    assert [UNKNOWN in tokenizer.encode("ö") for tokenizer in (source, target)] == [True, False]
+    assert not data["shared_vocabulary"]
+
+
 def test_the_publishers_test_set_stays_whole_and_out_of_training(tmp_path: Path) -> None:
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    (raw / "train.tsv").write_bytes(numbered(100))
-    (raw / "val.tsv").write_bytes(b"source 7\tanother target\n" + b"source x\ttarget x\n" * 2 + b"y" * 99 + b"\tz\n")
-    parts = [Part(files=["train.tsv"], split="drawn"), Part(files=["val.tsv"], split="test")]
-    write_corpus(raw, Corpus(source_language="en", target_language="de", parts=parts))
+    test = "source 7\tanother target\n" + "source x\ttarget x\n" * 2 + "y" * 99 + "\tz\n"
+    raw = held_out(tmp_path / "raw", train=numbered(100).decode(), test=test)
     store, _, metrics = prepared(raw, tmp_path / "prepared")
     assert store.column("source_text")[store.rows("test")].tolist() == ["source 7", "source x", "source x", "y" * 99]
     assert metrics["rejected_in_test_set"] == 1
@@ -304,3 +344,15 @@ def test_multi30k_is_read_from_its_own_layout(tmp_path: Path) -> None:
     assert len(store.rows("test")) == 1014
     assert metrics["accepted"] + metrics["rejected"] == 1314
     assert store.value("target_text", store.rows("test")[0]).startswith("Eine Gruppe von Männern lädt Baumwolle")
+
+
+@needs_data
+def test_tatoebas_real_zip_is_read_without_its_junk_and_with_its_spaces(tmp_path: Path) -> None:
+    url = (DATA / "tatoeba").as_uri()
+    download(source_params(kind="tatoeba", url=url, source_language="eng", target_language="fra"), tmp_path)
+    assert "__MACOSX" not in {path.name for path in tmp_path.rglob("*")}
+    found = list(read_pairs(tmp_path, read_corpus(tmp_path)))
+    pairs = [record for record in found if isinstance(record, Pair)]
+    assert len(found) == len(pairs) == 167_130
+    assert len({pair.source for pair in pairs}) < 0.75 * len(pairs)  # many a source has several translations
+    assert sum("\u202f" in pair.target for pair in pairs) > 1000

@@ -1,8 +1,10 @@
-"""What the registered translator answers, and what it refuses, and how evaluation scores."""
+"""What the registered translator answers, and what it refuses, and what evaluation reports."""
 
 from __future__ import annotations
 
 import csv
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,12 @@ import torch
 from stages.preparation import Preparation, open_prepared
 from stages.reporting import Report
 from stages.serving import InvalidRows
-from stages.tasks.translation.evaluate.evaluate import (
-    evaluate,
-    nearest_translations,
-    scores,
-    sentence_scores,
-)
-from stages.tasks.translation.evaluate.pictures import drawable
+from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations
+from stages.tasks.translation.evaluate.pictures import alignments, drawable, translations
 from stages.tasks.translation.model.network import Translator, build
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.prepare.tokenizer import SubwordTokenizer
 from stages.tasks.translation.serve.predictor import Predictor
 from stages.tasks.translation.source.download import download
 from stages.weights import save_network
@@ -32,6 +30,7 @@ from stages.weights import save_network
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
 PREPARE = PrepareParams(
     tokenizer="character",
+    shared_vocabulary=False,
     vocabulary_size=500,
     max_source_tokens=64,
     max_target_tokens=32,
@@ -70,14 +69,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def untrained(root: Path, params: PrepareParams) -> tuple[Path, Path]:
     """The prepared folder and the weights folder of an untrained network."""
-    root = tmp_path_factory.mktemp("translation")
     (root / "raw").mkdir()
     download(SOURCE, root / "raw")
     with Preparation(root / "prepared", max_rejected_share=0.1) as output:
-        prepare(root / "raw", PREPARE, output)
+        prepare(root / "raw", params, output)
     _, data = open_prepared(root / "prepared")
     torch.manual_seed(0)
     save_network(root / "weights", build(MODEL, data), MODEL, data, prepared=root / "prepared", training={})
@@ -85,12 +82,25 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return untrained(tmp_path_factory.mktemp("translation"), PREPARE)
+
+
+@pytest.fixture(scope="module")
 def predictor(folders: tuple[Path, Path]) -> Predictor:
     return Predictor(folders[1])
 
 
+@pytest.fixture(scope="module")
+def subword_predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """One with a shared vocabulary of subwords."""
+    params = PREPARE.model_copy(update={"tokenizer": "subword", "shared_vocabulary": True, "vocabulary_size": 120})
+    return Predictor(untrained(tmp_path_factory.mktemp("subwords"), params)[1])
+
+
 def ask(predictor: Predictor, *texts: object, **options: Any) -> pd.DataFrame:
-    return predictor.predict(pd.DataFrame({"text": list(texts)}), **options)
+    # Objects: a column of strings holds no half surrogates.
+    return predictor.predict(pd.DataFrame({"text": pd.Series(list(texts), dtype=object)}), **options)
 
 
 def test_a_text_gets_a_translation_and_a_score(predictor: Predictor) -> None:
@@ -110,8 +120,8 @@ REFUSED = [
     ("", "found 0 characters and none to translate"),
     (" \u00a0\u200b\n", "found 4 characters and none to translate"),
     ("\x00\x1b", "found 2 characters and none to translate"),
-    ("5" * 65, "found 65 tokens in 65 characters; this model reads 1 to 64 tokens"),
-    ("5" * 10_000, "found 10000 characters; this model reads at most 64 tokens"),
+    ("5" * 65, "found 65 tokens in 65 characters; allowed: 1 to 64 tokens"),
+    ("5" * 10_000, "found 10000 characters; allowed: 6400, of which this model reads 64 tokens"),
     (None, "found no value; allowed: a string"),
     (float("nan"), "found no value; allowed: a string"),
     (7.5, "found float; allowed: a string"),
@@ -124,10 +134,43 @@ def test_texts_that_cannot_be_translated_are_refused_in_words(predictor: Predict
         ask(predictor, text)
 
 
-@pytest.mark.parametrize("text", ["猫が好き", "مرحبا", "a\x00b\x1b[31m", "\u0301" * 50, "</s><pad>"])
-def test_unseen_scripts_and_control_characters_get_a_bounded_answer(predictor: Predictor, text: str) -> None:
-    answer = ask(predictor, text, max_length=7)
-    assert len(answer["translation"][0]) <= 7
+ODD = {
+    "an unseen script": "猫が好き",
+    "right to left": "مرحبا بالعالم",
+    "control characters": "a\x00b\x1b[31m\x07",
+    "half a surrogate pair": "a\ud83db",
+    "accents without a letter": "\u0301" * 50,
+    "a letter with thousands of accents": "a" + "\u0301\u0316" * 3000,
+    "special tokens, spelt out": "</s><pad><unk><s>",
+    "a joined emoji": "👩‍👩‍👧‍👦" * 9,
+    "thousands of unknown characters": "猫" * 6400,
+    "as many as may be asked": "5" * 6400,
+    "thousands of spaces between two letters": "a" + " \u3000" * 3000 + "b",
+    "10,000 characters": "the dog " * 1250,
+    "a million characters": "a" * 1_000_000,
+    "a million accents": "\u0301\u0316" * 500_000,
+    "only what cannot be seen": "\u200b\u2028\ufeff" * 1000,
+    "no text": "",
+    "marks and markup": "<en_US><b>5</b> &amp; $5^{5}$ \\n %s {0} '; DROP TABLE --",
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("kind", ["predictor", "subword_predictor"])
+def test_odd_texts_get_a_bounded_answer_or_a_reason_and_take_no_time(
+    kind: str, odd: str, request: pytest.FixtureRequest
+) -> None:
+    predictor: Predictor = request.getfixturevalue(kind)
+    started = time.process_time()
+    answer = ask(predictor, ODD[odd], max_length=7, on_error="report").iloc[0]
+    seconds = time.process_time() - started
+    assert seconds < 0.5
+    if pd.isna(answer["error"]):
+        assert isinstance(answer["translation"], str)
+        assert answer["score"] < 0
+    else:
+        assert pd.isna(answer["translation"])
+        assert re.match(r"text: found \d+ .*; allowed: ", answer["error"])
 
 
 def test_bad_rows_do_not_change_the_others(predictor: Predictor) -> None:
@@ -151,18 +194,6 @@ def test_options_out_of_range_are_refused(predictor: Predictor, options: dict[st
         ask(predictor, "<de> 5.3.1999", **options)
 
 
-def test_scores_are_shares_and_sacrebleus_percentages() -> None:
-    found = scores(["the cat sat on the mat", "no"], ["the cat sat on the mat", "yes"])
-    assert found["exact_match"] == 0.5
-    assert scores(["the cat sat on the mat"], ["the cat sat on the mat"]) == {
-        "exact_match": 1.0,
-        "bleu": pytest.approx(100.0),
-        "chrf": pytest.approx(100.0),
-    }
-    # 4 of 5 words, 3 of 4 pairs, 2 of 3 triples, 1 of 2 quadruples: (0.8 · 0.75 · 0.667 · 0.5) ^ 1/4
-    assert scores(["a b c d x"], ["a b c d e"])["bleu"] == pytest.approx(100 * 0.2**0.25, rel=1e-6)
-
-
 def test_the_nearest_source_lends_its_translation() -> None:
     known = ["a red dog", "a blue house", "the green river"]
     answers = nearest_translations(["the red dogs", "green rivers", "zzz"], known, ["Hund", "Haus", "Fluss"])
@@ -173,6 +204,40 @@ def test_pictures_use_only_characters_that_their_font_can_write() -> None:
     assert drawable("<ru> 5 марта, 1999 – ß")
     assert not drawable("1999年")
     assert not drawable("مارس")
+
+
+def test_a_table_of_translations_has_whole_sentences_and_the_nearest_reference() -> None:
+    long = "A man in an orange hat " + "starring at something " * 5 + "far away."
+    references = [["Er lacht.", "Ein Mann starrt in die Ferne."], ["Der Hund bellt."], ["$5"]]
+    outputs = ["Ein Mann starrt.", "Der Hund bellt.", "$6"]
+    (axes,) = translations([long, "A dog barks.", "$5"], references, outputs, rows=8).axes
+    cells = axes.tables[0].get_celld()
+    texts = {cell.get_text().get_text().replace("\n", " ") for cell in cells.values()}
+    assert {long, "Ein Mann starrt in die Ferne. (nearest of 2)", "Der Hund bellt.", r"\$5"} <= texts
+    heights = {row: cell.get_height() for (row, _), cell in cells.items()}
+    assert max(heights.values()) > 2 * min(heights.values())  # the long sentence's row has its lines
+
+
+def test_a_picture_of_attention_names_words_and_what_goes_on_with_them() -> None:
+    tokenizer = SubwordTokenizer.train(["the dog runs. the do 5$"] * 10, size=60)
+    torch.manual_seed(0)
+    sizes = {"source_vocabulary_size": tokenizer.size, "target_vocabulary_size": tokenizer.size}
+    source = tokenizer.encode("the runs 5$.")
+    drawn = alignments(
+        build(MODEL, sizes).eval(),
+        [np.array(source)],
+        [tokenizer.encode("the.")],
+        ["the runs 5$."],
+        (tokenizer,) * 2,
+        count=3,
+    )
+    (axes,) = drawn.axes
+    read, written = (
+        [label.get_text() for label in labels] for labels in (axes.get_xticklabels(), axes.get_yticklabels())
+    )
+    assert written == ["the", ".", "</s>"]
+    assert "".join(read).replace("+", "") == r"theruns5\$."
+    assert sum(not label.startswith("+") for label in read) == len(["the", "runs", "5", "$", "."])
 
 
 def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -207,23 +272,6 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert {part.slice for part in report.parts} == {"source tokens", "locale"}
     for kind in ("source tokens", "locale"):
         assert sum(part.n for part in report.parts if part.slice == kind) == len(test)
+    assert report.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
+    assert report.signatures["chrf"].startswith("nrefs:1|case:mixed|")
     assert report.metrics["bleu_low"] <= report.metrics["bleu"] <= report.metrics["bleu_high"]
-
-
-SENTENCES = [
-    ("the cat sat on the mat", "the cat sat on a mat"),
-    ("a dog", "a small dog"),
-    ("no", "yes"),
-    ("it rains in the north today", "it rains in the north today"),
-]
-
-
-def test_corpus_scores_from_counts_are_sacrebleus_own() -> None:
-    hypotheses, references = zip(*SENTENCES, strict=True)
-    found = sentence_scores(hypotheses, references, np.arange(4))
-    assert {name: s.value() for name, s in found.items()} == pytest.approx(scores(hypotheses, references), rel=1e-12)
-    # A resample is a corpus of its own: the first sentence three times, and the last.
-    again = [hypotheses[0]] * 3 + [hypotheses[3]], [references[0]] * 3 + [references[3]]
-    times = np.array([3, 0, 0, 1])
-    for name, expected in scores(*again).items():
-        assert found[name].metric((times @ found[name].parts)[None])[0] == pytest.approx(expected, rel=1e-12)

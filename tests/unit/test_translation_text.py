@@ -27,6 +27,7 @@ TEXTS = [
     ("5\u200f/3\u200f/1999", "5/3/1999", ["invisible"]),
     ("co\u00adop\ufeff", "coop", ["invisible"]),
     ("a\x00b\x1b[0m\ud800", "a b [0m", ["control", "spaces"]),
+    ("a" + "\u0301\u0316" * 5000, "á" + "\u0316" * 15 + "\u0301" * 14, ["marks", "composed"]),
     ("می\u200cخواهم", "می\u200cخواهم", []),  # Persian needs its non-joiner
     ("\u2028\u0085\u200b", "", ["invisible", "spaces"]),
 ]

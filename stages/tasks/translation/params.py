@@ -36,6 +36,7 @@ class PrepareParams(CommonPrepareParams):
     """How pairs become tokens, and which pairs measure what was learned."""
 
     tokenizer: Literal["character", "subword"]
+    shared_vocabulary: bool
     vocabulary_size: Annotated[int, Field(ge=16, le=64_000)]
     max_source_tokens: Positive
     max_target_tokens: Positive

@@ -1,7 +1,6 @@
 """How good translations are: against references, the best possible, and two translators that learn nothing.
 
-BLEU (Papineni et al., 2002, https://aclanthology.org/P02-1040) and chrF (Popović, 2015, https://aclanthology.org/W15-3049)
-of many sentences are no means of sentences' scores: they come from sums of sacreBLEU's own counts.
+What is scored is a *segment*: see `segments.py` for which pairs of the test split are one.
 """
 
 from __future__ import annotations
@@ -11,19 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from sacrebleu.metrics import BLEU, CHRF
 
 from ....calibration import calibration_figure, expected_calibration_error, reliability
 from ....engine import spread
 from ....preparation import open_prepared
 from ....reporting import Report
-from ....scores import Scores, equality
+from ....scores import Scores
 from ....slices import quarters, sliced, slices_figure
 from ..model.network import Pairs, Translator
 from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
-from ..prepare.tokenizer import load_tokenizer, without_mark
+from ..prepare.tokenizer import load_tokenizers, without_mark
 from . import pictures
+from .scoring import scores, sentence_scores, signatures
+from .segments import read_segments
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
 _DATES = "date"  # the source language of the sample, whose marks are locales
@@ -37,17 +37,19 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     """
     store, data = open_prepared(folder)
     test, train = Pairs(store, "test"), Pairs(store, "train")
-    source_tokenizer, target_tokenizer = (load_tokenizer(data["tokenizer"], folder / name) for name in data["assets"])
-    texts, references = (store.column(name)[test.rows].tolist() for name in ("source_text", "target_text"))
-    sources = [test.source(example) for example in range(len(test))]
+    tokenizers = load_tokenizers(folder, data)
+    segments = read_segments(store, data)
+    texts, references = segments.texts, segments.references
+    sources = [test.source(example) for example in segments.examples.tolist()]
 
-    found = {size: _translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
-    outputs = {size: [target_tokenizer.decode(a.tokens) for a in answers] for size, answers in found.items()}
+    found = {size: translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
+    outputs = {size: [tokenizers[1].decode(a.tokens) for a in answers] for size, answers in found.items()}
     answers, answer_texts = found[params.evaluate.beam_size], outputs[params.evaluate.beam_size]
-    measured = sentence_scores(answer_texts, references, np.unique(texts, return_inverse=True)[1])
+    measured = sentence_scores(answer_texts, references, segments.groups)
     report.scored(measured)
+    report.signed(signatures(answer_texts, references))
     greedy = scores(outputs[1], references)
-    report.measured({f"greedy_{name}": value for name, value in greedy.items()}, n=len(test))
+    report.measured({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
     if data["best_possible_exact_match"] is not None:
         report.measured({"best_possible_exact_match": data["best_possible_exact_match"]})
 
@@ -60,39 +62,16 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     for name, lines in baselines.items():
         report.measured({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
 
-    lengths = (len(test.target(example)) for example in range(len(test)))
+    lengths = (len(test.target(example)) for example in segments.examples.tolist())
     tokens = [answer.tokens for answer in answers]
     report.predictions(zip(lengths, map(len, tokens), strict=True))
-    _report_slices(report, measured["exact_match"], test.lengths, texts, dates=data["source_language"] == _DATES)
+    _report_slices(
+        report, measured["exact_match"], test.lengths[segments.examples], texts, dates=data["source_language"] == _DATES
+    )
     _report_calibration(report, answers, measured["exact_match"].parts[:, 0])
-    tokenizers = source_tokenizer, target_tokenizer
     drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
     report.picture("attention", drawn)
     report.picture("translations", pictures.translations(texts, references, answer_texts, rows=_TABLE_ROWS))
-
-
-def scores(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """`exact_match` (0 to 1); sacreBLEU's `bleu` and `chrf` (0 to 100) by its defaults: cased, 13a, one reference."""
-    equal = sum(hypothesis == reference for hypothesis, reference in zip(hypotheses, references, strict=True))
-    return {
-        "exact_match": equal / len(references),
-        "bleu": BLEU().corpus_score(hypotheses, [references]).score,
-        "chrf": CHRF().corpus_score(hypotheses, [references]).score,
-    }
-
-
-def sentence_scores(hypotheses: Sequence[str], references: Sequence[str], groups: np.ndarray) -> dict[str, Scores]:
-    """What each sentence adds to the three metrics of `scores`; `groups`, `(sentences,)`, says which are alike."""
-    found = {"exact_match": equality(hypotheses, references, groups)}
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
-        # What sacreBLEU's own bootstrap takes; it has no public name.
-        counts = metric._extract_corpus_statistics(hypotheses, [references])
-
-        def of_corpora(sums: np.ndarray, metric: BLEU | CHRF = metric) -> np.ndarray:
-            return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
-
-        found[name] = Scores(parts=np.array(counts, dtype=np.float64), groups=groups, metric=of_corpora)
-    return found
 
 
 def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
@@ -115,7 +94,7 @@ def _report_calibration(report: Report, answers: Sequence[Translation], right: n
     figure = calibration_figure(
         calibrated,
         expected="probability of the translation, by its score",
-        observed="translations that are the reference",
+        observed="translations that are a reference",
         title=f"Expected calibration error {report.metrics['ece']:.3f} on {len(answers):,} sentences",
     )
     report.picture("calibration", figure)
@@ -137,9 +116,11 @@ def nearest_translations(texts: Sequence[str], known: Sequence[str], translation
     return best
 
 
-def _translated(
+def translated(
     network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
 ) -> list[Translation]:
+    """The translation of each source `(time,)`, in their order; ranks share the work."""
+
     def answers(examples: np.ndarray) -> list[Translation]:
         some = [sources[example] for example in examples]
         found = translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
+from textwrap import wrap
 
 import numpy as np
 import torch
@@ -19,9 +20,12 @@ from matplotlib.transforms import Bbox
 from sacrebleu.metrics import CHRF
 
 from ..model.network import Translator, make_batch
-from ..prepare.tokenizer import END, Tokenizer
+from ..prepare.tokenizer import END, SubwordTokenizer, Tokenizer
 
-_COLUMN = 44  # characters that a cell of the table shows
+_COLUMN, _MOST_LINES = 48, 5  # characters in a line of a cell, and its lines
+_WIDTHS = (0.315, 0.315, 0.315, 0.055)  # shares of the table
+_LINE_HEIGHT, _TOKEN_HEIGHT = 0.15, 0.19  # inches, of a cell's line and of a row of attention
+_WORD = "▁"  # a subword with this begins a word (see `SubwordTokenizer`)
 _UNDRAWABLE = "□"
 _MOST_TOKENS = 40  # of a sentence whose attention is drawn: more cannot be read
 
@@ -45,58 +49,84 @@ def alignments(
     ]
     chosen = _evenly(readable, count)
     columns = min(2, max(1, len(chosen)))
-    rows = max(1, -(-len(chosen) // columns))
-    figure = Figure(figsize=(7.0 * columns, 4.4 * rows), layout="constrained")
-    figure.suptitle("Attention: what was read (columns) for each token that was written (rows)")
+    rows = [chosen[start : start + columns] for start in range(0, len(chosen), columns)] or [[]]
+    # A row of pictures is as high as its longest answer needs, with the end token and the names of what was read.
+    heights = [_TOKEN_HEIGHT * max((len(answers[place]) for place in row), default=0) + 1.4 for row in rows]
+    figure = Figure(figsize=(7.0 * columns, sum(heights) + 0.5), layout="constrained")
+    goes_on = "; + goes on with a word" if isinstance(tokenizers[0], SubwordTokenizer) else ""
+    figure.suptitle(f"Attention: what was read (columns) for each token that was written (rows){goes_on}")
+    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, place in enumerate(chosen):
-        axes = figure.add_subplot(rows, columns, index + 1)
+        axes = figure.add_subplot(grid[index // columns, index % columns])
         weights = _weights(network, sources[place], answers[place])
         axes.imshow(weights, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-        read = tokenizers[0].pieces(sources[place].tolist())
-        written = tokenizers[1].pieces([*answers[place], END])
+        read = _labels(tokenizers[0].pieces(sources[place].tolist()))
+        written = _labels(tokenizers[1].pieces([*answers[place], END]))
         long = max(map(len, read[1:]), default=1) > 1
-        axes.set_xticks(np.arange(len(read)), [_visible(piece) for piece in read], rotation=90 if long else 0)
+        axes.set_xticks(np.arange(len(read)), read, rotation=90 if long else 0)
         axes.get_xticklabels()[0].set_rotation(90)
-        axes.set_yticks(np.arange(len(written)), [_visible(piece) for piece in written])
+        axes.set_yticks(np.arange(len(written)), written)
         axes.tick_params(labelsize=9, length=0)
     return figure
 
 
-def translations(texts: Sequence[str], references: Sequence[str], outputs: Sequence[str], *, rows: int) -> Figure:
-    """The worst and the best translations by chrF, and every one's source and reference."""
+def translations(
+    texts: Sequence[str], references: Sequence[Sequence[str]], outputs: Sequence[str], *, rows: int
+) -> Figure:
+    """The worst and the best translations by chrF, and every one's source and most alike reference."""
     metric = CHRF()
-    values = [
-        metric.sentence_score(output, [reference]).score for output, reference in zip(outputs, references, strict=True)
-    ]
+    values = [metric.sentence_score(output, allowed).score for output, allowed in zip(outputs, references, strict=True)]
     order = sorted(range(len(texts)), key=lambda place: (values[place], texts[place], place))
     worst, others = order[: min(rows, len(order) // 2)], order[len(order) // 2 :]
     # Many may be perfect: then these are taken evenly, so that they are not all alike.
     perfect = [place for place in others if values[place] == values[others[-1]]]
     best = _evenly(perfect, rows) if len(perfect) > rows else others[-rows:][::-1]
     cells = [
-        [*(_cell(column[place]) for column in (texts, references, outputs)), f"{values[place]:.0f}"]
+        [
+            _cell(texts[place]),
+            _cell(_nearest(outputs[place], references[place])),
+            _cell(outputs[place]),
+            f"{values[place]:.0f}",
+        ]
         for place in [*worst, *best]
     ]
-    figure = Figure(figsize=(13.0, 0.29 * (len(cells) + 1) + 0.5))
-    axes = figure.add_axes((0.01, 0.01, 0.98, 0.99 - 0.5 / figure.get_figheight()))
-    axes.axis("off")
     title = f"The {len(worst)} worst and {len(best)} of the best translations among {len(order)}, by chrF"
-    axes.set_title(f"{title}; {_UNDRAWABLE} is a character that this font lacks")
-    table = axes.table(
-        cellText=cells,
-        colLabels=["source", "reference", "translation", "chrF"],
-        colWidths=[0.31, 0.31, 0.31, 0.07],
-        cellLoc="left",
-        bbox=Bbox.unit(),
+    head = ["source", "reference", "translation", "chrF"]
+    return _table(
+        f"{title}; {_UNDRAWABLE} is a character that this font lacks", head, cells, widths=_WIDTHS, tinted=len(worst)
     )
+
+
+def _nearest(output: str, references: Sequence[str]) -> str:
+    """The reference that is most alike by chrF, and how many there are."""
+    if len(references) == 1:
+        return references[0]
+    metric = CHRF()
+    best = max(references, key=lambda reference: metric.sentence_score(output, [reference]).score)
+    return f"{best} (nearest of {len(references)})"
+
+
+def _table(
+    title: str, head: Sequence[str], cells: Sequence[Sequence[str]], *, widths: Sequence[float], tinted: int
+) -> Figure:
+    """A table with rows as high as their texts; `widths` are shares of the whole, the first `tinted` rows coloured."""
+    lines = [1, *(max(text.count("\n") + 1 for text in row) for row in cells)]
+    heights = np.array([_LINE_HEIGHT * count + 0.12 for count in lines])  # inches
+    figure = Figure(figsize=(13.0, heights.sum() + 0.5))
+    share = heights.sum() / figure.get_figheight()
+    axes = figure.add_axes((0.01, 0.01, 0.98, share - 0.01))
+    axes.axis("off")
+    axes.set_title(title)
+    table = axes.table(cellText=cells, colLabels=head, colWidths=widths, cellLoc="left", bbox=Bbox.unit())
     table.auto_set_font_size(False)
     table.set_fontsize(9)
-    for (row, _), cell in table.get_celld().items():
+    for (row, column), cell in table.get_celld().items():
+        cell.set_height(heights[row] / heights.sum())
         cell.set_edgecolor("0.8")
-        cell.PAD = 0.02
+        cell.PAD = 0.006 / widths[column]
         if row == 0:
             cell.set_text_props(weight="bold")
-        elif row <= len(worst):
+        elif row <= tinted:
             cell.set_facecolor("#fbeee6")
     return figure
 
@@ -119,8 +149,19 @@ def _weights(network: Translator, source: np.ndarray, answer: Sequence[int]) -> 
         return network.alignments(batch)[0].cpu().numpy()
 
 
-def _visible(piece: str) -> str:
-    return "␣" if piece == " " else piece.replace("$", r"\$")  # a dollar would start a formula
+def _labels(pieces: Sequence[str]) -> list[str]:
+    """Tokens as a person reads them: a subword that goes on with a word begins with a +, a space is ␣."""
+    subwords = any(piece.startswith(_WORD) for piece in pieces)
+    labels = []
+    for piece in pieces:
+        goes_on = subwords and piece[0].isalnum()
+        shown = f"+{piece}" if goes_on else piece.removeprefix(_WORD) or "␣"
+        labels.append(_plain("␣" if shown == " " else shown))
+    return labels
+
+
+def _plain(text: str) -> str:
+    return text.replace("$", r"\$")  # a dollar would start a formula
 
 
 def _evenly(places: Sequence[int], count: int) -> list[int]:
@@ -131,4 +172,4 @@ def _evenly(places: Sequence[int], count: int) -> list[int]:
 
 def _cell(text: str) -> str:
     shown = "".join(character if _has_glyph(character) else _UNDRAWABLE for character in text)
-    return (shown if len(shown) <= _COLUMN else f"{shown[: _COLUMN - 1]}…").replace("$", r"\$")
+    return _plain("\n".join(wrap(shown, _COLUMN, max_lines=_MOST_LINES, placeholder=" …")))

@@ -7,18 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....questions import asked
-from ....scores import Scores, equality
+from ....preparation import open_prepared
+from ....scores import Scores, evenly, mean
+from .scoring import exact
+from .segments import Segments, read_segments
 
 
 def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-    """`text` of each test pair, in the form that normalisation has given it (a model's own changes nothing more)."""
-    store, rows = asked(prepared, limit)
-    return pd.DataFrame({"text": store.column("source_text")[rows].tolist()})
+    """`text` of each test segment, in the form that normalisation has given it (a model's own changes nothing more)."""
+    return pd.DataFrame({"text": _asked(prepared, limit).texts})
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-    """Exact match; pairs that share a source are drawn together."""
-    store, rows = asked(prepared, limit)
-    sources, targets = (store.column(name)[rows].tolist() for name in ("source_text", "target_text"))
-    return equality(answers["translation"].tolist(), targets, np.unique(sources, return_inverse=True)[1])
+    """Exact match with any reference; segments that share a source are drawn together."""
+    segments = _asked(prepared, limit)
+    return mean(np.array(exact(answers["translation"].tolist(), segments.references)), segments.groups)
+
+
+def _asked(prepared: Path, limit: int) -> Segments:
+    """Up to `limit` segments, evenly over the test split and always the same."""
+    segments = read_segments(*open_prepared(prepared))
+    return segments.only(evenly(len(segments), limit))

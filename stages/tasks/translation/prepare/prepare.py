@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,21 +28,21 @@ from .text import normalise
 from .tokenizer import Tokenizer, train_tokenizer
 
 SOURCE_TOKENIZER, TARGET_TOKENIZER = "source_tokenizer.json", "target_tokenizer.json"
+SHARED_TOKENIZER = "tokenizer.json"
 COLUMNS = {"source": ragged("int32"), "target": ragged("int32"), "source_text": pa.string(), "target_text": pa.string()}
 
 
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
-    """Write tokens and texts of every accepted pair, and the two tokenizers, to `output`."""
+    """Write tokens and texts of every accepted pair, and the tokenizers, to `output`."""
     corpus = read_corpus(raw)
     best = BestPossible(raw / AMBIGUOUS)
     with TemporaryDirectory() as temporary:
         clean = CleanPairs(Path(temporary) / "pairs.tsv")
         clean.write(read_pairs(raw, corpus), params, output)
-        source, target = (
-            train_tokenizer(params.tokenizer, clean.training_texts(side), params.vocabulary_size) for side in (0, 1)
-        )
-        source.save(output.folder / SOURCE_TOKENIZER)
-        target.save(output.folder / TARGET_TOKENIZER)
+        tokenizers = _tokenizers(clean, params)
+        for name, tokenizer in tokenizers.items():
+            tokenizer.save(output.folder / name)
+        source, target = list(tokenizers.values())[0], list(tokenizers.values())[-1]
         counts: Counter[str] = Counter()
         with output.store(COLUMNS) as store:
             for id, split, whole, source_text, target_text in clean.read():
@@ -67,21 +67,37 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 best.add(split, source_text)
     if output.accepted:
         _require_all_splits(counts)
-    output.describe(_description(corpus, params, source, target, best))
+    description = _description(corpus, params, source, target, best)
+    output.describe({"assets": list(tokenizers), **description})
+
+
+def _tokenizers(clean: CleanPairs, params: PrepareParams) -> dict[str, Tokenizer]:
+    """By file name: the source's and the target's, or the one of both."""
+    sides: dict[str, Sequence[int]] = {SOURCE_TOKENIZER: [0], TARGET_TOKENIZER: [1]}
+    if params.shared_vocabulary:
+        sides = {SHARED_TOKENIZER: [0, 1]}
+    return {
+        name: train_tokenizer(params.tokenizer, clean.training_texts(some), params.vocabulary_size)
+        for name, some in sides.items()
+    }
 
 
 def _description(
     corpus: Corpus, params: PrepareParams, source: Tokenizer, target: Tokenizer, best: BestPossible
 ) -> dict[str, Any]:
+    held_out = any(part.split == "test" for part in corpus.parts)
+    segment = "source" if params.split_by == "source" and not held_out else "pair"
     return {
-        "assets": [SOURCE_TOKENIZER, TARGET_TOKENIZER],
         "tokenizer": params.tokenizer,
+        "shared_vocabulary": params.shared_vocabulary,
+        "segment": segment,
         "source_language": corpus.source_language,
         "target_language": corpus.target_language,
         "source_vocabulary_size": source.size,
         "target_vocabulary_size": target.size,
         "max_source_tokens": params.max_source_tokens,
-        "best_possible_exact_match": best.value(),
+        # Of a source with several references nobody knows how many of its likely targets are among them.
+        "best_possible_exact_match": best.value() if segment == "pair" else None,
     }
 
 
@@ -135,9 +151,10 @@ class CleanPairs:
                 id, split, whole, source, target = line.removesuffix("\n").split("\t")
                 yield id, split, bool(whole), source, target
 
-    def training_texts(self, side: int) -> Iterator[str]:
-        """The training split's sources (side 0) or targets (side 1)."""
-        return ((source, target)[side] for _, split, _, source, target in self.read() if split == "train")
+    def training_texts(self, sides: Sequence[int]) -> Iterator[str]:
+        """The training split's sources (side 0), targets (side 1) or both."""
+        pairs = ((source, target) for _, split, _, source, target in self.read() if split == "train")
+        return (pair[side] for pair in pairs for side in sides)
 
 
 def splitter(params: PrepareParams) -> Callable[..., str]:

@@ -1,7 +1,6 @@
 """Texts as token numbers and back: characters, or subwords learned from the training split.
 
-The first four numbers mean the same everywhere. Both kinds are one JSON file, and both travel inside a registered
-model.
+The first four numbers mean the same everywhere. A tokenizer is one JSON file, which travels inside a registered model.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Subwords
@@ -132,13 +131,22 @@ class SubwordTokenizer(Tokenizer):
 
 
 def train_tokenizer(kind: Kind, texts: Iterable[str], size: int) -> Tokenizer:
-    """A tokenizer of one language, learned from `texts`."""
+    """A tokenizer of one language, or of both, learned from `texts`."""
     return (CharacterTokenizer if kind == "character" else SubwordTokenizer).train(texts, size)
 
 
 def load_tokenizer(kind: Kind, path: Path) -> Tokenizer:
     """A tokenizer that was saved to `path`."""
     return (CharacterTokenizer if kind == "character" else SubwordTokenizer).load(path)
+
+
+def load_tokenizers(folder: Path, data: Mapping[str, Any]) -> tuple[Tokenizer, Tokenizer]:
+    """The source's tokenizer and the target's, from a folder of prepared data or of weights; one and the same where
+    `data`, which describes the prepared data, names one file.
+    """
+    kind, names = data["tokenizer"], data["assets"]
+    found = {name: load_tokenizer(kind, folder / name) for name in names}
+    return found[names[0]], found[names[-1]]
 
 
 def without_mark(text: str) -> str:

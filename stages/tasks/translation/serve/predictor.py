@@ -15,10 +15,10 @@ from ..model.network import Translator, build
 from ..model.translate import translate
 from ..params import ModelParams
 from ..prepare.text import normalise
-from ..prepare.tokenizer import load_tokenizer
+from ..prepare.tokenizer import load_tokenizers
 
 MAX_BEAM_SIZE, MAX_LENGTH = 32, 1000
-_CHARACTERS_A_TOKEN = 100  # a text with more than so many characters for each allowed token is refused unread
+_CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
 _BATCH_SIZE = 64
 
 
@@ -34,9 +34,7 @@ class Predictor(serving.Predictor):
         network, data = load_network(folder, build, ModelParams)
         assert isinstance(network, Translator)
         self._network = network
-        source, target = (folder / name for name in data["assets"])
-        self._source = load_tokenizer(data["tokenizer"], source)
-        self._target = load_tokenizer(data["tokenizer"], target)
+        self._source, self._target = load_tokenizers(folder, data)
         self._max_tokens: int = data["max_source_tokens"]
 
     def read(self, item: Item) -> np.ndarray:
@@ -45,15 +43,17 @@ class Predictor(serving.Predictor):
         if not isinstance(text, str):
             found = "no value" if text is None or text != text else type(text).__name__  # NaN is unlike itself
             raise ValueError(f"text: found {found}; allowed: a string")
-        if len(text) > self._max_tokens * _CHARACTERS_A_TOKEN:
-            raise ValueError(f"text: found {len(text)} characters; this model reads at most {self._max_tokens} tokens")
+        most = self._max_tokens * _CHARACTERS_A_TOKEN
+        if len(text) > most:
+            allowed = f"{most}, of which this model reads {self._max_tokens} tokens"
+            raise ValueError(f"text: found {len(text)} characters; allowed: {allowed}")
         normalised, _ = normalise(text)
         if not normalised:
             raise ValueError(f"text: found {len(text)} characters and none to translate; allowed: a sentence")
         tokens = self._source.encode(normalised)
         if not 0 < len(tokens) <= self._max_tokens:
             found = f"{len(tokens)} tokens in {len(text)} characters"
-            raise ValueError(f"text: found {found}; this model reads 1 to {self._max_tokens} tokens")
+            raise ValueError(f"text: found {found}; allowed: 1 to {self._max_tokens} tokens")
         return np.array(tokens, dtype=np.int64)
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
