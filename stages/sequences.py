@@ -198,6 +198,12 @@ class SequenceStore:
         codes = [self._reader.get_batch(i).column("split").indices.to_numpy() for i in batches]
         return np.flatnonzero(np.concatenate(codes) == code) if codes else np.empty(0, dtype=np.int64)
 
+    def lengths(self, name: str) -> np.ndarray:
+        """How many steps the ragged value of each row has, for all rows, as int32."""
+        batches = range(self._reader.num_record_batches)
+        parts = [np.diff(self._reader.get_batch(i).column(name).offsets.to_numpy()) for i in batches]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
+
     def sequence(self, name: str, row: int) -> np.ndarray:
         """The ragged value of one row as a read-only view: `(time,)`, or `(time, step)` with the step flattened."""
         index, within = divmod(int(row), self._rows_per_batch)

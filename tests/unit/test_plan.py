@@ -59,10 +59,10 @@ def test_with_a_budget_batches_are_as_large_as_it_whatever_their_lengths():
     sizes = lengths(20_000)
     batches = list(Plan(sizes, 8, seed=1, epoch=0, batch_tokens=BUDGET))
     padded = np.array([len(batch) * sizes[batch].max() for batch in batches])
-    assert padded.max() < 1.08 * BUDGET
+    assert padded.max() < 1.1 * BUDGET
     assert padded.mean() > 0.92 * BUDGET
     assert padding_share(sizes, batches) < 0.05
-    assert max(map(len, batches)) > 20 * min(map(len, batches))  # of one-step sequences many, of 199-step ones ten
+    assert max(map(len, batches)) > 8 * min(map(len, batches))  # of short sequences many, of 199 steps about ten
 
 
 def test_with_a_budget_any_step_can_be_asked_for_alone():

@@ -39,6 +39,8 @@ def test_what_was_written_is_read_whatever_the_number_of_record_batches(tmp_path
         np.testing.assert_array_equal(store.sequence("tokens", number), expected["tokens"])
         assert store.value("label", number) == expected["label"]
     assert store.column("length").tolist() == [number % 5 for number in range(count)]
+    for name in ("tokens", "values"):
+        assert store.lengths(name).tolist() == [number % 5 for number in range(count)]
     assert store.rows("validation").tolist() == list(range(1, count, 3))
 
 

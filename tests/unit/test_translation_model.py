@@ -22,10 +22,12 @@ from stages.checkpoint import Checkpoints
 from stages.models.attention import Score
 from stages.models.search import beam_search, greedy_search
 from stages.models.transformer import HeadedAttention
-from stages.tasks.translation.model.network import Translator, build, make_batch
+from stages.params import load as load_params
+from stages.sequences import FILE_NAME, SequenceWriter, ragged, schema
+from stages.tasks.translation.model.network import Translator, build, dataset, make_batch
 from stages.tasks.translation.model.scheduled import ScheduledSampling
 from stages.tasks.translation.model.translate import VOCABULARY, sample, translate
-from stages.tasks.translation.params import ModelParams
+from stages.tasks.translation.params import ModelParams, Params
 from stages.tasks.translation.prepare.tokenizer import END, PADDING, START
 from tests.unit.test_engine import PARAMS
 
@@ -350,6 +352,24 @@ def test_in_a_replaced_place_the_network_reads_what_it_would_have_said(kind: dic
     mixed = network(replace(batch, context={**batch.context, "replaced": replaced}))
     by_hand = make_batch(SOURCES[:1], [np.array([4, int(said[1]), 6])])
     torch.testing.assert_close(mixed, network(by_hand))
+
+
+def test_with_a_budget_of_tokens_a_pair_is_as_long_as_its_longer_side(tmp_path: Path) -> None:
+    pairs = [([5, 6, 7], [4]), ([5], [4, 5, 6]), ([5, 6], [4])]
+    columns = schema({"source": ragged("int32"), "target": ragged("int32")})
+    with SequenceWriter(tmp_path / FILE_NAME, columns) as writer:
+        for number, (source, target) in enumerate(pairs):
+            row = {"id": str(number), "split": "train", "length": len(source), "source": source, "target": target}
+            writer.append(row)
+
+    def lengths(batch_tokens: int, *, augment: bool) -> list[int]:
+        params = load_params()["translation"]
+        assert isinstance(params, Params)
+        train = params.train.model_copy(update={"batch_tokens": batch_tokens})
+        return dataset(tmp_path, "train", params.model_copy(update={"train": train}), augment=augment).lengths.tolist()
+
+    assert lengths(0, augment=True) == lengths(100, augment=False) == [3, 1, 2]
+    assert lengths(100, augment=True) == [3, 4, 2]  # targets with their end token: 2, 4 and 2
 
 
 class Dictionary:

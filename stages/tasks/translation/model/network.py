@@ -23,13 +23,26 @@ __all__ = ["Pairs", "Translator", "build", "dataset", "make_batch"]
 
 
 class Pairs:
-    """The sentence pairs of one split, to learn from with `sampling` where it is given."""
+    """The sentence pairs of one split, to learn from with `sampling` where it is given.
 
-    def __init__(self, store: SequenceStore, split: str, sampling: ScheduledSampling | None = None) -> None:
+    A pair is as long as its source or, with `longer_side`, as the longer of source and target: batches by a budget of
+    tokens then keep to it on both sides. (Sorted by the source alone, a third of the targets' steps would be padding.)
+    """
+
+    def __init__(
+        self,
+        store: SequenceStore,
+        split: str,
+        *,
+        sampling: ScheduledSampling | None = None,
+        longer_side: bool = False,
+    ) -> None:
         self._store = store
         self._sampling = sampling
         self.rows = store.rows(split)
         self.lengths = store.column("length")[self.rows]
+        if longer_side:
+            self.lengths = np.maximum(self.lengths, store.lengths("target")[self.rows] + 1)  # and the end token
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,8 +97,11 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Translator:
 
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Pairs:
-    """The pairs of one split; with `augment`, scheduled sampling as params say."""
+    """The pairs of one split; with `augment`, to learn from as params say."""
+    store = SequenceStore(folder / FILE_NAME)
+    if not augment:
+        return Pairs(store, split)
     sampling = ScheduledSampling(
         largest=params.model.scheduled_sampling, epochs=params.train.epochs, seed=params.train.seed
     )
-    return Pairs(SequenceStore(folder / FILE_NAME), split, sampling if augment else None)
+    return Pairs(store, split, sampling=sampling, longer_side=params.train.batch_tokens > 0)
