@@ -117,12 +117,12 @@ def trained(folder: Path, params: Params, minutes: float, work: Path) -> Path:
     home = work / "networks" / _digest(facts)
     if not (home / NETWORK_NAME).is_file():
         epochs = _epochs_within(60 * minutes, folder, params)
-        own = params.train.model_copy(update={"epochs": epochs, "patience": epochs})
-        train, validation, description = _data(folder, params)
-        engine.configure(seed=own.seed, threads=own.threads)
-        network = build(params.model, description)
+        own = _for_epochs(params, epochs)
+        train, validation, description = _data(folder, own)
+        engine.configure(seed=own.train.seed, threads=own.train.threads)
+        network = build(own.model, description)
         started = time.perf_counter()
-        fit = engine.fit(network, train, validation, own)
+        fit = engine.fit(network, train, validation, own.train)
         seconds = time.perf_counter() - started
         tokens = sum(len(train.target(pair)) + 1 for pair in range(len(train)))  # the end tokens, too
         training = {
@@ -140,23 +140,29 @@ def trained(folder: Path, params: Params, minutes: float, work: Path) -> Path:
 def _epochs_within(seconds: float, folder: Path, params: Params) -> int:
     """How many epochs take `seconds`, measuring after each included; one or more.
 
-    By the second of two passes over a part of the pairs: the first one warms up.
+    By the second of two passes over a part of the pairs: the first one warms up, and in the last one a training with
+    scheduled sampling is slowest.
     """
-    train, validation, description = _data(folder, params)
+    own = _for_epochs(params, 2)
+    train, validation, description = _data(folder, own)
     few = Some(train, evenly(len(train), _PROBED), augment=True)
-    engine.configure(seed=params.train.seed, threads=params.train.threads)
+    engine.configure(seed=own.train.seed, threads=own.train.threads)
     ends: list[tuple[float, float]] = []
-    probe = params.train.model_copy(update={"epochs": 2, "patience": 2})
     engine.fit(
-        build(params.model, description),
+        build(own.model, description),
         few,
         validation,
-        probe,
+        own.train,
         on_epoch=lambda epoch: ends.append((time.perf_counter(), epoch.seconds)),
     )
     (first, _), (second, training) = ends
     measuring = second - first - training
     return max(1, int(seconds / (training * len(train) / len(few) + measuring)))
+
+
+def _for_epochs(params: Params, epochs: int) -> Params:
+    """Params of a training that takes all its epochs."""
+    return data.changed(Params, params, {"train": {"epochs": epochs, "patience": epochs}})
 
 
 def _data(folder: Path, params: Params) -> tuple[Pairs, Pairs, dict[str, Any]]:
