@@ -162,7 +162,7 @@ def _epochs_within(seconds: float, folder: Path, params: Params) -> int:
 
 def _for_epochs(params: Params, epochs: int) -> Params:
     """Params of a training that takes all its epochs."""
-    return data.changed(Params, params, {"train": {"epochs": epochs, "patience": epochs}})
+    return data.changed(params, {"train": {"epochs": epochs, "patience": epochs}})
 
 
 def _data(folder: Path, params: Params) -> tuple[Pairs, Pairs, dict[str, Any]]:
