@@ -126,7 +126,7 @@ def ask(task: Task, name: str, version: str) -> Answering:
             raise PromotionError(
                 f"{name} version {version} does not answer: {reason_of(error)}; the champion stays"
             ) from error
-    promised = model.metadata.signature.outputs.input_names()
+    promised = model.metadata.signature.outputs.required_input_names()
     missing = [column for column in promised if column not in answer.columns]
     if missing or answer.empty or answer[promised].isna().to_numpy().any():
         raise PromotionError(

@@ -95,6 +95,6 @@ def signature(predictor: type[Predictor]) -> ModelSignature:
     options += [ParamSpec(name, kinds[type(default)], default) for name, default in predictor.options.items()]
     return ModelSignature(
         inputs=Schema(columns(predictor.inputs) + columns(predictor.optional, required=False)),
-        outputs=Schema(columns(predictor.outputs)),
+        outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
         params=ParamSchema(options),
     )

@@ -14,10 +14,10 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .tasks import Rows, Task
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.pyfunc import PyFuncModel
 
+Piece = TypeVar("Piece")
 Kinds = Mapping[str, str]  # column → MLflow type name, or "list" of one
 SUFFIXES = (".csv", ".parquet")
 
@@ -75,12 +76,16 @@ def answer(model: PyFuncModel, key: Kinds, rows: Sequence[Mapping[str, Any]], pa
     return pd.concat([keys, answers.drop(columns=[name for name in key if name in answers])], axis=1)
 
 
-def columns(model: PyFuncModel, key: Kinds) -> dict[str, str]:
-    """The table's columns: those of `key`, the model's outputs as its signature has them, `error`."""
+def columns(model: PyFuncModel, key: Kinds, answered: Collection[str] = ()) -> dict[str, str]:
+    """The table's columns: those of `key`, the model's outputs as its signature has them, `error`; of the outputs that
+    only some params ask for, those that are among `answered`.
+    """
     from mlflow.types.schema import Array, DataType
 
     kinds = dict(key)
     for column in model.metadata.get_output_schema().inputs:
+        if not (column.required or column.name in answered):
+            continue
         inner = column.type.dtype if isinstance(column.type, Array) else column.type
         assert isinstance(inner, DataType)
         kinds[column.name] = inner.name if inner is column.type else f"list {inner.name}"
@@ -193,12 +198,14 @@ def run(task: Task, source: str, address: str, output: Path | None, params: dict
     from tqdm import tqdm
 
     asked = answered = bad = 0
-    with writer(output, columns(model, reader.KEY)) as table, tqdm(unit=" rows", disable=_no_bar(output)) as bar:
-        for rows in _with(first, pieces):
-            answers = answer(model, reader.KEY, rows, params)
+    tables = ((len(rows), answer(model, reader.KEY, rows, params)) for rows in _with(first, pieces))
+    begun = next(tables, None)
+    kinds = columns(model, reader.KEY, begun[1].columns if begun else ())
+    with writer(output, kinds) as table, tqdm(unit=" rows", disable=_no_bar(output)) as bar:
+        for count, answers in _with(begun, tables):
             table.write(answers)
-            bar.update(len(rows))
-            asked, answered = asked + len(rows), answered + len(answers)
+            bar.update(count)
+            asked, answered = asked + count, answered + len(answers)
             bad += int(answers["error"].notna().sum())
     where = f" in {output}" if output else ""
     said = f"; {bad} of them an `error`" if bad else ""
@@ -206,7 +213,7 @@ def run(task: Task, source: str, address: str, output: Path | None, params: dict
     return bad < answered or not answered
 
 
-def _with(first: list[dict[str, Any]], others: Iterator[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+def _with(first: Piece | None, others: Iterator[Piece]) -> Iterator[Piece]:
     if first:
         yield first
     yield from others

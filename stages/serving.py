@@ -39,6 +39,7 @@ class Predictor(ABC):
     inputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "any" for AnyType
     optional: ClassVar[Mapping[str, str]] = {}  # columns that a frame may lack, alike
     outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
+    optional_outputs: ClassVar[Mapping[str, str]] = {}  # alike, columns that only some options ask for
     options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
     unit: ClassVar[str] = "rows"  # what `items` gives, in the plural
     portion: ClassVar[int] = 1024  # items that are read and answered at a time, which bounds the memory
@@ -65,6 +66,10 @@ class Predictor(ABC):
     def answer(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
         """The output rows of each example, in the examples' order; batched inside as the network likes it."""
 
+    def asked_for(self, options: Mapping[str, Any]) -> Sequence[str]:
+        """Which of `optional_outputs` these options ask for, all of them given."""
+        return ()
+
     def items(self, frame: pd.DataFrame) -> list[Item]:
         """What there is to answer in a frame; a row each, unless the subclass groups rows."""
         columns = [str(c) for c in frame.columns]
@@ -85,6 +90,7 @@ class Predictor(ABC):
         missing = [c for c in self.inputs if c not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
+        chosen = {**self.options, **options}
         items = self.items(frame)
         reasons: list[str] = []
         rows: list[Row] = []
@@ -96,11 +102,12 @@ class Predictor(ABC):
             if reasons and on_error == "raise":
                 continue  # what is left is only read, so that every bad row is named
             examples = [found for found in read if not isinstance(found, ValueError)]
-            answers = iter(self.answer(examples, {**self.options, **options}) if examples else [])
+            answers = iter(self.answer(examples, chosen) if examples else [])
             for item, found in pairs:
                 bad = isinstance(found, ValueError)
                 rows.extend([{**item.key, "error": str(found)}] if bad else next(answers))
         if reasons and on_error == "raise":
             lines = "\n".join(reasons)
             raise InvalidRows(f"{len(reasons)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
-        return pd.DataFrame(rows, columns=[*self.outputs, *(["error"] if on_error == "report" else [])])
+        columns = [*self.outputs, *self.asked_for(chosen), *(["error"] if on_error == "report" else [])]
+        return pd.DataFrame(rows, columns=columns)

@@ -26,7 +26,8 @@ class Length(Predictor):
 
     inputs = {"text": "string"}
     outputs = {"length": "double", "words": "strings"}
-    options = {"times": 1}
+    optional_outputs = {"letters": "strings"}
+    options = {"times": 1, "spell": "no"}
     requirements = ()
 
     def __init__(self, folder: Path = Path()) -> None: ...
@@ -36,8 +37,14 @@ class Length(Predictor):
             raise ValueError("text: found none")
         return item.content["text"]
 
+    def asked_for(self, options):
+        return ["letters"] if options["spell"] == "yes" else []
+
     def answer(self, examples, options):
-        return [[{"length": float(len(text)) * options["times"], "words": text.split()}] for text in examples]
+        return [
+            [{"length": float(len(text)) * options["times"], "words": text.split(), "letters": list(text)}]
+            for text in examples
+        ]
 
 
 class Loaded:
@@ -81,6 +88,16 @@ def test_every_line_has_its_row_in_the_table(tmp_path: Path, model: Loaded) -> N
     assert [row["length"] for row in rows] == ["9.0", "", "", "4.0"]
     assert [row["error"] for row in rows] == ["", "text: found none", "found byte 0xff at 0; allowed: UTF-8", ""]
     assert json.loads(rows[0]["words"]) == ["two", "words"]
+
+
+def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path, model: Loaded) -> None:
+    source = sentences(tmp_path, b"ab\n\nc")
+    translate(source, tmp_path / "plain.csv")
+    translate(source, tmp_path / "spelt.parquet", spell="yes")
+    plain = (tmp_path / "plain.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert plain == "number,text,length,words,error"
+    spelt = pd.read_parquet(tmp_path / "spelt.parquet")
+    assert [None if letters is None else list(letters) for letters in spelt["letters"]] == [["a", "b"], None, ["c"]]
 
 
 def test_a_parquet_has_the_types_of_the_models_signature_even_where_nothing_could_be_answered(

@@ -116,6 +116,28 @@ def test_beam_search_scores_no_lower_than_greedy(predictor: Predictor) -> None:
     assert (beam["score"] >= greedy["score"] - 1e-5).all()
 
 
+def test_more_than_one_translation_is_given_where_asked_for(predictor: Predictor) -> None:
+    texts = [f"<en_US> March {n}, 1999" for n in range(1, 5)]
+    one = ask(predictor, *texts, max_length=12)
+    three = ask(predictor, *texts, None, max_length=12, n_best=3, on_error="report")
+    assert list(three.columns) == ["translation", "score", "n_best_translations", "n_best_scores", "error"]
+    assert three["translation"][:4].tolist() == one["translation"].tolist()
+    for row in three[:4].to_dict("records"):
+        translations, found = row["n_best_translations"], row["n_best_scores"]
+        assert (translations[0], found[0]) == (row["translation"], row["score"])
+        assert len(translations) == len(found) == 3
+        assert found == sorted(found, reverse=True)
+    assert three["n_best_scores"].isna().tolist() == [False] * 4 + [True]
+
+
+def test_a_length_penalty_of_0_scores_by_the_sum(predictor: Predictor) -> None:
+    text = "<en_US> March 5, 1999"
+    (mean,) = ask(predictor, text, beam_size=1, max_length=12)["score"]
+    (total,) = ask(predictor, text, beam_size=1, max_length=12, length_penalty=0)["score"]
+    characters = len(ask(predictor, text, beam_size=1, max_length=12)["translation"][0])
+    assert total == pytest.approx(mean * (characters + 1), rel=1e-5)
+
+
 REFUSED = [
     ("", "found 0 characters and none to translate"),
     (" \u00a0\u200b\n", "found 4 characters and none to translate"),
@@ -186,6 +208,9 @@ def test_bad_rows_do_not_change_the_others(predictor: Predictor) -> None:
     [
         ({"beam_size": 0}, "beam_size: found 0; allowed: a whole number from 1 to 32"),
         ({"beam_size": 1.5}, "beam_size: found 1.5"),
+        ({"n_best": 6}, "n_best: found 6; allowed: a whole number from 1 to 5"),
+        ({"length_penalty": -1}, "length_penalty: found -1; allowed: a number from 0 to 2"),
+        ({"length_penalty": float("nan")}, "length_penalty: found nan"),
         ({"max_length": 100_000}, "max_length: found 100000; allowed: a whole number from 1 to 1000"),
     ],
 )
@@ -248,7 +273,7 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert isinstance(network, Translator)
 
     class WholeParams:
-        evaluate = EvaluateParams(ranks=1, beam_size=2, max_length=14, batch_size=32, pictures=2)
+        evaluate = EvaluateParams(ranks=1, beam_size=2, max_length=14, length_penalty=1.0, batch_size=32, pictures=2)
 
     report = Report(tmp_path)
     evaluate(network, prepared, WholeParams(), report)  # type: ignore[arg-type]
@@ -268,7 +293,7 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert {actual for actual, _ in rows} == {"10"}
     assert all(int(predicted) <= 14 for _, predicted in rows)
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
-    assert drawn == {"attention", "calibration", "slices", "translations"}
+    assert drawn == {"attention", "calibration", "n_best", "slices", "translations"}
     assert {part.slice for part in report.parts} == {"source tokens", "locale"}
     for kind in ("source tokens", "locale"):
         assert sum(part.n for part in report.parts if part.slice == kind) == len(test)

@@ -80,6 +80,7 @@ class EvaluateParams(CommonEvaluateParams):
 
     beam_size: Annotated[int, Field(ge=1, le=100)]
     max_length: Annotated[int, Field(ge=1, le=1000)]
+    length_penalty: Annotated[float, Field(ge=0, le=2)]
     batch_size: Positive
     pictures: Annotated[int, Field(ge=1, le=20)]
 

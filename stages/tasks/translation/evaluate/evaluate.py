@@ -29,6 +29,7 @@ NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among,
 _DATES = "date"  # the source language of the sample, whose marks are locales
 _MARK = re.compile("<([A-Za-z_]{1,20})>")  # before a source, such as a language or a locale
 _TABLE_ROWS = 8  # of the best and as many of the worst translations
+_N_BEST_SENTENCES, _N_BEST = 4, 5  # sentences of which more than one translation is shown, and how many
 
 
 def evaluate(network: Translator, folder: Path, params: Params, report: Report) -> None:
@@ -68,10 +69,16 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     _report_slices(
         report, measured["exact_match"], test.lengths[segments.examples], texts, dates=data["source_language"] == _DATES
     )
-    _report_calibration(report, answers, measured["exact_match"].parts[:, 0])
+    _report_calibration(report, answers, measured["exact_match"].parts[:, 0], params.evaluate.length_penalty)
     drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
     report.picture("attention", drawn)
     report.picture("translations", pictures.translations(texts, references, answer_texts, rows=_TABLE_ROWS))
+    shown = pictures.alphabetically(texts, _N_BEST_SENTENCES)
+    size = params.evaluate.beam_size
+    found_best = _hypotheses(network, [sources[i] for i in shown], params.evaluate, size, n_best=min(size, _N_BEST))
+    said = [[(tokenizers[1].decode(one.tokens), one.score) for one in best] for best in found_best]
+    drawn = pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], said)
+    report.picture("n_best", drawn)
 
 
 def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
@@ -85,9 +92,11 @@ def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Se
     report.picture("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
 
 
-def _report_calibration(report: Report, answers: Sequence[Translation], right: np.ndarray) -> None:
-    # A score is a mean over the tokens and the end.
-    probabilities = np.exp([answer.score * (len(answer.tokens) + 1) for answer in answers])
+def _report_calibration(
+    report: Report, answers: Sequence[Translation], right: np.ndarray, length_penalty: float
+) -> None:
+    # A score is a sum over the tokens and the end, divided by their number to the power of the penalty.
+    probabilities = np.exp([answer.score * (len(answer.tokens) + 1) ** length_penalty for answer in answers])
     calibrated = reliability(probabilities, right)
     report.calibration(calibrated)
     report.measured({"ece": expected_calibration_error(calibrated)})
@@ -116,6 +125,20 @@ def nearest_translations(texts: Sequence[str], known: Sequence[str], translation
     return best
 
 
+def _hypotheses(
+    network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int, *, n_best: int
+) -> list[list[Translation]]:
+    return translate(
+        network,
+        sources,
+        beam_size=beam_size,
+        max_length=params.max_length,
+        batch_size=len(sources),
+        length_penalty=params.length_penalty,
+        n_best=n_best,
+    )
+
+
 def translated(
     network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
 ) -> list[Translation]:
@@ -123,8 +146,7 @@ def translated(
 
     def answers(examples: np.ndarray) -> list[Translation]:
         some = [sources[example] for example in examples]
-        found = translate(network, some, beam_size=beam_size, max_length=params.max_length, batch_size=len(some))
-        return [best[0] for best in found]
+        return [best[0] for best in _hypotheses(network, some, params, beam_size, n_best=1)]
 
     lengths = np.array([len(source) for source in sources])
     parts = spread(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")

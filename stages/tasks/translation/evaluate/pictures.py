@@ -44,7 +44,7 @@ def alignments(
     """
     readable = [
         place
-        for place in sorted(range(len(texts)), key=lambda place: (texts[place], place))
+        for place in _ordered(texts)
         if drawable(texts[place]) and len(sources[place]) <= _MOST_TOKENS and len(answers[place]) <= _MOST_TOKENS
     ]
     chosen = _evenly(readable, count)
@@ -97,6 +97,29 @@ def translations(
     )
 
 
+def n_best(
+    texts: Sequence[str], references: Sequence[Sequence[str]], found: Sequence[Sequence[tuple[str, float]]]
+) -> Figure:
+    """What else the network would have said; `found` are each text's translations with their scores, best first."""
+    cells = []
+    for text, allowed, hypotheses in zip(texts, references, found, strict=True):
+        for rank, (said, score) in enumerate(hypotheses, start=1):
+            known = [_cell(text), _cell(_nearest(said, allowed))] if rank == 1 else ["", ""]
+            cells.append([*known, f"{rank}", _cell(said), f"{score:.3f}"])
+    title = f"{len(texts)} sentences and the best translations that search found, with their scores"
+    head = ["source", "reference", "", "translation", "score"]
+    return _table(title, head, cells, widths=(0.3, 0.3, 0.03, 0.31, 0.06))
+
+
+def alphabetically(texts: Sequence[str], count: int) -> list[int]:
+    """The numbers of `count` texts, taken evenly from the texts in alphabetical order."""
+    return _evenly(_ordered(texts), count)
+
+
+def _ordered(texts: Sequence[str]) -> list[int]:
+    return sorted(range(len(texts)), key=lambda place: (texts[place], place))
+
+
 def _nearest(output: str, references: Sequence[str]) -> str:
     """The reference that is most alike by chrF, and how many there are."""
     if len(references) == 1:
@@ -107,7 +130,7 @@ def _nearest(output: str, references: Sequence[str]) -> str:
 
 
 def _table(
-    title: str, head: Sequence[str], cells: Sequence[Sequence[str]], *, widths: Sequence[float], tinted: int
+    title: str, head: Sequence[str], cells: Sequence[Sequence[str]], *, widths: Sequence[float], tinted: int = 0
 ) -> Figure:
     """A table with rows as high as their texts; `widths` are shares of the whole, the first `tinted` rows coloured."""
     lines = [1, *(max(text.count("\n") + 1 for text in row) for row in cells)]

@@ -12,22 +12,32 @@ from .... import serving
 from ....serving import Item, Row
 from ....weights import load_network
 from ..model.network import Translator, build
-from ..model.translate import translate
+from ..model.translate import Translation, translate
 from ..params import ModelParams
 from ..prepare.text import normalise
 from ..prepare.tokenizer import load_tokenizers
 
-MAX_BEAM_SIZE, MAX_LENGTH = 32, 1000
+MAX_BEAM_SIZE, MAX_LENGTH, MAX_LENGTH_PENALTY = 32, 1000, 2.0
 _CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
 _BATCH_SIZE = 64
 
 
 class Predictor(serving.Predictor):
-    """Answers one translation a row; `score` is the mean log-probability of its tokens, in nats: 0 is certainty."""
+    """Answers one translation a row; `score` is the mean log-probability of its tokens, in nats: 0 is certainty.
+
+    With a `length_penalty` other than 1, it is their sum over their number to that power. `n_best` above 1 also gives
+    so many different translations with their scores, best first; fewer where the network knows no more.
+    """
 
     inputs: ClassVar[Mapping[str, str]] = {"text": "string"}
     outputs: ClassVar[Mapping[str, str]] = {"translation": "string", "score": "double"}
-    options: ClassVar[Mapping[str, int | float | str]] = {"beam_size": 5, "max_length": 100}
+    optional_outputs: ClassVar[Mapping[str, str]] = {"n_best_translations": "strings", "n_best_scores": "doubles"}
+    options: ClassVar[Mapping[str, int | float | str]] = {
+        "beam_size": 5,
+        "max_length": 100,
+        "length_penalty": 1.0,
+        "n_best": 1,
+    }
     requirements: ClassVar[Sequence[str]] = ("tokenizers",)
 
     def __init__(self, folder: Path) -> None:
@@ -57,17 +67,43 @@ class Predictor(serving.Predictor):
         return np.array(tokens, dtype=np.int64)
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
-        translations = translate(
+        beam_size = _within("beam_size", options["beam_size"], MAX_BEAM_SIZE)
+        found = translate(
             self._network,
             examples,
-            beam_size=_within("beam_size", options["beam_size"], MAX_BEAM_SIZE),
+            beam_size=beam_size,
             max_length=_within("max_length", options["max_length"], MAX_LENGTH),
             batch_size=_BATCH_SIZE,
+            length_penalty=_length_penalty(options["length_penalty"]),
+            n_best=_within("n_best", options["n_best"], beam_size),
         )
-        return [[{"translation": self._target.decode(t[0].tokens), "score": t[0].score}] for t in translations]
+        return [[self._row(translations)] for translations in found]
+
+    def asked_for(self, options: Mapping[str, Any]) -> Sequence[str]:
+        return list(self.optional_outputs) if options["n_best"] != 1 else []
+
+    def _row(self, translations: Sequence[Translation]) -> Row:
+        texts = [self._target.decode(translation.tokens) for translation in translations]
+        scores = [translation.score for translation in translations]
+        return {
+            "translation": texts[0],
+            "score": scores[0],
+            "n_best_translations": texts,
+            "n_best_scores": scores,
+        }
 
 
 def _within(name: str, value: object, largest: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= largest:
         raise ValueError(f"{name}: found {value!r}; allowed: a whole number from 1 to {largest}")
     return int(value)
+
+
+def _length_penalty(value: object) -> float:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.number)
+        or not 0 <= value <= MAX_LENGTH_PENALTY
+    ):
+        raise ValueError(f"length_penalty: found {value!r}; allowed: a number from 0 to {MAX_LENGTH_PENALTY:g}")
+    return float(value)
