@@ -42,8 +42,7 @@ def main() -> None:
     if parts == [PROFILE]:
         parser.error(f"found no task; allowed: {', '.join(SAMPLES)}")
     command.allowed(parser, tasks or parts, SAMPLES if tasks else PARTS)
-    # As the stages set it, and before torch loads; the benchmarks are about the CPU.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Before torch loads; the benchmarks are about the CPU.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     command.in_parts(
         [PROFILE] if tasks else parts,

@@ -1,6 +1,6 @@
 """What each choice in a translator is worth: one table on Multi30k, English to German.
 
-    python -m benchmarks.translation_quality                      all rows; a quarter of an hour for each training
+    python -m benchmarks.translation_quality                      all rows, seven trainings; some 80 minutes
     python -m benchmarks.translation_quality "no attention"       some rows, beside the base row
     python -m benchmarks.translation_quality --quick              500 pairs, to see that it runs; numbers say nothing
 
