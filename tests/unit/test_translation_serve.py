@@ -20,6 +20,7 @@ from stages.serving import InvalidRows
 from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations
 from stages.tasks.translation.evaluate.pictures import alignments, drawable, translations
 from stages.tasks.translation.model.network import Translator, build
+from stages.tasks.translation.model.translate import Translation
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
 from stages.tasks.translation.prepare.tokenizer import SubwordTokenizer
@@ -136,6 +137,23 @@ def test_a_length_penalty_of_0_scores_by_the_sum(predictor: Predictor) -> None:
     (total,) = ask(predictor, text, beam_size=1, max_length=12, length_penalty=0)["score"]
     characters = len(ask(predictor, text, beam_size=1, max_length=12)["translation"][0])
     assert total == pytest.approx(mean * (characters + 1), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("beam_size", "max_length", "sentences"), [(5, 100, 64), (1, 7, 64), (10, 100, 32), (32, 1000, 1)]
+)
+def test_large_options_take_no_more_memory_at_a_time(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, beam_size: int, max_length: int, sentences: int
+) -> None:
+    asked: list[int] = []
+
+    def translate(network: Translator, sources: list[np.ndarray], **options: Any) -> list[list[Translation]]:
+        asked.append(options["batch_size"])
+        return [[Translation([5], -1.0)] for _ in sources]
+
+    monkeypatch.setattr("stages.tasks.translation.serve.predictor.translate", translate)
+    ask(predictor, "5", "6", beam_size=beam_size, max_length=max_length)
+    assert asked == [sentences]
 
 
 REFUSED = [

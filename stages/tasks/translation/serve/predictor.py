@@ -19,7 +19,8 @@ from ..prepare.tokenizer import load_tokenizers
 
 MAX_BEAM_SIZE, MAX_LENGTH, MAX_LENGTH_PENALTY = 32, 1000, 2.0
 _CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
-_BATCH_SIZE = 64
+# Sentences searched at a time, and tokens that all their hypotheses may come to: a Transformer keeps vectors of each.
+_BATCH_SIZE, _BATCH_TOKENS = 64, 32_000
 
 
 class Predictor(serving.Predictor):
@@ -68,12 +69,13 @@ class Predictor(serving.Predictor):
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         beam_size = _within("beam_size", options["beam_size"], MAX_BEAM_SIZE)
+        max_length = _within("max_length", options["max_length"], MAX_LENGTH)
         found = translate(
             self._network,
             examples,
             beam_size=beam_size,
-            max_length=_within("max_length", options["max_length"], MAX_LENGTH),
-            batch_size=_BATCH_SIZE,
+            max_length=max_length,
+            batch_size=max(1, min(_BATCH_SIZE, _BATCH_TOKENS // (beam_size * max_length))),
             length_penalty=_length_penalty(options["length_penalty"]),
             n_best=_within("n_best", options["n_best"], beam_size),
         )
