@@ -116,20 +116,21 @@ def fit(
     progress = training.progress
     for epoch in range(progress.epoch, params.epochs):
         seconds, sequences, waited = training.run_epoch(epoch)
-        record = Epoch(
-            epoch=epoch,
-            train=progress.totals.means(),
-            validation=measure(network, validation, params.batch_size),
-            learning_rate=training.learning_rate,
-            gradient_norm=progress.gradient_norms / max(1, progress.steps),
-            padding_share=1.0 - progress.real_steps / max(1, progress.padded_steps),
-            steps=training.done,
-            seconds=seconds,
-            sequences_per_second=sequences / seconds if seconds else 0.0,
-            data_wait_share=waited / seconds if seconds else 0.0,
-        )
-        on_epoch(record)
-        training.end_epoch(record)
+        with training.averaged():
+            record = Epoch(
+                epoch=epoch,
+                train=progress.totals.means(),
+                validation=measure(network, validation, params.batch_size),
+                learning_rate=training.learning_rate,
+                gradient_norm=progress.gradient_norms / max(1, progress.steps),
+                padding_share=1.0 - progress.real_steps / max(1, progress.padded_steps),
+                steps=training.done,
+                seconds=seconds,
+                sequences_per_second=sequences / seconds if seconds else 0.0,
+                data_wait_share=waited / seconds if seconds else 0.0,
+            )
+            on_epoch(record)
+            training.end_epoch(record)
         if epoch - progress.best_epoch >= params.patience:
             break
     if progress.best_epoch < 0:
@@ -290,6 +291,7 @@ class _Training:
         self._scaler = torch.amp.GradScaler(self._where.type, enabled=params.precision == "float16")
         self._steps_per_epoch = len(self._plan(0))
         self._steps_per_stretch = max(1, math.ceil(self._steps_per_epoch * params.epochs / STRETCHES))
+        self._average: list[Tensor] = []  # of the weights over the steps, in their order, where params ask for it
         self.progress = _Progress()
         self.best_weights: dict[str, Tensor] = {}
 
@@ -320,6 +322,31 @@ class _Training:
                 if not bar.disable:
                     bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         return time.perf_counter() - started, sequences, feed.waited
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The network has its weights' moving average inside the block, where params ask for one."""
+        if not self._average:
+            yield
+            return
+        weights = self._values()
+        kept = [weight.clone() for weight in weights]
+        torch._foreach_copy_(weights, self._average)
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(weights, kept)
+
+    def _values(self) -> list[Tensor]:
+        return [weight.detach() for weight in self._weights]
+
+    def _update_average(self) -> None:
+        """Move the average towards the weights: a share of `average` stays, less at first, when the weights are far
+        from where they will be (as in TensorFlow's `ExponentialMovingAverage`).
+        """
+        if self._average:
+            stays = min(self._params.average, (1 + self.done) / (10 + self.done))
+            torch._foreach_lerp_(self._average, self._values(), 1.0 - stays)
 
     def _plan(self, epoch: int) -> Plan:
         params = self._params
@@ -376,6 +403,7 @@ class _Training:
             raise TrainingError(f"epoch {epoch}, step {step} (step {self.done} of all): {reason}")
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        self._update_average()
         norm = norm if math.isfinite(norm) else 0.0
         real, padded = padding(self._dataset.lengths, [examples])
         progress.steps += 1
@@ -457,6 +485,7 @@ class _Training:
             return
         tensors = {f"weights.{name}": tensor for name, tensor in self._network.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
+        tensors |= {f"average.{number}": tensor for number, tensor in enumerate(self._average)}
         for number, moments in self._optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         facts = {"steps": self.done, "progress": self.progress.facts(), "scaler": self._scaler.state_dict()}
@@ -466,6 +495,8 @@ class _Training:
         """Take up the saved state, where there is one; rank 0 reads it and hands it to the others."""
         if distributed.ranks() > 1:  # machines of different kinds may draw different first weights from one seed
             self._network.load_state_dict(distributed.from_rank_0(self._network.state_dict()))
+        if self._params.average:
+            self._average = [weight.clone() for weight in self._values()]
         found = self._checkpoints.load() if self._checkpoints and distributed.rank() == 0 else None
         found = distributed.from_rank_0(found)
         if found is None:
@@ -473,6 +504,8 @@ class _Training:
         tensors, facts = found
         self._network.load_state_dict(_below("weights.", tensors))
         self.best_weights = _below("best.", tensors)
+        for number, average in _below("average.", tensors).items():
+            self._average[int(number)].copy_(average)
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _below("optimizer.", tensors).items():
             number, _, moment = name.partition(".")

@@ -60,6 +60,7 @@ class TrainParams(Block):
     plateau_patience: Positive
     clip_norm: Annotated[float, Field(ge=0)]
     clip_value: Annotated[float, Field(ge=0)]
+    average: Annotated[float, Field(ge=0, lt=1)]
     patience: Positive
     monitor: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 

@@ -35,6 +35,7 @@ PLAIN_TRAIN: dict[str, object] = {
     "plateau_factor": 0.3,
     "clip_norm": 1.0,
     "clip_value": 0.0,
+    "average": 0.0,
     "precision": "float32",
     "monitor": "loss",
 }

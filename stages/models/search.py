@@ -235,25 +235,28 @@ class _Beam:
         `allowed` `(sentences, hypotheses, vocabulary)` are log-probabilities. Also gives, for each new hypothesis, the
         one that it goes on from and its token, both `(sentences, hypotheses)`.
         """
-        sentences, width, vocabulary = allowed.shape
-        stay = torch.full_like(allowed[:1, :1], -torch.inf)
-        stay[..., end] = 0.0  # one that has ended can only stay, as if by another end
-        sums = self.sums.unsqueeze(-1) + torch.where(self.ended.unsqueeze(-1), stay, allowed)
+        # No hypothesis has more than `size` of its own continuations in the new beam, so the rest is left out first.
+        candidates = allowed.topk(min(size, allowed.shape[-1]), dim=-1)
+        stay = torch.full_like(candidates.values[:1, :1], -torch.inf)
+        stay[..., 0] = 0.0  # one that has ended can only stay, as if by another end
+        ended = self.ended.unsqueeze(-1)
+        sums = (self.sums.unsqueeze(-1) + torch.where(ended, stay, candidates.values)).flatten(1)
+        tokens = torch.where(ended, end, candidates.indices).flatten(1)
         lengths = self.lengths + ~self.ended
-        scores = (sums / lengths.unsqueeze(-1) ** length_penalty).view(sentences, width * vocabulary)
-        greedy = sums[:, 0].argmax(dim=-1, keepdim=True)  # of hypothesis 0: its place among all is its token
-        others = scores.scatter(1, greedy, -torch.inf).topk(min(size, width * vocabulary) - 1, dim=1)
+        scores = sums / lengths.repeat_interleave(stay.shape[-1], dim=1) ** length_penalty
+        greedy = torch.zeros_like(tokens[:, :1])  # the likeliest continuation of hypothesis 0
+        others = scores.scatter(1, greedy, -torch.inf).topk(min(size, scores.shape[1]) - 1, dim=1)
         chosen = torch.cat([greedy, others.indices], dim=1)
-        parents, tokens = chosen // vocabulary, chosen % vocabulary
+        parents, tokens = chosen // stay.shape[-1], tokens.gather(1, chosen)
 
-        rows = torch.arange(sentences, device=allowed.device)[:, None]
-        kept_sums = sums.view(sentences, -1).gather(1, chosen)
+        rows = torch.arange(len(allowed), device=allowed.device)[:, None]
+        kept_sums = sums.gather(1, chosen)
         # What has probability 0 only fills a place, be it with the greedy one again: it ends here and ranks last.
         kept_sums[:, 1:].masked_fill_(others.values == -torch.inf, -torch.inf)
         history = self.tokens[rows, parents]
         history[:, :, step] = tokens
-        ended = self.ended[rows, parents] | (tokens == end) | (kept_sums == -torch.inf)
-        return _Beam(history, kept_sums, lengths[rows, parents], ended), parents, tokens
+        over = self.ended[rows, parents] | (tokens == end) | (kept_sums == -torch.inf)
+        return _Beam(history, kept_sums, lengths[rows, parents], over), parents, tokens
 
     def certain(self, best: int, longest: int, length_penalty: float) -> Tensor:
         """Whether the `best` hypotheses of each sentence can no longer change, `(sentences,)`; see `beam_search`."""

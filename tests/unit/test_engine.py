@@ -30,6 +30,7 @@ PARAMS = TrainParams(
     plateau_patience=2,
     clip_norm=1.0,
     clip_value=0.0,
+    average=0.0,
     patience=4,
     monitor="loss",
 )
@@ -222,6 +223,25 @@ def test_float16_leaves_out_a_step_whose_scaled_gradient_overflows():
     before = network.head.weight.item()
     engine.fit(network, Sums(), Sums(), params)
     assert network.head.weight.item() == before
+
+
+def test_what_is_measured_and_kept_is_the_average_of_the_weights():
+    engine.configure(seed=1, threads=1)
+    network = Linear()
+    average, steps = network.head.weight.item(), []
+
+    def on_stretch(stretch: engine.Stretch) -> None:
+        nonlocal average
+        stays = min(0.5, (1 + stretch.step) / (10 + stretch.step))
+        average = stays * average + (1 - stays) * network.head.weight.item()
+        steps.append(stretch.step)
+
+    params = PARAMS.model_copy(update={"average": 0.5, "epochs": 3, "learning_rate": 0.01, "schedule": "constant"})
+    fit = engine.fit(network, Sums(), Sums(seed=1), params, on_stretch=on_stretch)
+    assert fit.best_epoch == 2  # so that the average of all steps is kept
+    assert len(steps) == 15
+    assert network.head.weight.item() == pytest.approx(average, rel=1e-5)
+    assert engine.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(fit.epochs[2].validation["loss"])
 
 
 def test_each_step_is_recorded_and_long_trainings_are_thinned():

@@ -97,7 +97,8 @@ def test_killed_at_any_step(tmp_path: Path, step: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"accumulate": 3}, {"batch_tokens": 40}, {"precision": "bfloat16"}, {"clip_value": 0.1}]
+    "changes",
+    [{"accumulate": 3}, {"batch_tokens": 40}, {"average": 0.9}, {"precision": "bfloat16"}, {"clip_value": 0.1}],
 )
 def test_killed_with_other_settings(tmp_path: Path, changes: dict[str, object]) -> None:
     params = RESUMABLE.model_copy(update=changes)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load, save
+from torch import nn
 from torch.nn import functional
 
 from stages import engine
@@ -160,14 +161,18 @@ def test_a_transformer_is_told_where_heads_do_not_divide_its_size() -> None:
         translator(kind="transformer", heads=3)
 
 
-def test_what_a_transformer_attended_to_is_what_it_read() -> None:
-    """The weights that are shown, laid on the memory by hand, give what the fused kernel gives."""
+def test_attention_of_several_heads_is_pytorchs() -> None:
     torch.manual_seed(0)
-    attention = HeadedAttention(6, 1)
-    values, mask = torch.randn(2, 3, 6), torch.tensor([[True, True, False, False], [True] * 4])
-    kept = attention.keep(torch.randn(2, 4, 6))
-    by_hand = attention.output(attention.weights(values, kept, mask) @ kept[..., 6:])
-    torch.testing.assert_close(attention(values, kept, mask=mask), by_hand)
+    ours, theirs = HeadedAttention(6, 2), nn.MultiheadAttention(6, 2, batch_first=True)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.query.weight, ours.look_up.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.query.bias, ours.look_up.bias]))
+    theirs.out_proj.load_state_dict(ours.output.state_dict())
+    values, memory = torch.randn(2, 3, 6), torch.randn(2, 4, 6)
+    mask = torch.tensor([[True, True, False, False], [True] * 4])
+    expected, weights = theirs(values, memory, memory, key_padding_mask=~mask)
+    torch.testing.assert_close(ours(values, ours.keep(memory), mask.unsqueeze(1)), expected)
+    torch.testing.assert_close(ours.weights(values, ours.keep(memory), mask.unsqueeze(1)), weights)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.get("attention") != "none"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import cast
 
 from torch import Tensor, nn
 
 from ....batching import Batch, length_mask
 from ....models.search import Memory, State
-from ....models.transformer import DecoderLayer, TransformerStack, sinusoids
+from ....models.transformer import DecoderLayer, Kept, TransformerStack, sinusoids
 from ..params import ModelParams
 from .translator import Translator
 
@@ -49,21 +50,26 @@ class TransformerTranslator(Translator):
         return [cast(DecoderLayer, layer) for layer in self.decoder]
 
     def encode(self, sources: Tensor, lengths: Tensor) -> tuple[Memory, State]:
-        """The memory is `mask` `(batch, time)` and for each layer of the decoder `layer N` `(batch, time, 2 · size)`;
-        the state is for each layer `layer N` `(batch, 1, steps read, 2 · size)`.
+        """The memory is `mask` `(batch, time)` and, for each layer N of the decoder, `keys N` and `values N` `(batch,
+        heads, time, size / heads)`; the state is `keys N` and `values N` `(batch, 1, heads, steps read, size / heads)`.
         """
         values = self.encoder(self._source_vectors(sources) * math.sqrt(self._size), lengths)
-        names = [f"layer {index}" for index in range(len(self._layers))]
-        kept = {name: layer.memory.keep(values) for name, layer in zip(names, self._layers, strict=True)}
-        empty = {name: values.new_empty(len(values), 1, 0, 2 * self._size) for name in names}
-        return {"mask": length_mask(lengths, sources.shape[1]), **kept}, empty
+        memory = {"mask": length_mask(lengths, sources.shape[1])}
+        state = {}
+        for index, layer in enumerate(self._layers):
+            for name, kept in zip(_names(index), layer.memory.keep(values), strict=True):
+                memory[name] = kept
+                state[name] = kept[:, None, :, :0]
+        return memory, state
 
     def step(self, tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
-        time = state["layer 0"].shape[2]
+        time = state["keys 0"].shape[3]
         values = self._vectors(tokens, sinusoids(time + 1, self._size)[time])
-        after = {}
-        for (name, past), layer in zip(state.items(), self._layers, strict=True):
-            values, after[name] = layer.step(values, past, memory[name], memory["mask"])
+        after: dict[str, Tensor] = {}
+        for index, layer in enumerate(self._layers):
+            past, kept = _kept(state, index), _kept(memory, index)
+            values, past = layer.step(values, past, kept, memory["mask"])
+            after.update(zip(_names(index), past, strict=True))
         return self._logits(self.norm(values)).log_softmax(dim=-1), after
 
     def alignments(self, batch: Batch) -> Tensor:
@@ -71,7 +77,7 @@ class TransformerTranslator(Translator):
         memory, _ = self.encode(batch.values, batch.lengths)
         last = len(self._layers) - 1
         values = self._decode(batch.context["previous"], memory, layers=last)
-        return self._layers[last].weights(values, memory[f"layer {last}"], memory["mask"])
+        return self._layers[last].weights(values, _kept(memory, last), memory["mask"])
 
     def _read(self, previous: Tensor, state: State, memory: Memory) -> Tensor:
         return self.norm(self._decode(previous, memory, layers=len(self._layers)))
@@ -80,10 +86,19 @@ class TransformerTranslator(Translator):
         """The tokens before each step `(batch, target time)` through the first so many layers."""
         values = self._vectors(previous, sinusoids(previous.shape[1], self._size))
         for index, layer in enumerate(self._layers[:layers]):
-            values = layer(values, memory[f"layer {index}"], memory["mask"])
+            values = layer(values, _kept(memory, index), memory["mask"])
         return values
 
     def _vectors(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """As large as the positions at first: embeddings begin with a variance of 1 / size."""
         vectors = self.target_embedding(tokens) * math.sqrt(self._size)
         return self.dropout(vectors + positions.to(vectors))
+
+
+def _names(layer: int) -> tuple[str, str]:
+    return f"keys {layer}", f"values {layer}"
+
+
+def _kept(tensors: Mapping[str, Tensor], layer: int) -> Kept:
+    keys, values = (tensors[name] for name in _names(layer))
+    return keys, values
