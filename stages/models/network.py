@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 from torch import Tensor, nn
 
 from ..batching import Batch
 
 Sums = Mapping[str, tuple[Tensor, Tensor | float]]
+Predict = Callable[[Callable[[Batch], Tensor]], np.ndarray]
 
 
 class Network(nn.Module, ABC):
@@ -20,4 +22,9 @@ class Network(nn.Module, ABC):
         """Sums over the batch by name, each as `(total, weight)`; `loss` is what training lowers.
 
         Sums and not means, so that batches, and ranks, of unequal size add up to the exact mean of the whole.
+        """
+
+    def settle(self, predict: Predict) -> None:
+        """Fit to the validation split what is fitted after training, such as a calibration; nothing unless a network
+        says so. `predict(answer)` gives `answer(batch)` of every validation example, in their order.
         """
