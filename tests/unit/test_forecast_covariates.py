@@ -173,7 +173,7 @@ def test_a_year_ago_is_the_same_weekday_and_a_short_history_has_none() -> None:
 def test_a_day_ahead_becomes_a_step_like_those_of_the_past(tmp_path: Path) -> None:
     folder = written(tmp_path / "a", np.arange(120.0), np.zeros(120))
     windows = Windows(folder, model_params(covariates=CHOSEN, last_year=True), test_origins)
-    inputs = windows._inputs
+    inputs = windows.inputs
     batch = windows.batch(np.array([0]))
     assert batch.targets is not None
     step = inputs.step(batch.targets[:, 0], batch.context["future"][:, 0])

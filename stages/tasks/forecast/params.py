@@ -107,7 +107,7 @@ class EvaluateParams(CommonEvaluateParams):
 
     origins: Positive
     origin_step: Positive
-    baselines: list[Literal["naive", "seasonal_naive", "autoets"]]
+    baselines: list[Literal["naive", "seasonal_naive", "autoets", "autotheta", "ridge"]]
     autoets_days: Annotated[int, Field(ge=0)]
     processes: Positive
 

@@ -138,7 +138,7 @@ class Member(nn.Module):
 
     def __init__(self, params: ModelParams, inputs: Inputs) -> None:
         super().__init__()
-        self.linear = Linear(params.context_days, inputs.step_size, inputs.day_size)
+        self.linear = Linear(params.context_days, inputs)
         self.decoder = decoder(params, inputs)
         self.head = Head(params.hidden_size, inputs.day_size, len(params.quantiles), dropout=params.dropout)
         self._middle = params.quantiles.index(0.5)
@@ -155,13 +155,17 @@ class Member(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear regression for each of the seven days, on all numbers of the context and on those of the day."""
+    """A linear regression for each of the seven days, on the numbers of the context and on those of the day.
 
-    def __init__(self, context_days: int, step_size: int, day_size: int) -> None:
+    Much of the context says the same twice, such as the weekday of each of its days. Left out, a short training fits
+    worse: each copy adds to the steps that gradient descent takes along what they say.
+    """
+
+    def __init__(self, context_days: int, inputs: Inputs) -> None:
         super().__init__()
         self._context_days = context_days
-        self.past = nn.Parameter(torch.zeros(HORIZON, context_days * step_size))
-        self.day = nn.Parameter(torch.zeros(HORIZON, day_size))
+        self.past = nn.Parameter(torch.zeros(HORIZON, context_days * inputs.step_size))
+        self.day = nn.Parameter(torch.zeros(HORIZON, inputs.day_size))
         self.bias = nn.Parameter(torch.zeros(HORIZON))
 
     def forward(self, batch: Batch) -> Tensor:

@@ -54,6 +54,7 @@ class Inputs:
 
     def __init__(self, params: ModelParams, data: Mapping[str, Any]) -> None:
         self._params = params
+        self.context_days = params.context_days
         self.covariates = Covariates(params, data)
         self.step_size = 1 + self.covariates.known + self.covariates.past + params.last_year
         self.day_size = self.covariates.known + LAST_YEAR_SIZE * params.last_year
@@ -153,7 +154,7 @@ class Windows:
     def __init__(self, folder: Path, params: ModelParams, origins: Borders) -> None:
         found = open_prepared(folder)
         self.store: SequenceStore = found[0]
-        self._inputs = Inputs(params, found[1])
+        self.inputs = Inputs(params, found[1])
         columns = self.store.columns
         self._known, self._others = "known" in columns, "past" in columns
         borders = (self.store.column(name).tolist() for name in ("train_end", "validation_end", "length"))
@@ -192,7 +193,7 @@ class Windows:
         return self.store.sequence("values", row)[ahead], self.store.sequence("observed", row)[ahead] > 0
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        batch = self._inputs.encode([self.past(e) for e in examples])
+        batch = self.inputs.encode([self.past(e) for e in examples])
         values, observed = zip(*(self.future(e) for e in examples), strict=True)
         location, scale = batch.context["location"], batch.context["scale"]
         targets = (torch.from_numpy(np.stack(values)) - location) / scale
