@@ -76,7 +76,7 @@ class ModelParams(Block):
     layer_norm: bool
     truncation: Count
     context_days: Annotated[int, Field(ge=14)]
-    scaling: Literal["window", "none"]
+    scaling: Literal["window", "data", "none"]
     scale_days: Annotated[int, Field(ge=14)]
     covariates: list[Literal["day_of_week", "day_of_year", "holidays", "known_columns", "past_columns"]]
     holiday_days: Annotated[int, Field(ge=0, le=14)]

@@ -56,6 +56,9 @@ class Inputs:
         self._params = params
         self.context_days = params.context_days
         self.covariates = Covariates(params, data)
+        self._fixed: Sequence[float] | None = None
+        if params.scaling != "window":
+            self._fixed = data["moments"][""] if params.scaling == "data" else (0.0, 1.0)
         self.step_size = 1 + self.covariates.known + self.covariates.past + params.last_year
         self.day_size = self.covariates.known + LAST_YEAR_SIZE * params.last_year
 
@@ -65,7 +68,7 @@ class Inputs:
         `values` is `(batch, time, step_size)`: the scaled value of each of the last `context_days` days, what was known
         of the day, its past covariates, and the value a year before it; `context` holds `future`
         `(batch, 7, day_size)`, and `location` and `scale` `(batch, 1)`, float64, the mean and the standard deviation of
-        the last `scale_days` days, or 0 and 1 without scaling: a value is `scaled · scale + location`.
+        the last `scale_days` days, or what `scaling` says instead: a value is `scaled · scale + location`.
         """
         params, covariates = self._params, self.covariates
         lengths = np.array([min(len(past.values), params.context_days) for past in pasts])
@@ -122,10 +125,11 @@ class Inputs:
 
     def _moments(self, values: np.ndarray) -> tuple[float, float]:
         """What a value is scaled by: mean and standard deviation of the last `scale_days` of `(time,)`, never a scale
-        so small against the mean that float32 would lose the differences; 0 and 1 without scaling.
+        so small against the mean that float32 would lose the differences; of the training days of all data; or 0 and 1.
         """
-        if self._params.scaling == "none":
-            return 0.0, 1.0
+        if self._fixed is not None:
+            location, scale = self._fixed
+            return location, scale
         recent = values[-self._params.scale_days :]
         location = float(recent.mean())
         return location, max(float(recent.std()), 1e-4 * abs(location)) or 1.0

@@ -4,8 +4,8 @@ A series is one row, its windows are cut when they are read. So the column `spli
 series is cut stands in `train_end` and `validation_end`: the steps at which its validation and its test days begin.
 
 With `known_columns` the store has a column `known`, `(time, known columns)`, with `past_columns` one `past` alike: in
-the file's own units. `description.json` holds their means and deviations over the training days of all series, and the
-table of `holidays.py`.
+the file's own units. `description.json` holds means and deviations over the training days of all series, of the values
+under the empty name, and the table of `holidays.py`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     files = sorted(p for p in raw.iterdir() if p.suffix in (".csv", ".tsf"))
     known, past = len(params.known_columns), len(params.past_columns)
     held_out = params.validation_days + params.test_days
-    moments = _Moments([*params.known_columns, *params.past_columns])
+    moments = _Moments(["", *params.known_columns, *params.past_columns])  # the values first, which have no name
     first, train_last, last = [], [], []
     with output.store(_columns(known, past), rows_per_batch=64) as writer:
         for name, rows in _by_series(files, params, output).items():
@@ -75,7 +75,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             output.accept(len(days))
             length = len(found.values)
             further = _further(rows, found, known + past, params, output)
-            moments.add(further[: length - held_out])
+            moments.add(np.column_stack([found.values, further])[: length - held_out])
             parts = {"known": further[:, :known], "past": further[:, known:]}
             writer.append(
                 {
