@@ -296,7 +296,7 @@ def _long_format(raw: Path, ids: Sequence[str], work: Path) -> tuple[Path, Param
 
 
 def speed(files: Path, work: Path) -> None:
-    """100 daily series of five years, 12 weekly origins each: the network trains, forecasts and is scored in one process
+    """100 daily series of five years, 12 weekly origins each: the network trains, forecasts and is scored in a process
     while AutoETS is fitted in another; how far that one is when the network is done.
     """
     folder, params = _hundred(files, work)
