@@ -156,7 +156,8 @@ def _table(name: str, found: Found, folder: Path, params: Params, work: Path) ->
     rows["AutoETS"] = _kept("autoets", recent if name == "cta" else pasts, work)
     if name == "births":
         rows[f"AutoETS, last {RECENT_DAYS} days"] = _kept("autoets", recent, work)
-    rows["AutoTheta"] = _kept("autotheta", recent if name == "cta" else pasts, work)
+    if name != "cta":  # of 359 origins it would take a quarter of an hour
+        rows["AutoTheta"] = _kept("autotheta", recent, work)
     for words, changes in _ridges(params.model).items():
         rows[words] = _ridge(folder, params.model.model_copy(update=changes), found.origins)
     rows["seasonal naive"] = np.stack([seasonal_naive(past) for past in pasts])

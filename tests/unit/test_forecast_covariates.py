@@ -170,6 +170,32 @@ def test_a_year_ago_is_the_same_weekday_and_a_short_history_has_none() -> None:
     assert not batch.values[1, :, 1].any()
 
 
+@pytest.mark.parametrize("scaling", ["window", "data", "none"])
+def test_a_year_ago_nothing_is_told_of_after_the_origin(tmp_path: Path, scaling: str) -> None:
+    values = wave(500)
+    changed = np.concatenate([values[:480], np.full(20, 1e6)])
+    found = []
+    for name, series in (("a", values), ("b", changed)):
+        raw = tmp_path / name
+        raw.mkdir()
+        lines = [f"{date(2020, 1, 1) + timedelta(i)},{v}" for i, v in enumerate(series)]
+        (raw / "series.csv").write_text("\n".join(["date,y", *lines]) + "\n")
+        prepared(raw, tmp_path / f"{name}-out")
+        windows = Windows(tmp_path / f"{name}-out", model_params(last_year=True, scaling=scaling), test_origins)
+        assert windows.locate(1)[1] == 480
+        found.append(windows.batch(np.array([1])))
+    assert same(*found)
+    assert found[0].context["future"][0, 0, -1] == 1.0
+
+
+def test_one_scale_for_all_is_that_of_the_training_days(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a", np.zeros(120), np.zeros(120))
+    batch = Windows(folder, model_params(covariates=[], scaling="data"), test_origins).batch(np.array([0, 5]))
+    trained = wave()[:85]
+    assert batch.context["location"][:, 0].tolist() == pytest.approx([trained.mean()] * 2)
+    assert batch.context["scale"][:, 0].tolist() == pytest.approx([trained.std()] * 2)
+
+
 def test_a_day_ahead_becomes_a_step_like_those_of_the_past(tmp_path: Path) -> None:
     folder = written(tmp_path / "a", np.arange(120.0), np.zeros(120))
     windows = Windows(folder, model_params(covariates=CHOSEN, last_year=True), test_origins)

@@ -57,6 +57,12 @@ class Loaded:
         return Length().predict(frame, **params)
 
 
+def test_columns_that_a_models_own_data_brought_stand_in_its_signature() -> None:
+    found = signature(Length, {"price": "any"}).inputs
+    assert found.input_names() == [*signature(Length, {}).inputs.input_names(), "price"]
+    assert "price" in found.required_input_names()
+
+
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Loaded:
     loaded = Loaded()

@@ -67,14 +67,14 @@ def fans(drawn: Drawn, chosen: np.ndarray, title: str) -> Figure:
             if name in _IN_FANS:
                 axes.plot(after, forecast[example], color=COLOURS[name], lw=1, ls="--", label=_words(name))
         axes.axvline(before[-1], color="0.8", lw=0.8)
-        for day in after[[str(day) in drawn.holidays for day in after]]:
+        holidays = [day for day in after if str(day) in drawn.holidays]
+        for day in holidays:
             axes.axvline(day, color="#b7791f", lw=0.8, ls=":")
-            name = drawn.holidays[str(day)]
-            axes.annotate(name, (day, 0.02), xycoords=("data", "axes fraction"), rotation=90, fontsize=7, ha="right")
         locator = AutoDateLocator(maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        axes.set_title(f"{windows.store.value('id', row)}, from {after[0]}", fontsize=9)
+        names = "".join(f", {drawn.holidays[str(day)]}" for day in holidays)
+        axes.set_title(f"{windows.store.value('id', row)}, from {after[0]}{names}", fontsize=9)
         axes.margins(x=0.01)
     for axes in list(grid):
         axes.set_visible(False)
