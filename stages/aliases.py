@@ -121,7 +121,8 @@ def ask(task: Task, name: str, version: str) -> Answering:
     with tempfile.TemporaryDirectory() as folder:
         try:
             model = load(name, version)
-            answer = model.predict(pd.DataFrame(task.example(Path(folder))))
+            columns = model.metadata.get_input_schema().input_names()
+            answer = model.predict(pd.DataFrame(task.example(Path(folder), columns)))
         except Exception as error:  # it is foreign code, and may raise whatever it likes
             raise PromotionError(
                 f"{name} version {version} does not answer: {reason_of(error)}; the champion stays"

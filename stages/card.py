@@ -52,7 +52,14 @@ _MEANINGS = {
     "smape": "symmetric percentage error, 0 to 200; lower is better",
     "wql": "weighted quantile loss; lower is better",
     "coverage_90": "share of days inside the 90 % band; 0.9 is best",
-    "autoets_failed_fits": "forecasts of the baseline that had to be replaced",
+    **{
+        f"skill_{name}": f"by which share its error is smaller than that of the baseline {name}; above 0 is better"
+        for name in ("naive", "seasonal_naive", "autoets", "autotheta", "ridge")
+    },
+    **{
+        f"{name}_failed_fits": f"forecasts of the baseline {name} that had to be replaced"
+        for name in ("autoets", "autotheta")
+    },
 }
 
 

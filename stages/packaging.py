@@ -77,8 +77,10 @@ def requirements(predictor: type[Predictor]) -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in names] + [f"mlflow=={version('mlflow')}"]
 
 
-def signature(predictor: type[Predictor]) -> ModelSignature:
-    """MLflow's signature of a predictor: input and output columns, and the params of `predict`."""
+def signature(predictor: type[Predictor], further: Mapping[str, str]) -> ModelSignature:
+    """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
+    output columns, and the params of `predict`.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
@@ -94,7 +96,7 @@ def signature(predictor: type[Predictor]) -> ModelSignature:
     options = [ParamSpec("on_error", "string", "raise")]
     options += [ParamSpec(name, kinds[type(default)], default) for name, default in predictor.options.items()]
     return ModelSignature(
-        inputs=Schema(columns(predictor.inputs) + columns(predictor.optional, required=False)),
+        inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional, required=False)),
         outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
         params=ParamSchema(options),
     )

@@ -92,12 +92,12 @@ class Report:
             writer.writerow(("actual", "predicted"))
             writer.writerows(pairs)
 
-    def slices(self, slices: Sequence[Slice]) -> None:
+    def slices(self, slices: Sequence[Slice], further: Sequence[Slice] = ()) -> None:
         """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each part of
-        the split, see `Slice`.
+        the split, see `Slice`. The `further` ones are of other metrics, which their `slice` names, and follow there.
         """
         self.parts = list(slices)
-        self._table(SLICES, Slice, self.parts)
+        self._table(SLICES, Slice, [*self.parts, *further])
 
     def calibration(self, calibrated: Sequence[Calibration]) -> None:
         """Write `calibration.csv` with the columns `expected, observed, n`, see `Calibration`."""

@@ -83,10 +83,10 @@ def interval(
     says how sure the value is. Draws that leave the metric undefined, such as one without any observed day, do not
     count.
     """
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         drawn = scores.metric(_drawn(scores, resamples, seed))
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    low, high = np.nanquantile(np.where(np.isfinite(drawn), drawn, np.nan), [tail, 1 - tail])
     return float(low), float(high)
 
 

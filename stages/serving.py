@@ -48,6 +48,13 @@ class Predictor(ABC):
     @abstractmethod
     def __init__(self, folder: Path) -> None: ...
 
+    @classmethod
+    def further_inputs(cls, folder: Path) -> dict[str, str]:
+        """Column → MLflow type name, of what the model trained in `folder` needs beside `inputs`: what its own data
+        has, and not the task.
+        """
+        return {}
+
     @abstractmethod
     def read(self, item: Item) -> Any:
         """Check one item and turn it into what `answer` takes. Raises ValueError: what was found, what is allowed."""

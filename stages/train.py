@@ -85,6 +85,7 @@ def _train(task: Task, params: TaskParams) -> None:
             if distributed.rank() == 0:
                 print(f"unroll: train {task.name}: stopped; the next start goes on from {checkpoints.folder}")
             sys.exit(distributed.PREEMPTED)
+    network.settle(lambda answer: engine.predict(network, validation, params.train.batch_size, answer))
     if distributed.rank() != 0:
         return
     training = {

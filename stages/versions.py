@@ -180,7 +180,7 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
                 code_paths=[str(package)],
                 artifacts={"weights": str(paths.weights.resolve())},
                 pip_requirements=requirements(predictor),
-                signature=signature(predictor),
+                signature=signature(predictor, predictor.further_inputs(paths.weights)),
             )
         finally:
             sys.path.remove(temporary)
@@ -265,7 +265,8 @@ def _log_latency(store: MlflowClient, run_id: str, task: Task, answering: Answer
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as temporary:
-        rows = pd.DataFrame(task.example(Path(temporary)))
+        columns = answering.model.metadata.get_input_schema().input_names()
+        rows = pd.DataFrame(task.example(Path(temporary), columns))
         measured = latency.measure(answering.model.predict, rows)
     for key, value in measured.items():
         store.log_metric(run_id, key, value)

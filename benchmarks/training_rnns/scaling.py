@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from stages.batching import Batch, Dataset
 from stages.engine import Epoch, fit, predict
 from stages.params import load
-from stages.tasks.forecast.model.network import Forecaster
+from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, padded
@@ -103,7 +103,7 @@ def _degrees(scaling: str, factor: float, seed: int) -> list[float]:
     actual = np.stack([validation.future(example)[0] for example in range(len(validation))])
     unseen, middle, errors = InUnit(validation, factor), 1 + what.quantiles.index(0.5), []
     torch.manual_seed(seed)
-    network = Forecaster(what)
+    network = build(what, {})
 
     def measured(epoch: Epoch) -> None:
         answers = predict(network, unseen, 512, network.forecast)[..., middle] / factor

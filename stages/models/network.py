@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
 from ..batching import Batch
 
 Sums = Mapping[str, tuple[Tensor, Tensor | float]]
+Predict = Callable[[Callable[[Batch], Tensor]], np.ndarray]
 
 
 class Network(nn.Module, ABC):
@@ -31,3 +33,8 @@ class Network(nn.Module, ABC):
     def rate(self, name: str) -> float:
         """By what the learning rate is multiplied for the parameter of this name; 1 by default."""
         return 1.0
+
+    def settle(self, predict: Predict) -> None:
+        """Fit to the validation split what is fitted after training, such as a calibration; nothing unless a network
+        says so. `predict(answer)` gives `answer(batch)` of every validation example, in their order.
+        """

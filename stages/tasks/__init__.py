@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -157,9 +157,11 @@ class Task:
     def predictor(self) -> type[Predictor]:
         return cast("type[Predictor]", self._module("serve.predictor").Predictor)
 
-    def example(self, folder: Path) -> list[dict[str, Any]]:
-        """Rows for any version of the registered model, as columns by name; files they need are made in `folder`."""
-        return self._module("example").example(folder)
+    def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows for any version of the registered model, as columns by name; files they need are made in `folder`.
+        `columns` are the version's input columns, some of which its own data may have brought.
+        """
+        return self._module("example").example(folder, columns)
 
     def rows(self) -> Rows:
         return cast(Rows, self._module("rows"))

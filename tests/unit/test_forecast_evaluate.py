@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from stages.engine import predict
 from stages.preparation import open_prepared
 from stages.reporting import Report
-from stages.tasks.forecast.evaluate.evaluate import Truth, _worst, evaluate
+from stages.tasks.forecast.evaluate.baselines import STATISTICS, statistics
+from stages.tasks.forecast.evaluate.evaluate import _worst, evaluate
+from stages.tasks.forecast.evaluate.measures import Truth
+from stages.tasks.forecast.evaluate.ridge import ALPHAS, ridge
 from stages.tasks.forecast.model.network import Forecaster, build
-from stages.tasks.forecast.model.windows import Windows, rolling_origins
+from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import EvaluateParams, Params
 from tests.unit.test_forecast_model import model_params
 from tests.unit.test_forecast_prepare import csv_of, days, prepared
@@ -22,15 +28,16 @@ from tests.unit.test_forecast_prepare import csv_of, days, prepared
 MODEL = model_params()
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two series of three test weeks each; of the second, some test days are missing."""
+    tmp_path = tmp_path_factory.mktemp("series")
     lines = days(100, "a") + [line for i, line in enumerate(days(100, "b")) if i not in (85, 86, 97)]
     prepared(csv_of(tmp_path / "raw", lines), tmp_path / "prepared", id_column="id")
     return tmp_path / "prepared"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def network() -> Forecaster:
     torch.manual_seed(0)
     return build(MODEL, {}).eval()
@@ -46,10 +53,14 @@ def reported(folder: Path, network: Forecaster, plots: Path) -> Report:
     return report
 
 
+@pytest.fixture(scope="module")
+def report(folder: Path, network: Forecaster, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return reported(folder, network, tmp_path_factory.mktemp("report"))
+
+
 def test_errors_by_day_and_series_are_those_of_all_days_that_were_observed(
-    folder: Path, network: Forecaster, tmp_path: Path
+    folder: Path, network: Forecaster, report: Report
 ) -> None:
-    report = reported(folder, network, tmp_path / "plots")
     windows = Windows(folder, MODEL, rolling_origins(3, 7))
     forecasts = predict(network, windows, 10, network.forecast)
     actual, seen = (np.stack(part) for part in zip(*(windows.future(i) for i in range(6)), strict=True))
@@ -60,7 +71,7 @@ def test_errors_by_day_and_series_are_those_of_all_days_that_were_observed(
     assert metrics["rmse"] == pytest.approx(np.sqrt((errors[seen] ** 2).mean()), abs=1e-5)
     assert metrics["mae_low"] < metrics["mae"] < metrics["mae_high"]
     by_slice = {(part.slice, part.value): part for part in report.parts}
-    assert {kind for kind, _ in by_slice} == {"days ahead", "series"}
+    assert {kind for kind, _ in by_slice} == {"days ahead", "series", "weekday"}
     for day in range(7):
         part = by_slice["days ahead", str(day + 1)]
         assert part.n == seen[:, day].sum()
@@ -71,14 +82,64 @@ def test_errors_by_day_and_series_are_those_of_all_days_that_were_observed(
         column = forecasts[..., 1 + MODEL.quantiles.index(level)]
         assert (row.expected, row.n) == (level, 39)
         assert row.observed == pytest.approx((actual <= column)[seen].mean())
-    drawn = {path.stem for path in (tmp_path / "plots" / "pictures").iterdir()}
+    drawn = {path.stem for path in (report.folder / "pictures").iterdir()}
     assert drawn == {"calibration", "error_by_day", "forecasts", "mistakes", "slices"}
+
+
+def test_ridge_is_scikit_learns_with_the_penalty_that_suits_the_validation_days(folder: Path) -> None:
+    parts = [Windows(folder, MODEL, origins) for origins in (train_origins, validation_origins, rolling_origins(3, 7))]
+    found = ridge(*parts)
+    batches = [windows.batch(np.arange(len(windows))) for windows in parts]
+    inputs, targets, weights = [], [], []
+    for batch in batches:
+        lags = np.zeros((len(batch.lengths), MODEL.context_days))
+        for row, length in enumerate(batch.lengths.tolist()):
+            lags[row, :length] = batch.values[row, :length, 0].numpy()[::-1]  # yesterday first
+        inputs.append(np.concatenate([np.repeat(lags[:, None], 7, axis=1), batch.context["future"].numpy()], axis=-1))
+        targets.append(cast(torch.Tensor, batch.targets).numpy())
+        weights.append(batch.context["weights"].numpy())
+    wanted, errors = [], []
+    for alpha in ALPHAS:
+        days = [Ridge(alpha).fit(inputs[0][:, d], targets[0][:, d], weights[0][:, d]) for d in range(7)]
+        said = [np.stack([day.predict(part[:, d]) for d, day in enumerate(days)], axis=1) for part in inputs[1:]]
+        errors.append((np.abs(said[0] - targets[1]) * weights[1]).sum())
+        context = batches[2].context
+        wanted.append(said[1] * context["scale"].numpy() + context["location"].numpy())
+    assert np.allclose(found, wanted[int(np.argmin(errors))], atol=1e-4)
+
+
+def test_skill_is_the_share_of_the_baselines_error_that_is_saved(report: Report) -> None:
+    metrics = report.metrics
+    for name in ("naive", "seasonal_naive"):
+        assert metrics[f"skill_{name}"] == pytest.approx(1 - metrics["mae"] / metrics[f"baseline_{name}_mae"], abs=1e-4)
+        assert metrics[f"skill_{name}_low"] <= metrics[f"skill_{name}"] <= metrics[f"skill_{name}_high"]
+
+
+def test_every_score_is_told_by_days_ahead_and_by_series(report: Report) -> None:
+    metrics = report.metrics
+    with (report.folder / "slices.csv").open() as file:
+        rows = {(row["slice"], row["value"]): row for row in csv.DictReader(file)}
+    for name in ("rmse", "mase", "smape", "wql", "coverage_90"):
+        assert {value for kind, value in rows if kind == f"series: {name}"} == {"a", "b"}
+        if name in ("mase", "coverage_90"):  # means, so that those of the days add up to the whole
+            days = [rows[f"days ahead: {name}", str(day)] for day in range(1, 8)]
+            mean = sum(float(d["metric"]) * int(d["n"]) for d in days) / sum(int(d["n"]) for d in days)
+            assert mean == pytest.approx(metrics[name], abs=1e-4)
+
+
+def test_the_baselines_of_statsforecast_are_fitted_to_each_past() -> None:
+    weeks = np.tile([1.0, 2.0, 3.0, 4.0, 5.0, 9.0, 8.0], 6) + np.linspace(0, 0.1, 42)
+    for name in STATISTICS:
+        found, failed = statistics(name, [weeks, 10 * weeks])
+        assert (found.shape, failed) == ((2, 7), 0)
+        assert found[0] == pytest.approx(weeks[-7:], abs=0.2)
+        assert found[1] == pytest.approx(10 * weeks[-7:], abs=2)
 
 
 def test_one_series_is_no_slice_of_its_own(tmp_path: Path, network: Forecaster) -> None:
     prepared(csv_of(tmp_path / "raw", days(100)), tmp_path / "prepared", id_column="id")
     report = reported(tmp_path / "prepared", network, tmp_path / "plots")
-    assert {part.slice for part in report.parts} == {"days ahead"}
+    assert {part.slice for part in report.parts} == {"days ahead", "weekday"}
     assert len(open_prepared(tmp_path / "prepared")[0]) == 1
 
 
@@ -90,6 +151,8 @@ def test_the_largest_errors_come_from_different_groups_and_count_in_units_of_the
         observed=np.ones((5, 7), dtype=bool),
         rows=np.array([0, 0, 0, 1, 0]),
         groups=np.array([0, 1, 1, 2, 3]),
+        days=np.zeros((5, 7), dtype=int),
+        scales=np.array([1.0, 10.0]),
     )
-    assert _worst(truth, mean, np.array([1.0, 10.0]), 3).tolist() == [1, 3, 0]
-    assert _worst(truth, mean, np.array([1.0, np.nan]), 2).tolist() == [3, 1]
+    assert _worst(truth, mean, 3).tolist() == [1, 3, 0]
+    assert _worst(replace(truth, scales=np.array([1.0, np.nan])), mean, 2).tolist() == [3, 1]

@@ -14,12 +14,12 @@ from stages.batching import Batch
 from stages.preparation import Preparation
 from stages.tasks.forecast.evaluate import scores
 from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive
-from stages.tasks.forecast.model.covariates import covariates, size
-from stages.tasks.forecast.model.network import CausalConvolution, Forecaster, ascending
+from stages.tasks.forecast.model.covariates import Covariates
+from stages.tasks.forecast.model.decoders import CausalConvolution
+from stages.tasks.forecast.model.network import ascending, build
 from stages.tasks.forecast.model.windows import (
     Past,
     Windows,
-    encode,
     rolling_origins,
     test_origins,
     train_origins,
@@ -35,6 +35,8 @@ LENGTH, TEST, VALIDATION = 120, 21, 14
 def model_params(**values: Any) -> ModelParams:
     defaults = {
         "kind": "gru",
+        "decoding": "direct",
+        "blend": "none",
         "members": 2,
         "hidden_size": 4,
         "layers": 1,
@@ -48,7 +50,9 @@ def model_params(**values: Any) -> ModelParams:
         "scaling": "window",
         "scale_days": 56,
         "covariates": ["day_of_week", "day_of_year"],
-        "quantiles": [0.05, 0.25, 0.5, 0.95],
+        "holiday_days": 1,
+        "last_year": False,
+        "quantiles": [0.05, 0.25, 0.5, 0.75, 0.95],
     }
     return ModelParams(**{**defaults, **values})
 
@@ -64,6 +68,9 @@ def prepared(folder: Path, values: np.ndarray) -> Path:
         date_format="%Y-%m-%d",
         value_columns=["y"],
         id_column="",
+        known_columns=[],
+        past_columns=[],
+        holidays="",
         duplicates="last",
         max_gap_days=28,
         validation_days=VALIDATION,
@@ -153,7 +160,7 @@ def test_filled_days_are_no_targets(tmp_path: Path) -> None:
     example = next(i for i in range(len(windows)) if windows.locate(i)[1] == 48)
     batch = windows.batch(np.array([example]))
     assert batch.context["weights"].tolist() == [[1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0]]
-    network = Forecaster(model_params())
+    network = build(model_params(), {})
     assert batch.targets is not None
     losses = network.losses(batch)
     batch.targets[0, 2] = 1e6
@@ -163,20 +170,24 @@ def test_filled_days_are_no_targets(tmp_path: Path) -> None:
 
 def test_the_calendar_of_known_days() -> None:
     days = np.array([0, 365, 365 + 365 + 59])  # Thursday 1 January 1970, Friday 1 January 1971, 29 February 1972
-    found = covariates(days, ["day_of_week", "day_of_year"])
-    assert found.shape == (3, size(["day_of_week", "day_of_year"])) == (3, 11)
+    covariates = Covariates(model_params(), {})
+    found = covariates.calendar(days)
+    assert found.shape == (3, covariates.known) == (3, 11)
     assert found[:, :7].argmax(axis=1).tolist() == [3, 4, 1]
     assert found[0, 7:].tolist() == [0.0, 1.0, 0.0, 1.0]
     assert found[2, 7] == pytest.approx(np.sin(2 * np.pi * 59 / 365.25))
 
 
-@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru", "conv_gru"])
-def test_padding_of_a_short_history_changes_no_forecast(kind: str) -> None:
+@pytest.mark.parametrize("decoding", ["direct", "recursive"])
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru", "conv_gru", "seq2seq"])
+def test_padding_of_a_short_history_changes_no_forecast(kind: str, decoding: str) -> None:
     torch.manual_seed(1)
-    network = Forecaster(model_params(kind=kind)).eval()
+    network = build(model_params(kind=kind, decoding=decoding, layers=2, last_year=True), {}).eval()
+    for member in network.members:
+        torch.nn.init.normal_(member.linear.past, std=0.1)  # type: ignore[union-attr, arg-type]
     short, long = Past(wave(15), 100), Past(wave(60), 200)
-    alone = network.forecast(encode([short], network.params))
-    beside = network.forecast(encode([short, long], network.params))
+    alone = network.forecast(network.inputs.encode([short]))
+    beside = network.forecast(network.inputs.encode([short, long]))
     assert torch.allclose(alone[0], beside[0], rtol=0, atol=1e-4)
 
 
@@ -196,14 +207,14 @@ def test_quantiles_ascend_whatever_the_head_says() -> None:
 
 
 def test_the_pinball_loss_by_hand() -> None:
-    network = Forecaster(model_params(quantiles=[0.05, 0.5, 0.95]))
+    network = build(model_params(quantiles=[0.05, 0.5, 0.95]), {})
     forecast = torch.tensor([-1.0, 0.0, 2.0]).expand(1, 7, 3)
     # target 1: 0.05·2, 0.5·1, 0.05·1, twice the mean of them
     assert network._pinball(forecast, torch.ones(1, 7))[0, 0].item() == pytest.approx(2 * 0.65 / 3)
 
 
 def test_the_mean_lies_under_the_quantile_function() -> None:
-    network = Forecaster(model_params(quantiles=[0.05, 0.5, 0.95]))
+    network = build(model_params(quantiles=[0.05, 0.5, 0.95]), {})
     network.forward = lambda batch: torch.tensor([-1.0, 0.0, 2.0]).expand(1, 7, 3)  # type: ignore[method-assign]
     context = {"location": torch.tensor([[10.0]]).double(), "scale": torch.tensor([[2.0]]).double()}
     batch = Batch(values=torch.zeros(1, 14, 1), lengths=torch.tensor([14]), context=context)

@@ -47,6 +47,25 @@ def test_us_dates_semicolons_and_quotes(tmp_path: Path) -> None:
     assert found == [Observation("y", 30, 3.0)]
 
 
+def test_of_a_time_with_a_zone_the_date_on_its_own_clock_is_kept(tmp_path: Path) -> None:
+    text = "date,y\n1970-01-02T23:30:00-0600,3\n1970-01-03T00:30:00+1100,4\n"
+    found = from_csv(tmp_path, text, date_format="%Y-%m-%dT%H:%M:%S%z")
+    assert found == [Observation("y", 1, 3.0), Observation("y", 2, 4.0)]
+
+
+def test_nixtlas_long_format_with_further_columns(tmp_path: Path) -> None:
+    text = "unique_id,ds,y,price,rain\na,1970-01-02,0,2.5,NA\na,1970-01-03,,3,1\nb,1970-01-02,1,cheap,0\n"
+    columns = {"date_columns": ["ds"], "id_column": "unique_id", "known_columns": ["price"], "past_columns": ["rain"]}
+    zero, ahead, bad = from_csv(tmp_path, text, **columns)
+    assert isinstance(zero, Observation)
+    assert (zero.series, zero.day, zero.value, zero.further[0]) == ("a", 1, 0.0, 2.5)
+    assert math.isnan(zero.further[1])
+    assert isinstance(ahead, Observation)
+    assert (math.isnan(ahead.value), ahead.further) == (True, (3.0, 1.0))
+    assert isinstance(bad, Bad)
+    assert (bad.rule, bad.reason) == ("covariate", "price: found 'cheap'; allowed is a number")
+
+
 def test_series_are_named_by_id_and_column(tmp_path: Path) -> None:
     text = "date,store,y,z\n1970-01-01,north,1,2\n"
     assert [o.series for o in from_csv(tmp_path, text, id_column="store") if isinstance(o, Observation)] == ["north"]

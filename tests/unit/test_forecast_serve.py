@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from stages.serving import InvalidRows
+from stages.tasks.forecast.example import example
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.params import ModelParams
 from stages.tasks.forecast.serve.predictor import Predictor
@@ -15,6 +18,8 @@ from stages.weights import save_network
 
 PARAMS = ModelParams(
     kind="gru",
+    decoding="direct",
+    blend="none",
     members=1,
     hidden_size=4,
     layers=1,
@@ -28,6 +33,8 @@ PARAMS = ModelParams(
     scaling="window",
     scale_days=28,
     covariates=["day_of_year"],
+    holiday_days=0,
+    last_year=False,
     quantiles=[0.05, 0.5, 0.95],
 )
 
@@ -113,3 +120,99 @@ def test_a_bad_series_is_named_and_the_others_are_answered(predictor: Predictor,
     assert found["error"].isna().sum() == good
     assert reason in found["error"].iloc[-1]
     assert np.isnan(found["mean"].iloc[-1])
+
+
+FURTHER = {
+    "max_gap_days": 10,
+    "known_columns": ["price"],
+    "past_columns": ["rain"],
+    "moments": {"price": [2.0, 1.0], "rain": [0.0, 1.0]},
+    "holidays": {"first_year": 2014, "last_year": 2016, "days": {"New Year's Day": ["2015-01-01"]}},
+}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
+    """A model that is told a price of all days, the rain of those that have been, and holidays."""
+    folder = tmp_path_factory.mktemp("told")
+    params = PARAMS.model_copy(update={"covariates": ["holidays", "known_columns", "past_columns"]})
+    torch.manual_seed(1)
+    network = build(params, FURTHER)
+    for member in network.members:
+        torch.nn.init.constant_(member.linear.day, 0.5)  # type: ignore[union-attr, arg-type]
+        torch.nn.init.constant_(member.linear.past, 0.01)  # type: ignore[union-attr, arg-type]
+    save_network(folder, network, params, FURTHER, prepared=folder, training={})
+    assert Predictor.further_inputs(folder) == {"price": "any", "rain": "any"}
+    return Predictor(folder)
+
+
+def told_series(name: str = "a", start: str = "2015-01-01") -> pd.DataFrame:
+    """30 days with price and rain, and seven days ahead with the price alone."""
+    frame = series(name, start, 37).assign(price=2.0 + np.arange(37) % 3, rain=np.arange(37) % 4)
+    ahead = frame.index >= 30
+    return frame.assign(y=frame["y"].mask(ahead), rain=frame["rain"].mask(ahead))
+
+
+def test_what_is_known_of_the_days_ahead_moves_the_forecast(told: Predictor) -> None:
+    frame = told_series()
+    found = told.predict(frame)
+    assert found["ds"].iloc[0] == pd.Timestamp("2015-01-31")
+    assert len(found) == 7
+    dearer = told.predict(frame.assign(price=frame["price"].where(frame.index != 33, 9.0)))
+    moved = (found["q50"] - dearer["q50"]).abs() > 1e-6
+    assert moved.tolist() == [False, False, False, True, False, False, False]
+    wetter = told.predict(frame.assign(rain=frame["rain"].where(frame.index != 29, 9.0)))
+    assert (found["q50"] != wetter["q50"]).all()
+
+
+def test_rows_in_any_order_and_as_text_say_the_same(told: Predictor) -> None:
+    frame = told_series()
+    text = (
+        frame.astype(object)
+        .where(frame.notna(), "")
+        .sample(frac=1, random_state=1)
+        .assign(ds=lambda f: f["ds"].astype(str))
+    )
+    pd.testing.assert_frame_equal(told.predict(frame), told.predict(text))
+
+
+def bad_covariates() -> dict[str, tuple[pd.DataFrame, str]]:
+    frame = told_series("bad")
+    return {
+        "price ahead": (
+            frame[frame.index != 34],
+            "price is missing on 2015-02-04; allowed are rows with it, and without y",
+        ),
+        "no rows ahead": (frame[frame.index < 30], "price is missing on 2015-01-31"),
+        "words": (frame.assign(price="much"), "price is much on 2015-01-01; allowed are finite numbers"),
+        "two prices": (pd.concat([frame, frame.tail(1).assign(price=7.0)]), "price is 2 and 7 on 2015-02-06"),
+        "no rain": (frame.assign(rain=np.nan), "rain is missing on all days"),
+        "hole": (frame.assign(y=frame["y"].mask(frame.index == 4)), "y is nan on 2015-01-05"),
+        "too late": (
+            told_series("bad", "2016-12-20"),
+            "allowed are 2014-01-01 to 2016-12-31, whose holidays the model",
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", list(bad_covariates()))
+def test_a_series_whose_covariates_are_bad_is_named_and_the_others_are_answered(told: Predictor, case: str) -> None:
+    bad, reason = bad_covariates()[case]
+    found = told.predict(pd.concat([told_series("good"), bad]), on_error="report")
+    assert found["error"].isna().tolist() == [True] * 7 + [False]
+    assert reason in found["error"].iloc[-1]
+
+
+def test_a_missing_column_is_named(told: Predictor) -> None:
+    with pytest.raises(ValueError, match=r"columns missing: \['rain'\]"):
+        told.predict(told_series().drop(columns="rain"))
+
+
+def test_a_model_with_further_columns_can_answer_the_example(told: Predictor, tmp_path: Path) -> None:
+    rows = example(tmp_path, ["unique_id", "ds", "y", "price", "rain"])
+    assert len(told.predict(pd.DataFrame(rows))) == 7
+
+
+@pytest.mark.parametrize("count", [14, 15, 27, 28, 400, 12_000])
+def test_two_weeks_or_decades_are_answered(predictor: Predictor, count: int) -> None:
+    assert np.isfinite(predictor.predict(series("a", "1990-01-01", count))[["mean", "q05", "q95"]]).all(axis=None)

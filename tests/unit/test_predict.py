@@ -51,7 +51,7 @@ class Loaded:
     """A pyfunc model around `Length`, as MLflow loads one."""
 
     def __init__(self) -> None:
-        found = signature(Length)
+        found = signature(Length, {})
         self.sizes: list[int] = []
         self.metadata = SimpleNamespace(
             get_input_schema=lambda: found.inputs,
@@ -62,6 +62,12 @@ class Loaded:
     def predict(self, frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         self.sizes.append(len(frame))
         return Length().predict(frame, **params)
+
+
+def test_columns_that_a_models_own_data_brought_stand_in_its_signature() -> None:
+    found = signature(Length, {"price": "any"}).inputs
+    assert found.input_names() == [*signature(Length, {}).inputs.input_names(), "price"]
+    assert "price" in found.required_input_names()
 
 
 @pytest.fixture
@@ -221,6 +227,10 @@ def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tm
     (tmp_path / "days.csv").write_text("\ufeffds,y\n2015-01-01,1\n", encoding="utf-8")
     groups = Task("forecast").rows().groups
     assert list(groups(str(tmp_path / "days.csv"))) == [[{"unique_id": "days", "ds": "2015-01-01", "y": "1"}]]
+    (tmp_path / "days.csv").write_text("price,ds,y\n3,2015-01-01,1,4\n")  # what the model needs as well is handed on
+    assert list(groups(str(tmp_path / "days.csv"))) == [
+        [{"unique_id": "days", "ds": "2015-01-01", "y": "1", "price": "3"}]
+    ]
     (tmp_path / "days.csv").write_text("date,y\n")
     with pytest.raises(ValueError, match=r"found columns date, y; allowed: ds, y and, for several series, unique_id"):
         list(groups(str(tmp_path / "days.csv")))

@@ -11,6 +11,7 @@ from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
 Name = Annotated[str, Field(min_length=1)]
+SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
 NEEDED_QUANTILES = (0.05, 0.5, 0.95)  # the registered model answers with these
 
 
@@ -35,6 +36,9 @@ class PrepareParams(CommonPrepareParams):
     date_format: Annotated[str, Field(pattern="%")]
     value_columns: Annotated[list[Name], Field(min_length=1)]
     id_column: str
+    known_columns: list[Name]
+    past_columns: list[Name]
+    holidays: Annotated[str, Field(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$")]
     duplicates: Literal["first", "last", "mean", "sum"]
     max_gap_days: Count
     validation_days: Annotated[int, Field(ge=7)]
@@ -43,16 +47,25 @@ class PrepareParams(CommonPrepareParams):
     @model_validator(mode="after")
     def _distinct(self) -> PrepareParams:
         names = [*self.date_columns, *self.value_columns, *([self.id_column] if self.id_column else [])]
+        names += [*self.known_columns, *self.past_columns]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"each column once among date_columns, value_columns and id_column; {twice} stand twice")
+            raise ValueError(
+                f"each column once among date_columns, value_columns, id_column, known_columns and past_columns; "
+                f"{twice} stand twice"
+            )
+        taken = sorted(SERVED_COLUMNS & {*self.known_columns, *self.past_columns})
+        if taken:
+            raise ValueError(f"other names in known_columns and past_columns than {taken}, which the model is sent")
         return self
 
 
 class ModelParams(Block):
     """The network, and what of a series it sees."""
 
-    kind: Literal["rnn", "lstm", "gru", "conv_gru"]
+    kind: Literal["rnn", "lstm", "gru", "conv_gru", "seq2seq"]
+    decoding: Literal["direct", "recursive"]
+    blend: Literal["none", "seasonal_naive"]
     members: Positive
     hidden_size: Positive
     layers: Positive
@@ -63,17 +76,22 @@ class ModelParams(Block):
     layer_norm: bool
     truncation: Count
     context_days: Annotated[int, Field(ge=14)]
-    scaling: Literal["window", "none"]
+    scaling: Literal["window", "data", "none"]
     scale_days: Annotated[int, Field(ge=14)]
-    covariates: list[Literal["day_of_week", "day_of_year"]]
+    covariates: list[Literal["day_of_week", "day_of_year", "holidays", "known_columns", "past_columns"]]
+    holiday_days: Annotated[int, Field(ge=0, le=14)]
+    last_year: bool
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]]
 
     @field_validator("quantiles")
     @classmethod
     def _ascending(cls, quantiles: list[float]) -> list[float]:
         missing = [q for q in NEEDED_QUANTILES if q not in quantiles]
-        if missing or quantiles != sorted(set(quantiles)):
-            raise ValueError("ascending numbers between 0 and 1, each once, with 0.05, 0.5 and 0.95 among them")
+        lopsided = [q for q in quantiles if all(abs(q + other - 1) > 1e-9 for other in quantiles)]
+        if missing or lopsided or quantiles != sorted(set(quantiles)):
+            raise ValueError(
+                "ascending numbers between 0 and 1, each once, 1 - q with each q, with 0.05, 0.5 and 0.95 among them"
+            )
         return quantiles
 
     @field_validator("covariates")
@@ -89,7 +107,7 @@ class EvaluateParams(CommonEvaluateParams):
 
     origins: Positive
     origin_step: Positive
-    baselines: list[Literal["naive", "seasonal_naive", "autoets"]]
+    baselines: list[Literal["naive", "seasonal_naive", "autoets", "autotheta", "ridge"]]
     autoets_days: Annotated[int, Field(ge=0)]
     processes: Positive
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...lines import opened, stem
 
-INPUT = "series.csv with the columns ds and y, and unique_id for several series"
+INPUT = "series.csv with the columns ds and y, unique_id for several series, and what else the model needs"
 KEY: dict[str, str] = {}  # the answers name their series themselves
 PORTION = 50_000  # days: some hundred series
 
@@ -40,6 +40,11 @@ def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
             only = None if "unique_id" in columns else stem(source)
             for record in records:
                 name = only or record["unique_id"]
-                yield name or "", {"unique_id": name or None, "ds": record["ds"], "y": record["y"]}
+                yield name or "", {**_further(record), "unique_id": name or None, "ds": record["ds"], "y": record["y"]}
         except csv.Error as error:
             raise ValueError(f"{source}: line {records.line_num}: not a CSV: {error}") from None
+
+
+def _further(record: dict[str, Any]) -> dict[str, Any]:
+    """The file's other columns; what a line has too much stands under no name."""
+    return {column: value for column, value in record.items() if column}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 
-def example(folder: Path) -> list[dict[str, Any]]:
+def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """A text so short that any model reads it, whatever its languages."""
     return [{"text": "2015"}]

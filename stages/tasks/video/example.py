@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from .source.sample import SIDE, encode
 _FRAMES = 16
 
 
-def example(folder: Path) -> list[dict[str, Any]]:
+def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     """A clip, made in `folder`: a white bar that moves right."""
     frames = np.zeros((_FRAMES, SIDE, SIDE, 3), dtype=np.uint8)
     for time, frame in enumerate(frames):

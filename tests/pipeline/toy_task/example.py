@@ -1,2 +1,2 @@
-def example(folder):
+def example(folder, columns):
     return [{"numbers": [0.0, 1.0]}]

@@ -1,8 +1,8 @@
-"""What a forecaster must beat: the last value, the last week, exponential smoothing fitted anew at every origin."""
+"""What a forecaster must beat without learning: the last value, the last week, statistics fitted at every origin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -12,6 +12,9 @@ import numpy as np
 from ..prepare.series import HORIZON, SEASON
 
 _PER_CALL = 8  # series a process is given at a time
+STATISTICS = {"autoets": "AutoETS", "autotheta": "AutoTheta"}  # baseline → its class in statsforecast.models
+
+Fitted = Mapping[str, tuple[np.ndarray, int]]
 
 
 def naive(past: np.ndarray) -> np.ndarray:
@@ -24,18 +27,19 @@ def seasonal_naive(past: np.ndarray) -> np.ndarray:
     return past[-SEASON:].copy()
 
 
-def autoets(pasts: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
-    """AutoETS (statsforecast) fitted to each of `pasts`: `(pasts, 7)`, and how many fits failed.
+def statistics(name: str, pasts: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
+    """A model of STATISTICS with a season of a week, fitted to each of `pasts`: `(pasts, 7)`, and how many fits failed.
 
     A failed fit is answered by the seasonal naive forecast, as statsforecast's own fallback would.
     """
-    from statsforecast.models import AutoETS  # seconds to import: only where it is used
+    from statsforecast import models  # seconds to import: only where it is used
 
+    kind = getattr(models, STATISTICS[name])
     forecasts = np.empty((len(pasts), HORIZON))
     failed = 0
     for row, past in enumerate(pasts):
         try:
-            forecasts[row] = AutoETS(season_length=SEASON).forecast(y=np.array(past), h=HORIZON)["mean"]
+            forecasts[row] = kind(season_length=SEASON).forecast(y=np.array(past), h=HORIZON)["mean"]
         except (ValueError, ArithmeticError, RuntimeError):
             forecasts[row] = np.nan
         if not np.isfinite(forecasts[row]).all():
@@ -45,20 +49,28 @@ def autoets(pasts: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
 
 
 @contextmanager
-def autoets_beside(pasts: Sequence[np.ndarray], *, processes: int) -> Iterator[Callable[[], tuple[np.ndarray, int]]]:
-    """Run `autoets` in other processes while the block runs; yields a function that waits for the result.
+def statistics_beside(
+    names: Sequence[str], pasts: Sequence[np.ndarray], *, processes: int
+) -> Iterator[Callable[[], Fitted]]:
+    """Run `statistics` for each of `names` in other processes while the block runs; yields a function that waits for
+    what they give, by name.
 
     Processes are spawned, not forked: a fork would copy torch's threads half way.
     """
     parts = [pasts[i : i + _PER_CALL] for i in range(0, len(pasts), _PER_CALL)]
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
     try:
-        futures: list[Future[tuple[np.ndarray, int]]] = [pool.submit(autoets, part) for part in parts]
+        waiting: dict[str, list[Future[tuple[np.ndarray, int]]]] = {
+            name: [pool.submit(statistics, name, part) for part in parts] for name in names
+        }
 
-        def result() -> tuple[np.ndarray, int]:
-            done = [future.result() for future in futures]
-            return np.concatenate([forecasts for forecasts, _ in done]), sum(failed for _, failed in done)
+        def results() -> Fitted:
+            found = {name: [future.result() for future in futures] for name, futures in waiting.items()}
+            return {
+                name: (np.concatenate([forecasts for forecasts, _ in done]), sum(failed for _, failed in done))
+                for name, done in found.items()
+            }
 
-        yield result
+        yield results
     finally:
         pool.shutdown(cancel_futures=True)

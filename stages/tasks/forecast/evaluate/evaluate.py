@@ -5,43 +5,48 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .... import scores as sureness
 from ....calibration import calibration_figure
 from ....engine import predict
-from ....reporting import Calibration, Report
-from ....scores import Scores
+from ....preparation import open_prepared
+from ....reporting import Calibration, Report, Slice
+from ....scores import Scores, evenly
 from ....slices import sliced, slices_figure
 from ..model.network import Forecaster
-from ..model.windows import Windows, rolling_origins
+from ..model.windows import Windows, rolling_origins, train_origins, validation_origins
 from ..params import Params
+from ..prepare.holidays import names_by_day
 from ..prepare.series import HORIZON
-from . import pictures, scores
-from .baselines import autoets_beside, naive, seasonal_naive
+from . import measures, pictures, scores
+from .baselines import STATISTICS, naive, seasonal_naive, statistics_beside
+from .measures import Truth
+from .ridge import ridge
 
 BATCH_SIZE = 512
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """What came: `(origins, 7)` values and which of them were observed; of each origin the row of its series in the
-    store, and which origins are alike, `(origins,)`.
+class Forecasts:
+    """What the network says and what the baselines say: `mean` and each baseline `(origins, 7)`, `quantiles`
+    `(origins, 7, levels)`.
     """
 
-    actual: np.ndarray
-    observed: np.ndarray
-    rows: np.ndarray
-    groups: np.ndarray
+    mean: np.ndarray
+    quantiles: np.ndarray
+    baselines: Mapping[str, np.ndarray]
 
 
 def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) -> None:
     """Scores of the mean (`mae`, `rmse`, `mase`, `smape`, a `mae_day_N` for each day ahead), of the median
-    (`mae_of_median`) and of the quantiles (`wql`, `coverage_90`); `baseline_NAME_mae` and `…_mase`; the mean absolute
-    error by days ahead and by series; how often the truth lay below each quantile; pictures.
+    (`mae_of_median`) and of the quantiles (`wql`, `coverage_90`); `baseline_NAME_mae`, `…_mase` and `…_smape`;
+    `skill_NAME`, one less the network's error by the baseline's; by days ahead, weekday and series the mean absolute
+    error, and in `slices.csv` every other score by days ahead and series; how often the truth lay below each quantile;
+    pictures.
 
     The mean is the point forecast here because it is what the registered model answers under that name. A score that
     the data does not define, such as `mase` of a series that repeats itself every week, is left out. Raises ValueError
@@ -49,55 +54,67 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     """
     settings = params.evaluate
     windows = Windows(folder, params.model, rolling_origins(settings.origins, settings.origin_step))
-    examples = range(len(windows))
-    pasts = [windows.past(i).values for i in examples]
+    values, observed = (np.stack(part) for part in zip(*(windows.future(i) for i in range(len(windows))), strict=True))
+    if not observed.any():
+        raise ValueError("nothing to measure: no day after the origins of the test split was observed")
+    rows, origins = np.array([windows.locate(i) for i in range(len(windows))]).T
+    first_days = np.array([windows.past(i).next_day for i in range(len(windows))])
+    truth = Truth(
+        actual=values,
+        observed=observed,
+        rows=rows,
+        groups=scores.groups(rows, origins),
+        days=first_days[:, None] + np.arange(HORIZON),
+        scales=_scales(windows),
+    )
+    found = _forecasts(network, windows, folder, params, report)
+    levels = params.model.quantiles
+    measured = measures.all_scores(truth, found.mean, found.quantiles, levels)
+    report.scored(_defined(measured))
+    by_day = measures.by_day(truth, found.mean)
+    median = scores.absolute_errors(values, found.quantiles[..., levels.index(0.5)], observed)
+    further = {"mae_of_median": float(scores.mean_error(median))}
+    further |= {f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)}
+    report.measured(_finite(further), n=len(windows))
+    for name, forecast in found.baselines.items():
+        points = {key: s.value() for key, s in measures.point_scores(truth, forecast).items() if key != "rmse"}
+        report.measured(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
+        report.scored(_defined({f"skill_{name}": measures.skill(truth, found.mean, forecast)}))
+    report.predictions(
+        (round(float(a), 6), round(float(p), 6)) for a, p in zip(values[observed], found.mean[observed], strict=True)
+    )
+    names = [str(windows.store.value("id", row)) for row in range(len(windows.store))]
+    _report_slices(report, truth, measured, names)
+    _report_calibration(report, truth, found.quantiles, levels)
+    _draw(report, windows, truth, found, levels, open_prepared(folder)[1]["holidays"])
+
+
+def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Params, report: Report) -> Forecasts:
+    """All forecasts from the origins of `windows`; how many statistical fits failed is reported."""
+    settings = params.evaluate
+    pasts = [windows.past(i).values for i in range(len(windows))]
+    asked = [name for name in settings.baselines if name in STATISTICS]
+    baselines: dict[str, np.ndarray] = {}
     with ExitStack() as stack:
-        # Exponential smoothing takes longest: it runs in other processes while the network forecasts.
         waiting = None
-        if "autoets" in settings.baselines:
-            # No limit is 0, and `past[-0:]` is the whole of it.
+        if asked:
+            # Statistics take longest: they run in other processes while the network forecasts. No limit is 0, and
+            # `past[-0:]` is the whole of it.
             shortened = [np.array(past[-settings.autoets_days :]) for past in pasts]
-            waiting = stack.enter_context(autoets_beside(shortened, processes=settings.processes))
+            waiting = stack.enter_context(statistics_beside(asked, shortened, processes=settings.processes))
         forecasts = predict(network, windows, BATCH_SIZE, network.forecast)
-        values, observed = (np.stack(part) for part in zip(*(windows.future(i) for i in examples), strict=True))
-        if not observed.any():
-            raise ValueError("nothing to measure: no day after the origins of the test split was observed")
-        rows, origins = np.array([windows.locate(i) for i in examples]).T
-        truth = Truth(actual=values, observed=observed, rows=rows, groups=scores.groups(rows, origins))
-        baselines: dict[str, np.ndarray] = {}
         if "naive" in settings.baselines:
             baselines["naive"] = np.stack([naive(past) for past in pasts])
         if "seasonal_naive" in settings.baselines:
             baselines["seasonal_naive"] = np.stack([seasonal_naive(past) for past in pasts])
+        if "ridge" in settings.baselines:
+            train = Windows(folder, params.model, train_origins)
+            baselines["ridge"] = ridge(train, Windows(folder, params.model, validation_origins), windows)
         if waiting is not None:
-            baselines["autoets"], failed = waiting()
-            report.measured({"autoets_failed_fits": failed})
-    mean, quantiles = forecasts[..., 0], forecasts[..., 1:]
-    levels = params.model.quantiles
-    series_scales = _scales(windows)
-    _report_scores(report, {**_point_scores(truth, mean, series_scales), **_band_scores(truth, quantiles, levels)})
-    by_day = _by_day(truth, mean)
-    median = scores.absolute_errors(truth.actual, quantiles[..., levels.index(0.5)], truth.observed)
-    further = {"mae_of_median": float(scores.mean_error(median))}
-    further |= {f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)}
-    report.measured({name: value for name, value in further.items() if math.isfinite(value)}, n=len(windows))
-    for name, forecast in baselines.items():
-        found = {key: s.value() for key, s in _point_scores(truth, forecast, series_scales).items()}
-        report.measured({f"baseline_{name}_{key}": found[key] for key in ("mae", "mase") if math.isfinite(found[key])})
-    report.predictions(
-        (round(float(a), 6), round(float(p), 6))
-        for a, p in zip(truth.actual[truth.observed], mean[truth.observed], strict=True)
-    )
-    _report_slices(report, truth, mean, [str(windows.store.value("id", row)) for row in range(len(windows.store))])
-    _report_calibration(report, truth, quantiles, levels)
-    evenly = sureness.evenly(len(windows), pictures.FANS)
-    drawn = pictures.Drawn(windows, mean, quantiles, levels, baselines)
-    report.picture("forecasts", pictures.fans(drawn, evenly, "Forecasts from origins spread over the test days"))
-    worst = _worst(truth, mean, series_scales, pictures.FANS)
-    title = "The largest errors, from different weeks or series"
-    report.picture("mistakes", pictures.fans(drawn, worst, title))
-    errors = {"network": mean, **baselines}
-    report.picture("error_by_day", pictures.error_by_day({k: _by_day(truth, f) for k, f in errors.items()}))
+            for name, (forecast, failed) in waiting().items():
+                baselines[name] = forecast
+                report.measured({f"{name}_failed_fits": failed})
+    return Forecasts(mean=forecasts[..., 0], quantiles=forecasts[..., 1:], baselines=baselines)
 
 
 def _scales(windows: Windows) -> np.ndarray:
@@ -112,57 +129,32 @@ def _scales(windows: Windows) -> np.ndarray:
     )
 
 
-def _by_day(truth: Truth, forecast: np.ndarray) -> np.ndarray:
-    """The mean absolute error of each day ahead, `(7,)`."""
-    return scores.mean_error(scores.absolute_errors(truth.actual, forecast, truth.observed), axis=0)
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _point_scores(truth: Truth, forecast: np.ndarray, series_scales: np.ndarray) -> dict[str, Scores]:
-    errors = scores.absolute_errors(truth.actual, forecast, truth.observed)
-    percent = scores.percentage_errors(truth.actual, forecast, truth.observed)
-    return {
-        "mae": _mean_of_days(errors, truth.groups),
-        "rmse": replace(_mean_of_days(errors**2, truth.groups), metric=_root_of_mean),
-        "mase": _mean_of_days(errors / series_scales[truth.rows][:, None], truth.groups),
-        "smape": _mean_of_days(percent, truth.groups),
+def _defined(measured: Mapping[str, Scores]) -> dict[str, Scores]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {name: found for name, found in measured.items() if math.isfinite(found.value())}
+
+
+def _report_slices(report: Report, truth: Truth, measured: Mapping[str, Scores], names: list[str]) -> None:
+    kinds = {
+        "days ahead": (np.broadcast_to(np.arange(HORIZON), truth.actual.shape), [str(d + 1) for d in range(HORIZON)]),
+        "weekday": ((truth.days + 3) % 7, WEEKDAYS),  # 1970-01-01 was a Thursday
     }
-
-
-def _band_scores(truth: Truth, quantiles: np.ndarray, levels: list[float]) -> dict[str, Scores]:
-    low, high = (quantiles[..., levels.index(level)] for level in (0.05, 0.95))
-    inside = scores.inside(truth.actual, low, high, truth.observed)
-    losses, sizes = scores.quantile_losses(truth.actual, quantiles, levels, truth.observed)
-    weighted = np.stack([losses.sum(axis=1), sizes.sum(axis=1)], axis=1)
-    return {
-        "wql": Scores(parts=weighted, groups=truth.groups, metric=sureness.ratio),
-        "coverage_90": _mean_of_days(inside, truth.groups),
-    }
-
-
-def _mean_of_days(values: np.ndarray, groups: np.ndarray) -> Scores:
-    """The mean of `(origins, 7)` values over what is not NaN."""
-    parts = np.stack([np.nansum(values, axis=1), (~np.isnan(values)).sum(axis=1)], axis=1)
-    return Scores(parts=parts, groups=groups, metric=sureness.ratio)
-
-
-def _root_of_mean(sums: np.ndarray) -> np.ndarray:
-    return np.sqrt(sureness.ratio(sums))
-
-
-def _report_scores(report: Report, measured: Mapping[str, Scores]) -> None:
-    with np.errstate(invalid="ignore"):
-        report.scored({name: found for name, found in measured.items() if math.isfinite(found.value())})
-
-
-def _report_slices(report: Report, truth: Truth, mean: np.ndarray, names: list[str]) -> None:
-    origin, ahead = np.nonzero(truth.observed)
-    errors = np.abs(truth.actual - mean)[origin, ahead]
-    days = sureness.mean(errors, truth.groups[origin])
-    parts = sliced(days, "days ahead", ahead, [str(day + 1) for day in range(HORIZON)], higher_is_better=False)
     if len(names) > 1:
-        parts += sliced(days, "series", truth.rows[origin], names, higher_is_better=False)
-    report.slices(parts)
-    report.picture("slices", slices_figure(parts, days.value(), "mean absolute error"))
+        kinds["series"] = (np.broadcast_to(truth.rows[:, None], truth.actual.shape), names)
+    seen = truth.observed
+    parts: list[Slice] = []
+    further: list[Slice] = []
+    for kind, (which, parted) in kinds.items():
+        parts += sliced(measured["mae"], kind, which[seen], parted, higher_is_better=False)
+        if kind != "weekday":
+            for name in (name for name in _defined(measured) if name != "mae"):
+                further += sliced(measured[name], f"{kind}: {name}", which[seen], parted, higher_is_better=False)
+    report.slices(parts, further)
+    report.picture("slices", slices_figure(parts, measured["mae"].value(), "mean absolute error"))
 
 
 def _report_calibration(report: Report, truth: Truth, quantiles: np.ndarray, levels: list[float]) -> None:
@@ -179,12 +171,28 @@ def _report_calibration(report: Report, truth: Truth, quantiles: np.ndarray, lev
     report.picture("calibration", figure)
 
 
-def _worst(truth: Truth, mean: np.ndarray, series_scales: np.ndarray, count: int) -> np.ndarray:
+def _draw(
+    report: Report, windows: Windows, truth: Truth, found: Forecasts, levels: list[float], holidays: dict | None
+) -> None:
+    days = {} if holidays is None else names_by_day(holidays)
+    drawn = pictures.Drawn(windows, found.mean, found.quantiles, levels, found.baselines, days)
+    some = evenly(len(windows), pictures.FANS)
+    report.picture("forecasts", pictures.fans(drawn, some, "Forecasts from origins spread over the test days"))
+    worst = _worst(truth, found.mean, pictures.FANS)
+    report.picture("mistakes", pictures.fans(drawn, worst, "The largest errors, from different weeks or series"))
+    errors = {
+        name: scores.absolute_errors(truth.actual, forecast, truth.observed)
+        for name, forecast in {"network": found.mean, **found.baselines}.items()
+    }
+    report.picture("error_by_day", pictures.error_by_day(errors, (truth.days + 3) % 7))
+
+
+def _worst(truth: Truth, mean: np.ndarray, count: int) -> np.ndarray:
     """The origins with the largest mean errors, `(count,)`, each from another group. An error counts in units of what
     repeating the last week is wrong by: otherwise the largest series would have all the pictures.
     """
     errors = scores.mean_error(scores.absolute_errors(truth.actual, mean, truth.observed), axis=1)
-    known = series_scales[truth.rows]
+    known = truth.scales[truth.rows]
     errors = np.nan_to_num(errors / np.where(np.isnan(known), 1.0, known), nan=0.0)
     order = np.argsort(-errors, kind="stable")
     _, first = np.unique(truth.groups[order], return_index=True)

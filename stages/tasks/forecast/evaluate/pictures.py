@@ -1,4 +1,4 @@
-"""What a person should see of a forecaster: forecasts against what came, and the error by days ahead."""
+"""What a person should see of a forecaster: forecasts against what came, the error by days ahead and weekday."""
 
 from __future__ import annotations
 
@@ -11,21 +11,34 @@ from matplotlib.figure import Figure
 
 from ..model.windows import Windows
 from ..prepare.series import HORIZON
+from .scores import mean_error
 
 FANS = 6
 HISTORY = 28  # days drawn before an origin
-COLOURS = {"network": "#c4421a", "autoets": "#2b6cb0", "seasonal_naive": "#6b7280", "naive": "#b8bcc4"}
+COLOURS = {
+    "network": "#c4421a",
+    "autoets": "#2b6cb0",
+    "autotheta": "#7fb0dd",
+    "ridge": "#3f8f5b",
+    "seasonal_naive": "#6b7280",
+    "naive": "#b8bcc4",
+}
+_IN_FANS = ("autoets", "ridge", "seasonal_naive")  # more lines than these nobody can tell apart
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Forecasts from all origins: `mean` and each baseline `(origins, 7)`, `quantiles` `(origins, 7, levels)`."""
+    """Forecasts from all origins: `mean` and each baseline `(origins, 7)`, `quantiles` `(origins, 7, levels)`; and the
+    names of holidays by their ISO days.
+    """
 
     windows: Windows
     mean: np.ndarray
     quantiles: np.ndarray
     levels: Sequence[float]
     baselines: Mapping[str, np.ndarray]
+    holidays: Mapping[str, str]
 
 
 def fans(drawn: Drawn, chosen: np.ndarray, title: str) -> Figure:
@@ -51,13 +64,17 @@ def fans(drawn: Drawn, chosen: np.ndarray, title: str) -> Figure:
         axes.plot(after, windows.future(example)[0], color="black", lw=1, marker="o", ms=3, label="truth")
         axes.plot(after, drawn.mean[example], color=COLOURS["network"], lw=1.8, label="mean")
         for name, forecast in drawn.baselines.items():
-            if name != "naive":
+            if name in _IN_FANS:
                 axes.plot(after, forecast[example], color=COLOURS[name], lw=1, ls="--", label=_words(name))
         axes.axvline(before[-1], color="0.8", lw=0.8)
+        holidays = [day for day in after if str(day) in drawn.holidays]
+        for day in holidays:
+            axes.axvline(day, color="#b7791f", lw=0.8, ls=":")
         locator = AutoDateLocator(maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        axes.set_title(f"{windows.store.value('id', row)}, from {after[0]}", fontsize=9)
+        names = "".join(f", {drawn.holidays[str(day)]}" for day in holidays)
+        axes.set_title(f"{windows.store.value('id', row)}, from {after[0]}{names}", fontsize=9)
         axes.margins(x=0.01)
     for axes in list(grid):
         axes.set_visible(False)
@@ -66,19 +83,25 @@ def fans(drawn: Drawn, chosen: np.ndarray, title: str) -> Figure:
     return figure
 
 
-def error_by_day(errors: Mapping[str, np.ndarray]) -> Figure:
-    """The mean absolute error of each of the seven days ahead, `(7,)` for each forecaster."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    days = np.arange(1, HORIZON + 1)
+def error_by_day(errors: Mapping[str, np.ndarray], weekdays: np.ndarray) -> Figure:
+    """The mean absolute error by days ahead and by weekday, of each forecaster's errors `(origins, 7)`, NaN where
+    nothing was observed; `weekdays` is `(origins, 7)`, Monday is 0.
+    """
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    ahead, week = figure.subplots(1, 2, sharey=True)
+    days = np.arange(HORIZON)
     for name, values in errors.items():
-        width = 2.4 if name == "network" else 1.4
-        label = f"{_words(name)}: {values.mean():.4g}"
-        axes.plot(days, values, color=COLOURS[name], lw=width, marker="o", ms=4, label=label)
-    axes.set_xlabel("days ahead")
-    axes.set_ylabel("mean absolute error")
-    axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+        style = {"color": COLOURS[name], "lw": 2.4 if name == "network" else 1.4, "marker": "o", "ms": 4}
+        ahead.plot(days, mean_error(values, axis=0), label=f"{_words(name)}: {mean_error(values):.4g}", **style)
+        by_weekday = [mean_error(np.where(weekdays == day, values, np.nan)) for day in range(7)]
+        week.plot(np.arange(7), by_weekday, **style)
+    ahead.set_xticks(days, [str(day + 1) for day in days])
+    ahead.set_xlabel("days ahead")
+    ahead.set_ylabel("mean absolute error")
+    ahead.set_ylim(bottom=0)
+    week.set_xticks(np.arange(7), _WEEKDAYS)
+    week.set_xlabel("weekday that is forecast")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return figure
 
 
@@ -87,4 +110,4 @@ def _dates(first: int, count: int) -> np.ndarray:
 
 
 def _words(name: str) -> str:
-    return {"autoets": "AutoETS"}.get(name, name.replace("_", " "))
+    return {"autoets": "AutoETS", "autotheta": "AutoTheta"}.get(name, name.replace("_", " "))

@@ -15,6 +15,7 @@ import pandas as pd
 
 from ....preparation import open_prepared
 from ....scores import Scores, evenly, ratio
+from ....sequences import SequenceStore
 from ..model.windows import test_origins
 from ..prepare.series import HORIZON, calendar_date
 from .scores import groups
@@ -33,19 +34,29 @@ class Week:
     past: np.ndarray  # (time,)
     future: np.ndarray  # (7,)
     observed: np.ndarray  # (7,) bool
+    known: np.ndarray  # (time + 7, known columns)
+    others: np.ndarray  # (time, past columns)
 
 
 def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-    """Up to two years before each test week: `unique_id`, `ds`, `y`, a row a day."""
-    weeks = list(_weeks(prepared, limit))
-    days = [np.arange(week.first_day, week.first_day + len(week.past)) for week in weeks]
-    return pd.DataFrame(
-        {
-            "unique_id": np.repeat([week.name for week in weeks], [len(week.past) for week in weeks]),
-            "ds": np.concatenate(days).astype("datetime64[D]").astype("datetime64[ns]"),
-            "y": np.concatenate([week.past for week in weeks]),
+    """Up to two years before each test week: `unique_id`, `ds`, `y`, a row a day, and the data's further columns. With
+    `known_columns`, seven rows without `y` tell of the test week.
+    """
+    _, description = open_prepared(prepared)
+    known, past = description["known_columns"], description["past_columns"]
+    ahead = HORIZON if known else 0
+    tables = []
+    for week in _weeks(prepared, limit):
+        days = np.arange(week.first_day, week.first_day + len(week.past) + ahead)
+        table = {
+            "unique_id": np.repeat(week.name, len(days)),
+            "ds": days.astype("datetime64[D]").astype("datetime64[ns]"),
+            "y": _longer(week.past, ahead),
         }
-    )
+        table |= {name: week.known[: len(days), column] for column, name in enumerate(known)}
+        table |= {name: _longer(week.others[:, column], ahead) for column, name in enumerate(past)}
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True)
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
@@ -91,4 +102,15 @@ def _weeks(prepared: Path, limit: int) -> Iterator[Week]:
             past=values[begin:origin],
             future=values[ahead],
             observed=store.sequence("observed", row)[ahead] > 0,
+            known=_further(store, "known", row)[begin : ahead.stop],
+            others=_further(store, "past", row)[begin:origin],
         )
+
+
+def _further(store: SequenceStore, column: str, row: int) -> np.ndarray:
+    """Further columns of a series, `(time, columns)`; none where the data has none."""
+    return store.sequence(column, row) if column in store.columns else np.empty((store.value("length", row), 0))
+
+
+def _longer(values: np.ndarray, days: int) -> np.ndarray:
+    return np.concatenate([values, np.full(days, np.nan)])

@@ -1,34 +1,99 @@
-"""What is known of a day before it comes: where it lies in the week and in the year."""
+"""What is known of a day: where it lies in the week and in the year, holidays around it, the data's own columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
 
 import numpy as np
 
+from ..params import ModelParams
+from ..prepare.series import day_number
+
 _DAYS_IN_YEAR = 365.25
 _HARMONICS = 2  # waves a year and half a year long: measured, a third one fits the noise of a few years
-SIZES = {"day_of_week": 7, "day_of_year": 2 * _HARMONICS}
 
 
-def size(names: Sequence[str]) -> int:
-    """How many numbers a day has."""
-    return sum(SIZES[name] for name in names)
+class Covariates:
+    """The covariates that `model.covariates` chooses, of data as preprocess described it.
 
-
-def covariates(days: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Days since 1970-01-01 of any shape `(…)` to `(…, size(names))`, float32.
-
-    `day_of_week` is one-hot, Monday first; `day_of_year` is the sine and the cosine of waves a year and half a year
-    long.
+    `known` numbers a day can be had of any day ahead, `past` ones of days that have been. Raises ValueError where the
+    data lacks what is chosen.
     """
-    parts = [np.empty((*days.shape, 0))]
-    for name in names:
-        if name == "day_of_week":
-            parts.append(np.eye(7)[(days + 3) % 7])  # 1970-01-01 was a Thursday
-        else:
+
+    def __init__(self, params: ModelParams, data: Mapping[str, Any]) -> None:
+        chosen = params.covariates
+        self._week, self._year = "day_of_week" in chosen, "day_of_year" in chosen
+        self._holidays: np.ndarray | None = None
+        if "holidays" in chosen:
+            self._first_day, self._holidays = _around(_offered(data, "holidays"), params.holiday_days)
+        self.known_columns: Sequence[str] = _offered(data, "known_columns") if "known_columns" in chosen else []
+        self.past_columns: Sequence[str] = _offered(data, "past_columns") if "past_columns" in chosen else []
+        self._known_moments, self._past_moments = (
+            np.array([data["moments"][name] for name in names]).reshape(-1, 2).T
+            for names in (self.known_columns, self.past_columns)
+        )
+        self.calendar_size = 7 * self._week + 2 * _HARMONICS * self._year
+        self.calendar_size += 0 if self._holidays is None else self._holidays.shape[1]
+        self.known = self.calendar_size + len(self.known_columns)
+        self.past = len(self.past_columns)
+
+    @property
+    def days(self) -> tuple[int, int] | None:
+        """First and last day that the holidays are known of, in days since 1970-01-01; None where all days will do."""
+        return None if self._holidays is None else (self._first_day, self._first_day + len(self._holidays) - 1)
+
+    def calendar(self, days: np.ndarray) -> np.ndarray:
+        """Days since 1970-01-01 of any shape `(…)` to `(…, calendar_size)`, float32.
+
+        `day_of_week` is one-hot, Monday first; `day_of_year` is the sine and the cosine of waves a year and half a year
+        long; `holidays` has a number for each holiday and each of the days around it, 1 where it is that day.
+        """
+        parts = [np.empty((*days.shape, 0), dtype=np.float32)]
+        if self._week:
+            parts.append(np.eye(7, dtype=np.float32)[(days + 3) % 7])  # 1970-01-01 was a Thursday
+        if self._year:
             dates = days.astype("datetime64[D]")
             angle = (dates - dates.astype("datetime64[Y]")).astype(np.float64) * (2 * np.pi / _DAYS_IN_YEAR)
             waves = [wave(k * angle) for k in range(1, _HARMONICS + 1) for wave in (np.sin, np.cos)]
-            parts.append(np.stack(waves, axis=-1))
-    return np.concatenate(parts, axis=-1).astype(np.float32)
+            parts.append(np.stack(waves, axis=-1).astype(np.float32))
+        if self._holidays is not None:
+            parts.append(self._holidays[days - self._first_day])
+        return np.concatenate(parts, axis=-1)
+
+    def scaled_known(self, values: np.ndarray) -> np.ndarray:
+        """Values of `known_columns`, `(…, columns)`, in deviations from their mean over the training days; float32."""
+        return _scaled(values, self._known_moments)
+
+    def scaled_past(self, values: np.ndarray) -> np.ndarray:
+        """The same of `past_columns`."""
+        return _scaled(values, self._past_moments)
+
+
+def _offered(data: Mapping[str, Any], key: str) -> Any:
+    found = data.get(key)
+    if not found:
+        raise ValueError(
+            f"model.covariates: found {key}; the data has none: prepare.{key} is empty, or names nothing seen"
+        )
+    return found
+
+
+def _scaled(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    mean, deviation = moments
+    return ((values - mean) / deviation).astype(np.float32)
+
+
+def _around(table: Mapping[str, Any], reach: int) -> tuple[int, np.ndarray]:
+    """The first day of a holiday table, and for each of its days `(days, holidays · (2 · reach + 1))`, float32: whether
+    the day is `reach` days before the holiday, …, is it, … is `reach` days after it.
+    """
+    first, end = (day_number(date(year, 1, 1)) for year in (table["first_year"], table["last_year"] + 1))
+    found = np.zeros((end - first, len(table["days"]), 2 * reach + 1), dtype=np.float32)
+    for column, days in enumerate(table["days"].values()):
+        numbers = np.array([day_number(date.fromisoformat(day)) for day in days])
+        for offset in range(-reach, reach + 1):
+            places = numbers - first + offset
+            found[places[(places >= 0) & (places < len(found))], column, offset + reach] = 1.0
+    return first, found.reshape(len(found), -1)

@@ -1,32 +1,36 @@
-"""Recurrent networks that forecast seven days at once, as quantiles, and the windows they learn from.
+"""Recurrent networks that forecast seven days as quantiles, and the windows they learn from.
 
 A network is a small ensemble: members of the same shape and different first weights, trained side by side on the same
 batches; the forecast is the mean of their quantiles (Lichtendahl, Grushka-Cockayne and Winkler, "Is It Better to
-Average Probabilities or Quantiles?", 2013).
+Average Probabilities or Quantiles?", 2013). After training, the validation days say how much of last week's values to
+blend in and how much wider or narrower the bands must be; both are part of the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ....batching import Batch
-from ....models.network import Network, Sums
-from ....models.recurrent import Cell, RecurrentStack, last_step
+from ....models.network import Network, Predict, Sums
 from ..params import ModelParams, Params
-from ..prepare.series import HORIZON, MIN_HISTORY
-from .covariates import size
-from .windows import ORIGINS, Windows
+from ..prepare.series import HORIZON, SEASON
+from .calibrate import blend_weights, margins
+from .decoders import decoder
+from .windows import ORIGINS, Inputs, Windows
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> Forecaster:
-    """A network with fresh weights; series need no description, since each window is scaled by itself."""
-    return Forecaster(params)
+    """A network with fresh weights; of the data it needs to know the covariates alone: each window is scaled by itself.
+
+    Raises ValueError where the data lacks a covariate that the params choose.
+    """
+    return Forecaster(params, Inputs(params, data))
 
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Windows:
@@ -38,17 +42,26 @@ class Forecaster(Network):
     """An ensemble of forecasters over the same batch."""
 
     quantiles: Tensor
+    blend: Tensor  # (7,), the network's share of each day's forecast; the rest is last week's
+    margins: Tensor  # (7, quantiles), scaled, what calibration adds
 
-    def __init__(self, params: ModelParams) -> None:
+    def __init__(self, params: ModelParams, inputs: Inputs) -> None:
         super().__init__()
         self.params = params
-        self.members = nn.ModuleList(Member(params) for _ in range(params.members))
+        self.inputs = inputs
+        self.members = nn.ModuleList(Member(params, inputs) for _ in range(params.members))
         self.register_buffer("quantiles", torch.tensor(params.quantiles), persistent=False)
+        self.register_buffer("blend", torch.ones(HORIZON))
+        self.register_buffer("margins", torch.zeros(HORIZON, len(params.quantiles)))
         self._middle = params.quantiles.index(0.5)
 
     def forward(self, batch: Batch) -> Tensor:
-        """`(batch, 7, quantiles)`, scaled as the batch is, ascending in the last dimension."""
-        return self._members(batch).mean(dim=0)
+        """`(batch, 7, quantiles)`, scaled as the batch is, ascending in the last dimension; blended and calibrated."""
+        found = self._blended(self._members(batch).mean(dim=0), _last_week(batch)) + self.margins
+        middle = self._middle
+        up = found[..., middle:].cummax(dim=-1).values
+        down = found[..., : middle + 1].flip(-1).cummin(dim=-1).values.flip(-1)
+        return torch.cat([down[..., :-1], up], dim=-1)
 
     def forecast(self, batch: Batch) -> Tensor:
         """`(batch, 7, 1 + quantiles)` in the series' own unit, float64: the mean, then the quantiles.
@@ -65,7 +78,9 @@ class Forecaster(Network):
         return torch.cat([mean[..., None], quantiles], dim=-1) * scale + location
 
     def losses(self, batch: Batch) -> Sums:
-        """`loss` is the mean pinball loss of the members; `quantile_error` and `absolute_error` are the ensemble's."""
+        """`loss` is the mean pinball loss of the members; `quantile_error` and `absolute_error` are the ensemble's,
+        before it is blended and calibrated.
+        """
         assert batch.targets is not None
         members = self._members(batch)
         weights = batch.context["weights"]
@@ -77,6 +92,28 @@ class Forecaster(Network):
             "quantile_error": ((self._pinball(ensemble, batch.targets) * weights).sum(), count),
             "absolute_error": ((absolute * weights).sum(), count),
         }
+
+    def settle(self, predict: Predict) -> None:
+        """Fit the blend and then the calibration to validation windows."""
+
+        def parts(batch: Batch) -> Tensor:
+            assert batch.targets is not None
+            further = [_last_week(batch), batch.targets, batch.context["weights"]]
+            return torch.cat([self._members(batch).mean(dim=0), torch.stack(further, dim=-1)], dim=-1)
+
+        found = predict(parts)
+        forecast, last_week, actual = found[..., :-3], found[..., -3], found[..., -2]
+        observed = found[..., -1] > 0
+        if self.params.blend == "seasonal_naive":
+            self.blend.copy_(torch.from_numpy(blend_weights(forecast[..., self._middle], last_week, actual, observed)))
+            blended = self._blended(*(torch.from_numpy(part).to(self.blend) for part in (forecast, last_week)))
+            forecast = blended.cpu().numpy()
+        self.margins.copy_(torch.from_numpy(margins(forecast, actual, observed, self.params.quantiles)))
+
+    def _blended(self, quantiles: Tensor, last_week: Tensor) -> Tensor:
+        """All quantiles of a day moved alike: `(batch, 7, quantiles)` and `(batch, 7)`."""
+        apart = last_week - quantiles[..., self._middle]
+        return quantiles + ((1 - self.blend) * apart)[..., None]
 
     def _members(self, batch: Batch) -> Tensor:
         """`(members, batch, 7, quantiles)`"""
@@ -92,48 +129,56 @@ class Forecaster(Network):
 
 
 class Member(nn.Module):
-    """One network: a recurrent stack reads the context, a head answers for each of the seven days.
+    """One network: a recurrent part beside a linear one.
 
-    Beside the head, one linear map leads from the last two weeks straight to the seven days, so that the recurrent part
-    learns only what a linear autoregression cannot (Lai et al., "Modeling Long- and Short-Term Temporal Patterns with
-    Deep Neural Networks", 2018). It starts at zero: random weights take a short training long to unlearn.
+    The linear one leads from the whole context and from what is known of each day straight to that day, so that the
+    recurrent part learns only what a linear regression cannot (Lai et al., "Modeling Long- and Short-Term Temporal
+    Patterns with Deep Neural Networks", 2018). It starts at zero: random weights take a short training long to unlearn.
     """
 
-    def __init__(self, params: ModelParams) -> None:
+    def __init__(self, params: ModelParams, inputs: Inputs) -> None:
         super().__init__()
-        known = size(params.covariates)
-        features = 1 + known
-        convolutional = params.kind == "conv_gru"
-        self.front: nn.Module = nn.Identity()
-        if convolutional:
-            self.front = CausalConvolution(features, params.channels, params.kernel_size)
-        self.recurrent = RecurrentStack(
-            params.channels if convolutional else features,
-            params.hidden_size,
-            layers=params.layers,
-            cell=cast(Cell, "gru" if convolutional else params.kind),
-            dropout=params.dropout,
-            recurrent_dropout=params.recurrent_dropout,
-            layer_norm=params.layer_norm,
-            truncation=params.truncation,
-        )
-        self.autoregression = nn.Linear(MIN_HISTORY, HORIZON)
-        nn.init.zeros_(self.autoregression.weight)
-        nn.init.zeros_(self.autoregression.bias)
-        self.head = Head(params.hidden_size, known, len(params.quantiles), dropout=params.dropout)
+        self.linear = Linear(params.context_days, inputs)
+        self.decoder = decoder(params, inputs)
+        self.head = Head(params.hidden_size, inputs.day_size, len(params.quantiles), dropout=params.dropout)
         self._middle = params.quantiles.index(0.5)
 
     def forward(self, batch: Batch) -> Tensor:
         """`(batch, 7, quantiles)`, scaled and ascending."""
-        state = last_step(self.recurrent(self.front(batch.values), batch.lengths), batch.lengths)
-        outputs = ascending(self.head(state, batch.context["future"]), self._middle)
-        back = batch.lengths[:, None] - 1 - torch.arange(MIN_HISTORY, device=state.device)
-        linear = self.autoregression(batch.values[..., 0].gather(1, back))
-        return outputs + linear[..., None]
+        linear, future = self.linear(batch), batch.context["future"]
+
+        def answer(states: Tensor, days: slice) -> Tensor:
+            outputs = ascending(self.head(states, future[:, days], days), self._middle)
+            return outputs + linear[:, days, None]
+
+        return self.decoder(batch, answer)
+
+
+class Linear(nn.Module):
+    """A linear regression for each of the seven days, on the numbers of the context and on those of the day.
+
+    Much of the context says the same twice, such as the weekday of each of its days. Left out, a short training fits
+    worse: each copy adds to the steps that gradient descent takes along what they say.
+    """
+
+    def __init__(self, context_days: int, inputs: Inputs) -> None:
+        super().__init__()
+        self._context_days = context_days
+        self.past = nn.Parameter(torch.zeros(HORIZON, context_days * inputs.step_size))
+        self.day = nn.Parameter(torch.zeros(HORIZON, inputs.day_size))
+        self.bias = nn.Parameter(torch.zeros(HORIZON))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`(batch, 7)`. A day counts by how long it is before the origin; those a short history lacks are zeros."""
+        back = batch.lengths[:, None] - 1 - torch.arange(self._context_days, device=batch.values.device)
+        index = back.clamp(min=0)[..., None].expand(-1, -1, batch.values.shape[-1])
+        past = batch.values.gather(1, index) * (back >= 0)[..., None]
+        days = (batch.context["future"] * self.day).sum(dim=-1)
+        return past.flatten(1) @ self.past.T + days + self.bias
 
 
 class Head(nn.Module):
-    """From the state at the origin and what is known of each day ahead to `outputs` numbers a day.
+    """From a state for each day and what is known of the day to `outputs` numbers a day.
 
     The first layer is the same for all days, the second is each day's own: a band widens with the days.
     """
@@ -145,25 +190,10 @@ class Head(nn.Module):
         self.bias = nn.Parameter(torch.zeros(HORIZON, outputs))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, state: Tensor, future: Tensor) -> Tensor:
-        """`(batch, hidden_size)` and `(batch, 7, known)` to `(batch, 7, outputs)`."""
-        day = torch.cat([state[:, None].expand(-1, HORIZON, -1), future], dim=-1)
-        hidden = self.dropout(functional.gelu(self.first(self.dropout(day))))
-        return torch.einsum("bdh,dho->bdo", hidden, self.weight) + self.bias
-
-
-class CausalConvolution(nn.Module):
-    """A convolution over time that looks back only, so that what follows a sequence's end reaches none of its steps."""
-
-    def __init__(self, features: int, channels: int, kernel_size: int) -> None:
-        super().__init__()
-        self._past = kernel_size - 1
-        self.convolution = nn.Conv1d(features, channels, kernel_size)
-
-    def forward(self, values: Tensor) -> Tensor:
-        """`(batch, time, features)` to `(batch, time, channels)`."""
-        padded = functional.pad(values.transpose(1, 2), (self._past, 0))
-        return functional.gelu(self.convolution(padded)).transpose(1, 2)
+    def forward(self, states: Tensor, future: Tensor, days: slice) -> Tensor:
+        """`(batch, days, hidden_size)` and `(batch, days, known)` of some of the days to `(batch, days, outputs)`."""
+        hidden = self.dropout(functional.gelu(self.first(self.dropout(torch.cat([states, future], dim=-1)))))
+        return torch.einsum("bdh,dho->bdo", hidden, self.weight[days]) + self.bias[days]
 
 
 def ascending(outputs: Tensor, middle: int) -> Tensor:
@@ -172,3 +202,9 @@ def ascending(outputs: Tensor, middle: int) -> Tensor:
     up = functional.softplus(outputs[..., middle + 1 :]).cumsum(dim=-1)
     down = functional.softplus(outputs[..., :middle]).flip(-1).cumsum(dim=-1).flip(-1)
     return torch.cat([centre - down, centre, centre + up], dim=-1)
+
+
+def _last_week(batch: Batch) -> Tensor:
+    """The scaled values of the last seven days, `(batch, 7)`: the seasonal naive forecast."""
+    days = batch.lengths[:, None] - SEASON + torch.arange(HORIZON, device=batch.lengths.device)
+    return batch.values[..., 0].gather(1, days)

@@ -29,6 +29,7 @@ class Observation:
     series: str
     day: int  # days since 1970-01-01
     value: float
+    further: tuple[float, ...] = ()  # of known_columns, then of past_columns; NaN where missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Bad:
 def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | Bad]:
     """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
 
-    A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each.
+    A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each. A
+    line whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones is a Bad record.
     """
     to_day = _day_parser(params.date_format)
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -56,6 +58,8 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | Bad]:
             date_at = [find(name, "prepare.date_columns") for name in params.date_columns]
             value_at = [(name, find(name, "prepare.value_columns")) for name in params.value_columns]
             id_at = find(params.id_column, "prepare.id_column") if params.id_column else None
+            further_at = [(name, find(name, "prepare.known_columns")) for name in params.known_columns]
+            further_at += [(name, find(name, "prepare.past_columns")) for name in params.past_columns]
             for row in rows:
                 if not row:
                     continue  # an empty line, as many files have one at their end
@@ -69,13 +73,18 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | Bad]:
                 except ValueError as error:
                     yield Bad(where, "date", str(error), content, len(value_at))
                     continue
+                try:
+                    further = tuple(_named_value(name, row[column]) for name, column in further_at)
+                except ValueError as error:
+                    yield Bad(where, "covariate", str(error), content, len(value_at))
+                    continue
                 for name, column in value_at:
                     try:
                         value = to_value(row[column])
                     except ValueError as error:
                         yield Bad(where, "value", f"{name}: {error}", content, 1)
                     else:
-                        yield Observation(_series_name(row, id_at, name, len(value_at)), day, value)
+                        yield Observation(_series_name(row, id_at, name, len(value_at)), day, value, further)
         except csv.Error as error:
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
 
@@ -123,6 +132,13 @@ def to_value(text: str) -> float:
     if not abs(value) <= MAX_MAGNITUDE:
         raise ValueError(f"found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
     return value
+
+
+def _named_value(name: str, text: str) -> float:
+    try:
+        return to_value(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[int | None, int, int]:

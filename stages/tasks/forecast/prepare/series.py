@@ -6,7 +6,12 @@
 4. Any other missing day takes the value of the same weekday a week earlier, or in the first week the value of the day
    before. It counts as not observed: it may be an input, never a target.
 
-All of it looks back only, so that no value is ever made from a later one.
+Further columns, which go with the values, are put on the same days: of several on one day the first or the last stays
+as rule 2 says, or else their mean; a missing one takes the day before's, and 0 before the first. A column that is known
+in advance reaches past the last value.
+
+All of it looks back only, so that no value is ever made from a later one. Zeros are values like others; every value
+the same is a constant series, which is refused. 29 February is a day like others.
 """
 
 from __future__ import annotations
@@ -96,6 +101,33 @@ def regular(
         "filled_day": int((~observed).sum()),
     }
     return Series(start=int(days[0]), values=filled, observed=observed, repairs={k: n for k, n in repairs.items() if n})
+
+
+def on_days(
+    days: np.ndarray, columns: np.ndarray, *, start: int, length: int, duplicates: Duplicates
+) -> tuple[np.ndarray, np.ndarray]:
+    """Further columns on the days `start … start + length - 1`: `days` `(n,)` and `columns` `(n, columns)`, NaN where
+    missing, in any order, to `(length, columns)` without NaN, and which of these were given, bool, alike.
+    """
+    order = np.argsort(days, kind="stable")
+    days, columns = days[order], columns[order]
+    found = np.full((length, columns.shape[1]), np.nan)
+    for place, column in enumerate(columns.T):
+        there = ~np.isnan(column) & (days < start + length)
+        its_days, values = days[there], column[there]
+        if not len(its_days):
+            continue
+        first = np.flatnonzero(np.diff(its_days, prepend=its_days[0] - 1))
+        values = _one_a_day(values, first, "mean" if duplicates == "sum" else duplicates)
+        its_days = its_days[first]
+        before = np.flatnonzero(its_days < start)
+        if len(before):  # the last one before the start stands for the start, where that has none
+            found[0, place] = values[before[-1]]
+        found[its_days[its_days >= start] - start, place] = values[its_days >= start]
+    given = ~np.isnan(found)
+    latest = np.maximum.accumulate(np.where(given, np.arange(length)[:, None], -1), axis=0)
+    filled = np.take_along_axis(found, np.maximum(latest, 0), axis=0)
+    return np.where(latest >= 0, filled, 0.0), given
 
 
 def _one_a_day(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> np.ndarray:
