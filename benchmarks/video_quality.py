@@ -6,7 +6,8 @@
 
     sample/KIND       digits in motion, with params.yaml but for the kind; its own split
     encoded/KIND      UCF-101 by the recipe: networks read what the frozen EfficientNet-Lite0 says to each frame
-    encoded/linear    a linear classifier of the means of these features, which the networks are to beat
+    encoded/linear    a linear classifier of the means of these features over a clip, which the networks are to beat
+    encoded/moments   the same of their means and standard deviations
     scratch/KIND      UCF-101 without that encoder: everything is learned from these clips
 
 Every row is measured in a process of its own, and stands in a file below `--work` once it is whole: asked for again, it
@@ -56,7 +57,7 @@ FOLDS = 6
 # Of first weights and batches, a training for each; what learns from frames of 56 pixels takes minutes for each fold.
 SEEDS = {"sample": (1, 2, 3), "encoded": (1, 2, 3), "scratch": (1,)}
 KINDS = ("cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer")
-PREPARE, LINEAR = "prepare", "linear"
+PREPARE, LINEAR, MOMENTS = "prepare", "linear", "moments"
 _ASKED = 32  # clips that the registered model's code is asked about, from their files
 _BATCH = 32
 
@@ -76,7 +77,7 @@ SETTINGS: dict[str, Changes] = {
 }
 ROWS = (
     *(f"sample/{name}" for name in (PREPARE, *KINDS)),
-    *(f"encoded/{name}" for name in (PREPARE, LINEAR, "cnn_lstm", "transformer")),
+    *(f"encoded/{name}" for name in (PREPARE, LINEAR, MOMENTS, "cnn_lstm", "transformer")),
     *(f"scratch/{name}" for name in (PREPARE, *KINDS)),
 )
 # What figures stand on: blocks of params, and code.
@@ -160,7 +161,7 @@ def prepared(row: Row) -> dict[str, Any]:
 
 
 def linear(row: Row) -> dict[str, Any]:
-    """A linear classifier of each clip's mean features."""
+    """A linear classifier of the means of each clip's features, or of their means and standard deviations."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -169,13 +170,16 @@ def linear(row: Row) -> dict[str, Any]:
 
     folder = data.prepared(Task("video"), row.params, row.work)
     clips = ClipDataset(folder, np.arange(len(open_prepared(folder)[0])), None, seed=0)
-    means = np.stack([clips.features(clip).astype(np.float64).mean(axis=0) for clip in range(len(clips))])
+    features = [clips.features(clip).astype(np.float64) for clip in range(len(clips))]
+    moments = np.stack([clip.mean(axis=0) for clip in features])
+    if row.learner == MOMENTS:
+        moments = np.hstack([moments, [clip.std(axis=0) for clip in features]])
     right: list[np.ndarray] = []
     for turn in turns(folder, row.setting):
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-        classifier.fit(means[turn.known], clips.labels[turn.known])
-        right.append(classifier.predict(means[turn.asked]) == clips.labels[turn.asked])
-    return {"weights": (means.shape[1] + 1) * len(clips.classes), **accuracy(folder, row.setting, [right])}
+        classifier.fit(moments[turn.known], clips.labels[turn.known])
+        right.append(classifier.predict(moments[turn.asked]) == clips.labels[turn.asked])
+    return {"weights": (moments.shape[1] + 1) * len(clips.classes), **accuracy(folder, row.setting, [right])}
 
 
 def networks(row: Row) -> dict[str, Any]:
@@ -196,6 +200,7 @@ def networks(row: Row) -> dict[str, Any]:
         for turn in turns(folder, row.setting):
             engine.configure(seed=seed, threads=1)
             network = build(params.model, description)
+            network.start_from(folder)
             train = ClipDataset(folder, turn.known, params.model.augmentation, seed=seed)
             asked = ClipDataset(folder, turn.asked, None, seed=0)
             started, processor_before = time.perf_counter(), processor_seconds()
@@ -261,7 +266,7 @@ def asked_how_fast(network: ClipClassifier, clips: Any, folder: Path, row: Row) 
 def measure(row: Row) -> None:
     """Measure a row in this process; its file is there once it is whole."""
     started = time.perf_counter()
-    figures = {PREPARE: prepared, LINEAR: linear}.get(row.learner, networks)(row)
+    figures = {PREPARE: prepared, LINEAR: linear, MOMENTS: linear}.get(row.learner, networks)(row)
     figures["took_seconds"] = time.perf_counter() - started
     row.file.parent.mkdir(parents=True, exist_ok=True)
     partial = row.file.with_suffix(".partial")
