@@ -173,12 +173,14 @@ def _table(name: str, found: Found, folder: Path, params: Params, work: Path) ->
 
 
 def _ridges(model: ModelParams) -> dict[str, dict[str, Any]]:
-    """The ridge regressions a row is given: on the network's own calendar, and on less of it."""
-    found: dict[str, dict[str, Any]] = {"ridge, the network's calendar": {}}
+    """The ridge regressions a row is given: on the network's own calendar, and on more and less of it."""
+    found: dict[str, dict[str, Any]] = {"ridge, the network's calendar": {"last_year": False}}
+    if model.last_year:
+        found["ridge, the network's calendar and the year before"] = {}
     plain = [name for name in model.covariates if name != "holidays"]
     if len(plain) < len(model.covariates):
-        found["ridge, holidays and the days beside them"] = {"holiday_days": 1}
-        found["ridge, no holidays"] = {"covariates": plain}
+        found["ridge, holidays and the days beside them"] = {"holiday_days": 1, "last_year": False}
+        found["ridge, no holidays"] = {"covariates": plain, "last_year": False}
     if model.scaling != "window":
         found["ridge, scaled by window"] = {"scaling": "window"}
     return found

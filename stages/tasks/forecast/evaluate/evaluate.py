@@ -108,8 +108,10 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
         if "seasonal_naive" in settings.baselines:
             baselines["seasonal_naive"] = np.stack([seasonal_naive(past) for past in pasts])
         if "ridge" in settings.baselines:
-            train = Windows(folder, params.model, train_origins)
-            baselines["ridge"] = ridge(train, Windows(folder, params.model, validation_origins), windows)
+            borders = (train_origins, validation_origins, rolling_origins(settings.origins, settings.origin_step))
+            # Its inputs are the context's values and the calendar; the year before is the network's own.
+            plain = params.model.model_copy(update={"last_year": False})
+            baselines["ridge"] = ridge(*(Windows(folder, plain, origins) for origins in borders))
         if waiting is not None:
             for name, (forecast, failed) in waiting().items():
                 baselines[name] = forecast

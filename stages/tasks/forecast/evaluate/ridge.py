@@ -32,8 +32,8 @@ class _Examples:
 def ridge(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
     """Its forecasts of the test windows, `(windows, 7)` in the series' unit.
 
-    It reads the scaled values of the context and what is known of the day ahead, calendar, holidays and known columns;
-    not the year before, and not what was known of the context's days. The penalty is the one of ALPHAS with the least
+    It reads the scaled values of the context and all that the windows tell of the day ahead, but not what was known of
+    the context's days. The penalty is the one of ALPHAS with the least
     mean absolute error of scaled values on the validation windows, one for all seven days; the constant is not
     penalised, days that were not observed do not count.
     """
@@ -68,7 +68,6 @@ def _fitted(train: Windows) -> np.ndarray:
 
 def _batches(windows: Windows, chosen: np.ndarray) -> Iterator[_Examples]:
     """The chosen windows, some at a time."""
-    known = windows.inputs.covariates.known
     longest = windows.inputs.context_days
     for start in range(0, len(chosen), _BATCH_SIZE):
         batch = windows.batch(chosen[start : start + _BATCH_SIZE])
@@ -76,7 +75,7 @@ def _batches(windows: Windows, chosen: np.ndarray) -> Iterator[_Examples]:
         back = batch.lengths[:, None].numpy() - 1 - np.arange(longest)
         lags = np.take_along_axis(batch.values[..., 0].numpy(), np.maximum(back, 0), axis=1) * (back >= 0)
         lags = np.repeat(lags[:, None], HORIZON, axis=1)
-        parts = [lags, batch.context["future"][..., :known].numpy(), np.ones((*lags.shape[:2], 1))]
+        parts = [lags, batch.context["future"].numpy(), np.ones((*lags.shape[:2], 1))]
         yield _Examples(
             features=np.concatenate(parts, axis=-1).astype(np.float64),
             targets=batch.targets.double().numpy(),
