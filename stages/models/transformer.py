@@ -14,6 +14,10 @@ class TransformerStack(nn.Module):
     """Encoder layers of a Transformer (Vaswani et al., "Attention Is All You Need", 2017), normalised before each part
     and not after it (Xiong et al., "On Layer Normalization in the Transformer Architecture", 2020), which trains
     without a warm-up. Nothing attends to the padding. Raises ValueError where `heads` do not divide `size`.
+
+    With a `context` of more than 1, a convolution over so many steps (an odd number) is added to what the first layer
+    reads, so that it knows each step's neighbours before it attends to anything: what differs in the order of steps
+    that follow each other is then learned from little data, too (Gulati et al., "Conformer", 2020, section 2.2).
     """
 
     def __init__(
@@ -25,12 +29,14 @@ class TransformerStack(nn.Module):
         heads: int,
         dropout: float,
         feedforward_size: int | None = None,  # 4 times the size, as in the paper, where nothing is said
+        context: int = 1,
     ) -> None:
         super().__init__()
         if size % heads:
             raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
         self.output_size = size
         self.project = nn.Linear(input_size, size)
+        self.neighbours = nn.Conv1d(input_size, size, context, padding=context // 2) if context > 1 else None
         self.dropout = nn.Dropout(dropout)
         self.encoder = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -51,7 +57,11 @@ class TransformerStack(nn.Module):
         padding = ~length_mask(lengths, values.shape[1])
         positions = sinusoids(values.shape[1], self.output_size).to(values)
         # What stands in the padding is weighted with 0, which a value that is not finite would survive.
-        values = self.dropout(self.project(values.masked_fill(padding.unsqueeze(-1), 0.0)) + positions)
+        values = values.masked_fill(padding.unsqueeze(-1), 0.0)
+        projected = self.project(values)
+        if self.neighbours is not None:
+            projected = projected + nn.functional.gelu(self.neighbours(values.transpose(1, 2))).transpose(1, 2)
+        values = self.dropout(projected + positions)
         for layer in self.encoder:
             values = layer(values, src_key_padding_mask=padding)
         return self.norm(values)

@@ -25,12 +25,16 @@ from .volumes import VolumeEncoder
 
 Pretrained = Literal["frozen", "tuned"] | None  # how the preprocess stage's encoder is used, where it brings one
 
+# Frames that are read together before self-attention. On the sample 5 reach 1.00 on the validation split, and 1 reaches
+# 0.86 to 0.89 after any number of epochs: clockwise and counterclockwise differ by the order of neighbours.
+_CONTEXT = 5
+
 
 class ClipClassifier(Network):
     """Vectors along the clip, pooled over its time → logits. What is before them is the model's `kind`:
 
     `cnn_lstm`: a CNN reads each frame, recurrent layers of the cell that `cell` names read the frames;
-    `transformer`: the same CNN, self-attention over the frames;
+    `transformer`: the same CNN, a convolution over neighbouring frames, self-attention over all;
     `cnn3d`: a 3D CNN alone, which sees as far along the clip as its layers reach;
     `cnn3d_rnn`: recurrent layers over what the 3D CNN says;
     `conv_lstm`: recurrent layers whose state is a map of places, over the maps of the frame CNN.
@@ -119,7 +123,12 @@ def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
         return None
     if params.kind == "transformer":
         return TransformerStack(
-            params.features, params.hidden_size, layers=params.layers, heads=params.heads, dropout=params.dropout
+            params.features,
+            params.hidden_size,
+            layers=params.layers,
+            heads=params.heads,
+            dropout=params.dropout,
+            context=_CONTEXT,
         )
     return RecurrentStack(
         params.features,
