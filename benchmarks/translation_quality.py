@@ -102,6 +102,8 @@ def row_params(row: Row, source: Path, work: Path, *, quick: bool) -> tuple[Path
     own = recipe
     for changes in (BASE_CHANGES if row.recipe == BASE.recipe else {}, row.changes, _TINY if quick else {}):
         own = data.changed(own, changes)
+    # Rows train in this process: on as many threads as the recipe's ranks have together.
+    own = data.changed(own, {"train": {"ranks": 1, "threads": own.train.ranks * own.train.threads}})
     return data.prepared(task, own, work), own
 
 
