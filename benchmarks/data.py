@@ -22,6 +22,11 @@ Changed = TypeVar("Changed", bound=TaskParams)
 Changes = Mapping[str, Any]
 
 
+def digest(facts: Mapping[str, Any]) -> str:
+    """A short name for what was made from these facts, to find it again by."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) -> Path:
     """The folder of a task's prepared data; downloaded and prepared where `work` does not hold it yet, or `anew`."""
     facts = {
@@ -29,8 +34,7 @@ def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) 
         "source": params.source.model_dump(),
         "prepare": params.prepare.model_dump(),
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-    final = work / "prepared" / f"{task.name}-{digest}"
+    final = work / "prepared" / f"{task.name}-{digest(facts)}"
     if anew or not final.is_dir():
         print(f"preparing {final}", flush=True)
         with fresh_folder(work / "raw" / final.name) as raw:

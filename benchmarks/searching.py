@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from stages.preparation import open_prepared
+from stages.scores import evenly
 from stages.tasks.translation.model.network import Pairs, Translator, build
 from stages.tasks.translation.model.translate import Translation, translate
 from stages.tasks.translation.params import ModelParams
@@ -69,8 +70,7 @@ def main() -> None:
     network, _ = load_network(chosen.weights, build, ModelParams)
     store, _ = open_prepared(chosen.prepared)
     test = Pairs(store, "test")
-    examples = np.linspace(0, len(test) - 1, min(chosen.sentences, len(test))).astype(int)
-    sources = [test.source(example) for example in examples]
+    sources = [test.source(example) for example in evenly(len(test), chosen.sentences)]
 
     def options(beam_size: int, **changes: int) -> dict[str, Any]:
         common = {"beam_size": beam_size, "max_length": chosen.max_length, "batch_size": chosen.batch_size}

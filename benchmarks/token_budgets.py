@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -22,14 +21,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.params import load
 from stages.plan import Plan, padding_share
 from stages.preparation import open_prepared
-from stages.recipe import RECIPES, apply
 from stages.tasks.translation.model.network import Pairs, build
 from stages.tasks.translation.params import Params
 
-from .data import REPOSITORY
+from . import data
 
 
 @dataclass
@@ -46,15 +43,13 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default="multi30k")
-    parser.add_argument("--prepared", type=Path, default=REPOSITORY / "data/translation/prepared")
+    parser.add_argument("--prepared", type=Path, default=data.REPOSITORY / "data/translation/prepared")
     parser.add_argument("--steps", type=int, default=20, help="of each side; two more do not count (20)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures there")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(shutil.copy(REPOSITORY / "params.yaml", temporary))
-        apply(REPOSITORY / RECIPES / f"{chosen.recipe}.yaml", path)
-        params = load(path)["translation"]
+        _, params = data.recipe_params(chosen.recipe, chosen.prepared, Path(temporary))  # its source is not read
     assert isinstance(params, Params)
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(1)

@@ -17,9 +17,7 @@ translations by how they were searched for. After each row `translation_quality.
 
 from __future__ import annotations
 
-import argparse
 import gzip
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -44,11 +42,10 @@ from stages.tasks.translation.params import ModelParams, Params
 from stages.tasks.translation.prepare.tokenizer import load_tokenizers
 from stages.weights import load_network, parameters, save_network
 
-from . import data
+from . import command, data
 from .data import Changes
 from .training import machine
 
-REPOSITORY = data.REPOSITORY
 _PROBED = 2000  # pairs by which a training's rate is measured
 _MEASURED = "validation"  # the split that rows are scored on
 _TRAINING_CODE = ["stages.engine", "stages.tasks.translation.model.network"]
@@ -116,7 +113,7 @@ def trained(folder: Path, params: Params, minutes: float, work: Path) -> Path:
         "train": params.train.model_dump(),
         "minutes": minutes,
     }
-    home = work / "networks" / _digest(facts)
+    home = work / "networks" / data.digest(facts)
     if not (home / NETWORK_NAME).is_file():
         epochs = _epochs_within(60 * minutes, folder, params)
         own = _for_epochs(params, epochs)
@@ -175,7 +172,7 @@ def _data(folder: Path, params: Params) -> tuple[Pairs, Pairs, dict[str, Any]]:
 def translations(home: Path, folder: Path, params: Params, work: Path) -> dict[str, Any]:
     """`translations`, one a segment, and the `seconds` that they took; searched for now where they are not there."""
     facts = {"network": home.name, "code": code_md5(_SEARCH_CODE), "evaluate": params.evaluate.model_dump()}
-    path = work / "translations" / f"{_digest(facts)}.json"
+    path = work / "translations" / f"{data.digest(facts)}.json"
     if not path.is_file():
         engine.configure(seed=params.train.seed, threads=params.train.threads)
         network, description = load_network(home, build, ModelParams)
@@ -284,38 +281,24 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in values.items()}
 
 
-def _digest(facts: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.translation_quality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("translation_quality", __doc__, host="multi30k")
     names = [row.name for row in ROWS]
     parser.add_argument("rows", nargs="*", metavar="ROW", help="; ".join(names[1:]))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training a row; default: %(default)g")
-    parser.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=REPOSITORY.parent / "shared" / "data" / "multi30k",
-        help="a copy of Multi30k's folder on its host; default: %(default)s",
-    )
     parser.add_argument("--quick", action="store_true", help="small sizes")
     chosen = parser.parse_args()
-    wrong = [name for name in chosen.rows if name not in names]
-    if wrong:
-        parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(names)}")
+    command.allowed(parser, chosen.rows, names)
     rows = [row for row in ROWS if row is BASE or row.name in (chosen.rows or names)]
     work, source, minutes = chosen.work.resolve(), chosen.data, chosen.minutes
     if chosen.quick:
         work, minutes = work / "quick", 0.05
         source = small_copy(source, work / "multi30k")
-    print(markdown(table(rows, source, work, minutes=minutes, quick=chosen.quick)))
+    result = table(rows, source, work, minutes=minutes, quick=chosen.quick)
+    print(markdown(result))
+    if chosen.json:
+        write_json(chosen.json, result)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ steps of milliseconds, and beside other work it waits and spins.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -111,8 +110,7 @@ class Row:
             "code": code_md5(f"stages.{name}" for name in modules),
             "turns": [FOLDS, SEEDS[self.setting]],
         }
-        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
-        return self.work / "rows" / f"{self.name.replace('/', '-')}-{digest}.json"
+        return self.work / "rows" / f"{self.name.replace('/', '-')}-{data.digest(facts)}.json"
 
 
 def row_of(name: str, source: Path, work: Path) -> Row:
