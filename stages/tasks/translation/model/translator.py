@@ -82,7 +82,7 @@ class Translator(Network):
             label_smoothing=self._label_smoothing if self.training else 0.0,
         )
         real = targets != PADDING
-        right = ((logits.argmax(dim=-1) == targets) & real).sum()
+        right = ((_likeliest(logits) == targets) & real).sum()
         return {"loss": (loss, real.sum()), "token_accuracy": (right, real.sum())}
 
     @torch.no_grad()
@@ -90,7 +90,7 @@ class Translator(Network):
         """The network's own likeliest token in the place of each true one, `(batch, target time)`; at the first step,
         which none comes before, whatever it says last.
         """
-        return self._logits(self._read(previous, state, memory)).argmax(dim=-1).roll(1, dims=1)
+        return _likeliest(self._logits(self._read(previous, state, memory))).roll(1, dims=1)
 
     def _source_vectors(self, sources: Tensor) -> Tensor:
         """`(batch, time)` to `(batch, time, embedding_size)`."""
@@ -109,3 +109,10 @@ class Translator(Network):
                 embedding.weight[PADDING].zero_()
         if self._tied == "none":
             nn.init.normal_(self.output_weight, std=self.output_weight.shape[1] ** -0.5)
+
+
+def _likeliest(logits: Tensor) -> Tensor:
+    """The largest of the last dimension. On a CPU, `argmax` takes four times as long as `max` in bfloat16: a twentieth
+    of a training with 6,000 tokens.
+    """
+    return logits.max(dim=-1).indices
