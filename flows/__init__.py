@@ -4,3 +4,5 @@ import os
 
 # A run without a sign of life for 90 s is called Crashed (`automations`); Prefect's own pause between two is 180 s.
 os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
+# A run without a server starts one. Prefect waits 20 s for it, which imports alone can take on a busy machine.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
