@@ -54,7 +54,7 @@ def applied(
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        elif isinstance(module, nn.RNNBase):
+        elif isinstance(module, nn.RNNBase | nn.MultiheadAttention):
             module.dropout = 0.0
         elif isinstance(module, RecurrentStack):
             module.recurrent_dropout = 0.0

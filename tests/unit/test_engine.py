@@ -277,9 +277,10 @@ def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():
 
 def test_overfit_switches_dropout_off():
     stack = RecurrentStack(1, 1, recurrent_dropout=0.5, dropout=0.5)
-    network = nn.Sequential(nn.LSTM(1, 1, num_layers=2, dropout=0.3), stack)
+    attention = nn.MultiheadAttention(1, 1, dropout=0.3)
+    network = nn.Sequential(nn.LSTM(1, 1, num_layers=2, dropout=0.3), stack, attention)
     modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
-    assert network[0].dropout == 0
+    assert network[0].dropout == attention.dropout == 0
     assert stack.dropout.p == 0
     assert stack.recurrent_dropout == 0
 

@@ -12,7 +12,8 @@ from ..sketch.params import PrepareParams, SourceParams
 
 TEMPERATURE = 0.6  # where a caller of the registered model names none
 MOST_POINTS = 1000  # of one drawing of the registered model
-Temperature = Annotated[float, Field(ge=0, le=2)]
+MAX_TEMPERATURE = 2.0
+Temperature = Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]
 
 
 class AugmentationParams(Block):

@@ -18,8 +18,7 @@ from torch.nn import functional
 from ....batching import Batch, pad
 from ....models.mixture import PEN_STATES, StrokeMixture
 from ....models.network import Network
-from ....preparation import open_prepared
-from ...sketch.model.augment import augment as augmented
+from ...sketch.model.drawings import Drawings
 from ...sketch.params import AugmentationParams
 from ..params import ModelParams, Params
 
@@ -118,44 +117,14 @@ def read(offsets: Tensor, points: Tensor, pen: Tensor) -> Tensor:
     return torch.cat([offsets, points * (PIXELS / _ACROSS), functional.one_hot(pen, PEN_STATES + 1).float()], dim=-1)
 
 
-class DrawingDataset:
-    """The drawings of one split as offsets and pen states; with an `augmentation`, changed anew in each epoch."""
-
-    def __init__(self, folder: Path, split: str, augmentation: AugmentationParams | None, *, seed: int) -> None:
-        self._store, description = open_prepared(folder)
-        self.rows = self._store.rows(split)
-        self.lengths = self._store.column("length")[self.rows]
-        self.classes: list[str] = description["classes"]
-        self.targets = self._store.codes("label", self.classes)[self.rows]
-        self._augmentation = augmentation
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def name(self, example: int) -> str:
-        return str(self._store.value("id", self.rows[example]))
-
-    def steps(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The steps of some drawings, one after the other, `(steps, 3)` uint8, and how many each has."""
-        parts = [self._store.sequence("values", row) for row in self.rows[examples]]
-        return np.concatenate(parts), self.lengths[examples].astype(np.int64)
+class DrawingDataset(Drawings):
+    """The drawings of one split as offsets and pen states; changed by an augmentation they are never mirrored."""
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Values `(batch, time, 3)` float32, offset in PIXELS and pen state; targets `(batch,)` class numbers."""
-        steps, lengths = self.steps(examples)
-        if epoch is not None and self._augmentation is not None:
-            steps, lengths = augmented(
-                steps,
-                lengths,
-                self._augmentation,
-                mirrored=np.zeros(len(examples), dtype=bool),
-                seed=self._seed,
-                epoch=epoch,
-                examples=examples,
-            )
+        steps, lengths = self.steps(examples, epoch=epoch)
         values, counts = pad(np.split(moves(steps, lengths), np.cumsum(lengths)[:-1]))
-        return Batch(values=values, lengths=counts, targets=torch.from_numpy(self.targets[examples].astype(np.int64)))
+        return Batch(values=values, lengths=counts, targets=torch.from_numpy(self.targets[examples]))
 
 
 def moves(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:

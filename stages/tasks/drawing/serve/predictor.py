@@ -16,9 +16,8 @@ from ....serving import Item, Row
 from ....weights import load_network
 from ..model.draw import draw, strokes
 from ..model.network import build
-from ..params import MOST_POINTS, TEMPERATURE, ModelParams
+from ..params import MAX_TEMPERATURE, MOST_POINTS, TEMPERATURE, ModelParams
 
-MAX_TEMPERATURE = 2.0
 MAX_SEED = 2**63 - 1
 _SHOWN = 50  # labels that an error names
 
@@ -38,6 +37,8 @@ class Predictor(serving.Predictor):
     def __init__(self, folder: Path) -> None:
         self._network, data = load_network(folder, build, ModelParams)
         self._classes: list[str] = data["classes"]
+        names = {name: number for number, name in enumerate(self._classes)}
+        self._numbers = {f"#{number + 1}": number for number in names.values()} | names
 
     def read(self, item: Item) -> tuple[int, int, float]:
         """Class number, seed and temperature of one row."""
@@ -58,12 +59,10 @@ class Predictor(serving.Predictor):
 
     def _class(self, label: object) -> int:
         """A label's number; `#1` is the first class, so that a caller need not know their names."""
-        names = {name: number for number, name in enumerate(self._classes)}
-        names = {f"#{number + 1}": number for number in names.values()} | names
-        if not isinstance(label, str) or label not in names:
+        if not isinstance(label, str) or label not in self._numbers:
             known = ", ".join(self._classes[:_SHOWN]) + (", …" if len(self._classes) > _SHOWN else "")
             raise ValueError(f"label: found {label!r}; allowed: {known}, or #1 to #{len(self._classes)}")
-        return names[label]
+        return self._numbers[label]
 
 
 def _number(name: str, value: Any, default: float, most: float, *, whole: bool = False) -> Any:

@@ -17,9 +17,8 @@ from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
-from ....preparation import open_prepared
 from ..params import AugmentationParams, ModelParams, Params
-from .augment import augment as augmented
+from .drawings import Drawings
 from .features import Feature, columns, features
 
 
@@ -109,7 +108,7 @@ class MaskedConv(nn.Module):
         return functional.gelu(self.norm(values)), (lengths + self.stride - 1) // self.stride
 
 
-class SketchDataset:
+class SketchDataset(Drawings):
     """The drawings of one split as batches of features; with an `augmentation`, changed anew in each epoch."""
 
     def __init__(
@@ -121,42 +120,14 @@ class SketchDataset:
         *,
         seed: int = 0,
     ) -> None:
-        self.store, description = open_prepared(folder)
-        self.rows = self.store.rows(split)
-        self.lengths = self.store.column("length")[self.rows]
-        self.classes: list[str] = description["classes"]
-        self.targets = self.store.codes("label", self.classes)[self.rows]
+        super().__init__(folder, split, augmentation, seed=seed)
         self.features = chosen
-        self._augmentation = augmentation
-        self._mirrored = _may_be_mirrored(self.classes, augmentation)[self.targets]
-        self._seed = seed
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def name(self, example: int) -> str:
-        return str(self.store.value("id", self.rows[example]))
-
-    def steps(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The steps of some drawings, one after the other, `(steps, 3)` uint8, and how many each has."""
-        parts = [self.store.sequence("values", row) for row in self.rows[examples]]
-        return np.concatenate(parts), self.lengths[examples].astype(np.int64)
+        self.mirrored = _may_be_mirrored(self.classes, augmentation)[self.targets]
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Values `(batch, time, features)` float32, targets `(batch,)` class numbers."""
-        steps, lengths = self.steps(examples)
-        if epoch is not None and self._augmentation is not None:
-            steps, lengths = augmented(
-                steps,
-                lengths,
-                self._augmentation,
-                mirrored=self._mirrored[examples],
-                seed=self._seed,
-                epoch=epoch,
-                examples=examples,
-            )
-        values = features(steps, lengths, self.features)
-        return padded(values, lengths, torch.from_numpy(self.targets[examples].astype(np.int64)))
+        steps, lengths = self.steps(examples, epoch=epoch)
+        return padded(features(steps, lengths, self.features), lengths, torch.from_numpy(self.targets[examples]))
 
 
 def _may_be_mirrored(classes: list[str], augmentation: AugmentationParams | None) -> np.ndarray:

@@ -18,12 +18,10 @@ from ..model.features import features
 from ..model.network import build, padded
 from ..params import ModelParams
 from ..source.drawings import MAX_INPUT_POINTS, Collected, canonical_readings, collect
-from ..source.ink import SIDE, Ink, join
-from ..source.strokes import extents
+from ..source.ink import Ink, join
 
 MAX_TEXT = 4 * 2**20  # characters of a drawing as JSON, as prepare allows bytes
 BATCH_SIZE = 256  # drawings at a time
-_SIMPLIFIED = 0.9  # of 255: the least longer side; `strokes` takes 0.8, and what lies between is read alone
 
 
 class Predictor(BasePredictor):
@@ -55,10 +53,8 @@ class Predictor(BasePredictor):
         return found
 
     def read_all(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
-        """What `read` gives for each item, to the bit.
-
-        Drawings that are simplified already, as Google's are, are brought into their canonical form together, which
-        is faster. One that has to be resampled is read by itself: in company the sums along its way round differently.
+        """What `read` gives for each item, to the bit; drawings that are brought into their canonical form together
+        take less time.
         """
         found: dict[int, np.ndarray | ValueError] = {}
         inks: dict[int, Ink] = {}  # by number of the item
@@ -67,15 +63,7 @@ class Predictor(BasePredictor):
                 inks[number] = _ink(item)
             except ValueError as error:
                 found[number] = error
-        together = [
-            number for number, simplified in zip(inks, _simplified(list(inks.values())), strict=True) if simplified
-        ]
-        for number, steps in zip(together, self._steps([inks[number] for number in together]), strict=True):
-            # Where more than a quarter of the points could go, `canonical` has resampled the drawing after all.
-            if isinstance(steps, np.ndarray) and 4 * len(steps) >= 3 * len(inks[number].points):
-                found[number] = steps
-        for number in inks.keys() - found.keys():
-            (found[number],) = self._steps([inks[number]])
+        found |= dict(zip(inks, self._steps(list(inks.values())), strict=True))
         return [found[number] for number in range(len(items))]
 
     def _steps(self, inks: Sequence[Ink]) -> list[np.ndarray | ValueError]:
@@ -107,18 +95,6 @@ def _ink(item: Item) -> Ink:
     if collected.ink is None:
         raise ValueError(f"drawing: {collected.bad[0]}")
     return collected.ink
-
-
-def _simplified(inks: Sequence[Ink]) -> list[bool]:
-    """Whether each drawing has Google's simplified form: whole numbers, a longer side of 255 or a little less."""
-    if not inks:
-        return []
-    ink = join(inks)
-    with np.errstate(invalid="ignore"):  # a coordinate may be infinite or NaN; its drawing is refused later
-        side = extents(ink)[1]
-    starts = np.cumsum(ink.lengths) - ink.lengths
-    whole = np.logical_and.reduceat((ink.points == np.floor(ink.points)).all(axis=1), starts)
-    return (whole & (side > _SIMPLIFIED * SIDE) & (side <= SIDE)).tolist()
 
 
 def plain(drawing: object) -> object:
