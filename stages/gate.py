@@ -2,9 +2,11 @@
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
 same questions (`stages/tasks/NAME/evaluate/questions.py`). The new one is better where it is so in enough of the draws
-of a paired bootstrap (`register.confidence`). Where the champion cannot answer, because its files are gone or its
-columns are others, the baselines decide alone: a champion that nobody can ask must not stand in the way for ever. It is
-asked after the new one has answered, so that it is not taken for broken because the store is away.
+of a paired bootstrap (`register.confidence`). One whose answers are the champion's own takes its place, too: it differs
+in code or packages alone, and the newer of these are what its documentation speaks of. Where the champion cannot
+answer, because its files are gone or its columns are others, the baselines decide alone: a champion that nobody can ask
+must not stand in the way for ever. It is asked after the new one has answered, so that it is not taken for broken
+because the store is away.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from .reporting import baseline_keys, best_baseline
 from .scores import chance_of_being_better, interval
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
 
     from .params import TaskParams
@@ -49,6 +52,7 @@ class Duel:
     champion: Answered | None
     fault: str  # why the champion has no answers
     chance: float | None  # that the candidate is better, 0 to 1; None without a champion's answers
+    same: bool  # whether the candidate gives all the answers that the champion gives
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,7 @@ def decide(
     if duel is not None:
         compared = f"{compared}; {_beside(duel)}"
     confidence = params.register_.confidence
-    if duel is not None and duel.chance is not None and duel.chance < confidence:
+    if duel is not None and duel.chance is not None and duel.chance < confidence and not duel.same:
         return Verdict(
             promoted=False,
             words=f"challenger: not better than the champion with a chance of {confidence:.0%} ({compared})",
@@ -129,6 +133,8 @@ def _beside(duel: Duel) -> str:
     if duel.champion is None or duel.chance is None:
         return f"the champion before could not be asked: {duel.fault}"
     ours, theirs = duel.candidate, duel.champion
+    if duel.same:
+        return f"on {duel.questions} questions the same answers as version {theirs.version}"
     return (
         f"on {duel.questions} questions {ours.value:.4g} against {theirs.value:.4g} of version {theirs.version}, "
         f"better with a chance of {duel.chance:.1%}"
@@ -148,18 +154,20 @@ def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: s
         )
     questions = task.questions().questions(paths.prepared, paths.raw, limit)
 
-    def answered(model: Any, version: str) -> tuple[Scores, Answered]:
+    def answered(model: Any, version: str) -> tuple[pd.DataFrame, Scores, Answered]:
         # A question that one of them cannot answer counts against it, as the task's scores say.
         answers = model.predict(questions, params={"on_error": "report"})
         scores = task.questions().scores(answers, paths.prepared, paths.raw, limit)
         low, high = interval(scores)
         unanswered = int(answers["error"].notna().sum()) if "error" in answers else 0
-        return scores, Answered(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)
+        told = Answered(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)
+        return answers, scores, told
 
-    ours, candidate_answered = answered(candidate, number)
+    our_answers, ours, candidate_answered = answered(candidate, number)
     try:
-        theirs, champion_answered = answered(load(description.model_name, before), before)
+        their_answers, theirs, champion_answered = answered(load(description.model_name, before), before)
         chance = chance_of_being_better(ours, theirs, higher_is_better=description.higher_is_better)
+        same = _hold(our_answers, their_answers)
     except Exception as error:  # it is foreign code, and may raise whatever it likes
         return Duel(
             questions=len(ours.parts),
@@ -167,10 +175,31 @@ def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: s
             champion=None,
             fault=f"version {before}: {reason_of(error)}",
             chance=None,
+            same=False,
         )
     return Duel(
-        questions=len(ours.parts), candidate=candidate_answered, champion=champion_answered, fault="", chance=chance
+        questions=len(ours.parts),
+        candidate=candidate_answered,
+        champion=champion_answered,
+        fault="",
+        chance=chance,
+        same=same,
     )
+
+
+def _hold(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:
+    """Whether our answers have every column of theirs, with the same content: numbers to five digits, since other code
+    may add them in another order.
+    """
+    import pandas as pd
+
+    if not set(theirs.columns) <= set(ours.columns):
+        return False
+    try:
+        pd.testing.assert_frame_equal(ours[list(theirs.columns)], theirs, check_dtype=False)
+    except AssertionError:
+        return False
+    return True
 
 
 def _facts(

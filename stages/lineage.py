@@ -134,6 +134,7 @@ def show(store: MlflowClient, target: Target) -> None:
         sides = [side for side in (duel["candidate"], duel["champion"]) if side]
         told = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
         ends = f"better with a chance of {duel['chance']:.1%}" if duel["champion"] else duel["fault"]
+        ends = "the same answers" if duel.get("same") else ends  # not known of the versions before it was asked
         _lines("gate", [*told, f"on {duel['questions']} questions: {ends}"])
 
 

@@ -27,9 +27,9 @@ def answered(version: str, value: float) -> Answered:
     return Answered(version=version, value=value, low=value - 0.01, high=value + 0.01, unanswered=0)
 
 
-def duel(chance: float | None, fault: str = "") -> Duel:
+def duel(chance: float | None, fault: str = "", *, same: bool = False) -> Duel:
     champion = None if chance is None else answered("3", 0.88)
-    return Duel(questions=1000, candidate=answered("4", 0.9), champion=champion, fault=fault, chance=chance)
+    return Duel(questions=1000, candidate=answered("4", 0.9), champion=champion, fault=fault, chance=chance, same=same)
 
 
 def with_register(**changed: Any) -> Any:
@@ -74,6 +74,14 @@ def test_the_champion_must_be_beaten_with_the_chance_that_params_ask_for(chance,
     assert f"on 1000 questions 0.9 against 0.88 of version 3, better with a chance of {chance:.1%}" in verdict.words
 
 
+def test_who_answers_as_the_champion_does_takes_its_place_unless_a_person_is_to_say_so():
+    verdict = decide(SKETCH, BEATEN, "full", PARAMS, duel(0.5, same=True))
+    assert verdict.promoted
+    assert verdict.words.endswith("; on 1000 questions the same answers as version 3")
+    assert not decide(SKETCH, BEATEN, "full", with_register(promotion="approval"), duel(0.5, same=True)).promoted
+    assert not decide(SKETCH, {**BEATEN, "accuracy": 0.4}, "full", PARAMS, duel(0.5, same=True)).promoted
+
+
 def test_a_champion_without_answers_leaves_it_to_the_baselines_and_the_verdict_says_so():
     verdict = decide(SKETCH, BEATEN, "full", PARAMS, duel(None, "version 3: OSError: no such file"))
     assert verdict.promoted
@@ -98,16 +106,16 @@ class Questions:
 
 
 class Model:
-    """Answers a share of the rows rightly; None: breaks."""
+    """Answers a share of the rows rightly, in words of its own; None: breaks."""
 
-    def __init__(self, share: float | None) -> None:
-        self.share = share
+    def __init__(self, share: float | None, words: str = "") -> None:
+        self.share, self.words = share, words
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         if self.share is None:
             raise KeyError("an old column at https://me:hunter2@host")
         right = np.arange(len(rows)) < self.share * len(rows)
-        return pd.DataFrame({"right": right, "error": [None if ok else "?" for ok in right]})
+        return pd.DataFrame({"right": right, "error": [None if ok else "?" for ok in right], "words": self.words})
 
 
 class Store:
@@ -156,8 +164,8 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
     return shares
 
 
-def judged(store: Any, share: float) -> str:
-    answering = Answering("sketch-classifier", "9", Model(share))
+def judged(store: Any, share: float, words: str = "") -> str:
+    answering = Answering("sketch-classifier", "9", Model(share, words))
     return gate.judge(store, Task("sketch"), PARAMS, answering, "run", "gate.json")
 
 
@@ -177,11 +185,36 @@ def test_what_a_verdict_stands_on_is_kept(registry):
     assert (store.champion, store.tags[f"9 {VERDICT}"]) == ("9", kept["verdict"])
 
 
-def test_equal_models_change_nothing(registry):
+def test_models_that_are_as_good_as_each_other_change_nothing(registry):
     registry["3"] = 0.5
     store = Store("3")
-    assert "better with a chance of 50.0%" in judged(store, 0.5)
+    assert "better with a chance of 50.0%" in judged(store, 0.5, "it answers otherwise")
     assert store.champion == "3"
+
+
+def test_new_code_that_gives_the_same_answers_becomes_champion(registry):
+    registry["3"] = 0.5
+    store = Store("3")
+    assert judged(store, 0.5).endswith("on 1000 questions the same answers as version 3")
+    assert (store.champion, store.artifacts["gate.json"]["duel"]["same"]) == ("9", True)
+
+
+ANSWERS = pd.DataFrame({"chance": [0.25, 1.0], "names": [["cat"], ["dog", "fish"]], "error": [None, "?"]})
+
+
+@pytest.mark.parametrize(
+    ("ours", "same"),
+    [
+        (ANSWERS.assign(chance=np.float32([0.25, 0.999999]), more=1), True),  # a column more, another order of adding
+        (ANSWERS.assign(chance=[0.25, 0.999]), False),
+        (ANSWERS.assign(names=[["cat"], ["dog"]]), False),
+        (ANSWERS.assign(error=[None, "!"]), False),
+        (ANSWERS.drop(columns="names"), False),
+        (ANSWERS[:1], False),
+    ],
+)
+def test_answers_are_the_same_where_all_that_the_champion_says_is_said(ours, same):
+    assert gate._hold(ours, ANSWERS) == same
 
 
 def test_a_champion_that_breaks_is_named_without_its_secrets(registry):
