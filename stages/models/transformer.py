@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batching import length_mask
+from .dropout import Dropout
 
 
 class TransformerStack(nn.Module):
@@ -32,22 +33,13 @@ class TransformerStack(nn.Module):
         context: int = 1,
     ) -> None:
         super().__init__()
-        if size % heads:
-            raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
+        _check_heads(size, heads)
         self.output_size = size
         self.project = nn.Linear(input_size, size)
         self.neighbours = nn.Conv1d(input_size, size, context, padding=context // 2) if context > 1 else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.encoder = nn.ModuleList(
-            nn.TransformerEncoderLayer(
-                size,
-                heads,
-                feedforward_size or 4 * size,
-                dropout,
-                activation="gelu",
-                batch_first=True,
-                norm_first=True,
-            )
+            EncoderLayer(size, heads=heads, feedforward_size=feedforward_size or 4 * size, dropout=dropout)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(size)
@@ -67,16 +59,25 @@ class TransformerStack(nn.Module):
         return self.norm(values)
 
 
+class EncoderLayer(nn.TransformerEncoderLayer):
+    """PyTorch's layer, normalised before each part, with the dropout that costs little on a CPU."""
+
+    def __init__(self, size: int, *, heads: int, feedforward_size: int, dropout: float) -> None:
+        super().__init__(size, heads, feedforward_size, dropout, activation="gelu", batch_first=True, norm_first=True)
+        self.dropout, self.dropout1, self.dropout2 = (Dropout(dropout) for _ in range(3))
+
+
 Kept = tuple[Tensor, Tensor]  # keys and values, each (batch, heads, time, size / heads)
 
 
 class HeadedAttention(nn.Module):
     """Attention of several heads (Vaswani et al., 2017, section 3.2.2), in two parts, so that what is looked up is
-    projected once and kept.
+    projected once and kept. Raises ValueError where `heads` do not divide `size`.
     """
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
+        _check_heads(size, heads)
         self._heads = heads
         self.query = nn.Linear(size, size)
         self.look_up = nn.Linear(size, 2 * size)
@@ -120,14 +121,12 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, size: int, *, heads: int, feedforward_size: int, dropout: float) -> None:
         super().__init__()
-        if size % heads:
-            raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
         self.past, self.memory = HeadedAttention(size, heads), HeadedAttention(size, heads)
         self.feedforward = nn.Sequential(
             nn.Linear(size, feedforward_size), nn.GELU(), nn.Linear(feedforward_size, size)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(3))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, values: Tensor, kept: Kept, mask: Tensor) -> Tensor:
         """All steps of a target at once: `values` `(batch, target time, size)`, `kept` what `memory.keep` made of the
@@ -162,6 +161,11 @@ class DecoderLayer(nn.Module):
         """What follows the look at the past: each step, or each hypothesis, is a query of its own."""
         values = values + self.dropout(self.memory(self.norms[1](values), kept, mask.unsqueeze(1)))
         return values + self.dropout(self.feedforward(self.norms[2](values)))
+
+
+def _check_heads(size: int, heads: int) -> None:
+    if size % heads:
+        raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
 
 
 def sinusoids(time: int, size: int) -> Tensor:

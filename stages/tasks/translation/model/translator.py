@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....batching import Batch
+from ....models.dropout import Dropout
 from ....models.network import Network
 from ....models.search import Memory, State
 from ..params import ModelParams
@@ -34,7 +35,7 @@ class Translator(Network):
         self.output_bias = nn.Parameter(torch.zeros(target_vocabulary))
         if self._tied == "none":
             self.output_weight = nn.Parameter(torch.empty(target_vocabulary, embedding_size))
-        self.dropout = nn.Dropout(params.dropout)
+        self.dropout = Dropout(params.dropout)
 
     @abstractmethod
     def encode(self, sources: Tensor, lengths: Tensor) -> tuple[Memory, State]:
