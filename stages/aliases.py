@@ -22,6 +22,7 @@ from .paths import resume_folder
 from .stopping import stop_signals
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
@@ -114,15 +115,19 @@ def load(name: str, version: str) -> Any:
     return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
 
 
-def ask(task: Task, name: str, version: str) -> Answering:
-    """Load a version and have it answer the task's example. Raises PromotionError where it does not."""
+def example_rows(task: Task, model: Any, folder: Path) -> pd.DataFrame:
+    """The task's example as a loaded version reads it; files that the rows name are made in `folder`."""
     import pandas as pd
 
+    return pd.DataFrame(task.example(folder, model.metadata.get_input_schema().input_names()))
+
+
+def ask(task: Task, name: str, version: str) -> Answering:
+    """Load a version and have it answer the task's example. Raises PromotionError where it does not."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             model = load(name, version)
-            columns = model.metadata.get_input_schema().input_names()
-            answer = model.predict(pd.DataFrame(task.example(Path(folder), columns)))
+            answer = model.predict(example_rows(task, model, Path(folder)))
         except Exception as error:  # it is foreign code, and may raise whatever it likes
             raise PromotionError(
                 f"{name} version {version} does not answer: {reason_of(error)}; the champion stays"

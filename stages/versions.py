@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from . import gate, latency, mlflow_store, runs, tracking
-from .aliases import CHALLENGER, VERDICT, Answering, PromotionError, ask, held
+from .aliases import CHALLENGER, VERDICT, Answering, PromotionError, ask, example_rows, held
 from .json_files import read_json
 from .packaging import code_digest, requirements, serving_code, signature, write_code
 from .paths import Paths
@@ -262,11 +262,8 @@ def _judge(store: MlflowClient, task: Task, params: TaskParams, version: ModelVe
 
 
 def _log_latency(store: MlflowClient, run_id: str, task: Task, answering: Answering) -> None:
-    import pandas as pd
-
     with tempfile.TemporaryDirectory() as temporary:
-        columns = answering.model.metadata.get_input_schema().input_names()
-        rows = pd.DataFrame(task.example(Path(temporary), columns))
+        rows = example_rows(task, answering.model, Path(temporary))
         measured = latency.measure(answering.model.predict, rows)
     for key, value in measured.items():
         store.log_metric(run_id, key, value)

@@ -12,7 +12,7 @@ prefers short ones (Wu et al., "Google's Neural Machine Translation System", 201
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,25 +60,13 @@ def greedy_search(
     length_penalty: float = 1.0,
 ) -> Found:
     """The likeliest token at each step, until every sentence has ended. `state` has one hypothesis a sentence."""
-    sentences = next(iter(state.values())).shape[0]
-    device = next(iter(state.values())).device
-    tokens = torch.full((sentences, 1), vocabulary.start, device=device)
-    sums = torch.zeros(sentences, device=device)
-    lengths = torch.zeros(sentences, dtype=torch.int64, device=device)
-    ended = torch.zeros(sentences, dtype=torch.bool, device=device)
-    history: list[Tensor] = []
-    for length in range(max_length + 1):
-        log_probabilities, state = step(tokens, state, memory)
-        best = _allowed(log_probabilities, vocabulary, length, max_length)[:, 0].max(dim=-1)
-        sums = torch.where(ended, sums, sums + best.values)
-        tokens = torch.where(ended, vocabulary.end, best.indices)[:, None]
-        lengths += ~ended
-        ended = ended | (tokens[:, 0] == vocabulary.end)
-        history.append(tokens)
-        if ended.all():
-            break
-    scores = sums / lengths**length_penalty
-    return Found(torch.cat(history, dim=1)[:, None], (lengths - 1)[:, None], scores[:, None])
+
+    def likeliest(allowed: Tensor, length: int) -> Tensor:
+        return allowed.max(dim=-1).indices
+
+    return _token_by_token(
+        step, state, memory, vocabulary, likeliest, hypotheses=1, max_length=max_length, length_penalty=length_penalty
+    )
 
 
 def beam_search(
@@ -162,28 +150,56 @@ def sample(
     """
     if not temperature > 0:
         raise ValueError(f"temperature: found {temperature}; allowed: above 0")
-    sentences, hypotheses, max_length = draws.shape
-    state = {name: value.repeat_interleave(hypotheses, dim=1) for name, value in state.items()}
-    tokens = torch.full((sentences, hypotheses), vocabulary.start, device=draws.device)
-    sums = torch.zeros((sentences, hypotheses), device=draws.device)
+    _, hypotheses, max_length = draws.shape
+
+    def drawn(allowed: Tensor, length: int) -> Tensor:
+        # At the bound only the end is allowed, which no draw decides.
+        return allowed.argmax(dim=-1) if length == max_length else _drawn(allowed, draws[..., length], temperature)
+
+    return _token_by_token(
+        step,
+        {name: value.repeat_interleave(hypotheses, dim=1) for name, value in state.items()},
+        memory,
+        vocabulary,
+        drawn,
+        hypotheses=hypotheses,
+        max_length=max_length,
+        length_penalty=length_penalty,
+    )
+
+
+def _token_by_token(
+    step: Step,
+    state: State,
+    memory: Memory,
+    vocabulary: Vocabulary,
+    choose: Callable[[Tensor, int], Tensor],
+    *,
+    hypotheses: int,
+    max_length: int,
+    length_penalty: float,
+) -> Found:
+    """Hypotheses that each go their own way. `choose` takes the log-probabilities `(sentences, hypotheses, vocabulary)`,
+    -inf where a token may not stand, and the number of tokens before them; it gives the next ones.
+    """
+    first = next(iter(state.values()))
+    tokens = torch.full((len(first), hypotheses), vocabulary.start, device=first.device)
+    sums = torch.zeros(tokens.shape, device=first.device)
     lengths = torch.zeros_like(tokens)
     ended = torch.zeros_like(tokens, dtype=torch.bool)
     history: list[Tensor] = []
     for length in range(max_length + 1):
         log_probabilities, state = step(tokens, state, memory)
-        allowed = _allowed(log_probabilities, vocabulary, length, max_length)
-        # At the bound only the end is allowed, which no draw decides.
-        drawn = allowed.argmax(dim=-1) if length == max_length else _drawn(allowed, draws[..., length], temperature)
-        tokens = torch.where(ended, vocabulary.end, drawn)
-        taken = log_probabilities.gather(2, tokens.unsqueeze(2)).squeeze(2)
-        sums = torch.where(ended, sums, sums + taken)
+        chosen = choose(_allowed(log_probabilities, vocabulary, length, max_length), length)
+        tokens = torch.where(ended, vocabulary.end, chosen)
+        sums = torch.where(ended, sums, sums + log_probabilities.gather(2, tokens.unsqueeze(2)).squeeze(2))
         lengths += ~ended
         ended = ended | (tokens == vocabulary.end)
         history.append(tokens)
         if ended.all():
             break
     scores, order = (sums / lengths**length_penalty).sort(dim=1, descending=True, stable=True)
-    rows = torch.arange(sentences, device=draws.device)[:, None]
+    rows = torch.arange(len(first), device=first.device)[:, None]
     return Found(torch.stack(history, dim=2)[rows, order], (lengths - 1)[rows, order], scores)
 
 
