@@ -179,8 +179,8 @@ def _token_by_token(
     max_length: int,
     length_penalty: float,
 ) -> Found:
-    """Hypotheses that each go their own way. `choose` takes the log-probabilities `(sentences, hypotheses, vocabulary)`,
-    -inf where a token may not stand, and the number of tokens before them; it gives the next ones.
+    """Hypotheses that each go their own way. `choose` takes the log-probabilities of all tokens, -inf where one may not
+    stand, and how many tokens come before; it gives the next ones, `(sentences, hypotheses)`.
     """
     first = next(iter(state.values()))
     tokens = torch.full((len(first), hypotheses), vocabulary.start, device=first.device)
