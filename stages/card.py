@@ -80,7 +80,7 @@ def model_card(task: Task, params: TaskParams, report: Report, *, signature: str
         f"## Where it is weakest\n\n{_weakest(report, description.metric, description.higher_is_better)}",
         f"## How sure it is of itself\n\n{_calibrated(report)}",
         f"## Data\n\n{_data(sections, paths, report.metrics, signature)}",
-        f"## Params\n\n{_params(params, training)}",
+        f"## Params\n\n{_params(task, params, training)}",
         "## Signature of the metrics\n\n" + _signatures(report, signature),
     ]
     return "\n\n".join(parts) + "\n"
@@ -187,8 +187,10 @@ def _data(sections: Mapping[str, str], paths: Paths, metrics: Mapping[str, float
     return f"{source}\n\n" * bool(source) + _table(["", ""], facts)
 
 
-def _params(params: TaskParams, training: Mapping[str, Any]) -> str:
+def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     blocks = flatten(params.model_dump(by_alias=True, include={"source", "prepare", "model", "train"}))
+    served = task.predictor().options
+    blocks |= {f"evaluate.{name}": value for name, value in params.evaluate.model_dump().items() if name in served}
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
     return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _param(v)] for k, v in blocks.items()))
 

@@ -77,9 +77,12 @@ def requirements(predictor: type[Predictor]) -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in names] + [f"mlflow=={version('mlflow')}"]
 
 
-def signature(predictor: type[Predictor], further: Mapping[str, str]) -> ModelSignature:
+def signature(
+    predictor: type[Predictor], further: Mapping[str, str], measured_with: Mapping[str, Any] | None = None
+) -> ModelSignature:
     """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
-    output columns, and the params of `predict`.
+    output columns, and the params of `predict`. Where the model was measured with values of these (`measured_with`, the
+    params of the evaluate stage), they are what it answers with unless told otherwise.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -94,7 +97,8 @@ def signature(predictor: type[Predictor], further: Mapping[str, str]) -> ModelSi
 
     kinds = {int: "long", float: "double", str: "string"}
     options = [ParamSpec("on_error", "string", "raise")]
-    options += [ParamSpec(name, kinds[type(default)], default) for name, default in predictor.options.items()]
+    for name, default in predictor.options.items():
+        options.append(ParamSpec(name, kinds[type(default)], (measured_with or {}).get(name, default)))
     return ModelSignature(
         inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional, required=False)),
         outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),

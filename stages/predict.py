@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -122,7 +123,7 @@ class _Csv:
 
     def write(self, answers: pd.DataFrame) -> None:
         for row in _values(answers, self._columns):
-            self._file.writerow(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else v for v in row)
+            self._file.writerow(json.dumps(v, ensure_ascii=False) if isinstance(v, list) else _text(v) for v in row)
 
 
 class _Parquet:
@@ -172,8 +173,15 @@ class _Terminal:
         for name, kind in shown.items():
             table.add_column(name, justify="right" if kind in ("long", "double") else "left", overflow="fold")
         for row in _values(answers, list(shown)):
-            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else "" if v is None else str(v) for v in row))
+            table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(_text(v)) for v in row))
         Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def _text(value: Any) -> Any:
+    """As people write it: nothing for what is missing, a day without its midnight."""
+    if isinstance(value, datetime) and value.time() == time.min:
+        return value.date()
+    return "" if value is None else value
 
 
 def _values(answers: pd.DataFrame, names: Sequence[str]) -> Iterator[list[Any]]:

@@ -180,7 +180,7 @@ def _create_version(store: MlflowClient, task: Task, params: TaskParams, content
                 code_paths=[str(package)],
                 artifacts={"weights": str(paths.weights.resolve())},
                 pip_requirements=requirements(predictor),
-                signature=signature(predictor, predictor.further_inputs(paths.weights)),
+                signature=signature(predictor, predictor.further_inputs(paths.weights), params.evaluate.model_dump()),
             )
         finally:
             sys.path.remove(temporary)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from .formats import ArchiveError, Entry, opened
 
-__all__ = ["ArchiveError", "Member", "extract", "members", "open_member"]
+__all__ = ["ArchiveError", "Member", "check_can_unpack", "extract", "members", "open_member"]
 
 _LONGEST_PART, _LONGEST_NAME = 255, 1024  # bytes of UTF-8 that file systems take
 
@@ -32,6 +32,16 @@ class Member:
 
     name: str
     size: int
+
+
+def check_can_unpack(name: str) -> None:
+    """Raises ArchiveError where an archive of this name needs a program that is not installed: to be asked before it
+    is fetched. (A rar that holds its files as they are needs none.)
+    """
+    if name.lower().endswith(".rar"):
+        from .rar import tool
+
+        tool(name)
 
 
 def members(archive: Path, *, max_files: int = 1_000_000) -> list[Member]:

@@ -62,11 +62,14 @@ def _kind(info: Any) -> Kind:
     return "file" if info.is_file() else "special"
 
 
-def _command(archive: Path) -> list[str]:
-    """What prints all files of a rar to its output, one after the other."""
+def tool(archive: str | Path) -> tuple[str, ...]:
+    """What prints all files of a rar, whose path comes after it, to its output, one after the other.
+
+    Raises ArchiveError, with the archive's name, where no such program is installed.
+    """
     for command in _TOOLS:
         if shutil.which(command[0]):
-            return [*command, str(archive.resolve())]
+            return command
     names = ", ".join(dict.fromkeys(command[0] for command in _TOOLS))
     hint = "on Debian: apt install unar or libarchive-tools"
     raise ArchiveError(f"{archive}: to unpack a rar one of these programs must be installed: {names} ({hint})")
@@ -89,7 +92,7 @@ class _RarOutput:
         """The bytes of one file, which begins at `start`; sections are asked for in their order."""
         if self._process is None:
             quiet = subprocess.DEVNULL
-            command = _command(self._archive)
+            command = [*tool(self._archive), str(self._archive.resolve())]
             self._process = subprocess.Popen(command, bufsize=0, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet)
             self._tool = command[0]
         while self.position < start:

@@ -23,7 +23,7 @@ from stages.tasks.drawing.serve.predictor import MAX_TEMPERATURE
 from stages.tasks.forecast.prepare.series import MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR
 from stages.tasks.sketch.prepare.prepare import COLUMNS
 from stages.tasks.sketch.source.drawings import MAX_INPUT_POINTS
-from stages.tasks.translation.serve.predictor import MAX_BEAM_SIZE, MAX_LENGTH
+from stages.tasks.translation.params import LARGEST_BEAM, LONGEST_TRANSLATION
 from stages.tasks.video.serve.local_copy import MAX_BYTES, MAX_SECONDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -167,10 +167,10 @@ def test_the_words_name_the_columns_and_the_code_asks_for_them(name: str, monkey
 
 
 BOUNDS = {
-    "drawing": [f"(2 to {MOST_POINTS}, 250", f"(0 to {MAX_TEMPERATURE:g}, {TEMPERATURE:g} where"],
+    "drawing": [f"(2 to {MOST_POINTS})", f"(0 to {MAX_TEMPERATURE:g}, {TEMPERATURE:g} where"],
     "sketch": [f"{MAX_INPUT_POINTS:,} points"],
     "video": [f"{MAX_BYTES >> 30} GiB", f"{MAX_SECONDS:.0f} s"],
-    "translation": [f"(1 to {MAX_BEAM_SIZE}, 5", f"(1 to {MAX_LENGTH} tokens, 100"],
+    "translation": [f"(1 to {LARGEST_BEAM})", f"(1 to {LONGEST_TRANSLATION} tokens)"],
     "forecast": [f"{MIN_HISTORY} days", f"from {MIN_YEAR} to {MAX_YEAR}", f"{MAX_MAGNITUDE:.0e}".replace("+", "")],
 }
 

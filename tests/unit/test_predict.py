@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,11 @@ def test_columns_that_a_models_own_data_brought_stand_in_its_signature() -> None
     assert "price" in found.required_input_names()
 
 
+def test_a_model_answers_as_it_was_measured_unless_told_otherwise() -> None:
+    params = signature(Length, {}, {"times": 3, "batch_size": 64}).params
+    assert {param.name: param.default for param in params} == {"on_error": "raise", "times": 3, "spell": "no"}
+
+
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Loaded:
     loaded = Loaded()
@@ -104,6 +110,13 @@ def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path
     assert plain == "number,text,length,words,error"
     spelt = pd.read_parquet(tmp_path / "spelt.parquet")
     assert [None if letters is None else list(letters) for letters in spelt["letters"]] == [["a", "b"], None, ["c"]]
+
+
+def test_a_day_is_written_without_its_midnight() -> None:
+    days = pd.DataFrame({"ds": pd.to_datetime(["2018-01-07", "2018-01-08", None]), "y": [1.5, None, 2.0]})
+    written = io.StringIO()
+    predict._Csv(written, {"ds": "datetime", "y": "double"}).write(days)
+    assert written.getvalue() == "ds,y\n2018-01-07,1.5\n2018-01-08,\n,2.0\n"
 
 
 def test_a_parquet_has_the_types_of_the_models_signature_even_where_nothing_could_be_answered(

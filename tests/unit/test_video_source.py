@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.archives import ArchiveError
 from stages.fetch import DownloadError
 from stages.tasks.video.params import SourceParams
 from stages.tasks.video.source.download import download
@@ -119,6 +120,13 @@ def test_archives_hold_the_same_as_folders(tmp_path: Path) -> None:
     assert list(_clips(tmp_path / "raw")) == [f"UCF-101/Boxing/v_Boxing_g0{n}_c01.avi" for n in (1, 2)]
     assert len(list((tmp_path / "raw/ucfTrainTestlist").iterdir())) == 7
     assert not list((tmp_path / "raw").glob("*.zip"))
+
+
+def test_an_archive_that_nothing_here_unpacks_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with serving() as server, pytest.raises(ArchiveError, match=r"UCF101\.rar: to unpack a rar one of these programs"):
+        download(_params("ucf101", f"{server.url}/UCF101.rar"), tmp_path / "raw")
+    assert not server.asked
 
 
 def test_an_archive_larger_than_allowed_is_refused(tmp_path: Path) -> None:

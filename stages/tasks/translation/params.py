@@ -10,6 +10,8 @@ from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
 from ...params import EvaluateParams as CommonEvaluateParams
 from ...params import PrepareParams as CommonPrepareParams
 
+LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
+
 Language = Annotated[str, Field(pattern="^[A-Za-z]{2,8}(_[A-Za-z]{2,8})?$")]
 
 
@@ -78,9 +80,9 @@ class ModelParams(Block):
 class EvaluateParams(CommonEvaluateParams):
     """How translations are searched for on the test split."""
 
-    beam_size: Annotated[int, Field(ge=1, le=100)]
-    max_length: Annotated[int, Field(ge=1, le=1000)]
-    length_penalty: Annotated[float, Field(ge=0, le=2)]
+    beam_size: Annotated[int, Field(ge=1, le=LARGEST_BEAM)]
+    max_length: Annotated[int, Field(ge=1, le=LONGEST_TRANSLATION)]
+    length_penalty: Annotated[float, Field(ge=0, le=LARGEST_LENGTH_PENALTY)]
     batch_size: Positive
     pictures: Annotated[int, Field(ge=1, le=20)]
 

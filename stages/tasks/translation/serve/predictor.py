@@ -13,11 +13,10 @@ from ....serving import Item, Row
 from ....weights import load_network
 from ..model.network import Translator, build
 from ..model.translate import Translation, translate
-from ..params import ModelParams
+from ..params import LARGEST_BEAM, LARGEST_LENGTH_PENALTY, LONGEST_TRANSLATION, ModelParams
 from ..prepare.text import normalise
 from ..prepare.tokenizer import load_tokenizers
 
-MAX_BEAM_SIZE, MAX_LENGTH, MAX_LENGTH_PENALTY = 32, 1000, 2.0
 _CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
 # Sentences searched at a time, and tokens that all their hypotheses may come to: a Transformer keeps vectors of each.
 _BATCH_SIZE, _BATCH_TOKENS = 64, 32_000
@@ -68,8 +67,8 @@ class Predictor(serving.Predictor):
         return np.array(tokens, dtype=np.int64)
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
-        beam_size = _within("beam_size", options["beam_size"], MAX_BEAM_SIZE)
-        max_length = _within("max_length", options["max_length"], MAX_LENGTH)
+        beam_size = _within("beam_size", options["beam_size"], LARGEST_BEAM)
+        max_length = _within("max_length", options["max_length"], LONGEST_TRANSLATION)
         found = translate(
             self._network,
             examples,
@@ -105,7 +104,7 @@ def _length_penalty(value: object) -> float:
     if (
         isinstance(value, bool)
         or not isinstance(value, int | float | np.number)
-        or not 0 <= value <= MAX_LENGTH_PENALTY
+        or not 0 <= value <= LARGEST_LENGTH_PENALTY
     ):
-        raise ValueError(f"length_penalty: found {value!r}; allowed: a number from 0 to {MAX_LENGTH_PENALTY:g}")
+        raise ValueError(f"length_penalty: found {value!r}; allowed: a number from 0 to {LARGEST_LENGTH_PENALTY:g}")
     return float(value)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from ....archives import extract
+from ....archives import check_can_unpack, extract
 from ....fetch import Request, fetch_all, join_url
 from ..params import SourceParams
 from .layout import CLIPS, LISTS, label_of, read_list
@@ -51,6 +51,7 @@ def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams,
     archive = folder / PurePosixPath(urlsplit(url).path).name
     requests = [Request(url=url, target=archive)]
     if ucf101:
+        check_can_unpack(archive.name)  # seven gigabytes are not fetched in vain
         lists = ucf101["lists"]
         official = url.startswith(ucf101["url"])  # a mirror may have packed the lists anew
         requests.append(
