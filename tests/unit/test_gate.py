@@ -205,10 +205,13 @@ ANSWERS = pd.DataFrame({"chance": [0.25, 1.0], "names": [["cat"], ["dog", "fish"
 @pytest.mark.parametrize(
     ("ours", "same"),
     [
-        (ANSWERS.assign(chance=np.float32([0.25, 0.999999]), more=1), True),  # a column more, another order of adding
+        (
+            ANSWERS.assign(chance=np.array([0.25, 0.999999], dtype=np.float32), more=1),
+            True,
+        ),  # a column more, another order of adding
         (ANSWERS.assign(chance=[0.25, 0.999]), False),
-        (ANSWERS.assign(names=[["cat"], ["dog"]]), False),
-        (ANSWERS.assign(error=[None, "!"]), False),
+        (ANSWERS.assign(names=pd.Series([["cat"], ["dog"]])), False),
+        (ANSWERS.assign(error=pd.Series([None, "!"])), False),
         (ANSWERS.drop(columns="names"), False),
         (ANSWERS[:1], False),
     ],

@@ -113,7 +113,7 @@ def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path
 
 
 def test_a_day_is_written_without_its_midnight() -> None:
-    days = pd.DataFrame({"ds": pd.to_datetime(["2018-01-07", "2018-01-08", None]), "y": [1.5, None, 2.0]})
+    days = pd.DataFrame({"ds": pd.to_datetime(["2018-01-07", "2018-01-08", ""]), "y": [1.5, None, 2.0]})
     written = io.StringIO()
     predict._Csv(written, {"ds": "datetime", "y": "double"}).write(days)
     assert written.getvalue() == "ds,y\n2018-01-07,1.5\n2018-01-08,\n,2.0\n"
