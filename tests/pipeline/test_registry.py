@@ -69,8 +69,8 @@ def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
     assert verdict.startswith("champion: ")  # it had to beat the baselines alone
     assert "better with a chance of 100.0%" in store.register()
     assert store.with_alias("champion") == "2"
-    # As good as the champion, whatever its metrics file says.
-    (verdict,) = store.variants((1, 0.999))
+    # As good as the champion, whatever its metrics file says, though it is less sure of itself.
+    (verdict,) = store.variants((0.9, 0.999))
     assert verdict.startswith("challenger: not better than the champion")
     assert (store.with_alias("champion"), store.with_alias("challenger")) == ("2", "3")
     told = json.loads(artifact(store, "2", "gate.json").read_text())
@@ -78,6 +78,15 @@ def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
     assert told["duel"]["champion"]["version"] == "1"
     assert told["duel"]["candidate"]["low"] <= told["duel"]["candidate"]["value"] <= told["duel"]["candidate"]["high"]
     assert store.client.get_model_version(MODEL, "2").tags["unroll.previous_champion"] == "1"
+
+
+def test_a_version_that_answers_as_the_champion_does_takes_its_place(store):
+    store.register()
+    (verdict,) = store.variants((1, 0.999))
+    assert verdict.endswith(" questions the same answers as version 1")
+    assert store.with_alias("champion") == "2"
+    assert "gate      version 2 reached" in (shown := store.registry("show", "toy"))
+    assert "questions: the same answers" in shown
 
 
 def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
@@ -195,7 +204,7 @@ def test_a_version_is_proven_with_data_from_the_remote(store, tmp_path):
 
 
 def test_what_is_collected_is_not_needed_and_not_forgotten(store):
-    store.variants((-1, 0.8), (-1, 0.81), (-1, 0.82))
+    store.variants((-1, 0.8), (-0.9, 0.81), (-0.8, 0.82))
     store.register()
     before = store.registry("gc", "--keep=1")
     assert "would delete: toy-classifier version 2 and its files" in before
@@ -205,7 +214,7 @@ def test_what_is_collected_is_not_needed_and_not_forgotten(store):
     assert len(kept_models(store)) == 2
     assert "proven: " in store.registry("prove", "toy")
     # Nothing was forgotten of what is gone.
-    (verdict,) = store.variants((-1, 0.81))
+    (verdict,) = store.variants((-0.9, 0.81))
     assert verdict.startswith("challenger: had been judged before its version was collected (version 2: challenger: ")
     assert store.with_alias("champion") == "4"
 

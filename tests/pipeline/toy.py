@@ -35,9 +35,9 @@ def write(contents):
         file.write_bytes(content)
 
 try:
-    for sign, accuracy in json.loads(sys.argv[1]):
+    for factor, accuracy in json.loads(sys.argv[1]):
         tensors = load(kept[0])
-        tensors |= {name: sign * tensors[name] for name in ("head.weight", "head.bias")}
+        tensors |= {name: factor * tensors[name] for name in ("head.weight", "head.bias")}
         write([save(tensors), json.dumps({**json.loads(kept[1]), "accuracy": accuracy}).encode()])
         print(versions.register(task, load_params()["toy"], versions.receipt(task)).verdict)
 finally:
@@ -102,7 +102,7 @@ class Store:
         """`python -m stages.registry`"""
         return self.run("-m", "stages.registry", *arguments, status=status)
 
-    def variants(self, *chosen: tuple[int, float]) -> list[str]:
+    def variants(self, *chosen: tuple[float, float]) -> list[str]:
         """Register the network with its last layer times the first number, and the second one as accuracy; verdicts."""
         return self.run("-c", VARIANTS, json.dumps(chosen)).strip().splitlines()[-len(chosen) :]
 
