@@ -69,6 +69,7 @@ SETTINGS: dict[str, Changes] = {
         "prepare": {"split": "group", "encoder": "none", "mirrored": False},
         "model": {
             "frame_changes": True,
+            "moments": False,
             "dropout": 0.2,
             "augmentation": {"shift": 0.15, "crop": 0.2, "brightness": 0.2, "color": 0.2},
         },

@@ -25,10 +25,11 @@ from stages.tasks.video import params as video_params
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.augment import augmented_features
 from stages.tasks.video.model.frames import PretrainedEncoder
+from stages.tasks.video.model.moments import FeatureMoments
 from stages.tasks.video.model.network import ClipClassifier, build, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
-from stages.tasks.video.prepare.columns import ENCODER_NAME, FEATURES, SIDE
+from stages.tasks.video.prepare.columns import ENCODER_NAME, FEATURES, PICTURE, SIDE
 from stages.tasks.video.prepare.efficientnet import EfficientNetLite0, SameConvolution
 from stages.tasks.video.prepare.encode import FrameEncoder
 from stages.tasks.video.prepare.encoding import smaller
@@ -78,6 +79,17 @@ def test_a_picture_gets_the_features_of_the_published_network() -> None:
     assert features.sum().item() == pytest.approx(243.69074, abs=1e-2)
 
 
+def test_features_are_the_picture_and_what_is_where_in_it() -> None:
+    torch.manual_seed(0)
+    network = EfficientNetLite0().eval()
+    pictures = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)  # 3 x 3 places in the last blocks
+    with torch.inference_mode():
+        found, places = network.features(pictures), network._places(pictures)
+        assert torch.equal(found[:, :PICTURE], network(pictures))
+    assert found.shape == (2, FEATURES)
+    assert torch.equal(found[:, PICTURE:].view(2, 192, 3, 3), places)
+
+
 def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
     convolution = SameConvolution(1, 1, 3, stride=2)
     nn.init.ones_(convolution.weight)
@@ -108,7 +120,7 @@ def weights_of_timm() -> dict[str, torch.Tensor]:
         found[f"{convolution}.weight"] = torch.ones(shapes[f"{ours}.weight"])
         found |= {f"{norm}.weight": torch.full(channels, 3.0), f"{norm}.bias": torch.zeros(channels)}
         found |= {f"{norm}.running_mean": torch.ones(channels), f"{norm}.running_var": torch.full(channels, 0.999)}
-    return found | {"classifier.weight": torch.zeros(1000, FEATURES)}
+    return found | {"classifier.weight": torch.zeros(1000, PICTURE)}
 
 
 def test_weights_of_a_file_come_by_the_names_that_timm_gives_them(tmp_path: Path) -> None:
@@ -201,7 +213,14 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     batch = test.batch(np.arange(len(test)))
     assert batch.values.shape == (len(test), 4, FEATURES)
     assert np.array_equal(batch.values[0].numpy(), test.features(0))
-    network = build(params.model, description).eval()
+    network = build(params.model.model_copy(update={"moments": True}), description).eval()
+    network.start_from(prepared)
+    train = dataset(prepared, "train", params, augment=False)
+    clips = np.stack([train.features(example).astype(np.float64) for example in range(len(train))])
+    moments = np.concatenate([clips.mean(axis=1), np.sqrt(clips.var(axis=1) + 1e-6)], axis=1)
+    assert network.moments is not None
+    np.testing.assert_allclose(network.moments.centre, moments.mean(axis=0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(network.moments.scale, np.maximum(moments.std(axis=0), 0.01), rtol=1e-4)
     report = Report(tmp_path / "report")
     evaluate(network, prepared, params, report)
     assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
@@ -229,7 +248,7 @@ def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monk
 KINDS = [
     {"kind": "cnn_lstm"},
     {"kind": "cnn_lstm", "frame_changes": False, "bidirectional": True, "pooling": "attention"},
-    {"kind": "transformer", "pooling": "mean"},
+    {"kind": "transformer", "pooling": "mean", "moments": True},
 ]
 every_kind = pytest.mark.parametrize("changes", KINDS, ids=str)
 
@@ -259,6 +278,19 @@ def test_a_clip_gets_the_answer_from_its_own_features_in_their_order(changes: di
             assert torch.allclose(network(batch_of([clip]))[0], row, atol=1e-5)
         backwards = network(batch_of([clips[1][::-1].copy()]))[0]
     assert (together[1] - backwards).abs().max() > 1e-5
+
+
+def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing() -> None:
+    moments = FeatureMoments(FEATURES, 3)
+    clips = features_of(2, 11, 5)
+    batch = batch_of(clips)
+    assert not moments(batch.values, batch.lengths).any()
+    moments.standardise(clips)
+    nn.init.normal_(moments.output.weight)
+    together = moments(batch.values, batch.lengths)
+    for row, clip in zip(together, clips, strict=True):
+        alone = batch_of([clip[::-1].copy()])
+        assert torch.allclose(moments(alone.values, alone.lengths)[0], row, atol=1e-2)
 
 
 @every_kind
@@ -315,7 +347,8 @@ def test_fine_tuning_begins_with_the_pretrained_weights(prepared: Path, tmp_path
         random = network.encoder(frames, lengths)
         network.start_from(prepared)
         tuned = network.encoder(frames, lengths)
-        frozen = network.encoder.reader(torch.from_numpy(encoder.features(frames.flatten(0, 1).numpy())).view(2, 3, -1))
+        features = torch.from_numpy(encoder.features(frames.flatten(0, 1).numpy()))
+        frozen = network.encoder.reader(features[:, :PICTURE].view(2, 3, -1))
     assert torch.allclose(tuned[0], frozen[0], atol=1e-2)
     assert torch.allclose(tuned[1, :2], frozen[1, :2], atol=1e-2)
     assert not torch.allclose(random[0], frozen[0], atol=1e-2)
@@ -375,6 +408,11 @@ def test_frames_that_cannot_be_encoded_are_refused(changes: dict[str, Any], mess
         ("model", {"kind": "cnn3d"}, "kind cnn_lstm or transformer .* found cnn3d"),
         ("model", {"augmentation": {**STILL, "shift": 0.1}}, "with shift, crop, brightness and color 0"),
         ("prepare", {"mirrored": False}, "prepare.mirrored true where"),
+        (
+            "prepare",
+            {"frozen": False, "mirrored": False},
+            "model.augmentation with shift|prepare.mirrored|model.moments",
+        ),
     ],
 )
 def test_a_network_that_cannot_read_features_is_refused(block: str, changes: dict[str, Any], message: str) -> None:

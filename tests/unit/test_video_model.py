@@ -30,6 +30,7 @@ MODEL = {
     "encoder_rate": 0.5,
     "features": 8,
     "frame_changes": True,
+    "moments": False,
     "cell": "lstm",
     "hidden_size": 8,
     "layers": 1,

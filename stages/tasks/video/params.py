@@ -117,6 +117,7 @@ class ModelParams(Block):
     encoder_rate: Annotated[float, Field(gt=0, le=1)]
     features: Positive
     frame_changes: bool
+    moments: bool
     cell: Literal["lstm", "gru", "rnn"]
     hidden_size: Positive
     layers: Positive
@@ -177,6 +178,8 @@ class Params(TaskParams):
                 f"places to convolve over; found {self.model.kind}"
             )
         if not self.prepare.encoded:
+            if self.model.moments:
+                raise ValueError("model.moments false where no features are stored: there is nothing to take them of")
             return self
         if changes.shift or changes.crop or changes.brightness or changes.color:
             raise ValueError(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ....batching import length_mask
-from ..prepare.columns import FEATURES
+from ..prepare.columns import PICTURE
 from ..prepare.efficientnet import EfficientNetLite0
 
 
@@ -68,7 +68,7 @@ class PretrainedEncoder(nn.Module):
     def __init__(self, features: int, *, frame_changes: bool) -> None:
         super().__init__()
         self.pretrained = EfficientNetLite0()
-        self.reader = FeatureReader(FEATURES, features, frame_changes=frame_changes)
+        self.reader = FeatureReader(PICTURE, features, frame_changes=frame_changes)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """`(batch, time, height, width, 3)` uint8 to `(batch, time, features)`. The padding is not looked at, since a
@@ -76,6 +76,6 @@ class PretrainedEncoder(nn.Module):
         """
         mask = length_mask(lengths, frames.shape[1])
         found = self.pretrained(frames[mask])
-        values = found.new_zeros((*mask.shape, FEATURES)).masked_scatter(mask.unsqueeze(-1), found)
+        values = found.new_zeros((*mask.shape, PICTURE)).masked_scatter(mask.unsqueeze(-1), found)
         read: Tensor = self.reader(values)
         return read

@@ -20,6 +20,7 @@ from ..prepare.columns import ENCODER_NAME, FEATURES
 from .clips import ClipDataset
 from .conv_lstm import ConvLSTMEncoder
 from .frames import FeatureReader, PretrainedEncoder, frames_of
+from .moments import FeatureMoments
 from .pooling import TimePooling
 from .volumes import VolumeEncoder
 
@@ -43,7 +44,8 @@ class ClipClassifier(Network):
     takes means over them; a change keeps the direction in which something went.
 
     Where the preprocess stage has encoded the frames, `cnn_lstm` and `transformer` read the features in place of their
-    CNN; where it brings a pretrained encoder that is not frozen, that one is their CNN.
+    CNN and, with `moments`, a linear layer beside them reads the features' moments over the clip. Where it brings a
+    pretrained encoder that is not frozen, that one is their CNN.
 
     A clip's logits do not depend on what it is batched with, nor on the padding.
     """
@@ -65,9 +67,10 @@ class ClipClassifier(Network):
         size = params.features if self.recurrent is None else self.recurrent.output_size
         self.pooling = TimePooling(params.pooling, size)
         self.output = nn.Linear(self.pooling.output_size, classes)
+        self.moments = FeatureMoments(FEATURES, classes) if params.moments else None
 
     def forward(self, batch: Batch) -> Tensor:
-        """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 1280)`
+        """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 3008)`
         float16, to `(batch, classes)` logits.
         """
         if isinstance(self.encoder, FeatureReader):
@@ -78,7 +81,8 @@ class ClipClassifier(Network):
             features, lengths = self._encoded(batch)
         if self.recurrent is not None:
             features = self.recurrent(self.dropout(features), lengths)
-        return self.output(self.dropout(self.pooling(features, lengths)))
+        logits: Tensor = self.output(self.dropout(self.pooling(features, lengths)))
+        return logits if self.moments is None else logits + self.moments(batch.values, lengths)
 
     def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """`(batch, time, features)` of the network's own encoder, and how many of the times are each clip's."""
@@ -89,9 +93,14 @@ class ClipClassifier(Network):
         return found
 
     def start_from(self, prepared: Path) -> None:
-        """The pretrained encoder's weights, where it goes on from them."""
+        """The pretrained encoder's weights, where it goes on from them; what its features are in the training clips,
+        where it has read them already.
+        """
         if isinstance(self.encoder, PretrainedEncoder):
             self.encoder.pretrained.load_state_dict(load_file(prepared / ENCODER_NAME))
+        if self.moments is not None:
+            clips = ClipDataset(prepared, "train", None, seed=0)
+            self.moments.standardise(clips.features(example) for example in range(len(clips)))
 
     def rate(self, name: str) -> float:
         """Less for what has been learned on many more pictures (Howard and Ruder, "Universal Language Model

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .columns import FEATURES
+from .columns import PICTURE
 
 # Blocks, kernel, stride of the first block, by how much a block widens its maps within, channels that come out.
 ROWS = (
@@ -83,10 +83,27 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(InvertedBottleneck(channels, out_channels, kernel, stride=stride, expansion=expansion))
                 channels = out_channels
         self.blocks = nn.Sequential(*blocks)
-        self.head = SameConvolution(channels, FEATURES, 1)
+        self.head = SameConvolution(channels, PICTURE, 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """`(batch, height, width, 3)` uint8, red, green and blue, to `(batch, 1280)`, each from 0 to 6."""
+        return self._picture(self.blocks[-1](self._places(pictures)))
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """The same, and what is where: the maps of the last block but one, means over three times three parts of them;
+        `(batch, 1280 + 9 * 192)`.
+        """
+        places = self._places(pictures)
+        parts = functional.adaptive_avg_pool2d(places, 3).flatten(1)
+        return torch.cat([self._picture(self.blocks[-1](places)), parts], dim=1)
+
+    def _places(self, pictures: Tensor) -> Tensor:
+        """The maps of the last block but one: `(batch, 192, height / 32, width / 32)`."""
         maps = ((pictures.permute(0, 3, 1, 2).float() - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
-        maps = self.blocks(functional.relu6(self.stem(maps)))
+        maps = functional.relu6(self.stem(maps))
+        for block in self.blocks[:-1]:
+            maps = block(maps)
+        return maps
+
+    def _picture(self, maps: Tensor) -> Tensor:
         return functional.relu6(self.head(maps)).mean(dim=(2, 3))

@@ -24,13 +24,13 @@ class FrameEncoder:
         self._network.eval()
 
     def features(self, frames: np.ndarray) -> np.ndarray:
-        """Frames `(time, height, width, 3)` uint8 to `(time, 1280)` float16, which hold them to 0.05 %."""
+        """Frames `(time, height, width, 3)` uint8 to `(time, 3008)` float16, which hold them to 0.05 %."""
         found = np.empty((len(frames), FEATURES), dtype=np.float16)
         with torch.inference_mode():
             for start in range(0, len(frames), _BATCH_SIZE):
                 # A copy, since frames may be mirrored or turned views.
                 part = torch.from_numpy(frames[start : start + _BATCH_SIZE].copy())
-                found[start : start + _BATCH_SIZE] = self._network(part).numpy()
+                found[start : start + _BATCH_SIZE] = self._network.features(part).numpy()
         return found
 
 

@@ -25,7 +25,7 @@ class Encoding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedClip:
-    """Small frames `(time, size, size, 3)` uint8 and, by column, features `(time, 1280)` float16."""
+    """Small frames `(time, size, size, 3)` uint8 and, by column, features `(time, 3008)` float16."""
 
     frames: np.ndarray
     features: dict[str, np.ndarray]

@@ -44,7 +44,7 @@ class Predictor(serving.Predictor):
         self._encoder = FrameEncoder(folder / ENCODER_NAME) if ENCODER_NAME in data.get("assets", []) else None
 
     def read(self, item: Item) -> np.ndarray:
-        """The frames of the clip at `path`, `(time, height, width, channels)` uint8, or their features `(time, 1280)`
+        """The frames of the clip at `path`, `(time, height, width, channels)` uint8, or their features `(time, 3008)`
         float16.
         """
         path = item.content["path"]
