@@ -213,7 +213,8 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     batch = test.batch(np.arange(len(test)))
     assert batch.values.shape == (len(test), 4, FEATURES)
     assert np.array_equal(batch.values[0].numpy(), test.features(0))
-    network = build(params.model.model_copy(update={"moments": True}), description).eval()
+    model = params.model.model_copy(update={"moments": True})
+    network = build(model, description).eval()
     network.start_from(prepared)
     train = dataset(prepared, "train", params, augment=False)
     clips = np.stack([train.features(example).astype(np.float64) for example in range(len(train))])
@@ -224,7 +225,7 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     report = Report(tmp_path / "report")
     evaluate(network, prepared, params, report)
     assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
-    save_network(tmp_path / "weights", network, params.model, description, prepared=prepared, training={})
+    save_network(tmp_path / "weights", network, model, description, prepared=prepared, training={})
     row = Predictor(tmp_path / "weights").predict(pd.DataFrame({"path": [str(tmp_path / "raw/clips" / test.name(0))]}))
     with torch.inference_mode():
         expected = torch.softmax(network(test.batch(np.array([0])))[0], dim=0).max().item()
@@ -408,17 +409,19 @@ def test_frames_that_cannot_be_encoded_are_refused(changes: dict[str, Any], mess
         ("model", {"kind": "cnn3d"}, "kind cnn_lstm or transformer .* found cnn3d"),
         ("model", {"augmentation": {**STILL, "shift": 0.1}}, "with shift, crop, brightness and color 0"),
         ("prepare", {"mirrored": False}, "prepare.mirrored true where"),
-        (
-            "prepare",
-            {"frozen": False, "mirrored": False},
-            "model.augmentation with shift|prepare.mirrored|model.moments",
-        ),
     ],
 )
 def test_a_network_that_cannot_read_features_is_refused(block: str, changes: dict[str, Any], message: str) -> None:
     Params.model_validate(PARAMS)
     with pytest.raises(ValidationError, match=message):
         Params.model_validate({**PARAMS, block: {**PARAMS[block], **changes}})
+
+
+def test_moments_are_those_of_stored_features() -> None:
+    with_moments = {**PARAMS, "model": {**PARAMS["model"], "moments": True}}
+    Params.model_validate(with_moments)
+    with pytest.raises(ValidationError, match="model.moments false where no features are stored"):
+        Params.model_validate({**with_moments, "prepare": {**PARAMS["prepare"], "frozen": False, "mirrored": False}})
 
 
 def test_the_schema_knows_the_side_that_is_encoded() -> None:
