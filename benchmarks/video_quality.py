@@ -201,6 +201,8 @@ def networks(row: Row) -> dict[str, Any]:
             network = build(params.model, description)
             network.start_from(folder)
             train = ClipDataset(folder, turn.known, params.model.augmentation, seed=seed)
+            if network.moments is not None:  # of what this fold learns from, and nothing else
+                network.moments.standardise(train.features(clip) for clip in range(len(train)))
             asked = ClipDataset(folder, turn.asked, None, seed=0)
             started, processor_before = time.perf_counter(), processor_seconds()
             engine.fit(network, train, ClipDataset(folder, turn.choosing, None, seed=0), params.train)
