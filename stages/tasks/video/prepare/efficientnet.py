@@ -101,7 +101,7 @@ class EfficientNetLite0(nn.Module):
         """The maps of the last block but one: `(batch, 192, height / 32, width / 32)`."""
         maps = ((pictures.permute(0, 3, 1, 2).float() - 127.0) / 128.0).contiguous(memory_format=torch.channels_last)
         maps = functional.relu6(self.stem(maps))
-        for block in self.blocks[:-1]:
+        for block in list(self.blocks)[:-1]:
             maps = block(maps)
         return maps
 
