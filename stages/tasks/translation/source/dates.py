@@ -31,7 +31,7 @@ FREE_FORMS: dict[str, tuple[str, ...]] = {
     "fi": ("dd.MM.y", "d.M.yy", "d. MMMM ''yy", "EEEE d.M.y"),
     "fr": ("d/M/yy", "'le' o MMMM y", "dd.MM.yy", "d MMM yy"),
     "it": ("d/M/y", "dd-MM-y", "o MMMM y", "d MMMM ''yy", "d.M.yy"),
-    "ja": ("y年MM月dd日", "y.M.d", "yy/MM/dd", "jM月d日"),
+    "ja": ("y年MM月dd日", "y.M.d", "yy/MM/dd", "jM月d日", "jM月d日(E)", "jM月d日EEEE"),
     "nl": ("d-M-yy", "dd/MM/y", "d MMM ''yy", "d.M.y"),
     "pl": ("dd.MM.y", "d.MM.yy 'r'.", "d MMMM y 'r'.", "d-M-y"),
     "pt_BR": ("d/M/yy", "dd-MM-y", "o 'de' MMMM 'de' y", "d.M.y"),
