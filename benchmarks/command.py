@@ -22,12 +22,19 @@ def parser(name: str, description: str | None, *, host: str) -> argparse.Argumen
     made.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
     made.add_argument(
         "--data",
-        type=Path,
+        type=_folder,
         default=REPOSITORY.parent / "shared" / "data" / host,
         help="a copy of the host with its layout, or a part of it; default: %(default)s",
     )
     made.add_argument("--json", type=Path, help="write the result there")
     return made
+
+
+def _folder(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"found {text}; allowed: a folder that is there")
+    return path
 
 
 def allowed(parser: argparse.ArgumentParser, found: Sequence[str], names: Sequence[str]) -> None:

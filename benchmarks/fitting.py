@@ -2,7 +2,8 @@
 
     python -m benchmarks.fitting SPECIFICATION.json
 
-The network is measured on the specification's `measured` split after each epoch.
+The network is measured on the specification's `measured` split after each epoch, and saved after the last one where
+the specification names a folder.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from stages.batching import Dataset
+from stages.command import fresh_folder
+from stages.engine import Fit
 from stages.models.network import Network
+from stages.modes import Some
 from stages.params import TaskParams
+from stages.scores import evenly
 from stages.tasks import Task
 
 
@@ -29,14 +34,31 @@ class Specification:
     params: dict[str, Any]  # the task's whole block
     textbook: bool  # the textbook's network and inputs in place of the task's own
     measured: str  # the split to measure on after each epoch
+    examples: int  # to train on, evenly over the split; 0: all
+    saved: str  # folder for the best epoch's network; empty: none
 
     @classmethod
     def of(
-        cls, task: str, prepared: Path, params: TaskParams, *, measured: str, textbook: bool = False
+        cls,
+        task: str,
+        prepared: Path,
+        params: TaskParams,
+        *,
+        measured: str,
+        textbook: bool = False,
+        examples: int = 0,
+        saved: Path | None = None,
     ) -> Specification:
         """The specification for a task's params."""
-        values = params.model_dump(by_alias=True)
-        return cls(task=task, prepared=str(prepared), params=values, textbook=textbook, measured=measured)
+        return cls(
+            task=task,
+            prepared=str(prepared),
+            params=params.model_dump(by_alias=True),
+            textbook=textbook,
+            measured=measured,
+            examples=examples,
+            saved=str(saved or ""),
+        )
 
     def write(self, path: Path) -> Path:
         """Write it as JSON; returns the path."""
@@ -56,8 +78,21 @@ def network_and_data(specification: Specification, params: TaskParams) -> tuple[
 
     model = Task(specification.task).model()
     network = model.build(params.model, open_prepared(folder)[1])
-    train = model.dataset(folder, "train", params, augment=True)
+    train: Dataset = model.dataset(folder, "train", params, augment=True)
+    if 0 < specification.examples < len(train):
+        train = Some(train, evenly(len(train), specification.examples), augment=True)
     return network, train, model.dataset(folder, specification.measured, params, augment=False)
+
+
+def _save(specification: Specification, network: Network, params: TaskParams, fit: Fit) -> None:
+    from stages.preparation import open_prepared
+    from stages.weights import save_network
+
+    prepared = Path(specification.prepared)
+    description = open_prepared(prepared)[1]
+    training = {"epochs": len(fit.epochs), "best_epoch": fit.best_epoch}
+    with fresh_folder(Path(specification.saved)) as folder:
+        save_network(folder, network, params.model, description, prepared=prepared, training=training)
 
 
 def main() -> None:
@@ -86,7 +121,9 @@ def main() -> None:
         network, train, measured = network_and_data(specification, params)
         answer({"examples": len(train), "measured": len(measured), "weights": _weights(network)})
         with suppress(engine.Stopped):
-            engine.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
+            fit = engine.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
+            if specification.saved and distributed.rank() == 0:
+                _save(specification, network, params, fit)
 
 
 def _weights(network: Network) -> int:

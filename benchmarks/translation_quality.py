@@ -26,13 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from stages import engine
-from stages.command import fresh_folder
 from stages.json_files import read_json, write_json
-from stages.modes import Some
 from stages.paths import NETWORK_NAME
 from stages.preparation import open_prepared
 from stages.reporting import table_row
-from stages.scores import Scores, difference, evenly, interval
+from stages.scores import Scores, difference, interval
 from stages.signature import code_md5
 from stages.tasks.translation.evaluate.evaluate import translated
 from stages.tasks.translation.evaluate.scoring import sentence_scores, signatures
@@ -40,13 +38,16 @@ from stages.tasks.translation.evaluate.segments import Segments, read_segments
 from stages.tasks.translation.model.network import Pairs, build, dataset
 from stages.tasks.translation.params import ModelParams, Params
 from stages.tasks.translation.prepare.tokenizer import load_tokenizers
-from stages.weights import load_network, parameters, save_network
+from stages.weights import load_network
 
 from . import command, data
 from .data import Changes
+from .fitting import Specification
 from .training import machine
+from .turns import Trainee, engine_command, in_turns
 
 _PROBED = 2000  # pairs by which a training's rate is measured
+_FIGURES = "figures.json"  # beside a network: how it was trained
 _MEASURED = "validation"  # the split that rows are scored on
 _TRAINING_CODE = ["stages.engine", "stages.tasks.translation.model.network"]
 _SEARCH_CODE = ["stages.tasks.translation.model.translate"]
@@ -99,8 +100,6 @@ def row_params(row: Row, source: Path, work: Path, *, quick: bool) -> tuple[Path
     own = recipe
     for changes in (BASE_CHANGES if row.recipe == BASE.recipe else {}, row.changes, _TINY if quick else {}):
         own = data.changed(own, changes)
-    # Rows train in this process: on as many threads as the recipe's ranks have together.
-    own = data.changed(own, {"train": {"ranks": 1, "threads": own.train.ranks * own.train.threads}})
     return data.prepared(task, own, work), own
 
 
@@ -114,49 +113,40 @@ def trained(folder: Path, params: Params, minutes: float, work: Path) -> Path:
         "minutes": minutes,
     }
     home = work / "networks" / data.digest(facts)
-    if not (home / NETWORK_NAME).is_file():
-        epochs = _epochs_within(60 * minutes, folder, params)
-        own = _for_epochs(params, epochs)
-        train, validation, description = _data(folder, own)
-        engine.configure(seed=own.train.seed, threads=own.train.threads)
-        network = build(own.model, description)
-        started = time.perf_counter()
-        fit = engine.fit(network, train, validation, own.train)
-        seconds = time.perf_counter() - started
-        tokens = sum(len(train.target(pair)) + 1 for pair in range(len(train)))  # the end tokens, too
-        training = {
+    if not (home / _FIGURES).is_file():
+        examples = dataset(folder, "train", params, augment=True)
+        epochs = _epochs_within(60 * minutes, len(examples), folder, params, work)
+        trainee = _in_turn(folder, _for_epochs(params, epochs), work, saved=home)
+        tokens = sum(len(examples.target(pair)) + 1 for pair in range(len(examples)))  # the end tokens, too
+        figures = {
             "epochs": epochs,
-            "best_epoch": fit.best_epoch + 1,
-            "training_seconds": round(seconds, 1),
-            "target_tokens_a_second": round(epochs * tokens / sum(epoch.seconds for epoch in fit.epochs)),
-            "weights": parameters(network),
+            "best_epoch": read_json(home / NETWORK_NAME)["training"]["best_epoch"] + 1,
+            "training_seconds": round(sum(answer["turn_seconds"] for answer in trainee.answers), 1),
+            "target_tokens_a_second": round(epochs * tokens / sum(answer["seconds"] for answer in trainee.answers)),
+            "weights": trainee.ready["weights"],
         }
-        with fresh_folder(home) as unfinished:
-            save_network(unfinished, network, params.model, description, prepared=folder, training=training)
+        write_json(home / _FIGURES, figures)
     return home
 
 
-def _epochs_within(seconds: float, folder: Path, params: Params) -> int:
-    """How many epochs take `seconds`, measuring after each included; one or more.
+def _epochs_within(seconds: float, examples: int, folder: Path, params: Params, work: Path) -> int:
+    """How many epochs of so many examples take `seconds`, measuring after each included; one or more.
 
     By the second of two passes over a part of the pairs: the first one warms up, and in the last one a training with
     scheduled sampling is slowest.
     """
-    own = _for_epochs(params, 2)
-    train, validation, description = _data(folder, own)
-    few = Some(train, evenly(len(train), _PROBED), augment=True)
-    engine.configure(seed=own.train.seed, threads=own.train.threads)
-    ends: list[tuple[float, float]] = []
-    engine.fit(
-        build(own.model, description),
-        few,
-        validation,
-        own.train,
-        on_epoch=lambda epoch: ends.append((time.perf_counter(), epoch.seconds)),
-    )
-    (first, _), (second, training) = ends
-    measuring = second - first - training
-    return max(1, int(seconds / (training * len(train) / len(few) + measuring)))
+    trainee = _in_turn(folder, _for_epochs(params, 2), work, examples=_PROBED)
+    training, both = (trainee.answers[1][name] for name in ("seconds", "turn_seconds"))
+    return max(1, int(seconds / (training * examples / trainee.ready["examples"] + both - training)))
+
+
+def _in_turn(folder: Path, params: Params, work: Path, *, examples: int = 0, saved: Path | None = None) -> Trainee:
+    """A training in the ranks that the params ask for, from its first epoch to its last."""
+    specification = Specification.of("translation", folder, params, measured=_MEASURED, examples=examples, saved=saved)
+    path = specification.write(work / "specifications" / "translation.json")
+    with Trainee("translation", engine_command(path, params.train.ranks), epochs=params.train.epochs) as trainee:
+        in_turns([trainee])
+    return trainee
 
 
 def _for_epochs(params: Params, epochs: int) -> Params:
@@ -164,17 +154,12 @@ def _for_epochs(params: Params, epochs: int) -> Params:
     return data.changed(params, {"train": {"epochs": epochs, "patience": epochs}})
 
 
-def _data(folder: Path, params: Params) -> tuple[Pairs, Pairs, dict[str, Any]]:
-    train, validation = (dataset(folder, split, params, augment=split == "train") for split in ("train", _MEASURED))
-    return train, validation, open_prepared(folder)[1]
-
-
 def translations(home: Path, folder: Path, params: Params, work: Path) -> dict[str, Any]:
     """`translations`, one a segment, and the `seconds` that they took; searched for now where they are not there."""
     facts = {"network": home.name, "code": code_md5(_SEARCH_CODE), "evaluate": params.evaluate.model_dump()}
     path = work / "translations" / f"{data.digest(facts)}.json"
     if not path.is_file():
-        engine.configure(seed=params.train.seed, threads=params.train.threads)
+        engine.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
         network, description = load_network(home, build, ModelParams)
         store, _ = open_prepared(folder)
         pairs, segments = Pairs(store, _MEASURED), read_segments(store, description, _MEASURED)
@@ -201,7 +186,7 @@ def measured(row: Row, source: Path, work: Path, *, minutes: float, quick: bool)
     facts = {
         "row": row.name,
         **{name: _with_interval(scores[name]) for name in ("bleu", "chrf")},
-        **read_json(home / NETWORK_NAME)["training"],
+        **read_json(home / _FIGURES),
         "sentences_a_second": round(len(texts) / answers["seconds"], 1),
         "signatures": signatures(texts, segments.references),
     }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -383,6 +383,7 @@ class _Training:
         """One step of the optimizer; returns the loss."""
         params, progress = self._params, self.progress
         names, vector = self._backward(batches, len(examples))
+        _check_monitor(names, params.monitor)  # now, not when the first epoch is over
         asked = vector.new_tensor([self._stop_asked()])
         *sums, stop = distributed.add_up(torch.cat([vector, asked])).tolist()
         total, weight = sums[2 * names.index("loss") :][:2]
@@ -607,10 +608,13 @@ def _weight_groups(network: Network, weight_decay: float) -> list[dict[str, Any]
     ]
 
 
+def _check_monitor(names: Collection[str], monitor: str) -> None:
+    if monitor not in names:
+        raise TrainingError(f"train.monitor: found {monitor!r}; this network measures: {', '.join(sorted(names))}")
+
+
 def _monitored(values: Mapping[str, float], monitor: str) -> float:
     """The monitored value, turned so that less is better."""
-    if monitor not in values:
-        raise TrainingError(f"train.monitor: found {monitor!r}; this network measures: {', '.join(sorted(values))}")
     value = values[monitor]
     return value if monitor == "loss" or monitor.endswith("_error") else -value
 

@@ -256,8 +256,10 @@ def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    import argparse
     import sys
 
+    argparse.ArgumentParser(prog="python -m stages.params", description=f"Check {PARAMS_FILE}.").parse_args()
     try:
         print(f"{PARAMS_FILE}: in order ({', '.join(load())})")
     except ParamsError as error:

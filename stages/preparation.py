@@ -124,13 +124,13 @@ class Preparation:
         rejected = Counter(
             {k.removeprefix("rejected_"): n for k, n in self._counts.items() if k.startswith("rejected_")}
         )
-        worst = ", ".join(f"{rule} {count}" for rule, count in rejected.most_common(3))
+        rules = ", ".join(f"{rule} {count}" for rule, count in rejected.most_common())
         if not self.accepted:
-            raise PreparationError(f"no record was accepted of {total}: {worst or 'the raw folder held none'}")
+            raise PreparationError(f"no record was accepted of {total}: {rules or 'the raw folder held none'}")
         if self._rejections > self._max_rejected_share * total:
             raise PreparationError(
                 f"{self._rejections} of {total} records rejected ({self._rejections / total:.1%}), more than "
-                f"prepare.max_rejected_share allows ({self._max_rejected_share:.1%}): {worst}; see {REJECTED_NAME}"
+                f"prepare.max_rejected_share allows ({self._max_rejected_share:.1%}): {rules}"
             )
         if not self._described:
             raise PreparationError("prepare() never called describe(); the network could not be built")

@@ -2,6 +2,8 @@
 
 python -m stages.preprocess TASK    reads  data/TASK/raw/, params.yaml: TASK.prepare
                                     writes data/TASK/prepared/, metrics/preprocess/TASK.json
+
+Where too much was rejected, what and why lies in data/TASK/rejected.parquet.
 """
 
 from __future__ import annotations
@@ -19,13 +21,22 @@ if TYPE_CHECKING:
 def preprocess(task: Task, params: TaskParams) -> None:
     """Write the sequence store of a task and count what was accepted, repaired and rejected."""
     from .json_files import write_json
-    from .preparation import Preparation
+    from .preparation import REJECTED_NAME, Preparation, PreparationError
 
     paths, prepare = Paths(task.name), task.prepare()
+    kept = paths.prepared.with_name(REJECTED_NAME)  # of a preparation that failed: its folder goes
     with fresh_folder(paths.prepared) as folder:
-        with Preparation(folder, max_rejected_share=params.prepare.max_rejected_share) as output:
-            prepare.prepare(paths.raw, params.prepare, output)
+        output = Preparation(folder, max_rejected_share=params.prepare.max_rejected_share)
+        try:
+            with output:
+                prepare.prepare(paths.raw, params.prepare, output)
+        except PreparationError as error:
+            if not output.metrics()["rejected"]:
+                raise
+            (folder / REJECTED_NAME).replace(kept)
+            raise PreparationError(f"{error}; see {kept}") from None
         write_json(paths.preparation_metrics, output.metrics())
+    kept.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -129,9 +129,13 @@ def test_predictions_come_in_the_datasets_order():
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
-def test_an_unknown_monitor_names_what_there_is():
+def test_an_unknown_monitor_names_what_there_is_before_an_epoch_is_over():
+    def never(_: engine.Epoch) -> None:
+        raise AssertionError("an epoch was trained for nothing")
+
+    params = PARAMS.model_copy(update={"monitor": "bleu"})
     with pytest.raises(engine.TrainingError, match=r"found 'bleu'; this network measures: loss, score"):
-        trained(PARAMS.model_copy(update={"monitor": "bleu"}))
+        engine.fit(Linear(), Sums(), Sums(seed=1), params, on_epoch=never)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_step_and_examples():

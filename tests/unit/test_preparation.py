@@ -1,4 +1,7 @@
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -6,6 +9,7 @@ import pytest
 
 from stages.json_files import write_json
 from stages.preparation import Preparation, PreparationError, open_prepared
+from stages.preprocess import preprocess
 from stages.sequences import ragged
 
 COLUMNS = {"values": ragged(np.int32)}
@@ -45,6 +49,22 @@ def test_too_many_rejections_fail_and_say_which_rule(tmp_path):
         Preparation(tmp_path / "prepared", max_rejected_share=0.39) as output,
     ):
         fill(output, 3, 2)
+
+
+def test_a_preparation_that_fails_keeps_what_it_rejected_until_one_succeeds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    counts = {"accepted": 3, "rejected": 2}
+    parts: Any = SimpleNamespace(prepare=lambda raw, params, output: fill(output, **counts))
+    task: Any = SimpleNamespace(name="translation", prepare=lambda: parts)
+    params: Any = SimpleNamespace(prepare=SimpleNamespace(max_rejected_share=0.1))
+    kept = Path("data", "translation", "rejected.parquet")
+    with pytest.raises(PreparationError, match=rf"bad_line 2; see {kept}"):
+        preprocess(task, params)
+    assert [row["id"] for row in pq.read_table(kept).to_pylist()] == ["0", "1"]
+    assert not Path("data", "translation", "prepared").exists()
+    counts["rejected"] = 0
+    preprocess(task, params)
+    assert not kept.exists()
 
 
 def test_nothing_accepted_fails(tmp_path):

@@ -94,3 +94,11 @@ class Params(TaskParams):
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def _share_a_vocabulary(self) -> Params:
+        if self.model.tied_embeddings == "all" and not self.prepare.shared_vocabulary:
+            raise ValueError(
+                "none, target as model.tied_embeddings where prepare.shared_vocabulary is false; it is all"
+            )
+        return self

@@ -54,7 +54,8 @@ def alignments(
     heights = [_TOKEN_HEIGHT * max((len(answers[place]) for place in row), default=0) + 1.4 for row in rows]
     figure = Figure(figsize=(7.0 * columns, sum(heights) + 0.5), layout="constrained")
     goes_on = "; + goes on with a word" if isinstance(tokenizers[0], SubwordTokenizer) else ""
-    figure.suptitle(f"Attention: what was read (columns) for each token that was written (rows){goes_on}")
+    shades = "black is all of its attention, white none"
+    figure.suptitle(f"What was read (columns) for each token that was written (rows): {shades}{goes_on}")
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, place in enumerate(chosen):
         axes = figure.add_subplot(grid[index // columns, index % columns])
@@ -105,7 +106,7 @@ def n_best(
     for text, allowed, hypotheses in zip(texts, references, found, strict=True):
         for rank, (said, score) in enumerate(hypotheses, start=1):
             known = [_cell(text), _cell(_nearest(said, allowed))] if rank == 1 else ["", ""]
-            cells.append([*known, f"{rank}", _cell(said), f"{score:.3f}"])
+            cells.append([*known, f"{rank}", _cell(said), f"{score:.3g}"])
     title = f"{len(texts)} sentences and the best translations that search found, with their scores"
     head = ["source", "reference", "", "translation", "score"]
     return _table(title, head, cells, widths=(0.3, 0.3, 0.03, 0.31, 0.06))
