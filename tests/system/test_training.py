@@ -123,7 +123,8 @@ def test_ranks_change_no_loss(prepared: Clone, task: str) -> None:
         for written in (undisturbed_result(prepared, task, ranks) for ranks in (1, 2))
     )
     assert len(alone) >= 50
-    assert together[:50] == pytest.approx(alone[:50], rel=1e-5)
+    # Six digits are written. By the fiftieth step what was rounded differently may have reached the last but one.
+    assert together[:50] == pytest.approx(alone[:50], rel=5e-5)
 
 
 def test_killed_in_mid_training_and_started_again(undisturbed: tuple[Clone, str, int, dict[str, bytes]]) -> None:
