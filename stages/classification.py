@@ -25,14 +25,16 @@ def report_classification(
     actual: np.ndarray,
     classes: Sequence[str],
     *,
+    names: Sequence[str],
     groups: np.ndarray,
     slices: Mapping[str, tuple[np.ndarray, Sequence[str]]],
 ) -> None:
-    """Accuracy, top-5 accuracy, macro F1, log loss and expected calibration error; `actual against predicted`; the
+    """Accuracy, top-5 accuracy, macro F1, log loss and expected calibration error; each example's answer; the
     accuracy of each class and of further slices; confusion, slices and calibration as pictures.
 
-    `probabilities` is `(examples, classes)`, `actual` `(examples,)` class numbers, `groups` `(examples,)` which
-    examples are alike (see `scores`); a slice is the number of its part, `(examples,)`, and the parts' names.
+    `probabilities` is `(examples, classes)`, `actual` `(examples,)` class numbers, `names` what each example is called,
+    `groups` `(examples,)` which examples are alike (see `scores`); a slice is the number of its part, `(examples,)`,
+    and the names of the parts.
     """
     predicted = probabilities.argmax(axis=1)
     right = predicted == actual
@@ -47,7 +49,12 @@ def report_classification(
             "log_loss": scores.mean(_surprise(probabilities, actual), groups),
         }
     )
-    report.predictions((classes[a], classes[p]) for a, p in zip(actual, predicted, strict=True))
+    report.predictions(
+        [classes[number] for number in actual],
+        [classes[number] for number in predicted],
+        id=names,
+        probability=probabilities.max(axis=1).tolist(),
+    )
     counts = confusion_matrix(actual, predicted, labels=np.arange(len(classes)))
     report.picture("confusion", confusion_figure(counts, classes))
     parts = {"class": (actual, classes), **slices}

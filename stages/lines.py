@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 
 @contextmanager
@@ -30,16 +33,47 @@ def lines(source: str, *, max_bytes: int) -> Iterator[tuple[int, bytes]]:
         number = 0
         while line := file.readline(max_bytes + 2):
             number += 1
+            if number == 1:
+                line = _first(source, line)
             rest = line
             while not rest.endswith(b"\n") and (rest := file.readline(max_bytes + 2)):
                 pass
-            text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            yield number, text.removesuffix(b"\n").removesuffix(b"\r")[: max_bytes + 1]
+            yield number, line.removesuffix(b"\n").removesuffix(b"\r")[: max_bytes + 1]
+
+
+def records(source: str, needed: Collection[str], allowed: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of a UTF-8 CSV with a header, each with the number of the line that it ends in.
+
+    Bytes that are no UTF-8 become U+FFFD; what a line has too much is left out. Raises ValueError for what is no CSV,
+    and where a column is missing that is `needed`: `allowed` says which may be there.
+    """
+    with opened(source) as file:
+        reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+        try:
+            columns = reader.fieldnames or []
+            if not set(needed) <= set(columns):
+                found = ", ".join(columns)[:200] or "none"
+                raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
+            for record in reader:
+                yield reader.line_num, {column: value for column, value in record.items() if column}
+        except csv.Error as error:
+            raise ValueError(f"{source}: line {reader.line_num}: not a CSV: {error}") from None
 
 
 def stem(source: str) -> str:
     """The name of a file without folder and suffixes: `days` of `https://host/days.csv.gz`."""
     return source.rstrip("/").rpartition("/")[2].partition(".")[0]
+
+
+def _first(source: str, line: bytes) -> bytes:
+    """The first line without the mark of UTF-8. Raises ValueError where it tells that the others are no lines, or not
+    in UTF-8.
+    """
+    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{source}: found UTF-16; allowed: UTF-8")
+    if b"\n" not in line and b"\r" in line.rstrip(b"\r"):
+        raise ValueError(f"{source}: found lines that end in a carriage return; allowed: a line feed, or both")
+    return line.removeprefix(codecs.BOM_UTF8)
 
 
 @contextmanager

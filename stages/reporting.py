@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,12 +85,18 @@ class Report:
             low, high = interval(found)
             self.measured({name: found.value(), f"{name}{LOW}": low, f"{name}{HIGH}": high})
 
-    def predictions(self, pairs: Iterable[tuple[object, object]]) -> None:
-        """Write `(actual, predicted)` pairs, which DVC plots with the task's template."""
+    def predictions(
+        self, actual: Sequence[object], predicted: Sequence[object], /, **further: Sequence[object]
+    ) -> None:
+        """Write `predictions.csv`, a line for each answer: `actual` and `predicted`, which DVC plots with the task's
+        template, and by their names the columns that tell which example it is and what else was said of it.
+        """
+        columns = {"actual": actual, "predicted": predicted, **further}
         with (self.folder / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("actual", "predicted"))
-            writer.writerows(pairs)
+            writer.writerow(columns)
+            for row in zip(*columns.values(), strict=True):
+                writer.writerow([_rounded(value) for value in row])
 
     def slices(self, slices: Sequence[Slice], further: Sequence[Slice] = ()) -> None:
         """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each part of
@@ -109,11 +115,15 @@ class Report:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([field.name for field in fields(kind)])
             for row in rows:
-                writer.writerow([round(v, _DIGITS) if isinstance(v, float) else v for v in astuple(row)])
+                writer.writerow([_rounded(value) for value in astuple(row)])
 
     def picture(self, name: str, figure: Figure) -> None:
         """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
         figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+def _rounded(value: object) -> object:
+    return round(float(value), _DIGITS) if isinstance(value, float) else value
 
 
 def shown(value: float, *, like: float | None = None) -> str:

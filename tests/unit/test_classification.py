@@ -32,7 +32,8 @@ def reported(folder: Path, probabilities: np.ndarray, actual: np.ndarray) -> Rep
     sizes = np.arange(len(actual)) % 20
     groups = np.arange(len(actual)) // 3
     slices = {"size": quarters(sizes)}
-    report_classification(report, probabilities, actual, CLASSES, groups=groups, slices=slices)
+    names = [f"{number}.clip" for number in range(len(actual))]
+    report_classification(report, probabilities, actual, CLASSES, names=names, groups=groups, slices=slices)
     return report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any, cast
 
@@ -84,6 +85,21 @@ def test_errors_by_day_and_series_are_those_of_all_days_that_were_observed(
         assert row.observed == pytest.approx((actual <= column)[seen].mean())
     drawn = {path.stem for path in (report.folder / "pictures").iterdir()}
     assert drawn == {"calibration", "error_by_day", "forecasts", "mistakes", "slices"}
+
+
+def test_a_forecast_of_each_observed_day_is_written_with_its_date_and_band(report: Report) -> None:
+    with (report.folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    values = {tuple(line.split(",")[:2]): float(line.split(",")[2]) for name in "ab" for line in days(100, name)}
+    assert [float(row["actual"]) for row in rows] == [values[row["ds"], row["unique_id"]] for row in rows]
+    assert len({(row["ds"], row["unique_id"]) for row in rows}) == 39
+    first = min(date.fromisoformat(row["ds"]) for row in rows)
+    assert all((date.fromisoformat(row["ds"]) - first).days % 7 + 1 == int(row["day_ahead"]) for row in rows)
+    errors = [abs(float(row["actual"]) - float(row["predicted"])) for row in rows]
+    assert np.mean(errors) == pytest.approx(report.metrics["mae"], abs=1e-5)
+    inside = [float(row["q05"]) <= float(row["actual"]) <= float(row["q95"]) for row in rows]
+    assert np.mean(inside) == pytest.approx(report.metrics["coverage_90"], abs=1e-5)
+    assert all(float(row["q05"]) <= float(row["q50"]) <= float(row["q95"]) for row in rows)
 
 
 def test_ridge_is_scikit_learns_with_the_penalty_that_suits_the_validation_days(folder: Path) -> None:

@@ -102,6 +102,39 @@ def test_every_line_has_its_row_in_the_table(tmp_path: Path, model: Loaded) -> N
     assert json.loads(rows[0]["words"]) == ["two", "words"]
 
 
+def test_of_a_table_the_column_text_is_answered(tmp_path: Path, model: Loaded) -> None:
+    table = tmp_path / "sentences.csv"
+    table.write_bytes(b'\xef\xbb\xbfid,text\n7,"one, ""two"""\n8,"over\ntwo lines"\n9,\n10,caf\xe9\n')
+    translate(str(table), tmp_path / "out.csv")
+    rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+    assert [(row["number"], row["text"]) for row in rows] == [
+        ("2", 'one, "two"'),
+        ("4", "over\ntwo lines"),
+        ("5", ""),
+        ("6", "caf\ufffd"),
+    ]
+    bad = "found bytes that are no UTF-8; allowed: UTF-8"
+    assert [row["error"] for row in rows] == ["", "", "text: found none", bad]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("sentences.csv", b"a sentence\nanother one\n", "found columns a sentence; allowed: text"),
+        ("sentences.csv", b"", "found columns none; allowed: text"),
+        ("sentences.txt", "a sentence\n".encode("utf-16"), "found UTF-16; allowed: UTF-8"),
+        ("sentences.txt", b"one\rtwo\r", "found lines that end in a carriage return; allowed: a line feed, or both"),
+    ],
+)
+def test_a_file_of_another_form_is_refused(
+    name: str, content: bytes, reason: str, tmp_path: Path, model: Loaded
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: {reason}"):
+        translate(str(tmp_path / name), tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path, model: Loaded) -> None:
     source = sentences(tmp_path, b"ab\n\nc")
     translate(source, tmp_path / "plain.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any, cast
 
@@ -77,9 +78,12 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
     assert report.metrics["accuracy"] >= 35 / 40
     assert report.metrics["baseline_majority_accuracy"] in (0.5, 0.25)
     assert 0.4 < report.metrics["baseline_linear_accuracy"] < 0.9  # the flat ones, and a guess at the others
-    lines = (tmp_path / "plots" / "predictions.csv").read_text().splitlines()
-    assert lines[0] == "actual,predicted"
-    assert len(lines) == 41
+    with (tmp_path / "plots" / "predictions.csv").open() as file:
+        answers = list(csv.DictReader(file))
+    assert [row["id"] for row in answers] == [str(number) for number in range(0, 120, 3)]  # the test drawings' own
+    right = [row["actual"] == row["predicted"] for row in answers]
+    assert np.mean(right) == pytest.approx(report.metrics["accuracy"], abs=1e-6)
+    assert all(1 / 3 < float(row["probability"]) <= 1 for row in answers)
     pictures = {path.name: path.stat().st_size for path in (tmp_path / "plots" / "pictures").iterdir()}
     assert pictures.keys() == {
         "calibration.png",

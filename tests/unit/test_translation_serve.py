@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sacrebleu.metrics import CHRF
 
 from stages.preparation import Preparation, open_prepared
 from stages.reporting import Report
 from stages.serving import InvalidRows
 from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations
 from stages.tasks.translation.evaluate.pictures import alignments, drawable, translations
+from stages.tasks.translation.evaluate.scoring import nearest_reference, scores
 from stages.tasks.translation.model.network import Translator, build
 from stages.tasks.translation.model.translate import Translation
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
@@ -253,7 +255,10 @@ def test_a_table_of_translations_has_whole_sentences_and_the_nearest_reference()
     long = "A man in an orange hat " + "starring at something " * 5 + "far away."
     references = [["Er lacht.", "Ein Mann starrt in die Ferne."], ["Der Hund bellt."], ["$5"]]
     outputs = ["Ein Mann starrt.", "Der Hund bellt.", "$6"]
-    (axes,) = translations([long, "A dog barks.", "$5"], references, outputs, rows=8).axes
+    nearest = [nearest_reference(said, allowed) for said, allowed in zip(outputs, references, strict=True)]
+    assert nearest[0] == ("Ein Mann starrt in die Ferne.", CHRF().sentence_score(outputs[0], references[0]).score)
+    alike = [score for _, score in nearest]
+    (axes,) = translations([long, "A dog barks.", "$5"], references, outputs, alike, rows=8).axes
     cells = axes.tables[0].get_celld()
     texts = {cell.get_text().get_text().replace("\n", " ") for cell in cells.values()}
     assert {long, "Ein Mann starrt in die Ferne. (nearest of 2)", "Der Hund bellt.", r"\$5"} <= texts
@@ -306,10 +311,14 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert report.metrics["baseline_nearest_exact_match"] == 0  # no date of the test set is in training
     assert report.n == len(test)
     with (tmp_path / "predictions.csv").open() as file:
-        rows = list(csv.reader(file))[1:]
-    assert len(rows) == len(test)
-    assert {actual for actual, _ in rows} == {"10"}
-    assert all(int(predicted) <= 14 for _, predicted in rows)
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == texts.tolist()
+    assert [row["reference"] for row in rows] == targets.tolist()
+    assert {row["actual"] for row in rows} == {"10"}
+    assert all(int(row["predicted"]) <= 14 for row in rows)
+    said = [row["translation"] for row in rows]
+    assert scores(said, [[target] for target in targets])["chrf"] == pytest.approx(report.metrics["chrf"], abs=1e-6)
+    assert all(float(row["score"]) < 0 <= float(row["chrf"]) <= 100 for row in rows)
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert drawn == {"attention", "calibration", "n_best", "slices", "translations"}
     assert {part.slice for part in report.parts} == {"source tokens", "locale"}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
-from ...lines import opened, stem
+from ...lines import records, stem
 
 INPUT = "series.csv with the columns ds and y, unique_id for several series, and what else the model needs"
 KEY: dict[str, str] = {}  # the answers name their series themselves
@@ -30,21 +28,6 @@ def groups(source: str) -> Iterator[list[dict[str, Any]]]:
 
 def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name of each row's series and the row."""
-    with opened(source) as file:
-        records = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
-        try:
-            columns = records.fieldnames or []
-            if not {"ds", "y"} <= set(columns):
-                found = ", ".join(columns)[:200] or "none"
-                raise ValueError(f"{source}: found columns {found}; allowed: ds, y and, for several series, unique_id")
-            only = None if "unique_id" in columns else stem(source)
-            for record in records:
-                name = only or record["unique_id"]
-                yield name or "", {**_further(record), "unique_id": name or None, "ds": record["ds"], "y": record["y"]}
-        except csv.Error as error:
-            raise ValueError(f"{source}: line {records.line_num}: not a CSV: {error}") from None
-
-
-def _further(record: dict[str, Any]) -> dict[str, Any]:
-    """The file's other columns; what a line has too much stands under no name."""
-    return {column: value for column, value in record.items() if column}
+    for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id"):
+        name = record["unique_id"] if "unique_id" in record else stem(source)
+        yield name or "", {**record, "unique_id": name or None}

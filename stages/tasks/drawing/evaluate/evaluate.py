@@ -37,7 +37,8 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     test = dataset(folder, "test", params, augment=False)
     classes = test.classes
     actual = np.repeat(np.arange(len(classes)), settings.samples_per_class)
-    drawings = sampled(network, actual, settings.seed + np.arange(len(actual)), settings.temperature, settings)
+    seeds = settings.seed + np.arange(len(actual))
+    drawings = sampled(network, actual, seeds, settings.temperature, settings)
     probabilities = recognise([strokes(drawing) for drawing in drawings], classes)
     predicted = taken_for(probabilities)
     recognised = mean(predicted == actual)
@@ -49,7 +50,9 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     _report_likelihood(network, test, folder, params, report)
 
     names = [*classes, NO_DRAWING]  # the last one has number -1
-    report.predictions((names[a], names[p]) for a, p in zip(actual, predicted, strict=True))
+    report.predictions(
+        [names[number] for number in actual], [names[number] for number in predicted], seed=seeds.tolist()
+    )
     shown = names if (predicted < 0).any() else classes
     counts = confusion_matrix(actual, predicted % len(names), labels=np.arange(len(shown)))
     report.picture("confusion", confusion_figure(counts, shown))

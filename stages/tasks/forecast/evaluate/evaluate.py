@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,14 @@ from ..model.network import Forecaster
 from ..model.windows import Windows, rolling_origins, train_origins, validation_origins
 from ..params import Params
 from ..prepare.holidays import names_by_day
-from ..prepare.series import HORIZON
+from ..prepare.series import HORIZON, calendar_date
 from . import measures, pictures, scores
 from .baselines import STATISTICS, naive, seasonal_naive, statistics_beside
 from .measures import Truth
 from .ridge import ridge
 
 BATCH_SIZE = 512
+_QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}  # as the registered model names them; every network has these
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -80,10 +81,8 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
         points = {key: s.value() for key, s in measures.point_scores(truth, forecast).items() if key != "rmse"}
         report.measured(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
         report.scored(_defined({f"skill_{name}": measures.skill(truth, found.mean, forecast)}))
-    report.predictions(
-        (round(float(a), 6), round(float(p), 6)) for a, p in zip(values[observed], found.mean[observed], strict=True)
-    )
     names = [str(windows.store.value("id", row)) for row in range(len(windows.store))]
+    _report_predictions(report, truth, found, levels, names)
     _report_slices(report, truth, measured, names)
     _report_calibration(report, truth, found.quantiles, levels)
     _draw(report, windows, truth, found, levels, open_prepared(folder)[1]["holidays"])
@@ -138,6 +137,21 @@ def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
 def _defined(measured: Mapping[str, Scores]) -> dict[str, Scores]:
     with np.errstate(invalid="ignore", divide="ignore"):
         return {name: found for name, found in measured.items() if math.isfinite(found.value())}
+
+
+def _report_predictions(
+    report: Report, truth: Truth, found: Forecasts, levels: Sequence[float], names: Sequence[str]
+) -> None:
+    seen = truth.observed
+    which, ahead = np.nonzero(seen)
+    report.predictions(
+        truth.actual[seen].tolist(),
+        found.mean[seen].tolist(),
+        unique_id=[names[row] for row in truth.rows[which]],
+        ds=[calendar_date(int(day)).isoformat() for day in truth.days[seen]],
+        day_ahead=(ahead + 1).tolist(),
+        **{name: found.quantiles[..., levels.index(level)][seen].tolist() for name, level in _QUANTILES.items()},
+    )
 
 
 def _report_slices(report: Report, truth: Truth, measured: Mapping[str, Scores], names: list[str]) -> None:

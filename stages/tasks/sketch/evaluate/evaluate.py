@@ -39,6 +39,7 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
         probabilities,
         test.targets,
         test.classes,
+        names=[test.name(example) for example in range(len(test))],
         groups=np.arange(len(test)),
         slices={"number of points": quarters(test.lengths)},
     )

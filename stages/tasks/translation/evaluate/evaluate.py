@@ -22,7 +22,7 @@ from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
 from ..prepare.tokenizer import load_tokenizers, without_mark
 from . import pictures
-from .scoring import scores, sentence_scores, signatures
+from .scoring import nearest_reference, scores, sentence_scores, signatures
 from .segments import read_segments
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
@@ -63,16 +63,26 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     for name, lines in baselines.items():
         report.measured({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
 
-    lengths = (len(test.target(example)) for example in segments.examples.tolist())
     tokens = [answer.tokens for answer in answers]
-    report.predictions(zip(lengths, map(len, tokens), strict=True))
+    nearest = [nearest_reference(said, allowed) for said, allowed in zip(answer_texts, references, strict=True)]
+    alike = [score for _, score in nearest]
+    report.predictions(
+        [len(test.target(example)) for example in segments.examples.tolist()],
+        list(map(len, tokens)),
+        id=[test.name(example) for example in segments.examples.tolist()],
+        source=texts,
+        reference=[text for text, _ in nearest],
+        translation=answer_texts,
+        chrf=alike,
+        score=[answer.score for answer in answers],
+    )
     _report_slices(
         report, measured["exact_match"], test.lengths[segments.examples], texts, dates=data["source_language"] == _DATES
     )
     _report_calibration(report, answers, measured["exact_match"].parts[:, 0], params.evaluate.length_penalty)
     drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
     report.picture("attention", drawn)
-    report.picture("translations", pictures.translations(texts, references, answer_texts, rows=_TABLE_ROWS))
+    report.picture("translations", pictures.translations(texts, references, answer_texts, alike, rows=_TABLE_ROWS))
     shown = pictures.alphabetically(texts, _N_BEST_SENTENCES)
     size = params.evaluate.beam_size
     found_best = _hypotheses(network, [sources[i] for i in shown], params.evaluate, size, n_best=min(size, _N_BEST))

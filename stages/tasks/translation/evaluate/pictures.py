@@ -17,10 +17,10 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.transforms import Bbox
-from sacrebleu.metrics import CHRF
 
 from ..model.network import Translator, make_batch
 from ..prepare.tokenizer import END, SubwordTokenizer, Tokenizer
+from .scoring import nearest_reference
 
 _COLUMN, _MOST_LINES = 48, 5  # characters in a line of a cell, and its lines
 _WIDTHS = (0.315, 0.315, 0.315, 0.055)  # shares of the table
@@ -72,11 +72,14 @@ def alignments(
 
 
 def translations(
-    texts: Sequence[str], references: Sequence[Sequence[str]], outputs: Sequence[str], *, rows: int
+    texts: Sequence[str],
+    references: Sequence[Sequence[str]],
+    outputs: Sequence[str],
+    values: Sequence[float],
+    *,
+    rows: int,
 ) -> Figure:
-    """The worst and the best translations by chrF, and every one's source and most alike reference."""
-    metric = CHRF()
-    values = [metric.sentence_score(output, allowed).score for output, allowed in zip(outputs, references, strict=True)]
+    """The worst and the best translations by their chrF `values`, and every one's source and most alike reference."""
     order = sorted(range(len(texts)), key=lambda place: (values[place], texts[place], place))
     worst, others = order[: min(rows, len(order) // 2)], order[len(order) // 2 :]
     # Many may be perfect: then these are taken evenly, so that they are not all alike.
@@ -123,11 +126,8 @@ def _ordered(texts: Sequence[str]) -> list[int]:
 
 def _nearest(output: str, references: Sequence[str]) -> str:
     """The reference that is most alike by chrF, and how many there are."""
-    if len(references) == 1:
-        return references[0]
-    metric = CHRF()
-    best = max(references, key=lambda reference: metric.sentence_score(output, [reference]).score)
-    return f"{best} (nearest of {len(references)})"
+    best = nearest_reference(output, references)[0]
+    return best if len(references) == 1 else f"{best} (nearest of {len(references)})"
 
 
 def _table(

@@ -59,6 +59,14 @@ def sentence_scores(hypotheses: Sequence[str], references: References, groups: n
     return found
 
 
+def nearest_reference(hypothesis: str, references: Sequence[str]) -> tuple[str, float]:
+    """The reference that is most alike by sacreBLEU's chrF, the first of equals, and the score, 0 to 100."""
+    metric = CHRF()
+    found = [metric.sentence_score(hypothesis, [reference]).score for reference in references]
+    best = int(np.argmax(found))
+    return references[best], found[best]
+
+
 def exact(answers: Sequence[object], references: References) -> list[bool]:
     """Whether each answer is one of its references, to the character; a missing one (None, NaN) is not.
 

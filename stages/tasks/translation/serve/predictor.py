@@ -76,7 +76,7 @@ class Predictor(serving.Predictor):
             max_length=max_length,
             batch_size=max(1, min(_BATCH_SIZE, _BATCH_TOKENS // (beam_size * max_length))),
             length_penalty=_length_penalty(options["length_penalty"]),
-            n_best=_within("n_best", options["n_best"], beam_size),
+            n_best=_within("n_best", options["n_best"], beam_size, ", which is beam_size"),
         )
         return [[self._row(translations)] for translations in found]
 
@@ -94,9 +94,9 @@ class Predictor(serving.Predictor):
         }
 
 
-def _within(name: str, value: object, largest: int) -> int:
+def _within(name: str, value: object, largest: int, why: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= largest:
-        raise ValueError(f"{name}: found {value!r}; allowed: a whole number from 1 to {largest}")
+        raise ValueError(f"{name}: found {value!r}; allowed: a whole number from 1 to {largest}{why}")
     return int(value)
 
 

@@ -39,6 +39,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         probabilities,
         test.labels,
         test.classes,
+        names=[test.name(example) for example in range(len(test))],
         groups=np.unique(store.column("group")[store.rows("test")].astype(str), return_inverse=True)[1],
         slices={"number of frames": quarters(test.lengths)},
     )

@@ -15,6 +15,7 @@ def evaluate(network, folder, params, report):
         probabilities,
         test.labels,
         ["no", "yes"],
+        names=[test.name(example) for example in range(len(test))],
         groups=np.arange(len(test)),
         slices={"numbers": quarters(test.lengths)},
     )
