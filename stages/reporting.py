@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,34 +92,33 @@ class Report:
         template, and by their names the columns that tell which example it is and what else was said of it.
         """
         columns = {"actual": actual, "predicted": predicted, **further}
-        with (self.folder / PREDICTIONS).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns)
-            for row in zip(*columns.values(), strict=True):
-                writer.writerow([_rounded(value) for value in row])
+        self._table(PREDICTIONS, list(columns), zip(*columns.values(), strict=True))
 
     def slices(self, slices: Sequence[Slice], further: Sequence[Slice] = ()) -> None:
         """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each part of
         the split, see `Slice`. The `further` ones are of other metrics, which their `slice` names, and follow there.
         """
         self.parts = list(slices)
-        self._table(SLICES, Slice, [*self.parts, *further])
+        self._table(SLICES, _names(Slice), map(astuple, [*self.parts, *further]))
 
     def calibration(self, calibrated: Sequence[Calibration]) -> None:
         """Write `calibration.csv` with the columns `expected, observed, n`, see `Calibration`."""
         self.calibrated = list(calibrated)
-        self._table(CALIBRATION, Calibration, self.calibrated)
+        self._table(CALIBRATION, _names(Calibration), map(astuple, self.calibrated))
 
-    def _table(self, name: str, kind: type[Slice | Calibration], rows: Sequence[Slice | Calibration]) -> None:
+    def _table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         with (self.folder / name).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([field.name for field in fields(kind)])
-            for row in rows:
-                writer.writerow([_rounded(value) for value in astuple(row)])
+            writer.writerow(columns)
+            writer.writerows([_rounded(value) for value in row] for row in rows)
 
     def picture(self, name: str, figure: Figure) -> None:
         """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
         figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+def _names(kind: type[Slice | Calibration]) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 def _rounded(value: object) -> object:

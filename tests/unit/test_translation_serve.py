@@ -257,8 +257,7 @@ def test_a_table_of_translations_has_whole_sentences_and_the_nearest_reference()
     outputs = ["Ein Mann starrt.", "Der Hund bellt.", "$6"]
     nearest = [nearest_reference(said, allowed) for said, allowed in zip(outputs, references, strict=True)]
     assert nearest[0] == ("Ein Mann starrt in die Ferne.", CHRF().sentence_score(outputs[0], references[0]).score)
-    alike = [score for _, score in nearest]
-    (axes,) = translations([long, "A dog barks.", "$5"], references, outputs, alike, rows=8).axes
+    (axes,) = translations([long, "A dog barks.", "$5"], references, outputs, nearest, rows=8).axes
     cells = axes.tables[0].get_celld()
     texts = {cell.get_text().get_text().replace("\n", " ") for cell in cells.values()}
     assert {long, "Ein Mann starrt in die Ferne. (nearest of 2)", "Der Hund bellt.", r"\$5"} <= texts

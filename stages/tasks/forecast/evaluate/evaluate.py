@@ -18,7 +18,7 @@ from ....scores import Scores, evenly
 from ....slices import sliced, slices_figure
 from ..model.network import Forecaster
 from ..model.windows import Windows, rolling_origins, train_origins, validation_origins
-from ..params import Params
+from ..params import NEEDED_QUANTILES, Params
 from ..prepare.holidays import names_by_day
 from ..prepare.series import HORIZON, calendar_date
 from . import measures, pictures, scores
@@ -27,7 +27,6 @@ from .measures import Truth
 from .ridge import ridge
 
 BATCH_SIZE = 512
-_QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}  # as the registered model names them; every network has these
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -144,13 +143,15 @@ def _report_predictions(
 ) -> None:
     seen = truth.observed
     which, ahead = np.nonzero(seen)
+    # Named as in the registered model's answers: q05, q50, q95.
+    quantiles = {f"q{100 * q:02.0f}": found.quantiles[..., levels.index(q)] for q in NEEDED_QUANTILES}
     report.predictions(
         truth.actual[seen].tolist(),
         found.mean[seen].tolist(),
         unique_id=[names[row] for row in truth.rows[which]],
         ds=[calendar_date(int(day)).isoformat() for day in truth.days[seen]],
         day_ahead=(ahead + 1).tolist(),
-        **{name: found.quantiles[..., levels.index(level)][seen].tolist() for name, level in _QUANTILES.items()},
+        **{name: values[seen].tolist() for name, values in quantiles.items()},
     )
 
 

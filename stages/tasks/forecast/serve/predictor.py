@@ -19,7 +19,7 @@ from ....weights import load_network
 from ..model.covariates import Covariates
 from ..model.network import build
 from ..model.windows import Past
-from ..params import ModelParams
+from ..params import NEEDED_QUANTILES, ModelParams
 from ..prepare.series import (
     HORIZON,
     MAX_MAGNITUDE,
@@ -71,7 +71,7 @@ class Predictor(BasePredictor):
         self._covariates = self._network.inputs.covariates
         self._further = [*self._covariates.known_columns, *self._covariates.past_columns]
         self._max_gap_days: int = data["max_gap_days"]
-        self._columns = [1 + self._network.params.quantiles.index(q) for q in (0.05, 0.5, 0.95)]
+        self._columns = [1 + self._network.params.quantiles.index(q) for q in NEEDED_QUANTILES]
 
     @classmethod
     def further_inputs(cls, folder: Path) -> dict[str, str]:

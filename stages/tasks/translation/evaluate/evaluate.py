@@ -65,7 +65,6 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
 
     tokens = [answer.tokens for answer in answers]
     nearest = [nearest_reference(said, allowed) for said, allowed in zip(answer_texts, references, strict=True)]
-    alike = [score for _, score in nearest]
     report.predictions(
         [len(test.target(example)) for example in segments.examples.tolist()],
         list(map(len, tokens)),
@@ -73,7 +72,7 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         source=texts,
         reference=[text for text, _ in nearest],
         translation=answer_texts,
-        chrf=alike,
+        chrf=[score for _, score in nearest],
         score=[answer.score for answer in answers],
     )
     _report_slices(
@@ -82,7 +81,7 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     _report_calibration(report, answers, measured["exact_match"].parts[:, 0], params.evaluate.length_penalty)
     drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
     report.picture("attention", drawn)
-    report.picture("translations", pictures.translations(texts, references, answer_texts, alike, rows=_TABLE_ROWS))
+    report.picture("translations", pictures.translations(texts, references, answer_texts, nearest, rows=_TABLE_ROWS))
     shown = pictures.alphabetically(texts, _N_BEST_SENTENCES)
     size = params.evaluate.beam_size
     found_best = _hypotheses(network, [sources[i] for i in shown], params.evaluate, size, n_best=min(size, _N_BEST))

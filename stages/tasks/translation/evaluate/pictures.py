@@ -75,11 +75,14 @@ def translations(
     texts: Sequence[str],
     references: Sequence[Sequence[str]],
     outputs: Sequence[str],
-    values: Sequence[float],
+    nearest: Sequence[tuple[str, float]],
     *,
     rows: int,
 ) -> Figure:
-    """The worst and the best translations by their chrF `values`, and every one's source and most alike reference."""
+    """The worst and the best translations by chrF, and every one's source and most alike reference; `nearest` are these
+    references, each with its chrF.
+    """
+    values = [value for _, value in nearest]
     order = sorted(range(len(texts)), key=lambda place: (values[place], texts[place], place))
     worst, others = order[: min(rows, len(order) // 2)], order[len(order) // 2 :]
     # Many may be perfect: then these are taken evenly, so that they are not all alike.
@@ -88,7 +91,7 @@ def translations(
     cells = [
         [
             _cell(texts[place]),
-            _cell(_nearest(outputs[place], references[place])),
+            _cell(_one_of(nearest[place][0], references[place])),
             _cell(outputs[place]),
             f"{values[place]:.0f}",
         ]
@@ -108,7 +111,9 @@ def n_best(
     cells = []
     for text, allowed, hypotheses in zip(texts, references, found, strict=True):
         for rank, (said, score) in enumerate(hypotheses, start=1):
-            known = [_cell(text), _cell(_nearest(said, allowed))] if rank == 1 else ["", ""]
+            known = ["", ""]
+            if rank == 1:
+                known = [_cell(text), _cell(_one_of(nearest_reference(said, allowed)[0], allowed))]
             cells.append([*known, f"{rank}", _cell(said), f"{score:.3g}"])
     title = f"{len(texts)} sentences and the best translations that search found, with their scores"
     head = ["source", "reference", "", "translation", "score"]
@@ -124,10 +129,9 @@ def _ordered(texts: Sequence[str]) -> list[int]:
     return sorted(range(len(texts)), key=lambda place: (texts[place], place))
 
 
-def _nearest(output: str, references: Sequence[str]) -> str:
-    """The reference that is most alike by chrF, and how many there are."""
-    best = nearest_reference(output, references)[0]
-    return best if len(references) == 1 else f"{best} (nearest of {len(references)})"
+def _one_of(nearest: str, references: Sequence[str]) -> str:
+    """The reference that is most alike, and how many there are."""
+    return nearest if len(references) == 1 else f"{nearest} (nearest of {len(references)})"
 
 
 def _table(
