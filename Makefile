@@ -63,13 +63,13 @@ format: environment ## format the code
 	@ruff format --quiet . && ruff check --quiet --fix .
 
 ui: environment ## MLflow's pages on http://127.0.0.1:5000
-	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.mlflow_store)"
+	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking.store)"
 
 up: environment ## start Prefect, MLflow and workers on 127.0.0.1 (BACKEND=postgres: on PostgreSQL), deploy the flows
-	@UNROLL_BACKEND=$(BACKEND) python -m flows.servers up
+	@UNROLL_BACKEND=$(BACKEND) python -m flows.server.servers up
 
 down: environment ## stop just what `make up` started
-	@python -m flows.servers down
+	@python -m flows.server.servers down
 
 lock: environment ## compile requirements.lock anew
 	@printf "torch ; python_version < '3'\n" > $(VENV)/without-torch.txt

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.command import fresh_folder
+from stages.data.files import fresh_folder
 from stages.params import TaskParams, load
-from stages.preparation import Preparation
+from stages.preprocessing.preparation import Preparation
+from stages.provenance.hashes import code_md5
 from stages.recipe import RECIPES, apply, lay_within
-from stages.signature import code_md5
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

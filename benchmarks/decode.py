@@ -28,11 +28,11 @@ from typing import Any
 import av
 
 from stages.params import load
-from stages.preparation import Preparation
+from stages.preprocessing.preparation import Preparation
+from stages.tasks.video.data.decode import ClipError, read_clip
+from stages.tasks.video.data.layout import CLIPS, find_clips
 from stages.tasks.video.params import Params, PrepareParams
-from stages.tasks.video.prepare.decode import ClipError, read_clip
 from stages.tasks.video.prepare.prepare import decoding_of, prepare
-from stages.tasks.video.source.layout import CLIPS, find_clips
 from stages.tasks.video.source.sample import write_sample
 
 from .rounds import alternating, ratio

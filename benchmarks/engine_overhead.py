@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from stages import engine
-from stages.batching import Batch, Dataset
+from stages.data.prepared import open_prepared
+from stages.models.batch import Batch, Dataset
 from stages.models.network import Network
-from stages.modes import Some
 from stages.params import TrainParams
-from stages.plan import Plan
-from stages.preparation import open_prepared
-from stages.tasks import Task
+from stages.tasks.protocol import Task
+from stages.training import loop
+from stages.training.batch_plan import Plan
+from stages.training.debug_modes import Some
 
 from . import data
 
@@ -44,7 +44,7 @@ def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     train_params = params.train.model_copy(
         update={"epochs": pairs + 1, "patience": pairs + 1, "threads": 1, "schedule": "constant", "warmup": 0.0}
     )
-    engine.configure(seed=1, threads=1)
+    loop.configure(seed=1, threads=1)
     whole = model.dataset(folder, "train", params, augment=True)
     some = Some(whole, np.arange(min(len(whole), STEPS * train_params.batch_size)), augment=True)
     validation = model.dataset(folder, "validation", params, augment=False)
@@ -54,11 +54,11 @@ def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     bare = BareLoop(model.build(params.model, description), train_params)
     seconds: list[tuple[float, float]] = []
 
-    def on_epoch(record: engine.Epoch) -> None:
+    def on_epoch(record: loop.Epoch) -> None:
         seconds.append((record.seconds, bare.epoch(made.batches)))
         made.make(record.epoch + 1)
 
-    engine.fit(model.build(params.model, description), made, validation, train_params, on_epoch=on_epoch)
+    loop.fit(model.build(params.model, description), made, validation, train_params, on_epoch=on_epoch)
     later = seconds[1:]
     overheads = [100 * (ours / theirs - 1) for ours, theirs in later]
     steps = len(Plan(made.lengths, train_params.batch_size, seed=1, epoch=0, batch_tokens=train_params.batch_tokens))

@@ -11,60 +11,19 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.batching import Dataset
-from stages.command import fresh_folder
-from stages.engine import Fit
+from stages.data.files import fresh_folder
+from stages.evaluation.bootstrap import evenly
+from stages.models.batch import Dataset
 from stages.models.network import Network
-from stages.modes import Some
 from stages.params import TaskParams
-from stages.scores import evenly
-from stages.tasks import Task
+from stages.tasks.protocol import Task
+from stages.training.debug_modes import Some
+from stages.training.loop import Fit
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Specification:
-    """What to train; all of it JSON."""
-
-    task: str
-    prepared: str
-    params: dict[str, Any]  # the task's whole block
-    textbook: bool  # the textbook's network and inputs in place of the task's own
-    measured: str  # the split to measure on after each epoch
-    examples: int  # to train on, evenly over the split; 0: all
-    saved: str  # folder for the best epoch's network; empty: none
-
-    @classmethod
-    def of(
-        cls,
-        task: str,
-        prepared: Path,
-        params: TaskParams,
-        *,
-        measured: str,
-        textbook: bool = False,
-        examples: int = 0,
-        saved: Path | None = None,
-    ) -> Specification:
-        """The specification for a task's params."""
-        return cls(
-            task=task,
-            prepared=str(prepared),
-            params=params.model_dump(by_alias=True),
-            textbook=textbook,
-            measured=measured,
-            examples=examples,
-            saved=str(saved or ""),
-        )
-
-    def write(self, path: Path) -> Path:
-        """Write it as JSON; returns the path."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        return path
+from .specification import Specification
 
 
 def network_and_data(specification: Specification, params: TaskParams) -> tuple[Network, Dataset, Dataset]:
@@ -74,7 +33,7 @@ def network_and_data(specification: Specification, params: TaskParams) -> tuple[
         from . import textbook
 
         return textbook.network_and_data(folder, params, specification.measured)
-    from stages.preparation import open_prepared
+    from stages.data.prepared import open_prepared
 
     model = Task(specification.task).model()
     network = model.build(params.model, open_prepared(folder)[1])
@@ -85,8 +44,8 @@ def network_and_data(specification: Specification, params: TaskParams) -> tuple[
 
 
 def _save(specification: Specification, network: Network, params: TaskParams, fit: Fit) -> None:
-    from stages.preparation import open_prepared
-    from stages.weights import save_network
+    from stages.data.prepared import open_prepared
+    from stages.models.weights import save_network
 
     prepared = Path(specification.prepared)
     description = open_prepared(prepared)[1]
@@ -100,7 +59,7 @@ def main() -> None:
     specification = Specification(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     params = Task(specification.task).params_type().model_validate(specification.params)
 
-    from stages import distributed, engine
+    from stages.training import distributed, loop
 
     ended = False
 
@@ -111,17 +70,17 @@ def main() -> None:
             print(json.dumps(values), flush=True)
             ended = not sys.stdin.readline()
 
-    def on_epoch(record: engine.Epoch) -> None:
+    def on_epoch(record: loop.Epoch) -> None:
         figures = ("seconds", "sequences_per_second", "data_wait_share", "padding_share")
         measured = {f"measured_{name}": value for name, value in record.validation.items()}
         answer({name: getattr(record, name) for name in figures} | {"loss": record.train["loss"]} | measured)
 
     with distributed.joined(params.train.ranks, "train"):
-        engine.configure(seed=params.train.seed, threads=params.train.threads)
+        loop.configure(seed=params.train.seed, threads=params.train.threads)
         network, train, measured = network_and_data(specification, params)
         answer({"examples": len(train), "measured": len(measured), "weights": _weights(network)})
-        with suppress(engine.Stopped):
-            fit = engine.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
+        with suppress(loop.Stopped):
+            fit = loop.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
             if specification.saved and distributed.rank() == 0:
                 _save(specification, network, params, fit)
 

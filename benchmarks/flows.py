@@ -25,10 +25,10 @@ from typing import Any
 
 import httpx
 
-from flows.servers import Servers
+from flows.server.servers import Servers
 from stages.paths import program_path
 from stages.recipe import override
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 UP_TO_DATE = ("empty_command", "empty_flow", "command_up_to_date", "flow_up_to_date", "dvc_repro_up_to_date")
 _EMPTY_FLOW = """

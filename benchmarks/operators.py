@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from stages import engine
-from stages.modes import Some
-from stages.preparation import open_prepared
-from stages.tasks import Task
+from stages.data.prepared import open_prepared
+from stages.tasks.protocol import Task
+from stages.training import loop
+from stages.training.debug_modes import Some
 
 from . import data
 
@@ -32,21 +32,21 @@ def profiled(task: Task, work: Path) -> dict[str, Any]:
     """An epoch of 30 steps, after a first one that warms up."""
     folder, params = data.sample(task, work)
     train_params = params.train.model_copy(update={"epochs": 2, "patience": 2})
-    engine.configure(seed=1, threads=params.train.threads)
+    loop.configure(seed=1, threads=params.train.threads)
     model = task.model()
     network = model.build(params.model, open_prepared(folder)[1])
     whole = model.dataset(folder, "train", params, augment=True)
     train = Some(whole, np.arange(min(len(whole), STEPS * train_params.batch_size)), augment=True)
     validation = Some(model.dataset(folder, "validation", params, augment=False), np.arange(1), augment=False)
     profiler = profile(activities=[ProfilerActivity.CPU])
-    records: list[engine.Epoch] = []
+    records: list[loop.Epoch] = []
 
-    def on_epoch(record: engine.Epoch) -> None:
+    def on_epoch(record: loop.Epoch) -> None:
         records.append(record)
         profiler.start() if record.epoch == 0 else profiler.stop()
 
     with _named("forward", network, "losses"), _named("backward", torch.Tensor, "backward"):
-        engine.fit(network, train, validation, train_params, on_epoch=on_epoch)
+        loop.fit(network, train, validation, train_params, on_epoch=on_epoch)
     path = data.REPOSITORY / "profiles" / task.name / "trace.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(path))

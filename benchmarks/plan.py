@@ -16,9 +16,8 @@ import time
 import numpy as np
 
 from stages.params import load
-from stages.paths import Paths
-from stages.plan import Plan, share
-from stages.tasks import Task
+from stages.tasks.protocol import Task
+from stages.training.batch_plan import Plan, share
 
 
 def shares(
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="steps to look at, at the most (1000)")
     chosen = parser.parse_args()
     params = load()[chosen.task]
-    dataset = Task(chosen.task).model().dataset(Paths(chosen.task).prepared, "train", params, augment=False)
+    dataset = Task(chosen.task).model().dataset(Task(chosen.task).paths.prepared, "train", params, augment=False)
     lengths = np.asarray(dataset.lengths)
     if chosen.sequences:
         lengths = np.random.default_rng(0).choice(lengths.astype(np.int32), chosen.sequences)

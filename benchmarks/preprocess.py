@@ -33,7 +33,7 @@ import numpy as np
 import orjson
 
 from stages.params import load
-from stages.preparation import Preparation
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.sketch.params import Params, PrepareParams
 from stages.tasks.sketch.prepare.prepare import prepare
 from stages.tasks.sketch.source.doodles import DOODLES

@@ -8,10 +8,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 from . import data
-from .fitting import Specification
+from .specification import Specification
 from .turns import Trainee, engine_command, in_turns
 
 EPOCHS = 7  # the first does not count

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.preparation import open_prepared
-from stages.scores import evenly
+from stages.data.prepared import open_prepared
+from stages.evaluation.bootstrap import evenly
+from stages.models.weights import load_network
 from stages.tasks.translation.model.network import Pairs, Translator, build
 from stages.tasks.translation.model.translate import Translation, translate
 from stages.tasks.translation.params import ModelParams
-from stages.weights import load_network
 
 from .data import REPOSITORY
 

@@ -25,8 +25,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.mlflow_store import store_uri
-from stages.tasks import Task
+from stages.tasks.protocol import Task
+from stages.tracking.store import store_uri
 
 from .data import REPOSITORY
 

@@ -26,19 +26,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages import engine
-from stages.batching import by_length
+from stages.evaluation.bootstrap import Scores, interval, mean
+from stages.models.batch import by_length
 from stages.models.network import Network
-from stages.scores import Scores, interval, mean
-from stages.tasks import Task
+from stages.models.weights import parameters
+from stages.tasks.protocol import Task
 from stages.tasks.sketch.evaluate.early import accuracy_by_share
 from stages.tasks.sketch.model.network import SketchDataset, build, dataset
 from stages.tasks.sketch.params import Params
-from stages.weights import parameters
+from stages.training import loop
 
 from . import command, data, textbook
 from .data import Changes, changed
-from .fitting import Specification
+from .specification import Specification
 from .turns import Trainee, engine_command, in_turns
 
 REPOSITORY = data.REPOSITORY
@@ -166,7 +166,7 @@ def cost(work: Path, source: Path) -> dict[str, Any]:
         for batch_size in (64, 512):
             own = changed(changed(params, changes), {"train": {"epochs": 1, "batch_size": batch_size}})
             network = _fresh(folder, own)
-            epochs: list[engine.Epoch] = []
+            epochs: list[loop.Epoch] = []
             _fit(network, folder, own, epochs.append)
             figures[f"{name}, batch {batch_size}"] = {
                 "weights": parameters(network),
@@ -192,21 +192,21 @@ def trained(folder: Path, params: Params, *, start: Network | None = None) -> tu
 
 
 def _fresh(folder: Path, params: Params) -> Network:
-    engine.configure(seed=params.train.seed, threads=params.train.threads)
+    loop.configure(seed=params.train.seed, threads=params.train.threads)
     return build(params.model, {"classes": dataset(folder, "train", params, augment=False).classes})
 
 
-def _fit(network: Network, folder: Path, params: Params, on_epoch: Callable[[engine.Epoch], None]) -> None:
+def _fit(network: Network, folder: Path, params: Params, on_epoch: Callable[[loop.Epoch], None]) -> None:
     train = dataset(folder, "train", params, augment=True)
     validation = dataset(folder, "validation", params, augment=False)
-    engine.fit(network, train, validation, params.train, on_epoch=on_epoch)
+    loop.fit(network, train, validation, params.train, on_epoch=on_epoch)
 
 
 def measured(network: Network, folder: Path, params: Params) -> dict[str, Any]:
     """Top-1 and top-5 accuracy of the test split with their intervals, weights, drawings answered a second."""
     test = dataset(folder, "test", params, augment=False)
     started = time.perf_counter()
-    logits = engine.predict(network, test, _BATCH)
+    logits = loop.predict(network, test, _BATCH)
     seconds = time.perf_counter() - started
     best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
     figures: dict[str, Any] = {"weights": parameters(network), "drawings": len(test)}

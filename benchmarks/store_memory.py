@@ -46,8 +46,8 @@ def run(work: Path, *, quick: bool) -> dict[str, Any]:
 
 def store(size: int, work: Path) -> Path:
     """The prepared folder of a made-up store, written as a stream."""
-    from stages.command import fresh_folder
-    from stages.preparation import Preparation
+    from stages.data.files import fresh_folder
+    from stages.preprocessing.preparation import Preparation
     from stages.tasks.sketch.prepare.prepare import COLUMNS, STEP
 
     final = work / "prepared" / f"walks-{size}"
@@ -87,15 +87,15 @@ def train(folder: Path) -> dict[str, float]:
     started = float(os.environ["STARTED"])
     from contextlib import suppress
 
-    from stages import engine
+    from stages.data.store import FILE_NAME
     from stages.params import load
-    from stages.sequences import FILE_NAME
     from stages.tasks.sketch.model import network as model
     from stages.tasks.sketch.params import Params
+    from stages.training import loop
 
     params = load(data.REPOSITORY / "params.yaml")["sketch"]
     assert isinstance(params, Params)
-    engine.configure(seed=1, threads=1)
+    loop.configure(seed=1, threads=1)
     network = model.build(params.model, {"classes": CLASSES})
     imported = time.time()
     training = model.dataset(folder, "train", params, augment=True)
@@ -108,9 +108,9 @@ def train(folder: Path) -> dict[str, float]:
         asked.append(time.time())
         return len(asked) == STEPS
 
-    with suppress(engine.Stopped):
-        engine.fit(network, training, validation, params.train, stop_asked=stop_asked)
-    engine.measure(network, validation, params.train.batch_size)
+    with suppress(loop.Stopped):
+        loop.fit(network, training, validation, params.train, stop_asked=stop_asked)
+    loop.measure(network, validation, params.train.batch_size)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return {
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.batching import Batch
+from stages.models.batch import Batch
 from stages.models.classification import classification_losses
 from stages.models.network import Network
 from stages.models.recurrent import RecurrentStack, last_step
@@ -29,7 +29,7 @@ from stages.tasks.sketch.model.features import Feature, columns
 from stages.tasks.sketch.model.network import MaskedConv, SketchDataset
 
 from . import data
-from .fitting import Specification
+from .specification import Specification
 from .turns import Trainee, engine_command, in_turns
 
 _FEATURES: list[Feature] = ["offset", "pen"]

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stages.plan import Plan, padding_share
-from stages.preparation import open_prepared
+from stages.data.prepared import open_prepared
 from stages.tasks.translation.model.network import Pairs, build
 from stages.tasks.translation.params import Params
+from stages.training.batch_plan import Plan, padding_share
 
 from . import data
 

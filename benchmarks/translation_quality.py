@@ -25,31 +25,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stages import engine
-from stages.json_files import read_json, write_json
+from stages.data.files import read_json, write_json
+from stages.data.prepared import open_prepared
+from stages.evaluation.bootstrap import Scores, difference, interval
+from stages.evaluation.report import table_row
+from stages.models.weights import load_network
 from stages.paths import NETWORK_NAME
-from stages.preparation import open_prepared
-from stages.reporting import table_row
-from stages.scores import Scores, difference, interval
-from stages.signature import code_md5
+from stages.provenance.hashes import code_md5
+from stages.tasks.translation.data.tokenizer import load_tokenizers
 from stages.tasks.translation.evaluate.evaluate import translated
 from stages.tasks.translation.evaluate.scoring import sentence_scores, signatures
 from stages.tasks.translation.evaluate.segments import Segments, read_segments
 from stages.tasks.translation.model.network import Pairs, build, dataset
 from stages.tasks.translation.params import ModelParams, Params
-from stages.tasks.translation.prepare.tokenizer import load_tokenizers
-from stages.weights import load_network
+from stages.training import loop
 
 from . import command, data
 from .data import Changes
-from .fitting import Specification
+from .specification import Specification
 from .training import machine
 from .turns import Trainee, engine_command, in_turns
 
 _PROBED = 2000  # pairs by which a training's rate is measured
 _FIGURES = "figures.json"  # beside a network: how it was trained
 _MEASURED = "validation"  # the split that rows are scored on
-_TRAINING_CODE = ["stages.engine", "stages.tasks.translation.model.network"]
+_TRAINING_CODE = ["stages.training.loop", "stages.tasks.translation.model.network"]
 _SEARCH_CODE = ["stages.tasks.translation.model.translate"]
 
 
@@ -159,7 +159,7 @@ def translations(home: Path, folder: Path, params: Params, work: Path) -> dict[s
     facts = {"network": home.name, "code": code_md5(_SEARCH_CODE), "evaluate": params.evaluate.model_dump()}
     path = work / "translations" / f"{data.digest(facts)}.json"
     if not path.is_file():
-        engine.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
+        loop.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
         network, description = load_network(home, build, ModelParams)
         store, _ = open_prepared(folder)
         pairs, segments = Pairs(store, _MEASURED), read_segments(store, description, _MEASURED)

@@ -36,14 +36,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.data.prepared import open_prepared
+from stages.evaluation.bootstrap import evenly, interval, mean
+from stages.evaluation.report import table_row
 from stages.params import load
-from stages.preparation import open_prepared
-from stages.reporting import table_row
-from stages.scores import evenly, interval, mean
-from stages.signature import code_md5
-from stages.tasks import Task
+from stages.provenance.hashes import code_md5
+from stages.tasks.protocol import Task
+from stages.tasks.video.data.layout import CLIPS
 from stages.tasks.video.params import Params
-from stages.tasks.video.source.layout import CLIPS
 
 from . import command, data
 from .data import Changes, changed
@@ -183,10 +183,10 @@ def linear(row: Row) -> dict[str, Any]:
 
 def networks(row: Row) -> dict[str, Any]:
     """Accuracy of networks from fresh weights, for each seed and fold; what they cost to train and to ask."""
-    from stages import engine
+    from stages.models.weights import parameters
     from stages.tasks.video.model.clips import ClipDataset
     from stages.tasks.video.model.network import build
-    from stages.weights import parameters
+    from stages.training import loop
 
     folder = data.prepared(Task("video"), row.params, row.work)
     description = open_prepared(folder)[1]
@@ -197,7 +197,7 @@ def networks(row: Row) -> dict[str, Any]:
         params = changed(row.params, {"train": {"seed": seed, "threads": 1}})
         right.append([])
         for turn in turns(folder, row.setting):
-            engine.configure(seed=seed, threads=1)
+            loop.configure(seed=seed, threads=1)
             network = build(params.model, description)
             network.start_from(folder)
             train = ClipDataset(folder, turn.known, params.model.augmentation, seed=seed)
@@ -205,10 +205,10 @@ def networks(row: Row) -> dict[str, Any]:
                 network.moments.standardise(train.features(clip) for clip in range(len(train)))
             asked = ClipDataset(folder, turn.asked, None, seed=0)
             started, processor_before = time.perf_counter(), processor_seconds()
-            engine.fit(network, train, ClipDataset(folder, turn.choosing, None, seed=0), params.train)
+            loop.fit(network, train, ClipDataset(folder, turn.choosing, None, seed=0), params.train)
             seconds.append(time.perf_counter() - started)
             processor.append(processor_seconds() - processor_before)
-            right[-1].append(engine.predict(network, asked, _BATCH).argmax(axis=1) == asked.labels)
+            right[-1].append(loop.predict(network, asked, _BATCH).argmax(axis=1) == asked.labels)
             print(f"  seed {seed}: {', '.join(f'{fold.mean():.3f}' for fold in right[-1])}", flush=True)
     return {
         "weights": parameters(network),
@@ -243,13 +243,13 @@ def asked_how_fast(network: ClipClassifier, clips: Any, folder: Path, row: Row) 
     """
     import pandas as pd
 
-    from stages import engine
+    from stages.models.weights import save_network
     from stages.tasks.video.serve.predictor import Predictor
-    from stages.weights import save_network
+    from stages.training import loop
 
     started, answered = time.perf_counter(), 0
     while time.perf_counter() - started < 2:
-        answered += len(engine.predict(network, clips, _BATCH))
+        answered += len(loop.predict(network, clips, _BATCH))
     alone = answered / (time.perf_counter() - started)
     raw = row.work / "raw" / folder.name / CLIPS
     paths = [str(raw / clips.name(example)) for example in evenly(len(clips), _ASKED).tolist()]

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from stages.params import flatten
+import yaml
 
-from .lock_order import locked_stages
+from stages.params import flatten
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -190,3 +190,34 @@ def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:
         stage.cmd_changed = command_changed
         for entry, hash_info, meta in known:
             entry.hash_info, entry.meta = hash_info, meta
+
+
+def locked_stages(root: Path) -> tuple[str, ...]:
+    """The stages that dvc.lock names, in its order. Only under DVC's lock: it writes the file in place."""
+    try:
+        text = (root / "dvc.lock").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return tuple((yaml.load(text, Loader=loader) or {}).get("stages", ()))
+
+
+def sort_lock(root: Path, *, before: Sequence[str], order: Sequence[str]) -> None:
+    """Put dvc.lock in the order of a serial `dvc repro`: the stages it had `before`, as they stood, then the new ones
+    in the pipeline's `order`. DVC appends a new stage when it ends, so those that ran side by side stand as they ended.
+    """
+    from dvc.repo import Repo
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    path = root / "dvc.lock"
+    with Repo(str(root), _wait_for_lock=True).lock:
+        present = locked_stages(root)
+        wanted = [name for name in dict.fromkeys((*before, *order, *present)) if name in present]
+        if wanted == list(present):
+            return
+        content = parse_yaml_for_update(path.read_text(encoding="utf-8"), str(path))
+        stages = content["stages"]
+        content["stages"] = {name: stages[name] for name in wanted}
+        temporary = path.with_name(".dvc.lock.partial")
+        temporary.write_text(dumps_yaml(content), encoding="utf-8")
+        temporary.replace(path)

@@ -8,7 +8,6 @@ What must run is DVC's to say; the flow decides nothing else than when and where
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -16,7 +15,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, TypeVar
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -29,69 +28,30 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task as PrefectTask
 from prefect.tasks import exponential_backoff
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from stages.params import PARAMS_FILE, load
-from stages.tasks import Task
 
-from . import lifeline
-from .dag import Decision, Pipeline
-from .experiment import experiment, lay_out, save_experiment
-from .lock_order import sort_lock
-from .locks import StoppedError
-from .place import placed
+from .dag import Decision, Pipeline, sort_lock
+from .execution import cancellation
+from .execution.experiment import experiment, lay_out, save_experiment
+from .execution.locks import StoppedError
+from .execution.placement import placed
+from .execution.remote import send_stage
+from .execution.stage import Checkout, run_stage
+from .execution.states import TOO_LATE, failures, state_of
+from .options import Choice
 from .plan import markdown
-from .remote import send_stage
-from .report import Reporter
-from .stage import Checkout, run_stage
-from .states import TOO_LATE, failures, state_of
-
-
-def _known(name: str) -> str:
-    if name not in Task.names():
-        raise ValueError(f"found {name!r}; allowed: {', '.join(Task.names())}")
-    return name
-
-
-Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
-TaskName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
-VERBS: tuple[Verb, ...] = get_args(Verb)
+from .reports.report import Reporter
 
 Key = TypeVar("Key")
 _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as long
-
-
-class Choice(BaseModel):
-    """What to run, and where."""
-
-    tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")
-    up_to: Verb = Field(default="register", description="The last stage of each task")
-    force: bool = Field(default=False, description="Run these stages even if nothing has changed")
-    overrides: list[str] = Field(
-        default=[],
-        description="Params for this run alone, as sketch.train.epochs=3. It runs beside the checkout and is saved as "
-        "a DVC experiment",
-    )
-    where: Literal["auto", "here", "pool"] = Field(
-        default="auto",
-        description="auto: stages that ask for a GPU go to the pool if this machine has none and a worker is there; "
-        "here: all stages on this machine; pool: all stages on workers of the pool",
-    )
-    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
-    parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
-
-    def targets(self) -> tuple[str, ...]:
-        """The last stage of each chosen task, each once: of data alone, those of the task that has them."""
-        of_data = self.up_to in ("download", "preprocess")
-        names = [Task(name).description().store if of_data else name for name in self.tasks]
-        return tuple(dict.fromkeys(f"{self.up_to}@{name}" for name in names))
 
 
 @flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
 def pipeline(choice: Choice = Choice()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
     root = experiment(Path(), choice.overrides) if choice.overrides else nullcontext(Path())
-    with lifeline.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
+    with cancellation.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
         checkout = Checkout(folder)
         if choice.overrides:
             lay_out(checkout, checkout.pipeline.needed(choice.targets()), stop=stop)

@@ -23,15 +23,16 @@ from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel, Field
 
-from stages.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES, Comparison
-from stages.standing import Version
-from stages.tasks import Task
+from stages.registry.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES, Comparison
+from stages.registry.status import Version
+from stages.tasks.protocol import Task
 
-from . import lifeline, pictures
-from .pipeline import TaskName
-from .report import MLFLOW_UI
-from .supervisor import supervised
-from .tables import comparison
+from .execution import cancellation
+from .execution.supervisor import supervised
+from .options import TaskName
+from .reports import pictures
+from .reports.report import MLFLOW_UI
+from .reports.tables import comparison
 
 _SEEN = "seen"  # the key of what the person was shown, among the flow run's inputs
 _FORM = "decision"
@@ -57,7 +58,7 @@ class Decision(RunInput):
 @flow(name="promote", persist_result=False)
 def promote(candidate: Candidate) -> State[Any]:
     """Show a model version beside the champion, wait for a person, and move the alias if they approve."""
-    with lifeline.stopping() as stop:
+    with cancellation.stopping() as stop:
         seen = cast("dict[str, str] | None", read_flow_run_input(_SEEN))
         form = Decision
         if seen is None:
@@ -103,11 +104,14 @@ def _carry_out(task: str, seen: dict[str, str], answer: Decision, stop: threadin
 
 
 def _promotion(verb: str, task: str, stop: threading.Event, **options: str) -> State[Any] | None:
-    """Run `stages.promotion` in a process of its own; a final state where it did not do what it was asked."""
+    """Run `stages.registry.promotion` in a process of its own; a final state where it did not do what it was asked."""
     log = get_run_logger()
     arguments = [f"--{name}={value}" for name, value in options.items()]
     ended = supervised(
-        [sys.executable, "-m", "stages.promotion", verb, task, *arguments], folder=Path(), stop=stop, on_line=log.info
+        [sys.executable, "-m", "stages.registry.promotion", verb, task, *arguments],
+        folder=Path(),
+        stop=stop,
+        on_line=log.info,
     )
     if stop.is_set():
         return Cancelled(message="stopped")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
-from .registry_process import start_early
-from .servers import ServersError, here
+from .reports.registry_process import start_early
+from .server.servers import ServersError, here
 
 
 def main() -> None:
@@ -40,7 +40,8 @@ def main() -> None:
     if not chosen.set:  # else it is asked for another folder
         start_early(Path())
 
-    from .pipeline import Choice, pipeline
+    from .options import Choice
+    from .pipeline import pipeline
 
     try:
         choice = Choice(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .params import TaskParams
-    from .tasks import Task
+    from .tasks.protocol import Task
 
 
 _EXPECTED = (ValueError, OSError, RuntimeError)  # mistakes in params, data or environment
@@ -25,7 +22,7 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     Mistakes in params, data or environment end the process with one line and status 1; with UNROLL_TRACEBACK=1 in the
     environment, they come with a traceback as well.
     """
-    from .tasks import Task
+    from .tasks.protocol import Task
 
     # OpenMP's threads spin while they wait. Where anything else runs on the cores, that was seen to make a training of
     # two threads twenty times slower; sleeping costs a third on an idle machine. OpenMP reads it when torch loads.
@@ -43,7 +40,7 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     except ParamsError as error:
         sys.exit(str(error))
     except Exception as error:
-        from .mlflow_store import store_error
+        from .tracking.store import store_error
 
         of_store = store_error(error)
         if os.environ.get("UNROLL_TRACEBACK") == "1" or not (of_store or isinstance(error, _EXPECTED)):
@@ -53,18 +50,3 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
         missing = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
         hint = missing if isinstance(error, FileNotFoundError) else ""
         sys.exit(f"unroll: {verb} {task.name}: {error}{hint}")
-
-
-@contextmanager
-def fresh_folder(final: Path) -> Iterator[Path]:
-    """An empty folder beside `final` that takes its name, and its place, when the block ends without an error."""
-    temporary = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)

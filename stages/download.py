@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .command import fresh_folder, main
-from .paths import Paths
+from .command import main
+from .data.files import fresh_folder
 
 if TYPE_CHECKING:
     from .params import TaskParams
-    from .tasks import Task
+    from .tasks.protocol import Task
 
 
 def download(task: Task, params: TaskParams) -> None:
     """Write the raw files of a task into their folder, all of them or none."""
     source = task.source()
-    with fresh_folder(Paths(task.name).raw) as folder:
+    with fresh_folder(task.paths.raw) as folder:
         source.download(params.source, folder)
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from .command import fresh_folder, main
-from .paths import Paths
+from .command import main
+from .data.files import fresh_folder
 
 if TYPE_CHECKING:
     from .params import TaskParams
-    from .tasks import Task
+    from .tasks.protocol import Task
 
 
 def evaluate(task: Task, params: TaskParams) -> None:
@@ -25,22 +25,22 @@ def evaluate(task: Task, params: TaskParams) -> None:
 
     Ranks share the network's predictions; each of them computes the baselines, and rank 0 writes.
     """
-    from . import distributed
+    from .training import launch
 
-    distributed.run("evaluate", params.evaluate.ranks, task, params, _evaluate)
+    launch.run("evaluate", task.name, params.evaluate.ranks, _evaluate, task, params)
 
 
 def _evaluate(task: Task, params: TaskParams) -> None:
-    from . import distributed, engine
-    from .card import model_card
-    from .json_files import read_json, write_json
-    from .reporting import Report
-    from .signature import content_md5, metrics_signature
-    from .weights import load_network
+    from .data.files import read_json, write_json
+    from .evaluation.card import model_card
+    from .evaluation.report import Report
+    from .models.weights import load_network
+    from .provenance.hashes import content_md5, metrics_signature
+    from .training import distributed, loop
 
-    paths = Paths(task.name)
+    paths = task.paths
     training = read_json(paths.network)["training"]
-    engine.configure(seed=training["seed"], threads=training["threads"])
+    loop.configure(seed=training["seed"], threads=training["threads"])
     network, _ = load_network(paths.weights, task.model().build, type(params.model))
     network.to(distributed.device())
     if distributed.rank() != 0:

@@ -103,7 +103,7 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
 
     Raises ParamsError with one line a mistake.
     """
-    from .tasks import Task
+    from .tasks.protocol import Task
 
     raw = read(path)
     parsed: dict[str, TaskParams] = {}
@@ -116,7 +116,7 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
         if name not in raw:
             mistakes.append(f"{path}: {name}: missing; every task in stages/tasks/ has a block of params")
             continue
-        store = Task(name).description().store
+        store = Task(name).description().dataset_task
         try:
             parsed[name] = Task(name).params_type().model_validate(_with_data(raw, name, store))
         except ParamsError as error:

@@ -44,28 +44,22 @@ class Paths:
     """The outputs of one task's stages."""
 
     task: str
-
-    @property
-    def store(self) -> str:
-        """The task whose data this one learns from: itself, or the one that its description names."""
-        from .tasks import Task
-
-        return Task(self.task).description().store
+    dataset_task: str  # the task whose data it learns from, most often itself
 
     @property
     def raw(self) -> Path:
         """`download`: files as their host gives them."""
-        return Path("data", self.store, "raw")
+        return Path("data", self.dataset_task, "raw")
 
     @property
     def prepared(self) -> Path:
         """`preprocess`: the sequence store, its description, the rejected records."""
-        return Path("data", self.store, "prepared")
+        return Path("data", self.dataset_task, "prepared")
 
     @property
     def preparation_metrics(self) -> Path:
         """`preprocess`: how many records were accepted, repaired and rejected, by rule."""
-        return Path("metrics", "preprocess", f"{self.store}.json")
+        return Path("metrics", "preprocess", f"{self.dataset_task}.json")
 
     @property
     def weights(self) -> Path:
@@ -84,7 +78,7 @@ class Paths:
 
     @property
     def steps(self) -> Path:
-        """`train`: one row a step, or a stretch of steps."""
+        """`train`: one row a step, or the mean of several."""
         return Path("plots", self.task, "steps.csv")
 
     def resume(self, signature: str) -> Path:

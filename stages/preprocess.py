@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .command import fresh_folder, main
-from .paths import Paths
+from .command import main
+from .data.files import fresh_folder
 
 if TYPE_CHECKING:
     from .params import TaskParams
-    from .tasks import Task
+    from .tasks.protocol import Task
 
 
 def preprocess(task: Task, params: TaskParams) -> None:
     """Write the sequence store of a task and count what was accepted, repaired and rejected."""
-    from .json_files import write_json
-    from .preparation import REJECTED_NAME, Preparation, PreparationError
+    from .data.files import write_json
+    from .preprocessing.preparation import REJECTED_NAME, Preparation, PreparationError
 
-    paths, prepare = Paths(task.name), task.prepare()
+    paths, prepare = task.paths, task.prepare()
     kept = paths.prepared.with_name(REJECTED_NAME)  # of a preparation that failed: its folder goes
     with fresh_folder(paths.prepared) as folder:
         output = Preparation(folder, max_rejected_share=params.prepare.max_rejected_share)

@@ -20,7 +20,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from .params import PARAMS_FILE, Block, ParamsError, load, parse, read
-from .tasks import Task
+from .tasks.protocol import Task
 
 RECIPES = Path("recipes")
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .command import main
-from .paths import Paths
 
 if TYPE_CHECKING:
     from .params import TaskParams
-    from .tasks import Task
+    from .tasks.protocol import Task
 
 
 def register(task: Task, params: TaskParams) -> None:
     """Give a task's network a version in the registry and write its receipt."""
-    from . import versions
-    from .json_files import write_json
+    from .data.files import write_json
+    from .registry import versions
 
     receipt = versions.receipt(task)
     version = versions.register(task, params, receipt)
-    write_json(Paths(task.name).receipt, receipt)
+    write_json(task.paths.receipt, receipt)
     print(f"{task.description().model_name} version {version.version}: {version.verdict}")
 
 

@@ -22,13 +22,14 @@ def main(arguments: list[str]) -> None:
         sys.exit(str(error))
     pipeline = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *arguments])
     # MLflow takes seconds to import: as long as DVC needs to find that nothing has changed.
-    from . import runs, table, versions
+    from .registry import table, versions
+    from .tracking import mlflow_runs
 
     if status := pipeline.wait():
         sys.exit(status)
     try:
         versions.sync()
-        with runs.store_in_words():
+        with mlflow_runs.store_in_words():
             table.show()
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"unroll: registry: {error}")

@@ -13,38 +13,41 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from .command import fresh_folder, main
-from .paths import Paths
+from .command import main
+from .data.files import fresh_folder
 
 if TYPE_CHECKING:
     from .params import TaskParams
-    from .tasks import Task
+    from .tasks.protocol import Task
 
 
 def train(task: Task, params: TaskParams) -> None:
     """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch."""
-    from . import distributed
+    from .training import launch
 
-    distributed.run("train", params.train.ranks, task, params, _train)
+    launch.run("train", task.name, params.train.ranks, _train, task, params)
 
 
 def _train(task: Task, params: TaskParams) -> None:
-    from . import distributed, engine, learning_curve, modes, tracking
-    from .checkpoint import Checkpoints
-    from .preparation import open_prepared
-    from .signature import training_signature
+    from .data.prepared import open_prepared
+    from .models.weights import parameters, save_network
+    from .provenance.hashes import training_signature
     from .stopping import stop_signals
-    from .weights import parameters, save_network
+    from .tracking import training_run
+    from .training import debug_modes, distributed, learning_curve, loop
+    from .training.checkpoint import Checkpoints
 
-    paths = Paths(task.name)
-    engine.configure(seed=params.train.seed, threads=params.train.threads)
+    paths = task.paths
+    loop.configure(seed=params.train.seed, threads=params.train.threads)
     _, description = open_prepared(paths.prepared)
     model = task.model()
     network = model.build(params.model, description)
     network.start_from(paths.prepared)
-    signature = distributed.from_rank_0(training_signature(task, params, distributed.device().type))
+    signature = distributed.from_rank_0(
+        training_signature(paths, params.model.model_dump(), params.train.model_dump(), distributed.device().type)
+    )
     checkpoints = Checkpoints.of(paths.resume(signature))
-    train, validation, train_params = modes.applied(
+    train, validation, train_params = debug_modes.applied(
         network,
         model.dataset(paths.prepared, "train", params, augment=True),
         model.dataset(paths.prepared, "validation", params, augment=False),
@@ -54,24 +57,24 @@ def _train(task: Task, params: TaskParams) -> None:
     if resumed is not None and distributed.rank() == 0:
         print(f"train {task.name}: going on after step {resumed}, from {checkpoints.folder}", flush=True)
     with ExitStack() as stack:
-        run: tracking.TrainingRun | None = None
+        run: training_run.TrainingRun | None = None
         if distributed.rank() == 0:  # the others have nothing to tell that it does not know
             count = parameters(network)
-            telling = tracking.training_run(task, params, signature, parameters=count, resumed_step=resumed)
+            telling = training_run.training_run(task, params, signature, parameters=count, resumed_step=resumed)
             run = stack.enter_context(telling)
 
-        def on_epoch(record: engine.Epoch) -> None:
+        def on_epoch(record: loop.Epoch) -> None:
             if run is not None:
                 run.epoch(record)
                 print(learning_curve.line(record), flush=True)
 
-        def on_stretch(stretch: engine.Stretch) -> None:
+        def on_stretch(stretch: loop.Stretch) -> None:
             if run is not None:
                 values = learning_curve.stretch_row(stretch)
                 run.metrics({f"step_{name}": value for name, value in values.items() if name != "step"}, stretch.step)
 
         try:
-            fit = engine.fit(
+            fit = loop.fit(
                 network,
                 train,
                 validation,
@@ -81,11 +84,11 @@ def _train(task: Task, params: TaskParams) -> None:
                 on_epoch=on_epoch,
                 on_stretch=on_stretch,
             )
-        except engine.Stopped:
+        except loop.Stopped:
             if distributed.rank() == 0:
                 print(f"unroll: train {task.name}: stopped; the next start goes on from {checkpoints.folder}")
             sys.exit(distributed.PREEMPTED)
-    network.settle(lambda answer: engine.predict(network, validation, params.train.batch_size, answer))
+    network.settle(lambda answer: loop.predict(network, validation, params.train.batch_size, answer))
     if distributed.rank() != 0:
         return
     training = {

@@ -11,16 +11,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from stages.batching import Batch, Dataset
+from stages.models.batch import Batch, Dataset
 from stages.models.classification import classification_losses
 from stages.models.network import Network
 from stages.models.recurrent import Cell, RecurrentStack, last_step
-from stages.modes import Some
 from stages.params import load
-from stages.paths import Paths
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 from stages.tasks.sketch.model.network import SketchDataset
 from stages.tasks.sketch.params import Params as SketchParams
+from stages.training.debug_modes import Some
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
@@ -51,7 +50,7 @@ def some(dataset: Dataset, count: int) -> Some:
 
 def prepared(task: str) -> Path:
     """The task's prepared sample. Raises FileNotFoundError with the commands that make it."""
-    folder = Paths(task).prepared
+    folder = Task(task).paths.prepared
     if not folder.exists():
         raise FileNotFoundError(
             f"{folder} is not there; run: python -m stages.download {task} && python -m stages.preprocess {task}"

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.batching import Batch
-from stages.engine import measure
+from stages.models.batch import Batch
 from stages.models.recurrent import Cell, RecurrentStack
-from stages.plan import Plan
+from stages.training.batch_plan import Plan
+from stages.training.loop import measure
 
 from .common import COLORS, Reader, axes_in_a_row, save, sketches, table
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from stages.batching import Batch, Dataset
-from stages.engine import Epoch, fit, predict
+from stages.models.batch import Batch, Dataset
 from stages.params import load
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, padded
+from stages.training.loop import Epoch, fit, predict
 
 from .common import COLORS, Reader, axes_in_a_row, heading, prepared, row, save, sketches, some, table
 

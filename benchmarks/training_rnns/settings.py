@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from stages.engine import fit
 from stages.tasks.sketch.model.network import build
+from stages.training.loop import fit
 
 from .common import COLORS, axes_in_a_row, heading, row, save, sketches, some
 

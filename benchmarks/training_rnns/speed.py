@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stages.models.cells import Weights, lstm_cell, unroll
 from stages.models.recurrent import RecurrentStack
-from stages.plan import Plan, padding_share
+from stages.training.batch_plan import Plan, padding_share
 
 from .common import COLORS, axes_in_a_row, save, sketches, table
 

@@ -16,7 +16,7 @@ import sys
 
 from pydantic import ValidationError
 
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 from ..run import choose_server, mistakes
 
@@ -44,7 +44,8 @@ def main() -> None:
     chosen = vars(parser.parse_args())
     choose_server()
 
-    from .flow import Choice, tune
+    from .flow import tune
+    from .options import Choice
 
     try:
         choice = Choice(**chosen)

@@ -20,68 +20,32 @@ from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import BaseModel, Field
 
+from stages.metrics import higher_is_better
 from stages.params import ParamsError
 from stages.paths import project_root
 
-from .. import lifeline, pipeline
 from ..dag import PipelineError
-from ..locks import StoppedError, locked
-from ..pipeline import TaskName, tell_ended
-from ..place import PlaceError
-from ..worktree import WorktreeError
+from ..execution import cancellation
+from ..execution.locks import StoppedError, locked
+from ..execution.placement import PlaceError
+from ..execution.worktree import WorktreeError
+from ..pipeline import tell_ended
 from .mlflow_run import Facts
+from .options import Choice
 from .report import Table, report
 from .space import SearchError, grid, space
 from .start import start_of
-from .study import Asked, Method, Study, minimised
+from .study import Asked, Study
 from .study_run import StudyRun
 from .trial import Setting, UnfinishedError, run_trial
-
-
-class Choice(BaseModel):
-    """What to search, and how."""
-
-    task: TaskName = Field(description="Task whose training is searched")
-    search: list[str] = Field(
-        min_length=1,
-        description="One line for each param: forecast.train.learning_rate=log(1e-4, 1e-1), or =uniform(0, 0.5), "
-        "=int(1, 4), =log_int(8, 256), =[32, 64, 128]",
-    )
-    method: Method = Field(
-        default="tpe", description="tpe: learns from the trials before; random; grid: each combination"
-    )
-    trials: int = Field(default=20, ge=1, description="Trials of the study in all; of a grid, the first ones")
-    parallel: int = Field(default=1, ge=1, description="Trials at once. Only with 1 a study can be repeated exactly")
-    seed: int = Field(default=1, ge=0, description="Seed of what is drawn")
-    prune: bool = Field(default=True, description="End a training whose validation metric is worse than the median")
-    up_to: Literal["train", "evaluate"] = Field(default="train", description="The last stage of each trial")
-    overrides: list[str] = Field(default=[], description="Params for all trials, as forecast.train.epochs=10")
-    where: Literal["auto", "here", "pool"] = Field(
-        default="auto", description="Where the stages of a trial run, as in the flow pipeline"
-    )
-    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
-    study: str = Field(
-        default="",
-        pattern="^([A-Za-z0-9][A-Za-z0-9-]*)?$",
-        description="Name of the study, that of this run if empty. A study of this name that was stopped goes on",
-    )
-
-    def asked_for(self) -> dict[str, Any]:
-        """What makes a study what it is: the same for all its trials."""
-        return self.model_dump(include={"task", "search", "method", "seed", "prune", "overrides"})
-
-    def stages(self, up_to: pipeline.Verb) -> pipeline.Choice:
-        """The stages of one trial, one after the other."""
-        return pipeline.Choice(tasks=[self.task], up_to=up_to, where=self.where, pool=self.pool, parallel=1)
 
 
 @flow(name="tune", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
@@ -89,7 +53,7 @@ def tune(choice: Choice) -> State[Any]:
     """Search for the params with the best validation metric."""
     try:
         # The threads end before the flow does, and after they were told to.
-        with ThreadPoolExecutor(choice.parallel) as threads, lifeline.stopping() as stop:
+        with ThreadPoolExecutor(choice.parallel) as threads, cancellation.stopping() as stop:
             return _tune(choice, choice.study or _name(str(present_run.get_name())), threads, stop)
     except (SearchError, ParamsError, PipelineError, PlaceError, WorktreeError, UnfinishedError) as error:
         return Failed(message=str(error))
@@ -111,7 +75,7 @@ def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threadin
             dimensions,
             method=choice.method,
             seed=choice.seed,
-            minimise=minimised(begun.monitor),
+            minimise=not higher_is_better(begun.monitor),
             prune=choice.prune,
         )
         facts = Facts(

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,49 +57,49 @@ class Facts:
         return cls(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
 
-def begin(store: MlflowClient, facts: Facts) -> str:
+def begin(client: MlflowClient, facts: Facts) -> str:
     """The id of the study's run, which goes on; it is made where there is none."""
-    from stages.runs import experiment_id
+    from stages.tracking.mlflow_runs import experiment_id
 
-    experiment = experiment_id(store, facts.task)
-    found = store.search_runs([experiment], f"tags.`{STUDY_TAG}` = '{facts.study}'")
+    experiment = experiment_id(client, facts.task)
+    found = client.search_runs([experiment], f"tags.`{STUDY_TAG}` = '{facts.study}'")
     if found:
         run_id = found[0].info.run_id
-        store.update_run(run_id, status="RUNNING")
+        client.update_run(run_id, status="RUNNING")
         return run_id
     tags = {"mlflow.runName": facts.study, STUDY_TAG: facts.study}
-    run_id = store.create_run(experiment, tags=tags).info.run_id
+    run_id = client.create_run(experiment, tags=tags).info.run_id
     for name, value in facts.params.items():
-        store.log_param(run_id, name, value)
+        client.log_param(run_id, name, value)
     return run_id
 
 
-def end(store: MlflowClient, facts: Facts, folder: Path) -> None:
+def end(client: MlflowClient, facts: Facts, folder: Path) -> None:
     """Log the objective by trial, the best params, table and picture; link each training that is nobody's yet."""
-    from stages.runs import deliver, find_run
+    from stages.tracking.mlflow_runs import deliver, find_run
 
     deliver()
-    parent = begin(store, facts)
-    known = {point.step for point in store.get_metric_history(parent, "objective")}
+    parent = begin(client, facts)
+    known = {point.step for point in client.get_metric_history(parent, "objective")}
     for trial in facts.trials:
         if trial["objective"] is not None and trial["number"] not in known:
-            store.log_metric(parent, "objective", trial["objective"], step=trial["number"])
-        run = find_run(store, Task(facts.task), trial["signature"]) if trial["signature"] else None
+            client.log_metric(parent, "objective", trial["objective"], step=trial["number"])
+        run = find_run(client, Task(facts.task), trial["signature"]) if trial["signature"] else None
         if run is None:
             continue
         if PARENT_TAG not in run.data.tags:
-            store.set_tag(run.info.run_id, PARENT_TAG, parent)
+            client.set_tag(run.info.run_id, PARENT_TAG, parent)
         if trial["state"] == "pruned" and run.info.status == "KILLED":
-            store.set_tag(run.info.run_id, PRUNED_TAG, "true")
+            client.set_tag(run.info.run_id, PRUNED_TAG, "true")
     for trial in facts.trials:
         if trial["number"] == facts.best:
-            store.log_metric(parent, "best_objective", trial["objective"], step=trial["number"])
-            store.set_tag(parent, "unroll.best_trial", str(facts.best))
+            client.log_metric(parent, "best_objective", trial["objective"], step=trial["number"])
+            client.set_tag(parent, "unroll.best_trial", str(facts.best))
             for key, value in trial["values"].items():
-                store.set_tag(parent, f"unroll.best.{key}", json.dumps(value))
+                client.set_tag(parent, f"unroll.best.{key}", json.dumps(value))
     for name in (TABLE, PICTURE):
-        store.log_artifact(parent, str(folder / name))
-    store.set_terminated(parent)
+        client.log_artifact(parent, str(folder / name))
+    client.set_terminated(parent)
 
 
 def main() -> None:
@@ -113,18 +113,18 @@ def main() -> None:
     folder = parser.parse_args().folder
     from mlflow.exceptions import MlflowException
 
-    from stages.runs import client
+    from stages.tracking.mlflow_runs import open_client
 
     try:
         with redirect_stdout(sys.stderr):  # standard output is for answers
-            store = client()
-            run_id = begin(store, Facts.read(folder))
+            client = open_client()
+            run_id = begin(client, Facts.read(folder))
             print(run_id, file=sys.__stdout__, flush=True)
             if sys.stdin.readline().strip() == END:
-                end(store, Facts.read(folder), folder)
+                end(client, Facts.read(folder), folder)
                 print("ended", file=sys.__stdout__, flush=True)
             else:
-                store.set_terminated(run_id, "KILLED")
+                client.set_terminated(run_id, "KILLED")
     except (MlflowException, OSError) as error:
         sys.exit(f"unroll: study: {str(error).splitlines()[0]}")
 

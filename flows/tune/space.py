@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from stages.params import ParamsError, describe, parse
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -13,16 +13,16 @@ from prefect import get_run_logger
 
 from stages.params import PARAMS_FILE, read
 
-from ..experiment import experiment, lay_out
-from ..locks import StoppedError
+from ..execution.experiment import experiment, lay_out
+from ..execution.locks import StoppedError
+from ..execution.stage import Checkout
+from ..execution.worktree import keep_tree, snapshot
 from ..pipeline import run_pipeline, summary
-from ..stage import Checkout
-from ..worktree import keep_tree, snapshot
 from .space import Dimension, SearchError, check
 from .trial import UnfinishedError
 
 if TYPE_CHECKING:
-    from .flow import Choice
+    from .options import Choice
 
 _FILE = "begun.json"
 

@@ -70,7 +70,7 @@ class Tried:
 
 
 class Study:
-    """A study in a file, for this process alone; see `flows.locks`. May be used from several threads."""
+    """A study in a file, for this process alone; see `flows.execution.locks`. May be used from several threads."""
 
     def __init__(
         self, file: Path, dimensions: Sequence[Dimension], *, method: Method, seed: int, minimise: bool, prune: bool
@@ -232,11 +232,6 @@ class Study:
             signature=trial.user_attrs.get("signature", ""),
             twin_of=trial.user_attrs.get("twin_of"),
         )
-
-
-def minimised(monitor: str) -> bool:
-    """Whether less of a monitored value is better: the rule of `stages.engine`, which takes seconds to import."""
-    return monitor == "loss" or monitor.endswith("_error")
 
 
 class _Alone(JournalFileSymlinkLock):

@@ -18,8 +18,8 @@ from prefect import get_run_logger
 
 from stages.paths import search_path
 
-from ..locks import StoppedError
-from ..supervisor import hang_up
+from ..execution.locks import StoppedError
+from ..execution.supervisor import hang_up
 from .mlflow_run import END, Facts
 
 _SECONDS = 120.0  # for MLflow to be imported, to answer and to be told

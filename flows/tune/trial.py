@@ -1,7 +1,8 @@
 """One trial of a study: the stages of a task with params of its own, in a worktree, watched and perhaps pruned.
 
-While its training goes on, the objective of each epoch is read from the training's spool (`stages.spool`), where it
-stands before MLflow has it. A training that came from DVC's cache, or ran on another machine, is known at its end.
+While its training goes on, the objective of each epoch is read from the training's spool (`stages.tracking.spool`),
+where it stands before MLflow has it. A training that came from DVC's cache, or ran on another machine, is known at its
+end.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from stages import learning_curve, spool, tracking
-from stages.json_files import read_json
+from stages.data.files import read_json
 from stages.params import PARAMS_FILE, ParamsError
-from stages.paths import Paths, resume_folder
+from stages.paths import resume_folder
 from stages.recipe import override
+from stages.tasks.protocol import Task
+from stages.tracking import spool, training_run
+from stages.training import learning_curve
 
-from ..experiment import lay_out, save_experiment
-from ..locks import StoppedError
-from ..pipeline import Choice, run_pipeline
-from ..stage import Checkout
-from ..states import failures
-from ..worktree import worktree
+from ..execution.experiment import lay_out, save_experiment
+from ..execution.locks import StoppedError
+from ..execution.stage import Checkout
+from ..execution.states import failures
+from ..execution.worktree import worktree
+from ..options import Choice
+from ..pipeline import run_pipeline
 from .mlflow_run import PARENT_TAG, TRIAL_TAG
 from .study import Asked, Study
 
@@ -101,7 +105,7 @@ def _run(setting: Setting, asked: Asked, folder: Path, *, stop: threading.Event)
     tags = {TRIAL_TAG: setting.name(asked.number)}
     if setting.parent:
         tags[PARENT_TAG] = setting.parent
-    checkout = Checkout(folder, environment={tracking.TAGS_VARIABLE: json.dumps(tags)})
+    checkout = Checkout(folder, environment={training_run.TAGS_VARIABLE: json.dumps(tags)})
     lay_out(checkout, checkout.pipeline.needed(setting.choice.targets()), stop=stop)
     return run_pipeline(checkout, setting.choice, stop=stop)
 
@@ -117,7 +121,7 @@ def _finished(
 ) -> State[Any]:
     if failed := failures(states):
         raise UnfinishedError("; ".join(failed))
-    paths = Paths(setting.task)
+    paths = Task(setting.task).paths
     curve = [
         (int(row["epoch"]), row[f"validation_{setting.monitor}"])
         for row in learning_curve.read(folder / paths.learning_curve)

@@ -19,7 +19,8 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from .formats import ArchiveError, Entry, opened
+from .entries import ArchiveError, Entry
+from .formats import opened
 
 __all__ = ["ArchiveError", "Member", "check_can_unpack", "extract", "members", "open_member"]
 

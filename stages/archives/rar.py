@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import rarfile
 
-from .formats import ArchiveError, Entry, Kind, Meter, reading
+from .entries import ArchiveError, Entry, Kind, Meter, reading
 
 _PATIENCE = 120  # seconds for the tool's next byte; bsdtar 3.6.2 never ends with some hard links
 # By what they can unpack: bsdtar no solid archives, 7z none at all without a plug-in that is often missing. rarfile

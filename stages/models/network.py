@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from ..batching import Batch
+from .batch import Batch
 
 Sums = Mapping[str, tuple[Tensor, Tensor | float]]
 Predict = Callable[[Callable[[Batch], Tensor]], np.ndarray]

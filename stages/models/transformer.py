@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..batching import length_mask
+from .batch import length_mask
 from .dropout import Dropout
 
 

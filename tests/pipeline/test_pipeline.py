@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 from .conftest import REPOSITORY, Clone, make_clone, ran
 from .toy import add_toy
@@ -23,7 +23,7 @@ def test_one_command_runs_every_stage_of_every_task(finished):
         f"{verb}@{task}"
         for verb in VERBS
         for task in Task.names()
-        if verb not in ("download", "preprocess") or Task(task).description().store == task
+        if verb not in ("download", "preprocess") or Task(task).description().dataset_task == task
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 from .conftest import Clone
 
@@ -33,11 +33,11 @@ def store(finished: tuple[Clone, list[str]], tmp_path: Path) -> MlflowClient:
 
 @pytest.fixture
 def promotion(finished: tuple[Clone, list[str]], tmp_path: Path, store: MlflowClient) -> Promotion:
-    """`python -m stages.promotion` in the finished clone, on the copied registry."""
+    """`python -m stages.registry.promotion` in the finished clone, on the copied registry."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "stages.promotion", *arguments],
+            [sys.executable, "-m", "stages.registry.promotion", *arguments],
             cwd=finished[0].folder,
             env={**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"},
             capture_output=True,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from stages import collect
-from stages.verify import cached
+from stages.registry import garbage
+from stages.registry.verify import cached
 
 from .conftest import Clone, commit
 from .toy import MODEL, Store, make_toy
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.pipeline
 # What `register` does of twenty contents, without their models.
 MANY = """
 from stages import runs, versions
-from stages.aliases import held
+from stages.registry.aliases import held
 
 store = runs.client()
 for number in range(20):
@@ -239,12 +239,12 @@ def test_a_cleared_cache_keeps_what_versions_stand_on(tmp_path, monkeypatch):
     commit(clone)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        collect, "_needed", lambda store, temporary: {data, weights, "0123456789abcdef0123456789abcdef"}
+        garbage, "_needed", lambda store, temporary: {data, weights, "0123456789abcdef0123456789abcdef"}
     )
     store = MlflowClient(f"sqlite:///{tmp_path / 'unused.db'}")
-    collect.collect_cache(store, delete=False)
+    garbage.collect_cache(store, delete=False)
     assert all(cached(cache, md5).is_file() for md5 in (row, data, weights, idle))
-    collect.collect_cache(store, delete=True)
+    garbage.collect_cache(store, delete=True)
     assert [cached(cache, md5).is_file() for md5 in (row, data, weights, idle)] == [True, True, True, False]
 
 

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import httpx
 import psutil
 
-from flows.servers import Servers
+from flows.server.servers import Servers
 from tests.pipeline.conftest import Clone, commit, make_clone
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
@@ -179,7 +179,7 @@ def stage_processes(folder: Path) -> list[psutil.Process]:
     for process in psutil.process_iter(["cmdline", "cwd", "status"]):
         command = " ".join(process.info["cmdline"] or [])
         below = (process.info["cwd"] or "").startswith(str(folder))
-        works = any(word in command for word in ("-m stages.", "-m dvc", "flows.supervisor"))
+        works = any(word in command for word in ("-m stages.", "-m dvc", "flows.execution.supervisor"))
         if below and works and process.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(process)
     return found

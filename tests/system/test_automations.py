@@ -46,7 +46,7 @@ def listener(received: list[dict[str, Any]]) -> Iterator[str]:
 
 def deploy(flows: House, **environment: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.deploy"],
+        [sys.executable, "-m", "flows.server.deploy"],
         cwd=flows.clone.folder,
         env={**flows.environment, **environment},
         capture_output=True,

@@ -24,8 +24,8 @@ import httpx
 import psycopg2
 import pytest
 
-from flows.backend import DATABASES, Postgres, program
-from flows.servers import Servers
+from flows.server.backend import DATABASES, Postgres, program
+from flows.server.servers import Servers
 from tests.pipeline.conftest import Clone, make_clone
 
 from .house import House, free_port, house, kill_all, wait_until

@@ -106,7 +106,7 @@ def test_no_secret_of_the_checkout_is_in_the_image(image):
 def test_a_container_that_is_stopped_tells_the_stage_first(image):
     """The signal goes through tini and the supervisor; what the stage says at the end still comes out."""
     stage = "trap 'echo saved; exit 75' TERM; echo started; while :; do sleep 0.1; done"
-    command = [*image.entrypoint, "python", "-m", "flows.supervisor", "sh", "-c", stage]
+    command = [*image.entrypoint, "python", "-m", "flows.execution.supervisor", "sh", "-c", stage]
     whole = image.root.command(command, image.environment, image.folder, image.user)
     running = subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:

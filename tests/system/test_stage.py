@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.lock_order import locked_stages, sort_lock
-from flows.locks import StoppedError, leased
-from flows.stage import Checkout, Outcome, run_stage
+from flows.dag import locked_stages, sort_lock
+from flows.execution.locks import StoppedError, leased
+from flows.execution.stage import Checkout, Outcome, run_stage
 
 pytestmark = pytest.mark.system
 
@@ -155,8 +155,8 @@ def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
     script = (
-        "import os, signal, threading\nfrom pathlib import Path\nfrom flows.locks import leased\n"
-        "from flows.supervisor import supervised\n"
+        "import os, signal, threading\nfrom pathlib import Path\nfrom flows.execution.locks import leased\n"
+        "from flows.execution.supervisor import supervised\n"
         "with leased(1, stop=threading.Event()) as lease:\n"
         "    command = ['sh', '-c', 'trap \"\" TERM; echo ready; sleep 4']\n"
         "    kill = lambda line: os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import supervisor
-from flows.supervisor import supervised
+from flows.execution import supervisor
+from flows.execution.supervisor import supervised
 
 PYTHON = sys.executable
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def test_time_over_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
 @pytest.mark.parametrize("end", ["kill", "terminate"])
 def test_nothing_outlives_the_one_who_asked(tmp_path: Path, end: str) -> None:
     asking = (
-        "import sys; from pathlib import Path; from flows.supervisor import supervised\n"
+        "import sys; from pathlib import Path; from flows.execution.supervisor import supervised\n"
         f"supervised([sys.executable, '-c', {FAMILY!r}], folder=Path(), on_line=lambda line: print(line, flush=True))"
     )
     flow = subprocess.Popen([PYTHON, "-c", asking], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)

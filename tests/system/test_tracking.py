@@ -89,7 +89,7 @@ class Store:
         )
 
     def deliver(self) -> str:
-        command = [sys.executable, "-c", "from stages.runs import deliver; deliver()"]
+        command = [sys.executable, "-c", "from stages.tracking.mlflow_runs import deliver; deliver()"]
         done = subprocess.run(
             command, cwd=REPOSITORY, env=self.environment, capture_output=True, text=True, timeout=120
         )

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from stages.recipe import apply
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 from tests.pipeline.conftest import Clone, make_clone
 from tests.system.house import free_port
 
@@ -37,7 +37,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone whose data is prepared."""
     clone = make_clone(tmp_path_factory.mktemp("training"))
     overlay(clone, SMALL)
-    for task in sorted({Task(task).description().store for task in TASKS}):
+    for task in sorted({Task(task).description().dataset_task for task in TASKS}):
         clone.run(sys.executable, "-m", "stages.download", task)
         clone.run(sys.executable, "-m", "stages.preprocess", task)
     return clone
@@ -132,7 +132,7 @@ def test_killed_in_mid_training_and_started_again(undisturbed: tuple[Clone, str,
     training = start(clone, task)
     training.wait_for_checkpoint()
     # The process that tells MLflow may stay a little, to close the run.
-    children = [child for child in training.children() if "stages.runs" not in child.cmdline()]
+    children = [child for child in training.children() if "stages.tracking.mlflow_runs" not in child.cmdline()]
     training.process.kill()
     training.process.wait()
     assert (len(children) >= ranks) == (ranks > 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flows.worktree import worktree
+from flows.execution.worktree import worktree
 from tests.pipeline.conftest import Clone
 
 from .house import House, Run, stage_processes, wait_until

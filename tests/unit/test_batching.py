@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from stages.batching import Batch, by_length, length_mask, pad, uniform
+from stages.models.batch import Batch, by_length, length_mask, pad
+from stages.models.counter_rng import uniform
 
 
 def test_pad_puts_zeros_after_each_end_and_the_mask_says_where():

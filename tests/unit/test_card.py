@@ -10,19 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import card
-from stages.card import model_card
-from stages.json_files import write_json
+from stages.data.files import write_json
+from stages.evaluation import card
+from stages.evaluation.card import model_card
+from stages.evaluation.report import Calibration, Report, Slice
 from stages.params import load
-from stages.paths import Paths
-from stages.preparation import Preparation
-from stages.reporting import Calibration, Report, Slice
-from stages.tasks import Task
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.drawing.params import MOST_POINTS, TEMPERATURE
 from stages.tasks.drawing.serve.predictor import MAX_TEMPERATURE
-from stages.tasks.forecast.prepare.series import MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR
+from stages.tasks.forecast.data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR
+from stages.tasks.protocol import Task
+from stages.tasks.sketch.data.reading import MAX_INPUT_POINTS
 from stages.tasks.sketch.prepare.prepare import COLUMNS
-from stages.tasks.sketch.source.drawings import MAX_INPUT_POINTS
 from stages.tasks.translation.params import LARGEST_BEAM, LONGEST_TRANSLATION
 from stages.tasks.video.serve.local_copy import MAX_BYTES, MAX_SECONDS
 
@@ -49,7 +48,7 @@ def report(folder: Path, **metrics: float) -> Report:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what the evaluate stage of `sketch` starts from."""
     monkeypatch.chdir(tmp_path)
-    paths = Paths("sketch")
+    paths = Task("sketch").paths
     with Preparation(paths.prepared, max_rejected_share=0.5) as output:
         with output.store(COLUMNS) as store:
             for number, split in enumerate(("train", "train", "test")):
@@ -128,7 +127,7 @@ def test_a_perfect_score_and_a_half_trained_network_are_told_as_what_they_are(ch
     assert "No test example was answered wrongly" in text
     assert "With 1,234 independent examples, 0.2% wrong answers" in text
     assert "Not for use" not in text
-    write_json(Paths("sketch").network, {"training": {"mode": "smoke", "epochs": 1, "best_epoch": 0}})
+    write_json(Task("sketch").paths.network, {"training": {"mode": "smoke", "epochs": 1, "best_epoch": 0}})
     assert "**Not for use:** it was trained with `train.mode` smoke" in made(report(checkout / "plots"))
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_score
 
-from stages import classification
-from stages.calibration import expected_calibration_error, reliability
-from stages.classification import confusion_figure, macro_f1, mistakes, report_classification
-from stages.reporting import Report, is_bound, shown, with_interval
-from stages.scores import interval, mean
-from stages.slices import quarters, sliced
+from stages.evaluation import classification
+from stages.evaluation.bootstrap import interval, mean
+from stages.evaluation.calibration import expected_calibration_error, reliability
+from stages.evaluation.classification import confusion_figure, macro_f1, mistakes, report_classification
+from stages.evaluation.report import Report, is_bound, shown, with_interval
+from stages.evaluation.slices import quarters, sliced
 
 CLASSES = list("abcdefg")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.command import fresh_folder
+from stages.data.files import fresh_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.supervisor import GRACE
+from flows.execution.supervisor import GRACE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KUBERNETES = "1.34"

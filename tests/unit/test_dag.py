@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.imports import closure, is_glue
-from stages.paths import Paths
-from stages.tasks import Task
+from stages.provenance.imports import deciding
+from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
@@ -20,17 +19,21 @@ PARTS = {
     "evaluate": ["model.network", "evaluate.evaluate"],
     "register": ["serve.predictor", "evaluate.questions"],
 }
-FURTHER = {"register": ["stages.pyfunc"]}  # named to MLflow, not imported
+FURTHER = {"register": ["stages.serving.pyfunc"]}  # named to MLflow, not imported
 
 
 TASKS = next(entry["tasks"] for entry in DAG["vars"] if "tasks" in entry)
-STORES = next(entry["stores"] for entry in DAG["vars"] if "stores" in entry)
+STORES = next(entry["dataset_tasks"] for entry in DAG["vars"] if "dataset_tasks" in entry)
 STAGES = [(verb, task) for verb in PARTS for task in (STORES if verb in ("download", "preprocess") else TASKS)]
 
 
 def filled(text: str, task: str) -> str:
-    """A line of dvc.yaml for one task. Stages over `stores`, which is a list, have the task as `item`."""
-    return text.replace("${key}", task).replace("${item}", task).replace("${item.store}", TASKS[task]["store"])
+    """A line of dvc.yaml for one task. Stages over `dataset_tasks`, which is a list, have the task as `item`."""
+    return (
+        text.replace("${key}", task)
+        .replace("${item}", task)
+        .replace("${item.dataset_task}", TASKS[task]["dataset_task"])
+    )
 
 
 def deps(verb: str, task: str) -> list[str]:
@@ -39,7 +42,7 @@ def deps(verb: str, task: str) -> list[str]:
 
 def imported(verb: str, task: str) -> set[str]:
     modules = [f"stages.{verb}", *FURTHER.get(verb, [])] + [f"stages.tasks.{task}.{part}" for part in PARTS[verb]]
-    return {path.as_posix() for module in modules for path in closure(module) if not is_glue(path)}
+    return {path.as_posix() for module in modules for path in deciding(module)}
 
 
 def covers(dep: str, file: str) -> bool:
@@ -72,7 +75,7 @@ def test_stages_and_code_agree_on_where_outputs_lie(task):
         entries = [e for kind in ("outs", "metrics", "plots") for e in stage.get(kind, [])]
         return sorted(filled(next(iter(e)) if isinstance(e, dict) else e, task) for e in entries)
 
-    paths = Paths(task)
+    paths = Task(task).paths
     if task in STORES:
         assert outs("download") == [paths.raw.as_posix()]
         assert outs("preprocess") == sorted([paths.prepared.as_posix(), paths.preparation_metrics.as_posix()])
@@ -88,10 +91,10 @@ def test_stages_and_code_agree_on_where_outputs_lie(task):
 
 def test_every_task_has_its_entry():
     assert tuple(sorted(TASKS)) == Task.names()
-    assert {task: entry["store"] for task, entry in TASKS.items()} == {
-        task: Task(task).description().store for task in TASKS
+    assert {task: entry["dataset_task"] for task, entry in TASKS.items()} == {
+        task: Task(task).description().dataset_task for task in TASKS
     }
-    assert sorted(STORES) == sorted({entry["store"] for entry in TASKS.values()})
+    assert sorted(STORES) == sorted({entry["dataset_task"] for entry in TASKS.values()})
 
 
 def test_every_output_is_cached_and_may_come_from_another_machine():

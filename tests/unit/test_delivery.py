@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import spool
-from stages.delivery import BATCH, Delivery, Found, Point, StoreError
-from stages.spool import Spool, Start
+from stages.tracking import spool
+from stages.tracking.delivery import BATCH, Delivery, Found, Point, StoreError
+from stages.tracking.spool import Spool, Start
 
 HERE = "here"
 
@@ -332,7 +332,7 @@ def test_a_line_that_was_cut_off_by_a_kill_is_no_event(tmp_path):
 
 def test_a_spool_is_alive_as_long_as_the_process_that_writes_it(tmp_path):
     code = (
-        "import json, sys, time; from pathlib import Path; from stages.spool import Spool, Start\n"
+        "import json, sys, time; from pathlib import Path; from stages.tracking.spool import Spool, Start\n"
         "file = Spool(Start(**json.loads(sys.argv[1])), Path(sys.argv[2]))\n"
         "print(file.path, flush=True); time.sleep(60)"
     )

@@ -13,15 +13,14 @@ import pytest
 import torch
 
 from stages import download
-from stages.batching import Batch
-from stages.json_files import write_json
+from stages.data.files import write_json
+from stages.data.prepared import DESCRIPTION_NAME
+from stages.data.store import FILE_NAME, SequenceWriter, schema
+from stages.evaluation.report import Report
+from stages.models.batch import Batch
+from stages.models.weights import save_network
 from stages.params import ParamsError, load
-from stages.paths import Paths
-from stages.preparation import DESCRIPTION_NAME
-from stages.reporting import Report
-from stages.sequences import FILE_NAME, SequenceWriter, schema
-from stages.serving import InvalidRows
-from stages.tasks import Task
+from stages.serving.predictor import InvalidRows
 from stages.tasks.drawing.evaluate import questions, recognise
 from stages.tasks.drawing.evaluate.baseline import StepBaseline
 from stages.tasks.drawing.evaluate.evaluate import evaluate
@@ -30,9 +29,9 @@ from stages.tasks.drawing.model.network import DOWN, END, PIXELS, UP, DrawingDec
 from stages.tasks.drawing.params import Params
 from stages.tasks.drawing.rows import groups
 from stages.tasks.drawing.serve.predictor import Predictor
+from stages.tasks.protocol import Task
 from stages.tasks.sketch.model.network import build as build_classifier
 from stages.tasks.sketch.params import Params as SketchParams
-from stages.weights import save_network
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMS = cast(Params, load(REPOSITORY / "params.yaml")["drawing"])
@@ -194,9 +193,9 @@ def test_augmentation_is_drawn_by_epoch_and_example(store):
 
 
 def test_a_task_on_the_data_of_another_shares_its_paths_and_params():
-    paths = Paths("drawing")
-    assert (paths.raw, paths.prepared) == (Paths("sketch").raw, Paths("sketch").prepared)
-    assert paths.weights != Paths("sketch").weights
+    paths = Task("drawing").paths
+    assert (paths.raw, paths.prepared) == (Task("sketch").paths.raw, Task("sketch").paths.prepared)
+    assert paths.weights != Task("sketch").paths.weights
     whole = load(REPOSITORY / "params.yaml")
     assert whole["drawing"].source == whole["sketch"].source
     assert whole["drawing"].prepare == whole["sketch"].prepare

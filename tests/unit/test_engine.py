@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from stages import engine, modes
-from stages.batching import Batch, pad
-from stages.feed import Feed
+from stages.models.batch import Batch, pad
 from stages.models.network import Network
 from stages.models.recurrent import RecurrentStack
 from stages.params import TrainParams
+from stages.training import debug_modes, loop
+from stages.training.prefetch import Feed
 
 PARAMS = TrainParams(
     mode="full",
@@ -72,10 +72,10 @@ class Linear(Network):
         return {"loss": (difference.square().sum(), float(len(difference))), "score": (torch.tensor(1.0), 1.0)}
 
 
-def trained(params: TrainParams = PARAMS) -> tuple[Linear, engine.Fit]:
-    engine.configure(seed=params.seed, threads=params.threads)
+def trained(params: TrainParams = PARAMS) -> tuple[Linear, loop.Fit]:
+    loop.configure(seed=params.seed, threads=params.threads)
     network = Linear()
-    return network, engine.fit(network, Sums(), Sums(seed=1), params)
+    return network, loop.fit(network, Sums(), Sums(seed=1), params)
 
 
 def test_two_trainings_give_the_same_bits():
@@ -91,7 +91,7 @@ def test_a_batch_with_nothing_to_learn_from_moves_nothing():
 
     network = Weightless()
     before = network.head.bias.item()
-    fit = engine.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"monitor": "score"}))
+    fit = loop.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"monitor": "score"}))
     assert network.head.bias.item() == before
     assert math.isnan(fit.epochs[0].train["loss"])
 
@@ -105,7 +105,7 @@ def test_the_best_epochs_weights_come_back():
     network, fit = trained(PARAMS.model_copy(update={"learning_rate": 5.0, "epochs": 6, "patience": 6}))
     losses = [record.validation["loss"] for record in fit.epochs]
     assert fit.best_epoch == int(np.argmin(losses))
-    assert engine.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
+    assert loop.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
 def test_training_stops_when_patience_is_over():
@@ -116,26 +116,26 @@ def test_training_stops_when_patience_is_over():
 
 def test_a_mean_is_taken_once_over_all_and_not_over_batches():
     network = Linear()
-    whole = engine.measure(network, Sums(10), 10)["loss"]
+    whole = loop.measure(network, Sums(10), 10)["loss"]
     # Batches of 7 and 3: the mean of their means would differ.
-    assert engine.measure(network, Sums(10), 7)["loss"] == pytest.approx(whole, rel=1e-6)
+    assert loop.measure(network, Sums(10), 7)["loss"] == pytest.approx(whole, rel=1e-6)
 
 
 def test_predictions_come_in_the_datasets_order():
     network, data = Linear(), Sums(11)
-    predicted = engine.predict(network, data, 4)
+    predicted = loop.predict(network, data, 4)
     with torch.inference_mode():
         expected = [network(data.batch(np.array([i]))).item() for i in range(11)]
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
 def test_an_unknown_monitor_names_what_there_is_before_an_epoch_is_over():
-    def never(_: engine.Epoch) -> None:
+    def never(_: loop.Epoch) -> None:
         raise AssertionError("an epoch was trained for nothing")
 
     params = PARAMS.model_copy(update={"monitor": "bleu"})
-    with pytest.raises(engine.TrainingError, match=r"found 'bleu'; this network measures: loss, score"):
-        engine.fit(Linear(), Sums(), Sums(seed=1), params, on_epoch=never)
+    with pytest.raises(loop.TrainingError, match=r"found 'bleu'; this network measures: loss, score"):
+        loop.fit(Linear(), Sums(), Sums(seed=1), params, on_epoch=never)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_step_and_examples():
@@ -143,8 +143,8 @@ def test_a_loss_that_is_not_finite_names_epoch_step_and_examples():
     data.sequences[0][:] = math.nan
     where = r"epoch 0, step \d \(step \d of all\)"
     what = r"loss is nan, not finite; first in head \(Linear\); sequences .*sum 0"
-    with pytest.raises(engine.TrainingError, match=f"{where}: {what}"):
-        engine.fit(Linear(), data, Sums(), PARAMS)
+    with pytest.raises(loop.TrainingError, match=f"{where}: {what}"):
+        loop.fit(Linear(), data, Sums(), PARAMS)
 
 
 def test_clipping_limits_the_step():
@@ -153,16 +153,16 @@ def test_clipping_limits_the_step():
     bound.load_state_dict(free.state_dict())
     before = free.head.weight.item()
     one_step = {"epochs": 1, "batch_size": 40, "learning_rate": 0.1, "warmup": 0.0}
-    fit = engine.fit(free, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 0.0}))
+    fit = loop.fit(free, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 0.0}))
     assert fit.epochs[0].gradient_norm > 1
-    engine.fit(bound, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 1e-9}))
+    loop.fit(bound, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 1e-9}))
     # Adam divides by the gradient's own size, all but its epsilon of 1e-8: a gradient below that moves little.
     assert abs(bound.head.weight.item() - before) < 0.2 * abs(free.head.weight.item() - before)
 
 
 def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
     gradients = [torch.tensor([3.0, -4.0]), torch.tensor([0.1])]
-    norm = engine._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 0.0, "clip_value": 0.5}))
+    norm = loop._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 0.0, "clip_value": 0.5}))
     assert norm == pytest.approx(math.sqrt(25.01))
     assert gradients[0].tolist() == [0.5, -0.5]
     assert gradients[1].item() == pytest.approx(0.1)
@@ -170,13 +170,13 @@ def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
 
 def test_clipping_by_norm_keeps_the_direction():
     gradients = [torch.tensor([3.0, -4.0])]
-    assert engine._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(5.0)
+    assert loop._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(5.0)
     torch.testing.assert_close(gradients[0], torch.tensor([0.6, -0.8]))
 
 
 def test_a_gradient_is_scaled_before_it_is_clipped():
     gradients = [torch.tensor([30.0, -40.0])]
-    assert engine._clip(gradients, 0.01, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(0.5)
+    assert loop._clip(gradients, 0.01, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(0.5)
     torch.testing.assert_close(gradients[0], torch.tensor([0.3, -0.4]))
 
 
@@ -213,8 +213,8 @@ class Exploding(Linear):
 
 
 def test_a_gradient_that_is_not_finite_names_the_weight():
-    with pytest.raises(engine.TrainingError, match=r"the gradient's norm is nan, not finite; first in head\.weight"):
-        engine.fit(Exploding(), Sums(), Sums(), PARAMS)
+    with pytest.raises(loop.TrainingError, match=r"the gradient's norm is nan, not finite; first in head\.weight"):
+        loop.fit(Exploding(), Sums(), Sums(), PARAMS)
 
 
 def test_float16_leaves_out_a_step_whose_scaled_gradient_overflows():
@@ -225,27 +225,27 @@ def test_float16_leaves_out_a_step_whose_scaled_gradient_overflows():
     params = PARAMS.model_copy(update={"precision": "float16", "epochs": 1, "batch_size": 40})
     network = Steep()
     before = network.head.weight.item()
-    engine.fit(network, Sums(), Sums(), params)
+    loop.fit(network, Sums(), Sums(), params)
     assert network.head.weight.item() == before
 
 
 def test_what_is_measured_and_kept_is_the_average_of_the_weights():
-    engine.configure(seed=1, threads=1)
+    loop.configure(seed=1, threads=1)
     network = Linear()
     average, steps = network.head.weight.item(), []
 
-    def on_stretch(stretch: engine.Stretch) -> None:
+    def on_stretch(stretch: loop.Stretch) -> None:
         nonlocal average
         stays = min(0.5, (1 + stretch.step) / (10 + stretch.step))
         average = stays * average + (1 - stays) * network.head.weight.item()
         steps.append(stretch.step)
 
     params = PARAMS.model_copy(update={"average": 0.5, "epochs": 3, "learning_rate": 0.01, "schedule": "constant"})
-    fit = engine.fit(network, Sums(), Sums(seed=1), params, on_stretch=on_stretch)
+    fit = loop.fit(network, Sums(), Sums(seed=1), params, on_stretch=on_stretch)
     assert fit.best_epoch == 2  # so that the average of all steps is kept
     assert len(steps) == 15
     assert network.head.weight.item() == pytest.approx(average, rel=1e-5)
-    assert engine.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(fit.epochs[2].validation["loss"])
+    assert loop.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(fit.epochs[2].validation["loss"])
 
 
 def test_each_step_is_recorded_and_long_trainings_are_thinned():
@@ -254,28 +254,32 @@ def test_each_step_is_recorded_and_long_trainings_are_thinned():
     assert fit.stretches[-1].learning_rate == fit.epochs[-1].learning_rate
     assert np.mean([s.gradient_norm for s in fit.stretches[:5]]) == pytest.approx(fit.epochs[0].gradient_norm)
     _, long = trained(PARAMS.model_copy(update={"epochs": 52, "patience": 52, "batch_size": 1}))
-    assert len(long.stretches) <= engine.STRETCHES
+    assert len(long.stretches) <= loop.STRETCHES
     assert long.stretches[0].step == 2  # means of three steps
 
 
 def test_modes_keep_to_their_steps_where_batches_have_a_budget():
     params = PARAMS.model_copy(update={"batch_tokens": 30})
-    for mode, steps in (("overfit", modes.OVERFIT_STEPS), ("smoke", 2)):
-        train, validation, changed = modes.applied(Linear(), Sums(), Sums(), params.model_copy(update={"mode": mode}))
-        fit = engine.fit(Linear(), train, validation, changed)
+    for mode, steps in (("overfit", debug_modes.OVERFIT_STEPS), ("smoke", 2)):
+        train, validation, changed = debug_modes.applied(
+            Linear(), Sums(), Sums(), params.model_copy(update={"mode": mode})
+        )
+        fit = loop.fit(Linear(), train, validation, changed)
         assert fit.epochs[-1].steps == steps
 
 
 def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():
     network = Linear()
-    train, validation, params = modes.applied(
+    train, validation, params = debug_modes.applied(
         network, Sums(), Sums(seed=1), PARAMS.model_copy(update={"mode": "overfit", "weight_decay": 1.0})
     )
-    fit = engine.fit(network, train, validation, params)
+    fit = loop.fit(network, train, validation, params)
     assert len(train) == PARAMS.batch_size
     assert fit.epochs[fit.best_epoch].validation["loss"] < 1e-4
-    train, validation, params = modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "smoke"}))
-    assert [s.step for s in engine.fit(network, train, validation, params).stretches] == [0, 1]
+    train, validation, params = debug_modes.applied(
+        network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "smoke"})
+    )
+    assert [s.step for s in loop.fit(network, train, validation, params).stretches] == [0, 1]
     assert len(validation) == 2 * PARAMS.batch_size
 
 
@@ -283,7 +287,7 @@ def test_overfit_switches_dropout_off():
     stack = RecurrentStack(1, 1, recurrent_dropout=0.5, dropout=0.5)
     attention = nn.MultiheadAttention(1, 1, dropout=0.3)
     network = nn.Sequential(nn.LSTM(1, 1, num_layers=2, dropout=0.3), stack, attention)
-    modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
+    debug_modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
     assert network[0].dropout == attention.dropout == 0
     assert stack.dropout.p == 0
     assert stack.recurrent_dropout == 0
@@ -308,6 +312,6 @@ def test_weight_decay_shrinks_matrices_and_leaves_biases():
 
     network = Flat()
     before = {name: weight.clone() for name, weight in network.named_parameters()}
-    engine.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"weight_decay": 0.5}))
+    loop.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"weight_decay": 0.5}))
     assert network.head.weight.abs().item() < 0.9 * before["head.weight"].abs().item()
     assert torch.equal(network.head.bias, before["head.bias"])

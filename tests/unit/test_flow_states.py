@@ -6,12 +6,13 @@ import pytest
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import ValidationError
 
-from flows.lifeline import stopping
-from flows.pipeline import Choice, summary
-from flows.remote import Order
-from flows.stage import Outcome
-from flows.states import outcome_of, state_of
-from stages.tasks import Task
+from flows.execution.cancellation import stopping
+from flows.execution.remote import Order
+from flows.execution.stage import Outcome
+from flows.execution.states import outcome_of, state_of
+from flows.options import Choice
+from flows.pipeline import summary
+from stages.tasks.protocol import Task
 
 
 @pytest.mark.parametrize("kind", ["cached", "restored", "ran", "failed", "late"])

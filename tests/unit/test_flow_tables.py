@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows import pictures
-from flows.tables import Reached, against, compared, comparison, links_table, metrics_table, parse_signature, same_data
-from stages.promotion import Comparison
-from stages.standing import Model, Version
-from stages.tasks import Task
+from flows.reports import pictures
+from flows.reports.tables import (
+    Reached,
+    against,
+    compared,
+    comparison,
+    links_table,
+    metrics_table,
+    parse_signature,
+    same_data,
+)
+from stages.registry.promotion import Comparison
+from stages.registry.status import Model, Version
+from stages.tasks.protocol import Task
 
 SIGNATURE = "data:abc.dir|split:test|n:51|seed:1|torch:2.13.0"
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.batching import Batch
+from stages.models.batch import Batch
 from stages.tasks.forecast.model.calibrate import blend_weights, margins
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import Past

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from stages.batching import Batch
-from stages.json_files import read_json
-from stages.preparation import PreparationError
-from stages.sequences import SequenceStore
+from stages.data.files import read_json
+from stages.data.store import SequenceStore
+from stages.models.batch import Batch
+from stages.models.weights import save_network
+from stages.preprocessing.preparation import PreparationError
+from stages.tasks.forecast.data.holidays import holiday_table, names_by_day
+from stages.tasks.forecast.data.series import day_number, on_days
 from stages.tasks.forecast.evaluate.questions import questions
 from stages.tasks.forecast.model.covariates import Covariates
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import LAST_YEAR_SIZE, Inputs, Past, Windows, rolling_origins, test_origins
-from stages.tasks.forecast.prepare.holidays import holiday_table, names_by_day
-from stages.tasks.forecast.prepare.series import day_number, on_days
 from stages.tasks.forecast.serve.predictor import Predictor
-from stages.weights import save_network
 from tests.unit.test_forecast_model import model_params, wave
 from tests.unit.test_forecast_prepare import prepared
 

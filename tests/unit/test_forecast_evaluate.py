@@ -13,9 +13,8 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from stages.engine import predict
-from stages.preparation import open_prepared
-from stages.reporting import Report
+from stages.data.prepared import open_prepared
+from stages.evaluation.report import Report
 from stages.tasks.forecast.evaluate.baselines import STATISTICS, statistics
 from stages.tasks.forecast.evaluate.evaluate import _worst, evaluate
 from stages.tasks.forecast.evaluate.measures import Truth
@@ -23,6 +22,7 @@ from stages.tasks.forecast.evaluate.ridge import ALPHAS, ridge
 from stages.tasks.forecast.model.network import Forecaster, build
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import EvaluateParams, Params
+from stages.training.loop import predict
 from tests.unit.test_forecast_model import model_params
 from tests.unit.test_forecast_prepare import csv_of, days, prepared
 

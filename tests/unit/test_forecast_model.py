@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from stages.batching import Batch
-from stages.preparation import Preparation
+from stages.models.batch import Batch
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.forecast.evaluate import scores
 from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive
 from stages.tasks.forecast.model.covariates import Covariates

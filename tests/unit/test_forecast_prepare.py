@@ -10,8 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from stages.preparation import Preparation, PreparationError, open_prepared
-from stages.sequences import SequenceStore
+from stages.data.prepared import open_prepared
+from stages.data.store import SequenceStore
+from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.forecast.params import PrepareParams, SourceParams
 from stages.tasks.forecast.prepare.prepare import prepare
 from stages.tasks.forecast.source.download import download

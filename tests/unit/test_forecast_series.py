@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.tasks.forecast.prepare.series import Series, SeriesError, calendar_date, regular
+from stages.tasks.forecast.data.series import Series, SeriesError, calendar_date, regular
 
 
 def made(days: list[int], values: list[float], **rules: object) -> Series:

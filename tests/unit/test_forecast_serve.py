@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.serving import InvalidRows
+from stages.models.weights import save_network
+from stages.serving.predictor import InvalidRows
 from stages.tasks.forecast.example import example
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.params import ModelParams
 from stages.tasks.forecast.serve.predictor import Predictor
-from stages.weights import save_network
 
 PARAMS = ModelParams(
     kind="gru",

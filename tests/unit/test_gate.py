@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages import gate
-from stages.aliases import NONE, VERDICT, Answering, ChampionMoved
-from stages.gate import Answered, Duel, decide
+from stages.evaluation.bootstrap import mean
 from stages.params import load
-from stages.scores import mean
-from stages.tasks import Task
+from stages.registry import gate
+from stages.registry.aliases import NONE, VERDICT, Answering, ChampionMoved
+from stages.registry.gate import Answered, Duel, decide
+from stages.tasks.protocol import Task
 
 PARAMS = load()["sketch"]
 SKETCH, FORECAST = Task("sketch").description(), Task("forecast").description()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from stages import latency
+from stages.registry import latency
 
 
 class Model:

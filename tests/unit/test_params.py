@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from stages.params import ParamsError, flatten, load
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

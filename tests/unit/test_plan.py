@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.plan import POOL, Plan, _even_cuts, padding_share, permuted, share
+from stages.training.batch_plan import POOL, Plan, _even_cuts, padding_share, permuted, share
 
 
 def lengths(count: int) -> np.ndarray:

@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 
 from stages import predict
-from stages.lines import lines
-from stages.packaging import signature
 from stages.predict import portions, run
-from stages.serving import Item, Predictor
-from stages.tasks import Task
+from stages.registry.packaging import signature
+from stages.serving import tables
+from stages.serving.lines import lines
+from stages.serving.predictor import Item, Predictor
+from stages.tasks.protocol import Task
 
 
 class Length(Predictor):
@@ -148,7 +149,7 @@ def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path
 def test_a_day_is_written_without_its_midnight() -> None:
     days = pd.DataFrame({"ds": pd.to_datetime(["2018-01-07", "2018-01-08", ""]), "y": [1.5, None, 2.0]})
     written = io.StringIO()
-    predict._Csv(written, {"ds": "datetime", "y": "double"}).write(days)
+    tables._Csv(written, {"ds": "datetime", "y": "double"}).write(days)
     assert written.getvalue() == "ds,y\n2018-01-07,1.5\n2018-01-08,\n,2.0\n"
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stages.json_files import write_json
-from stages.preparation import Preparation, PreparationError, open_prepared
+from stages.data.files import write_json
+from stages.data.prepared import open_prepared
+from stages.data.store import ragged
 from stages.preprocess import preprocess
-from stages.sequences import ragged
+from stages.preprocessing.preparation import Preparation, PreparationError
 
 COLUMNS = {"values": ragged(np.int32)}
 

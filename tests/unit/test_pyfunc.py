@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModelContext
 from mlflow.pyfunc.scoring_server import _get_jsonable_obj
 
-from stages.pyfunc import ServedModel
+from stages.serving.pyfunc import ServedModel
 from tests.unit.test_serving import Double, frame
 
 NOWHERE = PythonModelContext(artifacts={"weights": str(Path())}, model_config=None)

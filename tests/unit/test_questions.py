@@ -11,20 +11,20 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.preparation import open_prepared
-from stages.scores import equality, evenly
-from stages.tasks import Task
+from stages.data.prepared import open_prepared
+from stages.evaluation.bootstrap import equality, evenly
+from stages.models.weights import save_network
 from stages.tasks.forecast.evaluate import questions as forecast
 from stages.tasks.forecast.evaluate.scores import groups
 from stages.tasks.forecast.model.network import build as build_forecaster
 from stages.tasks.forecast.model.windows import Windows, rolling_origins
 from stages.tasks.forecast.serve.predictor import Predictor as ForecastPredictor
+from stages.tasks.protocol import Task
+from stages.tasks.sketch.data.reading import canonical_readings, collect
 from stages.tasks.sketch.evaluate import questions as sketch
-from stages.tasks.sketch.source.drawings import canonical_readings, collect
 from stages.tasks.translation.evaluate import questions as translation
+from stages.tasks.video.data.decode import Decoding, read_clip
 from stages.tasks.video.evaluate import questions as video
-from stages.tasks.video.prepare.decode import Decoding, read_clip
-from stages.weights import save_network
 from tests.unit import test_forecast_model as forecast_model
 from tests.unit import test_forecast_prepare as forecast_prepare
 from tests.unit import test_sketch_prepare as sketch_prepare

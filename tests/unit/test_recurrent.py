@@ -6,7 +6,7 @@ import torch
 from stages.models.pooling import masked_max, masked_mean
 from stages.models.recurrent import RecurrentStack, last_step, reverse_sequences
 from stages.params import load
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 PARAMS = load(Path(__file__).resolve().parents[2] / "params.yaml")
 DATA = {

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from stages import lineage, versions
-from stages.aliases import VERDICT
-from stages.collect import collectable
-from stages.packaging import code_digest, write_code
-from stages.tasks import Task
-from stages.verify import cached, verify_data
+from stages.registry import lineage, versions
+from stages.registry.aliases import VERDICT
+from stages.registry.garbage import collectable
+from stages.registry.packaging import code_digest, write_code
+from stages.registry.verify import cached, verify_data
+from stages.tasks.protocol import Task
 
 
 def version(number: int, verdict: str | None = "challenger: does not beat", *, aliases: Any = (), **tags: str) -> Any:

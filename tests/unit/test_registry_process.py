@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from flows.registry_process import registry_process, start_early
+from flows.reports.registry_process import registry_process, start_early
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

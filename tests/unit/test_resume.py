@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from stages import engine
-from stages.batching import Batch
-from stages.checkpoint import Checkpoints
+from stages.models.batch import Batch
 from stages.models.network import Network
 from stages.params import TrainParams
+from stages.training import loop
+from stages.training.checkpoint import Checkpoints
 from tests.unit.test_engine import PARAMS, Sums
 
 RESUMABLE = PARAMS.model_copy(update={"epochs": 3, "schedule": "plateau", "plateau_patience": 1})
@@ -42,8 +42,8 @@ def run(
     params: TrainParams = RESUMABLE,
     stop_after: int | None = None,
     kill_after: int | None = None,
-) -> tuple[dict[str, torch.Tensor], engine.Fit]:
-    engine.configure(seed=params.seed, threads=1)
+) -> tuple[dict[str, torch.Tensor], loop.Fit]:
+    loop.configure(seed=params.seed, threads=1)
     network = Noisy()
     taken = 0
 
@@ -52,11 +52,11 @@ def run(
         taken += 1
         return taken == stop_after
 
-    def on_stretch(stretch: engine.Stretch) -> None:
+    def on_stretch(stretch: loop.Stretch) -> None:
         if stretch.step + 1 == kill_after:
             raise Killed
 
-    fit = engine.fit(
+    fit = loop.fit(
         network,
         Sums(36),
         Sums(12, seed=1),
@@ -68,7 +68,7 @@ def run(
     return network.state_dict(), fit
 
 
-def same(one: tuple[dict[str, torch.Tensor], engine.Fit], other: tuple[dict[str, torch.Tensor], engine.Fit]) -> bool:
+def same(one: tuple[dict[str, torch.Tensor], loop.Fit], other: tuple[dict[str, torch.Tensor], loop.Fit]) -> bool:
     timeless = [
         [replace(e, seconds=0.0, sequences_per_second=0.0, data_wait_share=0.0) for e in fit.epochs]
         for _, fit in (one, other)
@@ -83,7 +83,7 @@ STEPS = 15  # 36 examples by 8 are 5 steps, three times
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_asked_to_stop_after_any_step(tmp_path: Path, step: int) -> None:
     checkpoints = Checkpoints(tmp_path / "state", seconds=1e9)
-    with pytest.raises(engine.Stopped):
+    with pytest.raises(loop.Stopped):
         run(checkpoints, stop_after=step)
     assert same(run(Checkpoints(tmp_path / "state", seconds=1e9)), run())
 

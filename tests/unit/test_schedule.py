@@ -1,6 +1,6 @@
 import pytest
 
-from stages.schedule import factor, plateaus
+from stages.training.schedule import factor, plateaus
 from tests.unit.test_engine import PARAMS
 
 

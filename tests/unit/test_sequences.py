@@ -4,7 +4,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from stages.sequences import SequenceStore, SequenceWriter, ragged, schema
+from stages.data.store import SequenceStore, SequenceWriter, ragged, schema
 
 COLUMNS = schema({"values": ragged(np.float32, 2), "tokens": ragged(np.int32), "label": pa.string()})
 

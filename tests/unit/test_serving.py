@@ -4,7 +4,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stages.serving import InvalidRows, Item, Predictor
+from stages.serving.predictor import InvalidRows, Item, Predictor
 
 
 class Double(Predictor):

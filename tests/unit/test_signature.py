@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import signature
+from stages.provenance import hashes
 
 
 @pytest.fixture
@@ -23,24 +23,24 @@ def test_a_folders_md5_is_the_one_dvc_gives_it(folder):
 
     store = HashFileDB(localfs, str(folder / "odb"))
     _, _, made = build(store, str(folder / "data"), localfs, "md5", dry_run=True)
-    assert signature.content_md5(Path("data")) == made.hash_info.value
+    assert hashes.content_md5(Path("data")) == made.hash_info.value
 
 
 def test_under_dvc_the_lock_is_believed_and_elsewhere_it_is_not(folder, monkeypatch):
     lock = {"schema": "2.0", "stages": {"x": {"outs": [{"path": "data", "md5": "0" * 32 + ".dir"}]}}}
     (folder / "dvc.lock").write_text(json.dumps(lock))
-    computed = signature.content_md5(Path("data"))
+    computed = hashes.content_md5(Path("data"))
     assert computed != "0" * 32 + ".dir"
     monkeypatch.setenv("DVC_STAGE", "y")
-    assert signature.content_md5(Path("data")) == "0" * 32 + ".dir"
+    assert hashes.content_md5(Path("data")) == "0" * 32 + ".dir"
 
 
 def test_a_missing_path_is_named(folder):
     with pytest.raises(ValueError, match="nothing: no such file or folder"):
-        signature.content_md5(Path("nothing"))
+        hashes.content_md5(Path("nothing"))
 
 
 def test_a_metrics_signature_says_how_it_was_computed():
-    text = signature.metrics_signature(data="abc.dir", split="test", n=12, seed=3)
+    text = hashes.metrics_signature(data="abc.dir", split="test", n=12, seed=3)
     assert text.startswith("data:abc.dir|split:test|n:12|seed:3|torch:")
     assert "+" not in text

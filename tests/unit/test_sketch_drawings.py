@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.source.drawings import MAX_INPUT_POINTS, Readings, canonical_readings, collect
-from stages.tasks.sketch.source.quickdraw import from_stroke_3
+from stages.tasks.sketch.data.quickdraw import from_stroke_3
+from stages.tasks.sketch.data.reading import MAX_INPUT_POINTS, Readings, canonical_readings, collect
 
 GOOD = [[[0, 255, 100], [0, 0, 80]]]
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.batching import Batch
+from stages.evaluation.report import Report
+from stages.models.batch import Batch
 from stages.models.network import Network, Sums
-from stages.preparation import Preparation
-from stages.reporting import Report
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.sketch.evaluate.early import Unfinished, accuracy_by_share, early_metrics
 from stages.tasks.sketch.evaluate.evaluate import evaluate
 from stages.tasks.sketch.model.network import SketchDataset

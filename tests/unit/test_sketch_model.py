@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.batching import Batch
-from stages.preparation import Preparation
-from stages.tasks.sketch.model.augment import augment
+from stages.models.batch import Batch
+from stages.preprocessing.preparation import Preparation
+from stages.tasks.sketch.data.augment import augment
 from stages.tasks.sketch.model.features import COLUMNS as FEATURES
 from stages.tasks.sketch.model.features import Feature, columns, features
 from stages.tasks.sketch.model.network import MaskedConv, SketchClassifier, SketchDataset, build, padded

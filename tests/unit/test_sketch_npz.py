@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.source.npz import UnreadableFile, read_npz
+from stages.tasks.sketch.data.npz import UnreadableFile, read_npz
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_archive_or_lacks_a_split_is_refused(tmp_path: Path) -
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stages.tasks.sketch.source.npz.MAX_MEMBER_BYTES", 10_000)
+    monkeypatch.setattr("stages.tasks.sketch.data.npz.MAX_MEMBER_BYTES", 10_000)
     with pytest.raises(UnreadableFile, match="larger than 10000 bytes"):
         read_npz(archive(tmp_path / "a.npz", bytes(1_000_000)), ("train",))
 

@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stages.preparation import Preparation, PreparationError, open_prepared
+from stages.data.prepared import open_prepared
+from stages.preprocessing.preparation import Preparation, PreparationError
+from stages.tasks.sketch.data import quickdraw
 from stages.tasks.sketch.params import PrepareParams
 from stages.tasks.sketch.prepare import parts, seen
 from stages.tasks.sketch.prepare import prepare as module
 from stages.tasks.sketch.prepare.prepare import prepare
-from stages.tasks.sketch.source import quickdraw
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 SPLITS_OF_NPZ = ("train", "valid", "test")

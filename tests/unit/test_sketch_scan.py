@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.source.drawings import MAX_INPUT_POINTS, collect
-from stages.tasks.sketch.source.quickdraw import RawFile
-from stages.tasks.sketch.source.scan import scan
+from stages.tasks.sketch.data.quickdraw import RawFile
+from stages.tasks.sketch.data.reading import MAX_INPUT_POINTS, collect
+from stages.tasks.sketch.data.scan import scan
 
 
 def test_scanned_drawings_are_what_json_says() -> None:

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.json_files import write_json
-from stages.serving import InvalidRows
+from stages.data.files import write_json
+from stages.models.weights import save_network
+from stages.serving.predictor import InvalidRows
 from stages.tasks.sketch.evaluate import evaluate as evaluating
 from stages.tasks.sketch.model.features import features
 from stages.tasks.sketch.model.network import build, padded
 from stages.tasks.sketch.serve.predictor import Predictor
-from stages.weights import save_network
 from tests.unit.test_sketch_model import model_params
 
 CLASSES = ["ant", "bee", "cat", "dog", "eel", "fox", "gnu"]

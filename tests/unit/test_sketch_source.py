@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from stages.preparation import Preparation
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.sketch.params import PrepareParams, SourceParams
 from stages.tasks.sketch.prepare.prepare import prepare
 from stages.tasks.sketch.source import download as source

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.source.drawings import canonical_readings, collect
-from stages.tasks.sketch.source.ink import Ink, join
-from stages.tasks.sketch.source.quickdraw import from_stroke_3
-from stages.tasks.sketch.source.strokes import align_and_scale, canonical, reduce_points, resample, simplify
+from stages.tasks.sketch.data.ink import Ink, join
+from stages.tasks.sketch.data.quickdraw import from_stroke_3
+from stages.tasks.sketch.data.reading import canonical_readings, collect
+from stages.tasks.sketch.data.simplify import align_and_scale, canonical, reduce_points, resample, simplify
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")

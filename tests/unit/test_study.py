@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.tune.space import space
-from flows.tune.study import Method, Study, Tried, minimised
-from stages.engine import _monitored
+from flows.tune.study import Method, Study, Tried
 
 WIDE = space(["forecast.train.learning_rate=log(1e-4, 1e-1)", "forecast.model.hidden_size=log_int(8, 256)"])
 NARROW = space(["forecast.model.kind=[gru, lstm]", "forecast.model.layers=int(1, 2)"])
@@ -124,8 +123,3 @@ def test_a_trial_that_failed_is_told_and_not_the_best(tmp_path: Path) -> None:
     assert study.is_told(asked.number)
     assert study.best() is None
     assert [(one.state, one.message) for one in study.tried()] == [("failed", "train@forecast: loss is nan")]
-
-
-@pytest.mark.parametrize("monitor", ["loss", "quantile_error", "absolute_error", "accuracy", "bleu", "error_free"])
-def test_the_direction_is_that_of_the_training(monitor: str) -> None:
-    assert minimised(monitor) == (_monitored({monitor: 1.0}, monitor) > 0)

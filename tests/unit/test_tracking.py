@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from stages import mlflow_store, spool, tracking
-from stages.imports import closure
 from stages.params import load
-from stages.tasks import Task
+from stages.provenance.imports import closure
+from stages.tasks.protocol import Task
+from stages.tracking import spool, store, training_run
 
 SECRET = "hunter2"
 
@@ -22,14 +22,14 @@ SECRET = "hunter2"
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UNROLL_RESUME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{SECRET}@mlflow.example.org?token={SECRET}")
-    monkeypatch.setattr(tracking, "_Sender", lambda path: None)
-    monkeypatch.setattr(tracking, "content_md5", lambda path: "data.dir")
+    monkeypatch.setattr(training_run, "_Sender", lambda path: None)
+    monkeypatch.setattr(training_run, "content_md5", lambda path: "data.dir")
     return tmp_path / "mlflow"
 
 
 def training(resumed_step: int | None = None) -> Any:
     params = load()["forecast"]
-    return tracking.training_run(Task("forecast"), params, "abc", parameters=7, resumed_step=resumed_step)
+    return training_run.training_run(Task("forecast"), params, "abc", parameters=7, resumed_step=resumed_step)
 
 
 def told(folder: Path) -> list[spool.Event]:
@@ -38,11 +38,11 @@ def told(folder: Path) -> list[spool.Event]:
 
 
 def test_a_training_imports_no_mlflow():
-    assert Path("stages/runs.py") not in closure("stages.train")
+    assert Path("stages/tracking/mlflow_runs.py") not in closure("stages.train")
 
 
 def test_whoever_orders_a_training_may_tag_its_run(folder, monkeypatch):
-    monkeypatch.setenv(tracking.TAGS_VARIABLE, '{"mlflow.parentRunId": "0123"}')
+    monkeypatch.setenv(training_run.TAGS_VARIABLE, '{"mlflow.parentRunId": "0123"}')
     with training():
         pass
     tags = told(folder)[0]["tags"]
@@ -62,7 +62,7 @@ def test_steps_keep_their_number_and_their_time(folder):
 
 
 def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(folder):
-    from stages.engine import Epoch
+    from stages.training.loop import Epoch
 
     record = Epoch(
         epoch=2,
@@ -107,7 +107,7 @@ def test_the_end_says_how_it_came(folder, error, status):
 
 
 def test_the_machine_is_looked_at_now_and_then(folder, monkeypatch):
-    monkeypatch.setattr(tracking, "_SYSTEM_SECONDS", 0.0)
+    monkeypatch.setattr(training_run, "_SYSTEM_SECONDS", 0.0)
     with training() as run:
         run.metrics({"step_loss": 1.0}, step=5)
     event = told(folder)[3]
@@ -118,7 +118,7 @@ def test_the_machine_is_looked_at_now_and_then(folder, monkeypatch):
 
 def test_a_training_that_ran_elsewhere_is_told_from_its_learning_curve(folder):
     rows = [{"epoch": float(epoch), "train_loss": 1.0} for epoch in range(2)]
-    tracking.tell_finished(Task("forecast"), load()["forecast"], "abc", rows)
+    training_run.tell_finished(Task("forecast"), load()["forecast"], "abc", rows)
     events = told(folder)
     assert [(event["step"], event["values"]) for event in events[1:3]] == list(enumerate(rows))
     assert (events[3]["status"], events[3]["seconds"]) == ("FINISHED", None)
@@ -152,8 +152,8 @@ def test_no_secret_stands_in_a_spool(folder, monkeypatch):
     source = params.source.model_copy(update={"url": f"https://me:{SECRET}@example.org/data.csv"})
     params = params.model_copy(update={"source": source})
     difference = f"+ url: s3://me:{SECRET}@example.org/\n"
-    monkeypatch.setattr(tracking, "_git", lambda verb, *rest: difference if verb == "diff" else "")
-    with tracking.training_run(Task("forecast"), params, "abc", parameters=7):
+    monkeypatch.setattr(training_run, "_git", lambda verb, *rest: difference if verb == "diff" else "")
+    with training_run.training_run(Task("forecast"), params, "abc", parameters=7):
         pass
     (path,) = spool.pending(folder)
     text = path.read_text()
@@ -173,18 +173,18 @@ def test_no_secret_stands_in_a_spool(folder, monkeypatch):
     ],
 )
 def test_an_address_loses_its_user_and_password_and_nothing_else(text, clean):
-    assert mlflow_store.without_credentials(text) == clean
+    assert store.without_credentials(text) == clean
 
 
 def test_a_new_password_is_no_new_store(monkeypatch):
     names = []
     for password in ("one", "two"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"https://me:{password}@mlflow.example.org")
-        names.append(mlflow_store.store_name())
+        names.append(store.store_name())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://other.example.org")
-    assert names[0] == names[1] != mlflow_store.store_name()
+    assert names[0] == names[1] != store.store_name()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert mlflow_store.store_name() == "local"
+    assert store.store_name() == "local"
 
 
 def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_files(tmp_path, monkeypatch):
@@ -205,7 +205,7 @@ def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_f
     (tmp_path / ".env").write_text(f"PASSWORD={SECRET}")
     (tmp_path / "dvc.lock").write_text("a: 2\n")
     monkeypatch.chdir(tmp_path)
-    facts, patch = tracking.lineage(Task("forecast"))
+    facts, patch = training_run.lineage(Task("forecast"))
     assert facts["unroll.git_dirty"] == "true"
     assert SECRET not in patch
     assert "dvc.lock" not in patch

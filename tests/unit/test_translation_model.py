@@ -17,19 +17,19 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.nn import functional
 
-from stages import engine
-from stages.batching import Batch, pad
-from stages.checkpoint import Checkpoints
+from stages.data.store import FILE_NAME, SequenceWriter, ragged, schema
 from stages.models.attention import Score
+from stages.models.batch import Batch, pad
 from stages.models.search import beam_search, greedy_search
 from stages.models.transformer import HeadedAttention
 from stages.params import load as load_params
-from stages.sequences import FILE_NAME, SequenceWriter, ragged, schema
+from stages.tasks.translation.data.tokenizer import END, PADDING, START
 from stages.tasks.translation.model.network import Translator, build, dataset, make_batch
 from stages.tasks.translation.model.scheduled import ScheduledSampling
 from stages.tasks.translation.model.translate import VOCABULARY, sample, translate
 from stages.tasks.translation.params import ModelParams, Params
-from stages.tasks.translation.prepare.tokenizer import END, PADDING, START
+from stages.training import loop
+from stages.training.checkpoint import Checkpoints
 from tests.unit.test_engine import PARAMS
 
 TRAIN = PARAMS.model_copy(update={"batch_size": 3, "learning_rate": 0.01})
@@ -405,7 +405,7 @@ def test_a_training_with_own_tokens_and_dropout_goes_on_with_the_same_bits(
     def train(checkpoints: Checkpoints | None, stop_after: int) -> dict[str, torch.Tensor]:
         taken = itertools.count(1)
         network = translator(seed=5, dropout=0.3, **kind)
-        engine.fit(
+        loop.fit(
             network,
             Dictionary(),
             Dictionary(),
@@ -416,7 +416,7 @@ def test_a_training_with_own_tokens_and_dropout_goes_on_with_the_same_bits(
         return network.state_dict()
 
     whole = train(None, 0)
-    with pytest.raises(engine.Stopped):
+    with pytest.raises(loop.Stopped):
         train(Checkpoints(tmp_path, seconds=1e9), 5)
     resumed = train(Checkpoints(tmp_path, seconds=1e9), 0)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)

@@ -12,13 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from stages.preparation import Preparation, PreparationError, open_prepared
-from stages.sequences import SequenceStore
-from stages.tasks.translation.params import PrepareParams, SourceParams
-from stages.tasks.translation.prepare.prepare import prepare
-from stages.tasks.translation.prepare.tokenizer import UNKNOWN, load_tokenizers
-from stages.tasks.translation.source.download import download
-from stages.tasks.translation.source.readers import (
+from stages.data.prepared import open_prepared
+from stages.data.store import SequenceStore
+from stages.preprocessing.preparation import Preparation, PreparationError
+from stages.tasks.translation.data.readers import (
     MAX_LINE,
     Corpus,
     Pair,
@@ -28,6 +25,10 @@ from stages.tasks.translation.source.readers import (
     read_pairs,
     write_corpus,
 )
+from stages.tasks.translation.data.tokenizer import UNKNOWN, load_tokenizers
+from stages.tasks.translation.params import PrepareParams, SourceParams
+from stages.tasks.translation.prepare.prepare import prepare
+from stages.tasks.translation.source.download import download
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside this checkout")

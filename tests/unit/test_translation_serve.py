@@ -15,9 +15,12 @@ import pytest
 import torch
 from sacrebleu.metrics import CHRF
 
-from stages.preparation import Preparation, open_prepared
-from stages.reporting import Report
-from stages.serving import InvalidRows
+from stages.data.prepared import open_prepared
+from stages.evaluation.report import Report
+from stages.models.weights import save_network
+from stages.preprocessing.preparation import Preparation
+from stages.serving.predictor import InvalidRows
+from stages.tasks.translation.data.tokenizer import SubwordTokenizer
 from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations
 from stages.tasks.translation.evaluate.pictures import alignments, drawable, translations
 from stages.tasks.translation.evaluate.scoring import nearest_reference, scores
@@ -25,10 +28,8 @@ from stages.tasks.translation.model.network import Translator, build
 from stages.tasks.translation.model.translate import Translation
 from stages.tasks.translation.params import EvaluateParams, ModelParams, PrepareParams, SourceParams
 from stages.tasks.translation.prepare.prepare import prepare
-from stages.tasks.translation.prepare.tokenizer import SubwordTokenizer
 from stages.tasks.translation.serve.predictor import Predictor
 from stages.tasks.translation.source.download import download
-from stages.weights import save_network
 
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
 PREPARE = PrepareParams(

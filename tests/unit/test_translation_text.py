@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.tasks.translation.prepare.text import normalise
-from stages.tasks.translation.prepare.tokenizer import (
+from stages.tasks.translation.data.text import normalise
+from stages.tasks.translation.data.tokenizer import (
     END,
     UNKNOWN,
     CharacterTokenizer,
@@ -90,7 +90,7 @@ def test_a_saved_tokenizer_is_the_same_tokenizer(tmp_path: Path, kind: str) -> N
 def test_subwords_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from stages.tasks.translation.prepare.tokenizer import SubwordTokenizer as S;"
+        "from stages.tasks.translation.data.tokenizer import SubwordTokenizer as S;"
         "S.train((f'word{n % 97} ab{n % 31}cd{n % 7}' for n in range(2000)), 150).save(Path(sys.argv[1]))"
     )
     root = Path(__file__).resolve().parents[2]

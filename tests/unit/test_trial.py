@@ -16,7 +16,7 @@ from flows.tune.mlflow_run import TRIAL_TAG
 from flows.tune.space import space
 from flows.tune.study import Study
 from flows.tune.trial import Setting, Watch
-from stages import spool
+from stages.tracking import spool
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ import av
 import numpy as np
 import pytest
 
-from stages.tasks.video.prepare.decode import Clip, ClipError, Decoding, positions, read_clip, read_or_explain
-from stages.workers import Crash, ordered_map
+from stages.preprocessing.workers import Crash, ordered_map
+from stages.tasks.video.data.decode import Clip, ClipError, Decoding, positions, read_clip, read_or_explain
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 DECODING = Decoding(

@@ -16,12 +16,18 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
-from stages import engine
-from stages.batching import Batch, pad
+from stages.data.prepared import open_prepared
+from stages.evaluation.report import Report
+from stages.models.batch import Batch, pad
+from stages.models.weights import save_network
 from stages.params import TrainParams
-from stages.preparation import Preparation, open_prepared
-from stages.reporting import Report
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.video import params as video_params
+from stages.tasks.video.data.columns import ENCODER_NAME, FEATURES, PICTURE, SIDE
+from stages.tasks.video.data.efficientnet import EfficientNetLite0, SameConvolution
+from stages.tasks.video.data.encode import FrameEncoder
+from stages.tasks.video.data.encoding import smaller
+from stages.tasks.video.data.pretrained import _names_in_timm, from_file, pretrained
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.augment import augmented_features
 from stages.tasks.video.model.frames import PretrainedEncoder
@@ -29,13 +35,8 @@ from stages.tasks.video.model.moments import FeatureMoments
 from stages.tasks.video.model.network import ClipClassifier, build, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
-from stages.tasks.video.prepare.columns import ENCODER_NAME, FEATURES, PICTURE, SIDE
-from stages.tasks.video.prepare.efficientnet import EfficientNetLite0, SameConvolution
-from stages.tasks.video.prepare.encode import FrameEncoder
-from stages.tasks.video.prepare.encoding import smaller
-from stages.tasks.video.prepare.pretrained import _names_in_timm, from_file, pretrained
 from stages.tasks.video.serve.predictor import Predictor
-from stages.weights import save_network
+from stages.training import loop
 from tests.unit import test_video_model, test_video_prepare
 from tests.unit.test_video_model import DATA, MODEL, STILL
 from tests.unit.video_clips import write_clip
@@ -360,11 +361,11 @@ def test_an_encoder_that_is_not_frozen_learns_at_its_own_rate(prepared: Path) ->
     params = TrainParams.model_validate({**PARAMS["train"], "epochs": 1, "batch_size": 4, "weight_decay": 0.0})
     moved = {}
     for rate in (1.0, 0.01):
-        engine.configure(seed=1, threads=1)
+        loop.configure(seed=1, threads=1)
         network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, "encoder_rate": rate}), TUNED)
         network.start_from(prepared)
         before = {name: value.clone() for name, value in network.named_parameters()}
-        engine.fit(network, clips, clips, params)
+        loop.fit(network, clips, clips, params)
         moved[rate] = {n: (v - before[n]).abs().max().item() for n, v in network.named_parameters()}
     stem, output = "encoder.pretrained.stem.weight", "output.weight"
     assert moved[1.0][stem] == pytest.approx(100 * moved[0.01][stem], rel=0.05)

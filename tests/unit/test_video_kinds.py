@@ -11,9 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from stages import engine
-from stages.batching import Batch, pad
-from stages.checkpoint import Checkpoints
+from stages.models.batch import Batch, pad
 from stages.params import TrainParams
 from stages.tasks.video.model.conv_lstm import ConvLSTM
 from stages.tasks.video.model.frames import without_padding
@@ -21,6 +19,8 @@ from stages.tasks.video.model.network import ClipClassifier, build
 from stages.tasks.video.model.pooling import AttentionPooling
 from stages.tasks.video.model.volumes import VolumeBlock, channels_between
 from stages.tasks.video.params import ModelParams
+from stages.training import loop
+from stages.training.checkpoint import Checkpoints
 from tests.unit.test_engine import PARAMS
 from tests.unit.test_video_model import DATA, MODEL
 
@@ -114,10 +114,10 @@ _TRAIN: TrainParams = PARAMS.model_copy(update={"epochs": 2, "batch_size": 4, "l
 
 
 def _trained(changes: dict[str, Any], checkpoints: Checkpoints | None = None, stop_after: int = -1) -> dict[str, Any]:
-    engine.configure(seed=1, threads=1)
+    loop.configure(seed=1, threads=1)
     network = build(ModelParams.model_validate({**MODEL, **changes}), DATA)
     steps = iter(range(1, 100))
-    engine.fit(
+    loop.fit(
         network,
         _Clips(),
         _Clips(),
@@ -134,7 +134,7 @@ def test_a_training_stopped_and_taken_up_again_ends_with_the_same_bits(kind: str
     changes = {"kind": kind, "pooling": "attention"}
     whole = _trained(changes)
     checkpoints = Checkpoints(tmp_path / "state", seconds=1e9)
-    with pytest.raises(engine.Stopped):
+    with pytest.raises(loop.Stopped):
         _trained(changes, checkpoints, stop_after=4)
     resumed = _trained(changes, checkpoints)
     fresh = build(ModelParams.model_validate({**MODEL, **changes}), DATA).state_dict()

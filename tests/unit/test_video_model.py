@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from stages.batching import Batch, pad
-from stages.reporting import Report
+from stages.evaluation.report import Report
+from stages.models.batch import Batch, pad
+from stages.tasks.video.data.decode import Decoding
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.evaluate.pictures import in_turn
 from stages.tasks.video.model.frames import changes
 from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import ModelParams, Params
-from stages.tasks.video.prepare.decode import Decoding
 from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
 from tests.unit.video_clips import write_store
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from stages.batching import Batch, pad
+from stages.models.batch import Batch, pad
+from stages.tasks.video.data.columns import FEATURES
 from stages.tasks.video.evaluate import pictures
 from stages.tasks.video.evaluate.pictures import strips
 from stages.tasks.video.evaluate.prefixes import Course, Prefixes, courses
 from stages.tasks.video.model.clips import ClipDataset
-from stages.tasks.video.prepare.columns import FEATURES
 from tests.unit import test_video_encoder
 from tests.unit.test_video_kinds import KINDS, network_of
 from tests.unit.test_video_model import DATA

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from stages.preparation import Preparation, open_prepared
+from stages.data.prepared import open_prepared
+from stages.preprocessing.preparation import Preparation
 from stages.tasks.video.params import ModelParams, PrepareParams
 from stages.tasks.video.prepare.prepare import prepare
 from tests.unit.video_clips import write_clip

@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.serving import InvalidRows
+from stages.models.weights import save_network
+from stages.serving.predictor import InvalidRows
+from stages.tasks.video.data.decode import Decoding
 from stages.tasks.video.model.network import build
 from stages.tasks.video.params import ModelParams
-from stages.tasks.video.prepare.decode import Decoding
 from stages.tasks.video.serve.local_copy import local_copy
 from stages.tasks.video.serve.predictor import Predictor
-from stages.weights import save_network
 from tests.unit.http_server import Fault, serving
 from tests.unit.test_video_decode import CLIPS, ODD_CLIPS, with_odd_clips
 from tests.unit.test_video_model import DATA, DECODING, MODEL

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.tasks.video.data.layout import label_of, read_list
 from stages.tasks.video.prepare.splits import group_of, read_official, split_by_group, split_officially
-from stages.tasks.video.source.layout import label_of, read_list
 
 PATTERN = "_(g[0-9]+)_c[0-9]+$"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from stages.workers import Crash, ordered_map
+from stages.preprocessing.workers import Crash, ordered_map
 
 
 def _square_or_die(number: int) -> int:

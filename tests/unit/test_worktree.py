@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dvc.config import Config
 
-from flows.worktree import WorktreeError, commit_of, fetch, snapshot, worktree
+from flows.execution.worktree import WorktreeError, commit_of, fetch, snapshot, worktree
 
 
 @pytest.fixture

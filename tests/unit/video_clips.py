@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from stages.preparation import Preparation
-from stages.sequences import ragged
-from stages.tasks.video.prepare.columns import COLUMN, FEATURES
+from stages.data.store import ragged
+from stages.preprocessing.preparation import Preparation
+from stages.tasks.video.data.columns import COLUMN, FEATURES
 from stages.tasks.video.source.sample import encode
 
 

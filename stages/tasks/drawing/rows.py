@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...lines import lines
+from ...serving.lines import lines
 
 INPUT = "labels.txt, a label a line; after a tab a temperature and after another a seed, where wanted"
 KEY = {"number": "long", "label": "string", "temperature": "double", "seed": "long"}  # number: the line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...lines import records, stem
+from ...serving.lines import records, stem
 
 INPUT = "series.csv with the columns ds and y, unique_id for several series, and what else the model needs"
 KEY: dict[str, str] = {}  # the answers name their series themselves

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from ...lines import lines, opened
+from ...serving.lines import lines, opened
 
 INPUT = "drawings.ndjson (Quick, Draw!'s lines, or a drawing a line), drawings.json (a list of either)"
 KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the list

@@ -1,9 +1,8 @@
-from .. import Description
+from ..protocol import Description
 
 DESCRIPTION = Description(
     model_name="translator",
     summary="A text's translation, by beam search.",
     metric="exact_match",
-    higher_is_better=True,
-    store="translation",
+    dataset_task="translation",
 )

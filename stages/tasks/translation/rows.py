@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...lines import lines, records
+from ...serving.lines import lines, records
 
 INPUT = "sentences.txt, a sentence a line, or sentences.csv with a column text"
 KEY = {"number": "long", "text": "string"}  # the line (of a CSV, the last one of the record), and what stands in it

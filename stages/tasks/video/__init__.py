@@ -1,9 +1,8 @@
-from .. import Description
+from ..protocol import Description
 
 DESCRIPTION = Description(
     model_name="video-classifier",
     summary="What happens in a clip, from its frames in order.",
     metric="accuracy",
-    higher_is_better=True,
-    store="video",
+    dataset_task="video",
 )

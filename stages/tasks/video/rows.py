@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...lines import lines
+from ...serving.lines import lines
 
 INPUT = "a clip, a folder of clips, or list.txt with a path or an address a line"
 KEY = {"path": "string"}

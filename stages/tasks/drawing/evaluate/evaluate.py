@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from ....calibration import calibration_figure, expected_calibration_error, reliability
-from ....classification import confusion_figure
-from ....distributed import device
-from ....engine import evaluating, spread
-from ....reporting import Report
-from ....scores import Scores, evenly, mean, ratio
-from ....slices import sliced, slices_figure
+from ....evaluation.bootstrap import Scores, evenly, mean, ratio
+from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability
+from ....evaluation.classification import confusion_figure
+from ....evaluation.report import Report
+from ....evaluation.slices import sliced, slices_figure
+from ....training.distributed import device
+from ....training.loop import evaluating, spread
 from ..model.draw import BATCH_SIZE, draw, strokes
 from ..model.network import DrawingDataset, DrawingDecoder, dataset, moves
 from ..params import EvaluateParams, Params

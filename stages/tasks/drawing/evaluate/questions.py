@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....preparation import open_prepared
-from ....scores import Scores, mean
+from ....data.prepared import open_prepared
+from ....evaluation.bootstrap import Scores, mean
 from .recognise import recognise, taken_for
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ....batching import by_length
-from ....paths import Paths
-from ....weights import load_network
+from ....models.batch import by_length
+from ....models.weights import load_network
+from ...protocol import Task
+from ...sketch.data.reading import canonical_readings, collect
 from ...sketch.model.features import features
 from ...sketch.model.network import build, padded
 from ...sketch.params import ModelParams
-from ...sketch.source.drawings import canonical_readings, collect
 
 _BATCH_SIZE = 256
 
@@ -23,10 +23,11 @@ def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
 
     Raises ValueError where the classifier knows other classes.
     """
-    network, data = load_network(Paths("sketch").weights, build, ModelParams)
+    weights = Task("sketch").paths.weights
+    network, data = load_network(weights, build, ModelParams)
     if data["classes"] != list(classes):
         raise ValueError(
-            f"{Paths('sketch').weights}: found a classifier of {', '.join(data['classes'])}; "
+            f"{Task('sketch').paths.weights}: found a classifier of {', '.join(data['classes'])}; "
             f"allowed: one of {', '.join(classes)}"
         )
     found = np.zeros((len(drawings), len(classes)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ....batching import uniform
+from ....models.counter_rng import uniform
 from ....models.mixture import DRAWS
 from .network import DOWN, END, PIXELS, START, UP, DrawingDecoder, read
 

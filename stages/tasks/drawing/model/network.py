@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....batching import Batch, pad
+from ....models.batch import Batch, pad
 from ....models.mixture import PEN_STATES, StrokeMixture
 from ....models.network import Network
-from ...sketch.model.drawings import Drawings
+from ...sketch.data.drawings import Drawings
 from ...sketch.params import AugmentationParams
 from ..params import ModelParams, Params
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from .... import serving
-from ....serving import Item, Row
-from ....weights import load_network
+from ....models.weights import load_network
+from ....serving import predictor
+from ....serving.predictor import Item, Row
 from ..model.draw import draw, strokes
 from ..model.network import build
 from ..params import MAX_TEMPERATURE, MOST_POINTS, TEMPERATURE, ModelParams
@@ -22,7 +22,7 @@ MAX_SEED = 2**63 - 1
 _SHOWN = 50  # labels that an error names
 
 
-class Predictor(serving.Predictor):
+class Predictor(predictor.Predictor):
     """`drawing` is Quick, Draw!'s `[[xs, ys], …]` as JSON text, from 0 on, in about the size of 255 by 255.
 
     The same label, seed and temperature give the same drawing, whatever else stands in the frame.

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from ..prepare.series import HORIZON, SEASON
+from ..data.series import HORIZON, SEASON
 
 _PER_CALL = 8  # series a process is given at a time
 STATISTICS = {"autoets": "AutoETS", "autotheta": "AutoTheta"}  # baseline → its class in statsforecast.models

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ....calibration import calibration_figure
-from ....engine import predict
-from ....preparation import open_prepared
-from ....reporting import Calibration, Report, Slice
-from ....scores import Scores, evenly
-from ....slices import sliced, slices_figure
+from ....data.prepared import open_prepared
+from ....evaluation.bootstrap import Scores, evenly
+from ....evaluation.calibration import calibration_figure
+from ....evaluation.report import Calibration, Report, Slice
+from ....evaluation.slices import sliced, slices_figure
+from ....training.loop import predict
+from ..data.holidays import names_by_day
+from ..data.series import HORIZON, calendar_date
 from ..model.network import Forecaster
 from ..model.windows import Windows, rolling_origins, train_origins, validation_origins
 from ..params import NEEDED_QUANTILES, Params
-from ..prepare.holidays import names_by_day
-from ..prepare.series import HORIZON, calendar_date
 from . import measures, pictures, scores
 from .baselines import STATISTICS, naive, seasonal_naive, statistics_beside
 from .measures import Truth

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .... import scores as sureness
-from ....scores import Scores
+from ....evaluation import bootstrap as sureness
+from ....evaluation.bootstrap import Scores
 from . import scores
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
+from ..data.series import HORIZON
 from ..model.windows import Windows
-from ..prepare.series import HORIZON
 from .scores import mean_error
 
 FANS = 6

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....preparation import open_prepared
-from ....scores import Scores, evenly, ratio
-from ....sequences import SequenceStore
+from ....data.prepared import open_prepared
+from ....data.store import SequenceStore
+from ....evaluation.bootstrap import Scores, evenly, ratio
+from ..data.series import HORIZON, calendar_date
 from ..model.windows import test_origins
-from ..prepare.series import HORIZON, calendar_date
 from .scores import groups
 
 HISTORY_DAYS = 730  # that a question brings at the most: two years; of all of them, a thousand would not fit in memory

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....scores import evenly
+from ....evaluation.bootstrap import evenly
+from ..data.series import HORIZON
 from ..model.windows import Windows
-from ..prepare.series import HORIZON
 
 ALPHAS = np.logspace(-2, 4, 13)
 _MOST_WINDOWS = 50_000  # that it is fitted to or chosen by; of more, so many evenly over them

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..prepare.series import SEASON
+from ..data.series import SEASON
 
 _MANY_SERIES = 30  # from so many on they are what is drawn again; of fewer, four weeks of each
 _BLOCK_DAYS = 28

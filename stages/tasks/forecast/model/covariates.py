@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..data.series import day_number
 from ..params import ModelParams
-from ..prepare.series import day_number
 
 _DAYS_IN_YEAR = 365.25
 _HARMONICS = 2  # waves a year and half a year long: measured, a third one fits the noise of a few years

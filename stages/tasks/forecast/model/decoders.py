@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....batching import Batch
+from ....models.batch import Batch
 from ....models.recurrent import Cell, RecurrentStack, last_step
+from ..data.series import HORIZON
 from ..params import ModelParams
-from ..prepare.series import HORIZON
 from .windows import Inputs
 
 Answer = Callable[[Tensor, slice], Tensor]

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....batching import Batch
+from ....models.batch import Batch
 from ....models.network import Network, Predict, Sums
+from ..data.series import HORIZON, SEASON
 from ..params import ModelParams, Params
-from ..prepare.series import HORIZON, SEASON
 from .calibrate import blend_weights, margins
 from .decoders import decoder
 from .windows import ORIGINS, Inputs, Windows

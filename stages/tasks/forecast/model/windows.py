@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ....batching import Batch
-from ....preparation import open_prepared
-from ....sequences import SequenceStore
+from ....data.prepared import open_prepared
+from ....data.store import SequenceStore
+from ....models.batch import Batch
+from ..data.series import HORIZON, MIN_HISTORY, calendar_date
 from ..params import ModelParams
-from ..prepare.series import HORIZON, MIN_HISTORY, calendar_date
 from .covariates import Covariates
 
 Borders = Callable[[int, int, int], range]  # (train_end, validation_end, length) → origins

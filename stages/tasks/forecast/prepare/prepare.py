@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from ....preparation import Preparation
-from ....sequences import ragged
+from ....data.store import ragged
+from ....preprocessing.preparation import Preparation
+from ..data.holidays import holiday_table
+from ..data.series import HORIZON, MIN_HISTORY, Series, SeriesError, calendar_date, on_days, regular
 from ..params import PrepareParams
-from .holidays import holiday_table
 from .readers import Bad, Observation, read_csv, read_tsf
-from .series import HORIZON, MIN_HISTORY, Series, SeriesError, calendar_date, on_days, regular
 
 COLUMNS = {
     "values": ragged(np.float64),

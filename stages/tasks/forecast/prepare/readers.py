@@ -15,8 +15,8 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, day_number
 from ..params import PrepareParams
-from .series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, day_number
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 _TSF_DATE = "%Y-%m-%d %H-%M-%S"

@@ -11,16 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ....json_files import read_json
+from ....data.files import read_json
+from ....models.weights import load_network
 from ....paths import NETWORK_NAME
-from ....serving import Item, Row
-from ....serving import Predictor as BasePredictor
-from ....weights import load_network
-from ..model.covariates import Covariates
-from ..model.network import build
-from ..model.windows import Past
-from ..params import NEEDED_QUANTILES, ModelParams
-from ..prepare.series import (
+from ....serving.predictor import Item, Row
+from ....serving.predictor import Predictor as BasePredictor
+from ..data.series import (
     HORIZON,
     MAX_MAGNITUDE,
     MAX_YEAR,
@@ -31,6 +27,10 @@ from ..prepare.series import (
     on_days,
     regular,
 )
+from ..model.covariates import Covariates
+from ..model.network import build
+from ..model.windows import Past
+from ..params import NEEDED_QUANTILES, ModelParams
 
 BATCH_SIZE = 512  # series at a time
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ....batching import Batch
-from ....engine import predict
+from ....evaluation.bootstrap import Scores, evenly, interval, mean
+from ....models.batch import Batch
 from ....models.network import Network
-from ....scores import Scores, evenly, interval, mean
+from ....training.loop import predict
+from ..data.ink import Ink
+from ..data.simplify import canonical
 from ..model.features import Feature, features
 from ..model.network import SketchDataset, padded
-from ..source.ink import Ink
-from ..source.strokes import canonical
 
 SHARES = tuple(tenths / 10 for tenths in range(1, 11))
 _MEASURED = (0.2, 0.5, 0.8)  # of SHARES: those that are metrics

@@ -10,12 +10,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ....classification import mistakes, report_classification
-from ....engine import predict
+from ....evaluation.bootstrap import evenly
+from ....evaluation.classification import mistakes, report_classification
+from ....evaluation.report import Report
+from ....evaluation.slices import quarters
 from ....models.network import Network
-from ....reporting import Report
-from ....scores import evenly
-from ....slices import quarters
+from ....training.loop import predict
 from ..model.network import SketchDataset, dataset
 from ..params import Params
 from .early import accuracy_by_share, early_figure, early_metrics

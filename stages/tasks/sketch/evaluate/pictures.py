@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..data.ink import SIDE
 from ..model.network import SketchDataset
-from ..source.ink import SIDE
 
 _COLUMNS = 6
 _MARGIN = 12  # pixels round a drawing

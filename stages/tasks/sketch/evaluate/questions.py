@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....questions import asked
-from ....scores import Scores, equality
-from ..source.npz import UnreadableFile
-from ..source.quickdraw import Chunk, Piece, raw_files
+from ....evaluation.bootstrap import Scores, equality
+from ....evaluation.questions import asked
+from ..data.npz import UnreadableFile
+from ..data.quickdraw import Chunk, Piece, raw_files
 
 
 def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..source.ink import SIDE
+from ..data.ink import SIDE
 
 Feature = Literal["offset", "position", "pen", "speed", "direction", "stroke"]
 

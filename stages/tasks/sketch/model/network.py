@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....batching import Batch, length_mask
+from ....models.batch import Batch, length_mask
 from ....models.classification import classification_losses
 from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
+from ..data.drawings import Drawings
 from ..params import AugmentationParams, ModelParams, Params
-from .drawings import Drawings
 from .features import Feature, columns, features
 
 

@@ -21,12 +21,12 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from ....sequences import SPLITS, ragged
+from ....data.store import SPLITS, ragged
+from ..data.npz import UnreadableFile
+from ..data.quickdraw import NPZ_SPLITS, Chunk, Piece
+from ..data.reading import canonical_readings
+from ..data.simplify import compiled
 from ..params import PrepareParams
-from ..source.drawings import canonical_readings
-from ..source.npz import UnreadableFile
-from ..source.quickdraw import NPZ_SPLITS, Chunk, Piece
-from ..source.strokes import compiled
 
 REPAIRS = ("empty_stroke", "time_backwards", "negative_coordinates", "one_point_stroke", "no_key_id", "other_word")
 VALUES = ragged(np.uint8, 3)

@@ -17,12 +17,12 @@ import psutil
 import pyarrow as pa
 from tqdm import tqdm
 
+from ....data.store import SPLITS, SequenceWriter
 from ....paths import resume_folder
-from ....preparation import Preparation
-from ....sequences import SPLITS, SequenceWriter
-from ....workers import Crash, cores, ordered_map
+from ....preprocessing.preparation import Preparation
+from ....preprocessing.workers import Crash, cores, ordered_map
+from ..data.quickdraw import Piece, RawFile, raw_files
 from ..params import PrepareParams
-from ..source.quickdraw import Piece, RawFile, raw_files
 from .parts import REPAIRS, VALUES, Reader
 from .seen import Seen
 

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 
 from ....models.classification import ranked
-from ....serving import Item, Row
-from ....serving import Predictor as BasePredictor
-from ....weights import load_network
+from ....models.weights import load_network
+from ....serving.predictor import Item, Row
+from ....serving.predictor import Predictor as BasePredictor
+from ..data.ink import Ink, join
+from ..data.reading import MAX_INPUT_POINTS, Collected, canonical_readings, collect
 from ..model.features import features
 from ..model.network import build, padded
 from ..params import ModelParams
-from ..source.drawings import MAX_INPUT_POINTS, Collected, canonical_readings, collect
-from ..source.ink import Ink, join
 
 MAX_TEXT = 4 * 2**20  # characters of a drawing as JSON, as prepare allows bytes
 BATCH_SIZE = 256  # drawings at a time

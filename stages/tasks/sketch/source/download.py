@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from ....fetch import Request, fetch_all, join_url
+from ..data.quickdraw import SUFFIXES
 from ..params import SourceParams
-from .quickdraw import SUFFIXES
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 

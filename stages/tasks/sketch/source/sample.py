@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from ..data.ink import Ink
+from ..data.simplify import simplify
 from .doodles import DOODLES, Stroke
-from .ink import Ink
-from .strokes import simplify
 
 _COUNTRIES = ("AU", "BR", "CA", "CZ", "DE", "FI", "FR", "GB", "IT", "KR", "PL", "RU", "SE", "US")
 _WAVES = np.array([0.5, 1.0, 2.0, 4.0])[:, None, None]  # that a stroke wobbles in, from end to end; four

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ....calibration import calibration_figure, expected_calibration_error, reliability
-from ....engine import spread
-from ....preparation import open_prepared
-from ....reporting import Report
-from ....scores import Scores
-from ....slices import quarters, sliced, slices_figure
+from ....data.prepared import open_prepared
+from ....evaluation.bootstrap import Scores
+from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability
+from ....evaluation.report import Report
+from ....evaluation.slices import quarters, sliced, slices_figure
+from ....training.loop import spread
+from ..data.tokenizer import load_tokenizers, without_mark
 from ..model.network import Pairs, Translator
 from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
-from ..prepare.tokenizer import load_tokenizers, without_mark
 from . import pictures
 from .scoring import nearest_reference, scores, sentence_scores, signatures
 from .segments import read_segments

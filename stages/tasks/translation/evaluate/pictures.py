@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.transforms import Bbox
 
+from ..data.tokenizer import END, SubwordTokenizer, Tokenizer
 from ..model.network import Translator, make_batch
-from ..prepare.tokenizer import END, SubwordTokenizer, Tokenizer
 from .scoring import nearest_reference
 
 _COLUMN, _MOST_LINES = 48, 5  # characters in a line of a cell, and its lines

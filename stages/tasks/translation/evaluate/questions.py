@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....preparation import open_prepared
-from ....scores import Scores, evenly, mean
+from ....data.prepared import open_prepared
+from ....evaluation.bootstrap import Scores, evenly, mean
 from .scoring import exact
 from .segments import Segments, read_segments
 

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from ....scores import Scores, mean
+from ....evaluation.bootstrap import Scores, mean
 
 References = Sequence[Sequence[str]]  # of each segment, one or more
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ....sequences import SequenceStore
+from ....data.store import SequenceStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....batching import Batch, pad
-from ....sequences import FILE_NAME, SequenceStore
+from ....data.store import FILE_NAME, SequenceStore
+from ....models.batch import Batch, pad
+from ..data.tokenizer import END, START
 from ..params import ModelParams, Params
-from ..prepare.tokenizer import END, START
 from .recurrent import RecurrentTranslator
 from .scheduled import ScheduledSampling
 from .transformer import TransformerTranslator

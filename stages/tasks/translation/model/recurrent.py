@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....batching import Batch, length_mask
 from ....models.attention import Attention
+from ....models.batch import Batch, length_mask
 from ....models.cells import Weights, gru_cell, gru_update, lstm_cell, lstm_update
 from ....models.recurrent import RecurrentStack, last_step
 from ....models.search import Memory, State

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ....batching import uniform
+from ....models.counter_rng import uniform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from ....batching import Batch, length_mask
+from ....models.batch import Batch, length_mask
 from ....models.search import Memory, State
 from ....models.transformer import DecoderLayer, Kept, TransformerStack, sinusoids
 from ..params import ModelParams

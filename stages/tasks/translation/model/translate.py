@@ -9,10 +9,11 @@ from hashlib import blake2b
 import numpy as np
 import torch
 
-from ....batching import by_length, pad, uniform
 from ....models import search
+from ....models.batch import by_length, pad
+from ....models.counter_rng import uniform
 from ....models.search import Found, Memory, State, Vocabulary, beam_search, greedy_search
-from ..prepare.tokenizer import END, PADDING, START, UNKNOWN
+from ..data.tokenizer import END, PADDING, START, UNKNOWN
 from .translator import Translator
 
 VOCABULARY = Vocabulary(start=START, end=END, forbidden=(PADDING, UNKNOWN, START))

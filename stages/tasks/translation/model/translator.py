@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....batching import Batch
+from ....models.batch import Batch
 from ....models.dropout import Dropout
 from ....models.network import Network
 from ....models.search import Memory, State
+from ..data.tokenizer import PADDING
 from ..params import ModelParams
-from ..prepare.tokenizer import PADDING
 
 
 class Translator(Network):

@@ -20,12 +20,12 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from ....preparation import Preparation
-from ....sequences import SPLITS, ragged
+from ....data.store import SPLITS, ragged
+from ....preprocessing.preparation import Preparation
+from ..data.readers import AMBIGUOUS, Corpus, Pair, Unreadable, read_corpus, read_pairs
+from ..data.text import normalise
+from ..data.tokenizer import Tokenizer, train_tokenizer
 from ..params import PrepareParams
-from ..source.readers import AMBIGUOUS, Corpus, Pair, Unreadable, read_corpus, read_pairs
-from .text import normalise
-from .tokenizer import Tokenizer, train_tokenizer
 
 SOURCE_TOKENIZER, TARGET_TOKENIZER = "source_tokenizer.json", "target_tokenizer.json"
 SHARED_TOKENIZER = "tokenizer.json"

@@ -8,21 +8,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .... import serving
-from ....serving import Item, Row
-from ....weights import load_network
+from ....models.weights import load_network
+from ....serving import predictor
+from ....serving.predictor import Item, Row
+from ..data.text import normalise
+from ..data.tokenizer import load_tokenizers
 from ..model.network import Translator, build
 from ..model.translate import Translation, translate
 from ..params import LARGEST_BEAM, LARGEST_LENGTH_PENALTY, LONGEST_TRANSLATION, ModelParams
-from ..prepare.text import normalise
-from ..prepare.tokenizer import load_tokenizers
 
 _CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
 # Sentences searched at a time, and tokens that all their hypotheses may come to: a Transformer keeps vectors of each.
 _BATCH_SIZE, _BATCH_TOKENS = 64, 32_000
 
 
-class Predictor(serving.Predictor):
+class Predictor(predictor.Predictor):
     """Answers one translation a row; `score` is the mean log-probability of its tokens, in nats: 0 is certainty.
 
     With a `length_penalty` other than 1, it is their sum over their number to that power. `n_best` above 1 also gives

@@ -21,8 +21,8 @@ import yaml
 
 from ....archives import extract
 from ....fetch import Request, fetch_all, join_url
+from ..data.readers import Corpus, Part, write_corpus
 from ..params import SourceParams
-from .readers import Corpus, Part, write_corpus
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 RECORD = "downloads.json"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.readers import AMBIGUOUS
 from .dates import FIRST, LAST, LOCALES, forms, meanings
-from .readers import AMBIGUOUS
 
 PAIRS = "dates.tsv"
 

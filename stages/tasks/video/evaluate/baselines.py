@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ....batching import Batch
+from ....models.batch import Batch
 from ..model.clips import ClipDataset
 from ..params import EvaluateParams
 

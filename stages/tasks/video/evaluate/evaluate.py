@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ....classification import mistakes, report_classification
-from ....engine import predict
-from ....preparation import open_prepared
-from ....reporting import Report
-from ....slices import quarters
+from ....data.prepared import open_prepared
+from ....evaluation.classification import mistakes, report_classification
+from ....evaluation.report import Report
+from ....evaluation.slices import quarters
+from ....training.loop import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
 from ..params import Params

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ....batching import Batch, length_mask
-from ....engine import predict
+from ....models.batch import Batch, length_mask
+from ....training.loop import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....json_files import read_json
-from ....preparation import DESCRIPTION_NAME
-from ....questions import asked
-from ....scores import Scores, equality
-from ..source.layout import CLIPS
+from ....data.files import read_json
+from ....data.prepared import DESCRIPTION_NAME
+from ....evaluation.bootstrap import Scores, equality
+from ....evaluation.questions import asked
+from ..data.layout import CLIPS
 
 
 def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ....batching import uniform
+from ....models.counter_rng import uniform
 from ..params import AugmentationParams
 
 _A_CLIP = 13  # columns of random numbers for a whole clip; after them comes one for each frame that is shown

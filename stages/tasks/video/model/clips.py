@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ....batching import Batch, pad
-from ....preparation import open_prepared
+from ....data.prepared import open_prepared
+from ....models.batch import Batch, pad
+from ..data.columns import COLUMN, MIRRORED_COLUMN
 from ..params import AugmentationParams
-from ..prepare.columns import COLUMN, MIRRORED_COLUMN
 from .augment import augmented, augmented_features
 
 

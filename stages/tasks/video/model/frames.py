@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ....batching import length_mask
-from ..prepare.columns import PICTURE
-from ..prepare.efficientnet import EfficientNetLite0
+from ....models.batch import length_mask
+from ..data.columns import PICTURE
+from ..data.efficientnet import EfficientNetLite0
 
 
 def frames_of(values: Tensor, *, frame_changes: bool) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....batching import length_mask
+from ....models.batch import length_mask
 from ....models.pooling import masked_deviation, masked_mean
 
 

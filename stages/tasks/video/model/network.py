@@ -9,14 +9,14 @@ from typing import Any, Literal
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ....batching import Batch
+from ....models.batch import Batch
 from ....models.classification import classification_losses
 from ....models.convolution import PictureEncoder
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
+from ..data.columns import ENCODER_NAME, FEATURES
 from ..params import ModelParams, Params
-from ..prepare.columns import ENCODER_NAME, FEATURES
 from .clips import ClipDataset
 from .conv_lstm import ConvLSTMEncoder
 from .frames import FeatureReader, PretrainedEncoder, frames_of

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ....batching import length_mask
+from ....models.batch import length_mask
 from ....models.pooling import masked_deviation, masked_max, masked_mean
 from ....models.recurrent import last_step
 

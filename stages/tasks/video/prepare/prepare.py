@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from ....preparation import Preparation
-from ....sequences import SPLITS, ragged
-from ....workers import Crash, cores, ordered_map
+from ....data.store import SPLITS, ragged
+from ....preprocessing.preparation import Preparation
+from ....preprocessing.workers import Crash, cores, ordered_map
+from ..data.columns import COLUMN, ENCODER_NAME, FEATURES, MIRRORED_COLUMN, SIDE
+from ..data.decode import Clip, ClipError, Decoding, read_or_explain
+from ..data.encoding import EncodedClip, Encoding, read_and_encode
+from ..data.layout import CLIPS, find_clips, label_of
 from ..params import PrepareParams
-from ..source.layout import CLIPS, find_clips, label_of
-from .columns import COLUMN, ENCODER_NAME, FEATURES, MIRRORED_COLUMN, SIDE
-from .decode import Clip, ClipError, Decoding, read_or_explain
-from .encoding import EncodedClip, Encoding, read_and_encode
 from .splits import group_of, read_official, split_by_group, split_officially
 
 _ROWS_PER_BATCH = 32  # a clip is tens to hundreds of kilobytes
@@ -96,7 +96,7 @@ def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
     """
     from safetensors.torch import save_file
 
-    from .pretrained import PACKAGE, SHA256, from_file, pretrained
+    from ..data.pretrained import PACKAGE, SHA256, from_file, pretrained
 
     weights = from_file(params.weights, params.weights_sha256) if params.weights else pretrained()
     save_file(weights, path)

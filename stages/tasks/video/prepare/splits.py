@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from ..source.layout import LISTS, read_list
+from ..data.layout import LISTS, read_list
 
 
 def group_of(clip: str, pattern: str) -> str:

@@ -9,22 +9,22 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from .... import serving
-from ....batching import Batch, by_length, pad
+from ....models.batch import Batch, by_length, pad
 from ....models.classification import ranked
-from ....serving import Item, Row
-from ....weights import load_network
+from ....models.weights import load_network
+from ....serving import predictor
+from ....serving.predictor import Item, Row
+from ..data.columns import ENCODER_NAME
+from ..data.decode import Decoding, read_clip
+from ..data.encode import FrameEncoder
 from ..model.network import build
 from ..params import ModelParams
-from ..prepare.columns import ENCODER_NAME
-from ..prepare.decode import Decoding, read_clip
-from ..prepare.encode import FrameEncoder
 from .local_copy import local_copy
 
 _BATCH_SIZE = 16
 
 
-class Predictor(serving.Predictor):
+class Predictor(predictor.Predictor):
     """Decodes clips as the preprocess stage did, encodes their frames if it did, and names their classes."""
 
     inputs: ClassVar[Mapping[str, str]] = {"path": "string"}

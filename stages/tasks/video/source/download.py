@@ -15,8 +15,8 @@ import yaml
 
 from ....archives import check_can_unpack, extract
 from ....fetch import Request, fetch_all, join_url
+from ..data.layout import CLIPS, LISTS, label_of, read_list
 from ..params import SourceParams
-from .layout import CLIPS, LISTS, label_of, read_list
 from .sample import write_sample
 from .tree import clips_below
 

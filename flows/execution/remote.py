@@ -1,0 +1,153 @@
+"""A stage on a worker in another clone, on this machine or on any other. What they share is a DVC remote.
+
+The coordinator pushes what the stage reads and orders it: commit, params.yaml, dvc.lock. The worker lays all that out
+in a worktree of its clone, pulls, runs the stage as anybody would, and pushes DVC's run cache. The coordinator then
+finds the result there, as if it had computed it before. No git push, no shared disk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.runtime import flow_run as present_run
+from prefect.states import Cancelled, Cancelling, Failed
+from prefect.utilities.urls import url_for
+from pydantic import BaseModel, Field
+
+from . import cancellation
+from .locks import StoppedError
+from .stage import Checkout, Outcome, held, run_stage
+from .states import outcome_of, state_of
+from .worktree import WorktreeError, commit_of, fetch, worktree
+
+_POLL = 1.0  # seconds between two looks at the run on the worker
+_TRIES = 3  # workers that a stage is given to, one after another, when they die
+
+
+class Order(BaseModel):
+    """What a worker needs to run a stage as the coordinator would."""
+
+    stage: str = Field(description="Name of the stage, as train@sketch")
+    commit: str = Field(pattern="^[0-9a-f]{40}$", description="Commit whose code runs")
+    params: str = Field(description="params.yaml")
+    lock: str = Field(description="dvc.lock; empty where there is none")
+    force: bool = Field(default=False, description="Run it even if nothing has changed")
+    coordinator: str = Field(default="", description="Flow run that ordered it: the stage ends when that run does")
+
+
+@flow(name="stage", persist_result=False)
+def stage(order: Order) -> State[Any]:
+    """Run one stage that another flow run has ordered, in a worktree of this worker's clone."""
+    log = get_run_logger()
+    with cancellation.stopping(order.coordinator) as stop:
+        try:
+            fetch(Path(), order.commit)
+            with worktree(Path(), order.commit) as folder:
+                return state_of(_carry_out(order, folder, stop=stop, on_line=log.info))
+        except WorktreeError as error:
+            return Failed(message=str(error))
+        except StoppedError as error:
+            return Cancelled(message=str(error))
+
+
+def _carry_out(order: Order, folder: Path, *, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
+    (folder / "params.yaml").write_text(order.params, encoding="utf-8")
+    if order.lock:
+        (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
+    else:
+        (folder / "dvc.lock").unlink(missing_ok=True)
+    checkout = Checkout(folder)
+    upstream = checkout.pipeline.upstream(order.stage)
+    if upstream:
+        pulled = checkout.dvc("pull", "--quiet", *upstream, stop=stop, on_line=on_line)
+        if pulled.kind != "ran":
+            return pulled
+    outcome = run_stage(checkout, order.stage, force=order.force, stop=stop, on_line=on_line)
+    if outcome.kind in ("failed", "late"):
+        return outcome
+    pushed = checkout.dvc("push", "--quiet", "--run-cache", order.stage, stop=stop, on_line=on_line)
+    return outcome if pushed.kind == "ran" else pushed
+
+
+def send_stage(
+    checkout: Checkout,
+    name: str,
+    *,
+    pool: str,
+    force: bool = False,
+    stop: threading.Event,
+    on_line: Callable[[str], None],
+) -> Outcome:
+    """Bring one stage up to date on a worker of a pool; those before it must be.
+
+    What has not changed, or lies in DVC's cache, is not sent. A worker that dies is replaced by another.
+    """
+    with held(checkout, name, stop=stop, on_line=on_line) as descriptors:
+        decision = checkout.decide(name, force=force)
+        if decision.verdict == "cached":
+            return Outcome(kind="cached", message="nothing has changed")
+        if decision.verdict == "run":
+            upstream = checkout.pipeline.upstream(name)
+            if upstream:
+                pushed = checkout.dvc("push", "--quiet", *upstream, stop=stop, on_line=on_line)
+                if pushed.kind != "ran":
+                    return pushed
+            outcome = _order(checkout, name, pool=pool, force=force, stop=stop, on_line=on_line)
+            if outcome.kind in ("failed", "late"):
+                return outcome
+        pulled = checkout.dvc(
+            *("repro", "--quiet", "--single-item", "--pull", name), stop=stop, descriptors=descriptors, on_line=on_line
+        )
+    if pulled.kind != "ran":
+        return pulled
+    restored = decision.verdict == "restore"
+    return Outcome(kind="restored" if restored else "ran", message="; ".join(decision.reasons))
+
+
+def _order(
+    checkout: Checkout, name: str, *, pool: str, force: bool, stop: threading.Event, on_line: Callable[[str], None]
+) -> Outcome:
+    lock = checkout.root / "dvc.lock"
+    order = Order(
+        stage=name,
+        commit=commit_of(checkout.root),
+        params=(checkout.root / "params.yaml").read_text(encoding="utf-8"),
+        lock=lock.read_text(encoding="utf-8") if lock.is_file() else "",
+        force=force,
+        coordinator=str(present_run.get_id() or ""),
+    )
+    for attempt in range(1, _TRIES + 1):
+        ordered = cast(
+            FlowRun,
+            run_deployment(
+                f"stage/{pool}",
+                parameters={"order": order.model_dump()},
+                flow_run_name=f"{name} on {pool}",
+                timeout=0,
+                as_subflow=False,  # it would add a task of a random name to those of the stages
+            ),
+        )
+        on_line(f"ordered from the pool {pool}: {url_for(ordered) or ordered.name}")
+        state = _wait(ordered, stop=stop)
+        if not state.is_crashed():
+            return outcome_of(state)
+        on_line(f"the worker of {ordered.name} died ({state.message}); attempt {attempt} of {_TRIES}")
+    return Outcome(kind="failed", message=f"{_TRIES} workers of the pool {pool} died; the last: {state.message}")
+
+
+def _wait(ordered: FlowRun, *, stop: threading.Event) -> State[Any]:
+    with get_client(sync_client=True) as client:
+        while True:
+            state = client.read_flow_run(ordered.id).state
+            if state is not None and state.is_final():
+                return state
+            if stop.wait(_POLL):
+                client.set_flow_run_state(ordered.id, Cancelling(message="the run that ordered it was stopped"))
+                raise StoppedError(f"stopped; the run {ordered.name} is told to end")

@@ -1,0 +1,51 @@
+"""What a run of the pipeline may be asked for: the form in Prefect's UI, the options of `flows.run`."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+
+from stages.tasks.protocol import Task
+
+
+def _known(name: str) -> str:
+    if name not in Task.names():
+        raise ValueError(f"found {name!r}; allowed: {', '.join(Task.names())}")
+    return name
+
+
+Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
+
+
+TaskName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
+
+
+VERBS: tuple[Verb, ...] = get_args(Verb)
+
+
+class Choice(BaseModel):
+    """What to run, and where."""
+
+    tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")
+    up_to: Verb = Field(default="register", description="The last stage of each task")
+    force: bool = Field(default=False, description="Run these stages even if nothing has changed")
+    overrides: list[str] = Field(
+        default=[],
+        description="Params for this run alone, as sketch.train.epochs=3. It runs beside the checkout and is saved as "
+        "a DVC experiment",
+    )
+    where: Literal["auto", "here", "pool"] = Field(
+        default="auto",
+        description="auto: stages that ask for a GPU go to the pool if this machine has none and a worker is there; "
+        "here: all stages on this machine; pool: all stages on workers of the pool",
+    )
+    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
+    parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
+
+    def targets(self) -> tuple[str, ...]:
+        """The last stage of each chosen task, each once: of data alone, those of the task that has them."""
+        of_data = self.up_to in ("download", "preprocess")
+        names = [Task(name).description().dataset_task if of_data else name for name in self.tasks]
+        return tuple(dict.fromkeys(f"{self.up_to}@{name}" for name in names))

@@ -1,0 +1,44 @@
+"""Work pools, deployments and automations of prefect.yaml, on the server of PREFECT_API_URL.
+
+python -m flows.server.deploy
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectAlreadyExists
+
+from .automations import create_automations
+
+PREFECT_FILE = Path("prefect.yaml")
+
+
+def create_pools(client: SyncPrefectClient, file: Path = PREFECT_FILE) -> None:
+    """Create the pools of prefect.yaml, or bring their templates up to date. What a user set beside that stays."""
+    for pool in yaml.safe_load(file.read_text(encoding="utf-8"))["work_pools"]:
+        template = json.loads((file.parent / pool["template"]).read_text(encoding="utf-8"))
+        facts = {"description": pool["description"], "base_job_template": template}
+        try:
+            client.create_work_pool(WorkPoolCreate(name=pool["name"], type=pool["type"], **facts))
+        except ObjectAlreadyExists:
+            client.update_work_pool(pool["name"], WorkPoolUpdate(**facts))
+
+
+def main() -> None:
+    """The command line."""
+    with get_client(sync_client=True) as client:
+        create_pools(client)
+        create_automations(client, PREFECT_FILE)
+    done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False)
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,338 @@
+"""A Prefect server, an MLflow server and workers on this machine, bound to 127.0.0.1.
+
+    python -m flows.server.servers up       start what is not running, deploy the flows, print addresses (`make up`)
+    python -m flows.server.servers down     stop just what `up` has started (`make down`)
+    python -m flows.server.servers status   what runs, and where
+
+UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000. State and logs lie in `.prefect/`.
+Where MLFLOW_TRACKING_URI names a server already, no other one is started. With UNROLL_BACKEND=postgres
+(`make up BACKEND=postgres`) they stand on PostgreSQL: see `backend` and docs/backend.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import yaml
+from filelock import FileLock
+
+from stages.paths import program_path
+from stages.tracking.store import store_uri, without_credentials
+
+from ..execution.locks import gpus
+from .backend import BackendError, Postgres
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
+_STOP_SECONDS = 15.0
+_LOG_LINES = 15  # of a server that did not start
+
+
+class ServersError(RuntimeError):
+    """A server cannot be started or reached; the message says which, and where its log lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A process that `up` has started. An id is used again after a while, so the time of its start is kept, too."""
+
+    name: str
+    pid: int
+    started: float
+
+    def process(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.pid)
+            if process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+
+class Servers:
+    """The servers of one checkout."""
+
+    def __init__(self, root: Path, *, prefect_port: int, mlflow_port: int, postgres_port: int | None = None) -> None:
+        """Servers on these ports; with a port for PostgreSQL on that, without one on sqlite files."""
+        self.root = root.resolve()
+        self.folder = self.root / ".prefect"
+        self.prefect = f"http://{_HOST}:{prefect_port}"
+        store = store_uri(self.root)
+        elsewhere = store.startswith("http")
+        self.mlflow = without_credentials(store) if elsewhere else f"http://{_HOST}:{mlflow_port}"
+        self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
+        self._backend = Postgres(self.folder, postgres_port) if postgres_port else None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to talk to these servers."""
+        return {
+            "PREFECT_API_URL": f"{self.prefect}/api",
+            "PREFECT_UI_URL": self.prefect,
+            "PREFECT_HOME": str(self.folder),
+            "UNROLL_MLFLOW_UI": self.mlflow,
+            # On PostgreSQL there is no file that stages could open themselves.
+            **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend and "mlflow" in self._ports else {}),
+        }
+
+    def up(self) -> None:
+        """Start what is not running, and deploy. Raises ServersError where something does not start."""
+        self.folder.mkdir(exist_ok=True)
+        with FileLock(self.folder / "servers.lock"):
+            running = self.running()
+            for name, port in self._ports.items():
+                if name not in running:
+                    _refuse_taken(name, port)
+            self._stand_on_backend(running)
+            if "prefect" not in running:
+                database = self._backend.environment("prefect") if self._backend else {}
+                environment = {"PREFECT_UI_API_URL": f"{self.prefect}/api", **database}
+                self._start("prefect", _prefect_command(self._ports["prefect"]), environment)
+            if "mlflow" in self._ports and "mlflow" not in running:
+                store = {"MLFLOW_BACKEND_STORE_URI": store_uri(self.root)}
+                environment = {
+                    "PYTHONWARNINGS": "ignore",
+                    **(self._backend.environment("mlflow") if self._backend else store),
+                }
+                self._start("mlflow", _mlflow_command(self._ports["mlflow"]), environment)
+            self._wait("prefect", f"{self.prefect}/api/health")
+            self.deploy()
+            for pool in process_pools(self.root):
+                if f"worker-{pool}" not in running:
+                    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+                    self._start(f"worker-{pool}", command, {"UNROLL_CHECKOUT": str(self.root)})
+            if "mlflow" in self._ports:
+                self._wait("mlflow", f"{self.mlflow}/health")
+            self._wait_for_workers()
+
+    def down(self) -> list[str]:
+        """Stop what `up` has started, and nothing else; returns the names. A worker takes its flow runs with it."""
+        self.folder.mkdir(exist_ok=True)
+        with FileLock(self.folder / "servers.lock"):
+            stopped = []
+            # Workers first: what they run can still say on the server how it ended. The database last.
+            groups = (lambda name: name.startswith("worker"), lambda name: name != "postgres", lambda name: True)
+            for group in groups:
+                processes = [(n, p) for n, p in self.running().items() if group(n)]
+                stopped += [name for name, _ in processes]
+                _end([process for _, process in processes])
+            self._state.unlink(missing_ok=True)
+            return stopped
+
+    def running(self) -> dict[str, psutil.Process]:
+        """The processes of ours that run, by name."""
+        found = {server.name: server.process() for server in self._recorded()}
+        return {name: process for name, process in found.items() if process is not None}
+
+    def deploy(self) -> None:
+        """Pools, deployments and automations as prefect.yaml and `automations` have them."""
+        environment = {**os.environ, **self.environment}
+        environment.pop("UNROLL_CHECKOUT", None)  # each worker's own; `prefect deploy` would write ours into it
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.server.deploy"],
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
+
+    def _stand_on_backend(self, running: Mapping[str, psutil.Process]) -> None:
+        """Start PostgreSQL if that is asked for and not there, and note on what the servers stand."""
+        chosen = "postgres" if self._backend else "sqlite"
+        note = self.folder / "backend"
+        if {"prefect", "mlflow"} & running.keys() and note.exists() and (found := note.read_text()) != chosen:
+            raise ServersError(f"the servers that run stand on {found}, not on {chosen}; `make down` first")
+        if self._backend is not None:
+            if self._backend.own and "postgres" not in running:
+                _refuse_taken("postgres", self._backend.port)
+                self._backend.initialise()
+                self._start("postgres", self._backend.command(), {})
+                deadline = time.monotonic() + _START_SECONDS
+                while not self._backend.answers():
+                    self._check_alive("postgres", deadline)
+                    time.sleep(0.2)
+            self._backend.make_databases()
+        note.write_text(chosen, encoding="utf-8")
+
+    @property
+    def _state(self) -> Path:
+        return self.folder / "servers.json"
+
+    def _recorded(self) -> list[Server]:
+        with suppress(FileNotFoundError):
+            return [Server(**entry) for entry in json.loads(self._state.read_text(encoding="utf-8"))]
+        return []
+
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        with self._log(name).open("w", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env={**os.environ, **_QUIET, **self.environment, **environment, "PATH": program_path()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started = psutil.Process(process.pid).create_time()
+        entries = [*self._recorded(), Server(name=name, pid=process.pid, started=started)]
+        temporary = self._state.with_suffix(".partial")
+        temporary.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+        temporary.replace(self._state)
+
+    def _wait(self, name: str, address: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            with suppress(httpx.HTTPError):
+                if httpx.get(address, timeout=5).is_success:
+                    return
+            self._check_alive(name, deadline)
+            time.sleep(0.2)
+
+    def _wait_for_workers(self) -> None:
+        pools = process_pools(self.root)
+        deadline = time.monotonic() + _START_SECONDS
+        for pool in pools:
+            while not self._online(pool):
+                self._check_alive(f"worker-{pool}", deadline)
+                time.sleep(0.2)
+
+    def _online(self, pool: str) -> bool:
+        address = f"{self.prefect}/api/work_pools/{pool}/workers/filter"
+        workers = httpx.post(address, json={}, timeout=10).raise_for_status().json()
+        return any(worker["status"] == "ONLINE" for worker in workers)
+
+    def _check_alive(self, name: str, deadline: float) -> None:
+        if name in self.running() and time.monotonic() < deadline:
+            return
+        lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        raise ServersError("\n".join([f"{name} did not start; {self._log(name)} ends with:", *lines]))
+
+
+# Nobody's tools report to anybody from here, and nothing runs that nobody asked for.
+_QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes of 270 MB for the evaluation of language models
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+
+
+def process_pools(root: Path) -> tuple[str, ...]:
+    """The pools of prefect.yaml that this machine can serve, for each of which `up` starts a worker.
+
+    Those that need no engine, and no GPU where there is none: a worker without one would take what it cannot speed up.
+    """
+    declared = yaml.safe_load((root / "prefect.yaml").read_text(encoding="utf-8"))["work_pools"]
+    here = [pool for pool in declared if pool["type"] == "process"]
+    return tuple(pool["name"] for pool in here if not pool.get("gpus") or gpus())
+
+
+def _prefect_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
+
+
+def _mlflow_command(port: int) -> list[str]:
+    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
+
+
+def _refuse_taken(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            variable = f"UNROLL_{name.upper()}_PORT"
+            raise ServersError(f"{name}: port {port} is taken by another program; {variable} chooses another") from None
+
+
+def _end(processes: Sequence[psutil.Process]) -> None:
+    family = list(processes)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, living = psutil.wait_procs(family, timeout=_STOP_SECONDS)
+    for process in living:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(living, timeout=_STOP_SECONDS)
+
+
+def _say(servers: Servers) -> None:
+    running = servers.running()
+    print(f"Prefect   {servers.prefect:<28} flows, runs, artifacts")
+    print(f"MLflow    {servers.mlflow:<28} runs, models")
+    print(f"workers   {', '.join(name.removeprefix('worker-') for name in running if name.startswith('worker-'))}")
+    print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
+    print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")
+
+
+def here() -> Servers:
+    """The servers of the checkout in the present folder. Raises ServersError for a port that is no number."""
+    ports = {}
+    for name, default in _PORTS.items():
+        variable = f"UNROLL_{name.upper()}_PORT"
+        found = os.environ.get(variable, default)
+        if not found.isdigit():
+            raise ServersError(f"{variable}: found {found!r}; allowed: a whole number")
+        ports[name] = int(found)
+    backend = os.environ.get("UNROLL_BACKEND") or "sqlite"
+    if backend not in ("sqlite", "postgres"):
+        raise ServersError(f"UNROLL_BACKEND: found {backend!r}; allowed: sqlite, postgres")
+    return Servers(
+        Path(),
+        prefect_port=ports["prefect"],
+        mlflow_port=ports["mlflow"],
+        postgres_port=ports["postgres"] if backend == "postgres" else None,
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.server.servers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=["up", "down", "status"])
+    chosen = parser.parse_args().command
+    try:
+        servers = here()
+        if chosen == "up":
+            servers.up()
+            _say(servers)
+        elif chosen == "down":
+            stopped = servers.down()
+            print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+        elif servers.running():
+            _say(servers)
+        else:
+            print("nothing is running; `make up` starts it")
+    except (ServersError, BackendError) as error:
+        sys.exit(f"unroll: servers: {error}")
+
+
+_PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
+
+if __name__ == "__main__":
+    main()

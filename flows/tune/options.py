@@ -1,0 +1,48 @@
+"""What a search may be asked for: the form in Prefect's UI, the options of `flows.tune`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from .. import options
+from ..options import TaskName
+from .study import Method
+
+
+class Choice(BaseModel):
+    """What to search, and how."""
+
+    task: TaskName = Field(description="Task whose training is searched")
+    search: list[str] = Field(
+        min_length=1,
+        description="One line for each param: forecast.train.learning_rate=log(1e-4, 1e-1), or =uniform(0, 0.5), "
+        "=int(1, 4), =log_int(8, 256), =[32, 64, 128]",
+    )
+    method: Method = Field(
+        default="tpe", description="tpe: learns from the trials before; random; grid: each combination"
+    )
+    trials: int = Field(default=20, ge=1, description="Trials of the study in all; of a grid, the first ones")
+    parallel: int = Field(default=1, ge=1, description="Trials at once. Only with 1 a study can be repeated exactly")
+    seed: int = Field(default=1, ge=0, description="Seed of what is drawn")
+    prune: bool = Field(default=True, description="End a training whose validation metric is worse than the median")
+    up_to: Literal["train", "evaluate"] = Field(default="train", description="The last stage of each trial")
+    overrides: list[str] = Field(default=[], description="Params for all trials, as forecast.train.epochs=10")
+    where: Literal["auto", "here", "pool"] = Field(
+        default="auto", description="Where the stages of a trial run, as in the flow pipeline"
+    )
+    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
+    study: str = Field(
+        default="",
+        pattern="^([A-Za-z0-9][A-Za-z0-9-]*)?$",
+        description="Name of the study, that of this run if empty. A study of this name that was stopped goes on",
+    )
+
+    def asked_for(self) -> dict[str, Any]:
+        """What makes a study what it is: the same for all its trials."""
+        return self.model_dump(include={"task", "search", "method", "seed", "prune", "overrides"})
+
+    def stages(self, up_to: options.Verb) -> options.Choice:
+        """The stages of one trial, one after the other."""
+        return options.Choice(tasks=[self.task], up_to=up_to, where=self.where, pool=self.pool, parallel=1)

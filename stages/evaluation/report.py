@@ -1,0 +1,168 @@
+"""Where a task's `evaluate` puts what it found: metrics and how sure they are, predictions beside the truth, slices of
+the test split, calibration, pictures.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..metrics import higher_is_better
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .bootstrap import Scores
+
+PICTURES = "pictures"
+PREDICTIONS, SLICES, CALIBRATION = "predictions.csv", "slices.csv", "calibration.csv"
+LOW, HIGH = "_low", "_high"  # the ends of a metric's 95 % interval are named after it
+_DIGITS = 6  # after the point, of all that is written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The task's metric on a part of the test split."""
+
+    slice: str  # what the split is parted by, such as "class"
+    value: str  # which part, such as "cat"
+    n: int  # examples in it
+    metric: float
+    low: float  # the ends of its 95 % bootstrap interval
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How often something came true that should have come true with a probability of `expected`, 0 to 1."""
+
+    expected: float
+    observed: float
+    n: int  # examples that it is measured on
+
+
+class Report:
+    """The outputs of one evaluate stage: `predictions.csv`, `slices.csv`, `calibration.csv` and `pictures/*.png` in
+    `folder`, metrics in memory. Each file is written by the method of its name, which every task must call.
+
+    A baseline's metric is named `baseline_NAME_METRIC`: the table and the gate find it by that.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.metrics: dict[str, float] = {}
+        self.signatures: dict[str, str] = {}  # by metric: how it was computed, as the library says that did it
+        self.split: str = "test"
+        self.n: int = 0
+        self.groups: int = 0  # of alike examples, that the intervals stand on
+        self.parts: list[Slice] = []
+        self.calibrated: list[Calibration] = []
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+
+    def measured(self, metrics: Mapping[str, float], *, n: int | None = None) -> None:
+        """Add metrics; `n` is the number of test examples they stand on. Raises ValueError for NaN and infinity."""
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name} is {value}; a metric is a finite number")
+            self.metrics[name] = round(float(value), _DIGITS)
+        if n is not None:
+            self.n = n
+
+    def signed(self, signatures: Mapping[str, str]) -> None:
+        """Add how metrics were computed, by their names, in the words of the library that did, such as sacreBLEU's
+        signature.
+        """
+        self.signatures.update(signatures)
+
+    def scored(self, scores: Mapping[str, Scores]) -> None:
+        """Add metrics, each with the ends of its 95 % bootstrap interval as `NAME_low` and `NAME_high`."""
+        from .bootstrap import interval
+
+        for name, found in scores.items():
+            self.groups = max(self.groups, len(set(found.groups.tolist())))
+            low, high = interval(found)
+            self.measured({name: found.value(), f"{name}{LOW}": low, f"{name}{HIGH}": high})
+
+    def predictions(
+        self, actual: Sequence[object], predicted: Sequence[object], /, **further: Sequence[object]
+    ) -> None:
+        """Write `predictions.csv`, a line for each answer: `actual` and `predicted`, which DVC plots with the task's
+        template, and by their names the columns that tell which example it is and what else was said of it.
+        """
+        columns = {"actual": actual, "predicted": predicted, **further}
+        self._table(PREDICTIONS, list(columns), zip(*columns.values(), strict=True))
+
+    def slices(self, slices: Sequence[Slice], further: Sequence[Slice] = ()) -> None:
+        """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each part of
+        the split, see `Slice`. The `further` ones are of other metrics, which their `slice` names, and follow there.
+        """
+        self.parts = list(slices)
+        self._table(SLICES, _names(Slice), map(astuple, [*self.parts, *further]))
+
+    def calibration(self, calibrated: Sequence[Calibration]) -> None:
+        """Write `calibration.csv` with the columns `expected, observed, n`, see `Calibration`."""
+        self.calibrated = list(calibrated)
+        self._table(CALIBRATION, _names(Calibration), map(astuple, self.calibrated))
+
+    def _table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        with (self.folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([_rounded(value) for value in row] for row in rows)
+
+    def picture(self, name: str, figure: Figure) -> None:
+        """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
+        figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+
+
+def _names(kind: type[Slice | Calibration]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
+
+def _rounded(value: object) -> object:
+    return round(float(value), _DIGITS) if isinstance(value, float) else value
+
+
+def shown(value: float, *, like: float | None = None) -> str:
+    """A number as people read it: 0.9600, 16.22, 39874; the digits after the point suit its size, or that of `like`."""
+    size = abs(value if like is None else like)
+    digits = 4 if size < 10 else max(0, 3 - int(math.log10(size)))
+    return f"{value:.{digits}f}"
+
+
+def with_interval(metrics: Mapping[str, float], name: str) -> str:
+    """A metric as people read it: `0.9600 [0.9476, 0.9714]`, or without the bracket where it has no interval."""
+    value, low, high = (metrics.get(f"{name}{end}") for end in ("", LOW, HIGH))
+    assert value is not None
+    if low is None or high is None:
+        return shown(value)
+    return f"{shown(value)} [{shown(low, like=value)}, {shown(high, like=value)}]"
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def is_bound(metrics: Mapping[str, object], name: str) -> bool:
+    """Whether a key of a metrics file is an end of another metric's interval."""
+    return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))
+
+
+def baseline_keys(metrics: Mapping[str, object], metric: str) -> list[str]:
+    """The keys of a metrics file that hold baselines of `metric`."""
+    return sorted(k for k in metrics if k.startswith("baseline_") and k.endswith(f"_{metric}"))
+
+
+def best_baseline(metrics: Mapping[str, float], metric: str) -> tuple[str, float] | None:
+    """Name and value of the baseline that is hardest to beat, or None where none was measured."""
+    named = [
+        (k.removeprefix("baseline_").removesuffix(f"_{metric}"), metrics[k]) for k in baseline_keys(metrics, metric)
+    ]
+    if not named:
+        return None
+    return (max if higher_is_better(metric) else min)(named, key=lambda pair: pair[1])

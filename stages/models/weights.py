@@ -1,0 +1,54 @@
+"""The folder that the train stage writes and that evaluate, register and a registered model read."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load_file, save_file
+
+from ..data.files import read_json, write_json
+from ..params import Block
+from ..paths import NETWORK_NAME
+from .network import Network
+
+WEIGHTS_NAME = "weights.safetensors"
+
+ModelBlock = TypeVar("ModelBlock", bound=Block)
+NetworkType = TypeVar("NetworkType", bound=Network)
+
+
+def save_network(
+    folder: Path,
+    network: Network,
+    model: Block,
+    data: Mapping[str, Any],
+    *,
+    prepared: Path,
+    training: Mapping[str, Any],
+) -> None:
+    """Write weights, the two things the network is built from, and the assets that the data's description names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS_NAME)
+    for name in data.get("assets", []):
+        shutil.copyfile(prepared / name, folder / name)
+    write_json(folder / NETWORK_NAME, {"model": model.model_dump(), "data": data, "training": training})
+
+
+def load_network(
+    folder: Path, build: Callable[[ModelBlock, Mapping[str, Any]], NetworkType], model_type: type[ModelBlock]
+) -> tuple[NetworkType, dict[str, Any]]:
+    """The trained network, in evaluation mode on the CPU, and the description of the data it was trained on."""
+    described = read_json(folder / NETWORK_NAME)
+    network = build(model_type.model_validate(described["model"]), described["data"])
+    network.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    network.eval()
+    return network, described["data"]
+
+
+def parameters(network: Network) -> int:
+    """How many numbers training may change."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)

@@ -1,0 +1,158 @@
+"""What the registry knows of this project's models: the versions, and where each came from."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..evaluation.report import HIGH, LOW, is_bound
+from ..tasks.protocol import Task
+from .aliases import CHAMPION, get_version, verdict
+from .gate import FILE
+from .status import describe
+from .table import alias_marks, print_wide
+from .versions import COMMIT, CONTENT, DIRTY, LOCKED, METRIC, PATCH, PATCH_FILE, RECEIPT, all_versions, folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_SHORTEST = 6  # digits of a md5
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model of this project and, where one was named, a version: a number or an alias."""
+
+    task: Task
+    version: str | None
+
+    @property
+    def name(self) -> str:
+        return self.task.description().model_name
+
+
+def parse(text: str) -> Target:
+    """`MODEL`, `MODEL@ALIAS` or `MODEL/NUMBER`; the task's name does as well. Raises ValueError for any other model."""
+    name, separator, version = text.partition("@" if "@" in text else "/")
+    known = {task.description().model_name: task for task in map(Task, Task.names())}
+    task = known.get(name) or next((task for task in known.values() if task.name == name), None)
+    if task is None:
+        raise ValueError(f"{name!r} is no model of this project; allowed: {', '.join(known)}, or the name of a task")
+    if separator and not version:
+        raise ValueError(f"{text!r} names no version; allowed: {name}@champion, {name}/3")
+    return Target(task, version or None)
+
+
+def data_hashes(version: ModelVersion) -> dict[str, str]:
+    """DVC's md5 of the data a version comes from, by path: `data/TASK/raw`, `data/TASK/prepared`."""
+    return {
+        tag.removeprefix(LOCKED).replace(".", "/"): value
+        for tag, value in version.tags.items()
+        if tag.startswith(f"{LOCKED}data.")
+    }
+
+
+def receipt(version: ModelVersion) -> dict[str, str]:
+    """What a version was registered as, out of its tags: see `versions.receipt`."""
+    return {tag.removeprefix(RECEIPT): value for tag, value in version.tags.items() if tag.startswith(RECEIPT)}
+
+
+def stands_on(version: ModelVersion, md5: str) -> bool:
+    """Whether a version comes from this data; the beginning of the md5 is enough, and `.dir` may be left out.
+
+    Raises ValueError for fewer than six digits.
+    """
+    if len(md5) < _SHORTEST:
+        raise ValueError(f"{md5!r}: too short; allowed are {_SHORTEST} digits of a md5 or more")
+    return any(value.startswith(md5) for value in data_hashes(version).values())
+
+
+def listing(client: MlflowClient, target: Target | None, md5: str | None) -> Iterator[tuple[Task, ModelVersion]]:
+    """All versions of one model or of all, the newest first; those that come from a data md5 where one is named."""
+    for task in [target.task] if target else map(Task, Task.names()):
+        for version in all_versions(client, task.description().model_name):
+            if md5 is None or stands_on(version, md5):
+                yield task, version
+
+
+def show_list(client: MlflowClient, target: Target | None, md5: str | None) -> bool:
+    """Print a row a version; whether there was any."""
+    from rich.table import Table
+
+    table = Table()
+    for column in ("model", "metric", "test", "made (UTC)", "verdict"):
+        table.add_column(column, justify="right" if column == "test" else "left", overflow="fold")
+    for task, version in listing(client, target, md5):
+        metric = task.description().metric
+        noted = version.tags.get(f"{METRIC}{metric}")
+        value = describe(client, version).metrics.get(metric) if noted is None else float(noted)
+        name = f"{version.name} {version.version}{alias_marks(version)}"
+        shown = "unknown" if value is None else f"{value:.4f}"
+        table.add_row(name, metric, shown, _time(version), verdict(version))
+    if not table.row_count:
+        return False
+    print_wide(table)
+    return True
+
+
+def show(client: MlflowClient, target: Target) -> None:
+    """Print all that is known of a version: how to load it, where it came from, what it reached."""
+    version = get_version(client, target.name, target.version or CHAMPION)
+    tags, found = version.tags, describe(client, version)
+    where = f"{folder(tags[CONTENT])}/" if CONTENT in tags else ""
+    print(f"{version.name} version {version.version}{alias_marks(version)}, made {_time(version)} UTC")
+    _lines("verdict", [verdict(version)])
+    _lines("load", [f'mlflow.pyfunc.load_model("models:/{version.name}/{version.version}")'])
+    changed = tags.get(DIRTY) == "true"
+    patch = f", with the changes in {where}{PATCH_FILE}" if PATCH in tags else ", with changes"
+    _lines("code", [f"commit {tags.get(COMMIT, 'unknown')}{patch if changed else ''}"])
+    _lines("data", [f"{path}  {md5}" for path, md5 in sorted(data_hashes(version).items())])
+    noted = sorted(receipt(version).items())
+    _lines("hashes", [f"{name:<9} {value}" for name, value in noted if name != "model"])
+    kept = _files(client, found.run_id, where.rstrip("/")) if found.run_id else []
+    _lines("run", [found.run_id or "is gone", *(f"has {file}" for file in kept)])
+    metrics = {name: value for name, value in found.metrics.items() if not is_bound(found.metrics, name)}
+    _lines("metrics", [f"{name} {value:.6g}{_interval(found.metrics, name)}" for name, value in metrics.items()])
+    if f"{where}{FILE}" in kept and (duel := _gate(client, found.run_id, f"{where}{FILE}")["duel"]):
+        sides = [side for side in (duel["candidate"], duel["champion"]) if side]
+        told = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
+        ends = f"better with a chance of {duel['chance']:.1%}" if duel["champion"] else duel["fault"]
+        ends = "the same answers" if duel.get("same") else ends  # not known of the versions before it was asked
+        _lines("gate", [*told, f"on {duel['questions']} questions: {ends}"])
+
+
+def _lines(title: str, lines: list[str]) -> None:
+    for number, line in enumerate(lines):
+        print(f"  {title if number == 0 else '':<8}  {line}")
+
+
+def _interval(metrics: dict[str, float], name: str) -> str:
+    low, high = metrics.get(f"{name}{LOW}"), metrics.get(f"{name}{HIGH}")
+    return "" if low is None or high is None else f"  ({low:.6g} to {high:.6g})"
+
+
+def _files(client: MlflowClient, run_id: str, where: str) -> list[str]:
+    return [file.path for file in client.list_artifacts(run_id, where)] if where else []
+
+
+def _gate(client: MlflowClient, run_id: str, path: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as temporary:
+        return json.loads(Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8"))
+
+
+def _time(version: ModelVersion) -> str:
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def recorded(client: MlflowClient, version: ModelVersion, name: str, temporary: Path) -> Path | None:
+    """A file that was logged for a version, such as `LOCK_FILE` or `PATCH_FILE`, as a local copy; None without it."""
+    where = folder(version.tags[CONTENT])
+    if f"{where}/{name}" not in _files(client, str(version.run_id), where):
+        return None
+    return Path(client.download_artifacts(str(version.run_id), f"{where}/{name}", str(temporary)))

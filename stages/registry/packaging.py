@@ -1,0 +1,106 @@
+"""What a registered model is made of: its own copy of the code, the weights, pinned requirements, a signature.
+
+The code travels as a package named after its hash, so that two versions and a checkout can live in one process and each
+runs its own code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..provenance import imports
+from ..provenance.hashes import code_md5, file_md5
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+    from ..serving.predictor import Predictor
+    from ..tasks.protocol import Task
+
+_ALWAYS = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch")
+
+
+def serving_modules(task: Task) -> tuple[str, ...]:
+    """The modules a registered model starts from."""
+    return ("stages.serving.pyfunc", f"stages.tasks.{task.name}.serve.predictor")
+
+
+def serving_code(task: Task) -> str:
+    """The md5 of the code that decides the answers of the task's model."""
+    return code_md5(serving_modules(task))
+
+
+def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
+    """Copy the serving code into `folder` under its own name; returns the package and the script MLflow loads.
+
+    The project's modules import each other relatively, so the copy needs no change but an empty `__init__.py`, since
+    the checkout's own looks for the project's environment.
+    """
+    files = sorted({path for module in serving_modules(task) for path in imports.closure(module)})
+    digest = hashlib.md5(usedforsecurity=False)
+    for path in files:
+        digest.update(f"{path.as_posix()}\0".encode() + (imports.ROOT / path).read_bytes())
+    package = folder / f"unroll_{digest.hexdigest()[:16]}"
+    for path in files:
+        target = package / path.relative_to("stages")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(imports.ROOT / path, target)
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    script = folder / "model.py"
+    script.write_text(
+        f"from mlflow.models import set_model\n\n"
+        f"from {package.name}.pyfunc import ServedModel\n"
+        f"from {package.name}.tasks.{task.name}.serve.predictor import Predictor\n\n"
+        f"set_model(ServedModel(Predictor))\n",
+        encoding="utf-8",
+    )
+    return package, script
+
+
+def code_digest(package: Path, script: Path) -> str:
+    """The md5 of a model's package and script; what Python compiled beside them does not count."""
+    files = {path.relative_to(package.parent).as_posix(): path for path in package.rglob("*.py")}
+    digest = hashlib.md5(usedforsecurity=False)
+    for name, path in [*sorted(files.items()), ("model.py", script)]:
+        digest.update(f"{name}\0{file_md5(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def requirements(predictor: type[Predictor]) -> list[str]:
+    """What a machine must install to answer, at the versions that are installed here, without local build labels."""
+    names = sorted({*_ALWAYS, *predictor.requirements})
+    return [f"{name}=={version(name).partition('+')[0]}" for name in names] + [f"mlflow=={version('mlflow')}"]
+
+
+def signature(
+    predictor: type[Predictor], further: Mapping[str, str], measured_with: Mapping[str, Any] | None = None
+) -> ModelSignature:
+    """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
+    output columns, and the params of `predict`. Where the model was measured with values of these (`measured_with`, the
+    params of the evaluate stage), they are what it answers with unless told otherwise.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    def columns(specification: Mapping[str, str], *, required: bool = True) -> list[ColSpec | TensorSpec]:
+        special: dict[str, Any] = {
+            "any": AnyType(),
+            "strings": Array(DataType.string),
+            "doubles": Array(DataType.double),
+        }
+        return [ColSpec(special.get(kind, kind), name, required=required) for name, kind in specification.items()]
+
+    kinds = {int: "long", float: "double", str: "string"}
+    options = [ParamSpec("on_error", "string", "raise")]
+    for name, default in predictor.options.items():
+        options.append(ParamSpec(name, kinds[type(default)], (measured_with or {}).get(name, default)))
+    return ModelSignature(
+        inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional, required=False)),
+        outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
+        params=ParamSchema(options),
+    )

@@ -1,0 +1,137 @@
+"""Is what the registry keeps still what was registered? Every hash that stands on a version, computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..data.files import read_json
+from ..provenance.hashes import content_md5, file_md5
+from ..tasks.protocol import Task
+from . import lineage
+from .packaging import code_digest
+from .versions import CONTENT, DIRTY, PACKAGE, PATCH, PATCH_FILE, RECEIPT, content_hash, receipt
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one thing that was hashed. `missing`: it is not here, or its hash was never noted."""
+
+    item: str
+    state: Literal["ok", "missing", "differs"]
+    words: str = ""
+
+    def __str__(self) -> str:
+        return f"  {self.state:<8} {self.item}{f': {self.words}' if self.words else ''}"
+
+
+def compared(item: str, found: str, wanted: str | None) -> Finding:
+    """A hash against the one that was noted."""
+    if wanted is None:
+        return Finding(item, "missing", "no hash was noted")
+    return Finding(item, "ok") if found == wanted else Finding(item, "differs", f"found {found}, noted {wanted}")
+
+
+def verify(client: MlflowClient, version: ModelVersion, cache: Path) -> Iterator[Finding]:
+    """Check a version's receipt, its files in MLflow, its patch, and its data in DVC's `cache`."""
+    yield compared("receipt", content_hash(lineage.receipt(version)), version.tags.get(CONTENT))
+    with tempfile.TemporaryDirectory() as temporary:
+        yield from verify_model(version, Path(temporary))
+        yield from _verify_patch(client, version, Path(temporary))
+    for path, md5 in sorted(lineage.data_hashes(version).items()):
+        yield verify_data(path, md5, cache)
+
+
+def verify_model(version: ModelVersion, temporary: Path) -> Iterator[Finding]:
+    """Check the weights and the packaged code, which are downloaded into the folder `temporary` / model."""
+    import mlflow.artifacts
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = temporary / "model"
+        mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=str(model))
+    except (MlflowException, OSError) as error:
+        yield Finding("model", "missing", str(error).partition("\n")[0])
+        return
+    weights = weights_folder(model)
+    if weights is None:
+        yield Finding("weights", "missing")
+    else:
+        yield compared("weights", content_md5(weights), version.tags.get(f"{RECEIPT}weights"))
+    packages, script = sorted((model / "code").glob("unroll_*")), model / "model.py"
+    if len(packages) != 1 or not script.is_file():
+        yield Finding("code", "missing")
+    else:
+        yield compared("code", code_digest(packages[0], script), version.tags.get(PACKAGE))
+
+
+def weights_folder(model: Path) -> Path | None:
+    """The weights in a downloaded model: the one folder among its artifacts."""
+    return next(iter(sorted(path for path in (model / "artifacts").glob("*") if path.is_dir())), None)
+
+
+def _verify_patch(client: MlflowClient, version: ModelVersion, temporary: Path) -> Iterator[Finding]:
+    if version.tags.get(DIRTY) != "true":
+        return
+    path = lineage.recorded(client, version, PATCH_FILE, temporary)
+    if path is None:
+        noted = PATCH in version.tags
+        yield Finding("patch", "missing", "" if noted else "the commit had changes, none of them in code or params")
+        return
+    yield compared("patch", hashlib.sha256(path.read_bytes()).hexdigest(), version.tags.get(PATCH))
+
+
+def cache_folder() -> Path:
+    """Where DVC's cache of this checkout keeps its files. Raises RuntimeError where DVC does not say."""
+    asked = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        raise RuntimeError(f"dvc cache dir: {asked.stderr.strip() or asked.stdout.strip()}")
+    return Path(asked.stdout.strip()).absolute() / "files" / "md5"
+
+
+def verify_data(path: str, md5: str, cache: Path) -> Finding:
+    """Check a file or folder in DVC's cache: each of its files is there and is what its name says."""
+    item = f"{path} in DVC's cache"
+    own = cached(cache, md5)
+    if not own.is_file():
+        return Finding(item, "missing", md5)
+    if file_md5(own) != md5.removesuffix(".dir"):
+        return Finding(item, "differs", f"{own} is not what its name says")
+    missing = 0
+    for entry in json.loads(own.read_text(encoding="utf-8")) if md5.endswith(".dir") else []:
+        file = cached(cache, entry["md5"])
+        if not file.is_file():
+            missing += 1
+        elif file_md5(file) != entry["md5"]:
+            return Finding(item, "differs", f"{entry['relpath']}: {file} is not what its name says")
+    return Finding(item, "missing", f"{missing} files of {md5}") if missing else Finding(item, "ok")
+
+
+def cached(cache: Path, md5: str) -> Path:
+    """The file of DVC's cache that has this md5."""
+    return cache / md5[:2] / md5[2:]
+
+
+def verify_receipt(task: Task) -> Finding | None:
+    """Check the checkout's receipt against its outputs; None where it has none."""
+    path = task.paths.receipt
+    if not path.is_file():
+        return None
+    try:
+        found = receipt(task)
+    except (ValueError, OSError) as error:
+        return Finding(path.as_posix(), "missing", f"an output of it: {error}")
+    noted = read_json(path)
+    other = ", ".join(name for name in noted if noted[name] != found.get(name))
+    return Finding(path.as_posix(), "differs", f"other {other} here") if other else Finding(path.as_posix(), "ok")

@@ -1,0 +1,189 @@
+"""What a task is: the files in its folder, and how the verbs reach them.
+
+    NAME/__init__.py            DESCRIPTION: the registered model's name, the metric it is judged by
+    NAME/params.py              Params: what may stand under NAME in params.yaml
+    NAME/manifest.yaml          the sources: addresses, sizes, checksums
+    NAME/source/download.py     download(): raw files, in their native format, into a folder
+    NAME/data/                  what the parts share: readers, columns, tokenizers
+    NAME/prepare/prepare.py     prepare(): raw files into the sequence store
+    NAME/model/network.py       build(), dataset(): the network and its batches
+    NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
+    NAME/evaluate/card.md       what the model's card says in words: what it answers, how to load it, limits, sources
+    NAME/evaluate/questions.py  questions(), scores(): the test split as any registered version is asked it
+    NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
+    NAME/example.py             example(): rows that the registered model must be able to answer
+    NAME/rows.py                groups(): rows for the registered model from a user's files
+
+A task that learns from the data of another (`dataset_task`) has no manifest, `source` and `prepare`. Modules are
+imported when they are asked for: a download never waits for torch. This module imports no workshop, so that any may
+import it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from ..paths import Paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+# Types of the workshops, which lie above this module.
+Dataset: TypeAlias = Any  # models.batch.Dataset
+Network: TypeAlias = Any  # models.network.Network
+Predictor: TypeAlias = Any  # serving.predictor.Predictor
+Preparation: TypeAlias = Any  # preprocessing.preparation.Preparation
+Report: TypeAlias = Any  # evaluation.report.Report
+Scores: TypeAlias = Any  # evaluation.bootstrap.Scores
+TaskParams: TypeAlias = Any  # params.TaskParams
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """A task in the words of its users."""
+
+    model_name: str  # in the MLflow registry
+    summary: str  # what the model answers, in a sentence, for those who find it there
+    metric: str  # the key of metrics/TASK.json that the gate and the table look at
+    dataset_task: str  # the task whose data it learns from: its own name, or that of a task it adds another network to
+
+
+class Source(Protocol):
+    """`source/download.py`"""
+
+    def download(self, params: Any, folder: Path) -> None:
+        """Write the raw files that `params` (the task's `source` block) asks for into the empty `folder`."""
+
+
+class Prepare(Protocol):
+    """`prepare/prepare.py`"""
+
+    def prepare(self, raw: Path, params: Any, output: Preparation) -> None:
+        """Read the raw files and write sequences, or rejections with a reason, to `output`."""
+
+
+class Model(Protocol):
+    """`model/network.py`"""
+
+    def build(self, params: Any, data: Mapping[str, Any]) -> Network:
+        """A network with fresh weights, from the `model` block and preprocess's `description.json`."""
+
+    def dataset(self, folder: Path, split: str, params: Any, *, augment: bool) -> Dataset:
+        """The examples of one split (`train`, `validation`, `test`) of the prepared data in `folder`."""
+
+
+class Evaluate(Protocol):
+    """`evaluate/evaluate.py`"""
+
+    def evaluate(self, network: Network, folder: Path, params: TaskParams, report: Report) -> None:
+        """Measure the network and the baselines on the test split and draw what a person should see."""
+
+
+class Questions(Protocol):
+    """`evaluate/questions.py`: two versions, however old their code, are compared as users meet them."""
+
+    def questions(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+        """Up to `limit` examples of the test split, evenly over it and always the same, as a user would send them:
+        rows of the registered model's input columns.
+        """
+
+    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+        """What the answers to these questions, rows of the output columns, add to the task's metric.
+
+        Raises ValueError where they are not the answers to these questions.
+        """
+
+
+class Rows(Protocol):
+    """`rows.py`. It imports nothing heavy: `python -m stages.predict --help` asks it what it reads."""
+
+    INPUT: str  # what a user may name, in a line
+    KEY: Mapping[str, str]  # column → MLflow type name: what a row of the table begins with
+    PORTION: int  # rows that are answered at a time
+
+    def groups(self, source: str) -> Iterator[list[dict[str, Any]]]:
+        """Rows that must be answered together, with the model's input columns and those of KEY.
+
+        A task with a KEY has one answer for each row. There, a row that has an `error` is not asked.
+        """
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task and its modules, each imported on first use. Raises ValueError for a name without a folder."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in Task.names():
+            raise ValueError(f"{self.name!r} is not a task; a task is one of {', '.join(Task.names())}")
+
+    @staticmethod
+    @cache
+    def names() -> tuple[str, ...]:
+        """All tasks: the folders beside this file, in alphabetical order."""
+        here = Path(__file__).parent
+        return tuple(sorted(p.name for p in here.iterdir() if (p / "params.py").is_file()))
+
+    def params_type(self) -> type[TaskParams]:
+        return cast("type[TaskParams]", self._module("params").Params)
+
+    def description(self) -> Description:
+        return cast(Description, import_module(f"{__package__}.{self.name}").DESCRIPTION)
+
+    def source(self) -> Source:
+        """Raises ValueError for a task that learns from the data of another."""
+        self._must_have_data("download")
+        return cast(Source, self._module("source.download"))
+
+    def prepare(self) -> Prepare:
+        """Raises ValueError for a task that learns from the data of another."""
+        self._must_have_data("preprocess")
+        return cast(Prepare, self._module("prepare.prepare"))
+
+    def model(self) -> Model:
+        return cast(Model, self._module("model.network"))
+
+    def evaluate(self) -> Evaluate:
+        return cast(Evaluate, self._module("evaluate.evaluate"))
+
+    def questions(self) -> Questions:
+        return cast(Questions, self._module("evaluate.questions"))
+
+    def predictor(self) -> type[Predictor]:
+        return cast("type[Predictor]", self._module("serve.predictor").Predictor)
+
+    def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows for any version of the registered model, as columns by name; files they need are made in `folder`.
+        `columns` are the version's input columns, some of which its own data may have brought.
+        """
+        return self._module("example").example(folder, columns)
+
+    def rows(self) -> Rows:
+        return cast(Rows, self._module("rows"))
+
+    @property
+    def folder(self) -> Path:
+        """Where its parts stand."""
+        return Path(__file__).with_name(self.name)
+
+    @property
+    def paths(self) -> Paths:
+        """Where its stages put what they make."""
+        return Paths(self.name, self.description().dataset_task)
+
+    def _must_have_data(self, verb: str) -> None:
+        owner = self.description().dataset_task
+        if owner != self.name:
+            raise ValueError(
+                f"{self.name} has no data of its own but those of {owner}: `python -m stages.{verb} {owner}`"
+            )
+
+    def _module(self, module: str) -> Any:
+        return import_module(f"{__package__}.{self.name}.{module}")

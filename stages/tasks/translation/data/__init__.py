@@ -1,0 +1,1 @@
+"""What the parts of `translation` share: readers of sentence pairs, normalised text, tokenizers."""

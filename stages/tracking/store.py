@@ -1,0 +1,57 @@
+"""Where MLflow's store is, and what is said of it: never with a user or a password.
+
+Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main checkout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from ..paths import project_root
+
+_LOCAL = "local"
+
+
+def store_uri(folder: Path = Path()) -> str:
+    """MLFLOW_TRACKING_URI, or else the absolute address of the local store of the checkout in a folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or _local_uri(folder)
+
+
+def store_name() -> str:
+    """A name for the store that gives nothing of its address away: a spool waits for the store it is meant for."""
+    uri = store_uri()
+    if uri == _local_uri():
+        return _LOCAL
+    return hashlib.sha256(without_credentials(uri).partition("?")[0].encode()).hexdigest()[:16]
+
+
+def without_credentials(text: str) -> str:
+    """A text whose addresses name no user and no password."""
+    return re.sub(r"(?<=://)[^/\s]*@", "", text)
+
+
+def store_error(error: BaseException) -> str | None:
+    """What MLflow, its server or its database cannot do, in a line without credentials; None for another's error."""
+    if type(error).__module__.partition(".")[0] not in ("mlflow", "sqlalchemy", "botocore"):
+        return None
+    text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+    match getattr(error, "error_code", ""):
+        case "UNAUTHENTICATED":
+            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
+        case "PERMISSION_DENIED":
+            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
+        case _ if "Max retries exceeded" in text:
+            text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
+    return f"MLflow at {without_credentials(store_uri())}: {text}"
+
+
+def _local_uri(folder: Path = Path()) -> str:
+    return f"sqlite:///{project_root(folder) / 'mlflow.db'}"
+
+
+if __name__ == "__main__":
+    # For shells: `mlflow ui --backend-store-uri "$(python -m stages.tracking.store)"`
+    print(store_uri())
