@@ -21,10 +21,11 @@ pytestmark = pytest.mark.pipeline
 
 # What `register` does of twenty contents, without their models.
 MANY = """
-from stages import runs, versions
+from stages.registry import versions
+from stages.tracking import mlflow_runs
 from stages.registry.aliases import held
 
-store = runs.client()
+store = mlflow_runs.open_client()
 for number in range(20):
     content = f"content {number}"
     with held("toy-classifier"):
@@ -138,7 +139,10 @@ def test_two_registrations_at_once_make_one_version_and_one_champion(store, mach
 
 @pytest.mark.parametrize("machines", [("", "", ""), ("", "2", "3")], ids=["one machine", "three machines"])
 def test_however_often_some_register_at_once_each_content_is_one_version(store, machines):
-    store.run("-c", "from stages import runs; runs.client().create_registered_model('toy-classifier')")
+    store.run(
+        "-c",
+        "from stages.tracking import mlflow_runs; mlflow_runs.open_client().create_registered_model('toy-classifier')",
+    )
     processes = [store.start("-c", MANY, machine=machine) for machine in machines]
     said = [process.communicate(timeout=300) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], said

@@ -21,9 +21,9 @@ VARIANTS = """
 import json, sys
 from pathlib import Path
 from safetensors.torch import load, save
-from stages import versions
+from stages.registry import versions
 from stages.params import load as load_params
-from stages.tasks import Task
+from stages.tasks.protocol import Task
 
 files = [Path("weights/toy/weights.safetensors"), Path("metrics/toy.json")]
 kept = [file.read_bytes() for file in files]
@@ -52,8 +52,10 @@ def add_toy(clone: Clone) -> None:
     with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
         params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
     (toy / "params.yaml").unlink()
-    clone.edit("dvc.yaml", "      sketch: {", "      toy: {store: toy, gpus: 0, template: confusion}\n      sketch: {")
-    clone.edit("dvc.yaml", "stores: [", "stores: [toy, ")
+    clone.edit(
+        "dvc.yaml", "      sketch: {", "      toy: {dataset_task: toy, gpus: 0, template: confusion}\n      sketch: {"
+    )
+    clone.edit("dvc.yaml", "dataset_tasks: [", "dataset_tasks: [toy, ")
     commit(clone)
 
 

@@ -48,7 +48,7 @@ def test_two_new_processes_can_open_a_new_store_at_once(tmp_path):
     import sys
 
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-    code = "from stages.tracking.mlflow_runs import client; print(len(client().search_experiments()))"
+    code = "from stages.tracking.mlflow_runs import open_client; print(len(open_client().search_experiments()))"
     running = [
         subprocess.Popen(
             [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True

@@ -26,14 +26,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # A training that tells one step for each line of its stdin (its number), and ends with the input.
 TRAINING = """
 import os, sys
-from stages import tracking
 from stages.params import load
-from stages.tasks import Task
+from stages.tasks.protocol import Task
+from stages.tracking import training_run
 
-tracking.content_md5 = lambda path: "data.dir"
+training_run.content_md5 = lambda path: "data.dir"
 resumed = int(sys.argv[1]) if sys.argv[1:] else None
 task, params = Task("forecast"), load()["forecast"]
-with tracking.training_run(task, params, "abc", parameters=7, resumed_step=resumed) as run:
+with training_run.training_run(task, params, "abc", parameters=7, resumed_step=resumed) as run:
     for line in sys.stdin:
         run.metrics({"step_loss": 1 / (int(line) + 1)}, step=int(line))
         print(line.strip(), flush=True)

@@ -69,7 +69,7 @@ class Linear(Network):
     def losses(self, batch: Batch):
         assert batch.targets is not None
         difference = self(batch) - batch.targets
-        return {"loss": (difference.square().sum(), float(len(difference))), "score": (torch.tensor(1.0), 1.0)}
+        return {"loss": (difference.square().sum(), float(len(difference))), "accuracy": (torch.tensor(1.0), 1.0)}
 
 
 def trained(params: TrainParams = PARAMS) -> tuple[Linear, loop.Fit]:
@@ -87,11 +87,11 @@ def test_a_batch_with_nothing_to_learn_from_moves_nothing():
     class Weightless(Linear):
         def losses(self, batch: Batch):
             weights = torch.zeros(len(batch.lengths))
-            return {"loss": ((self(batch) * weights).sum(), weights.sum()), "score": (torch.tensor(1.0), 1.0)}
+            return {"loss": ((self(batch) * weights).sum(), weights.sum()), "accuracy": (torch.tensor(1.0), 1.0)}
 
     network = Weightless()
     before = network.head.bias.item()
-    fit = loop.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"monitor": "score"}))
+    fit = loop.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"monitor": "accuracy"}))
     assert network.head.bias.item() == before
     assert math.isnan(fit.epochs[0].train["loss"])
 
@@ -109,8 +109,8 @@ def test_the_best_epochs_weights_come_back():
 
 
 def test_training_stops_when_patience_is_over():
-    flat = PARAMS.model_copy(update={"monitor": "score", "epochs": 50, "patience": 3})
-    # `score` is 1 in every epoch: the first is the best, and three more bring nothing better.
+    flat = PARAMS.model_copy(update={"monitor": "accuracy", "epochs": 50, "patience": 3})
+    # `accuracy` is 1 in every epoch: the first is the best, and three more bring nothing better.
     assert len(trained(flat)[1].epochs) == 4
 
 
@@ -134,7 +134,7 @@ def test_an_unknown_monitor_names_what_there_is_before_an_epoch_is_over():
         raise AssertionError("an epoch was trained for nothing")
 
     params = PARAMS.model_copy(update={"monitor": "bleu"})
-    with pytest.raises(loop.TrainingError, match=r"found 'bleu'; this network measures: loss, score"):
+    with pytest.raises(loop.TrainingError, match=r"found 'bleu'; this network measures: accuracy, loss"):
         loop.fit(Linear(), Sums(), Sums(seed=1), params, on_epoch=never)
 
 

@@ -51,24 +51,22 @@ def reached(here: Version | None, champion: Version | None, mae: float = 2.0) ->
 
 
 @pytest.mark.parametrize(
-    ("value", "other", "higher_is_better", "expected"),
+    ("value", "other", "metric", "expected"),
     [
-        (0.9, 0.8, True, "better"),
-        (0.9, 0.8, False, "worse"),
-        (0.8, 0.9, False, "better"),
-        (1, 1, True, "equal"),
+        (0.9, 0.8, "accuracy", "better"),
+        (0.9, 0.8, "mae", "worse"),
+        (0.8, 0.9, "mae", "better"),
+        (1, 1, "accuracy", "equal"),
     ],
 )
-def test_better_and_worse_follow_the_metric(value, other, higher_is_better, expected):
-    assert compared(value, other, higher_is_better=higher_is_better) == expected
+def test_better_and_worse_follow_the_metric(value, other, metric, expected):
+    assert compared(value, other, metric) == expected
 
 
 def test_numbers_of_other_data_are_not_compared():
     other = SIGNATURE.replace("n:51", "n:3")
     champion = version("3", 2.5, signature=other)
-    assert (
-        against(2.0, SIGNATURE, champion, version("4", 2.0), "mae", higher_is_better=False) == "measured on other data"
-    )
+    assert against(2.0, SIGNATURE, champion, version("4", 2.0), "mae") == "measured on other data"
     assert not same_data(SIGNATURE, other)
     assert not same_data("", "")
 

@@ -12,6 +12,7 @@ from stages.data.prepared import open_prepared
 from stages.data.store import ragged
 from stages.preprocess import preprocess
 from stages.preprocessing.preparation import Preparation, PreparationError
+from stages.tasks.protocol import Task
 
 COLUMNS = {"values": ragged(np.int32)}
 
@@ -56,7 +57,7 @@ def test_a_preparation_that_fails_keeps_what_it_rejected_until_one_succeeds(tmp_
     monkeypatch.chdir(tmp_path)
     counts = {"accepted": 3, "rejected": 2}
     parts: Any = SimpleNamespace(prepare=lambda raw, params, output: fill(output, **counts))
-    task: Any = SimpleNamespace(name="translation", prepare=lambda: parts)
+    task: Any = SimpleNamespace(paths=Task("translation").paths, prepare=lambda: parts)
     params: Any = SimpleNamespace(prepare=SimpleNamespace(max_rejected_share=0.1))
     kept = Path("data", "translation", "rejected.parquet")
     with pytest.raises(PreparationError, match=rf"bad_line 2; see {kept}"):

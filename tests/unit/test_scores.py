@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, ttest_rel
 
+from stages.evaluation import bootstrap as own
 from stages.evaluation.bootstrap import Scores, chance_of_being_better, difference, interval, mean, ratio
 
 VALUES = np.random.default_rng(7).gamma(2.0, 3.0, 150)
@@ -75,8 +76,8 @@ def test_more_groups_than_are_drawn_from_give_the_same_interval() -> None:
 
 
 def test_many_parts_are_added_up_to_fewer_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "_NUMBERS", 4_000)
-    monkeypatch.setattr(bootstrap, "_FEWEST_UNITS", 500)
+    monkeypatch.setattr(own, "_NUMBERS", 4_000)
+    monkeypatch.setattr(own, "_FEWEST_UNITS", 500)
     values = np.random.default_rng(5).normal(2.0, 1.0, 5_000)
     low, high = interval(mean(values), resamples=400)
     assert (high - low) / 2 == pytest.approx(1.96 / np.sqrt(5_000), rel=0.2)

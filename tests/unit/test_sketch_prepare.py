@@ -235,7 +235,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from stages.tasks.sketch.prepare import parts, seen
-from stages.tasks.sketch.source import quickdraw
+from stages.tasks.sketch.data import quickdraw
 from tests.unit.test_sketch_prepare import run
 
 make, made = parts._batch, []
