@@ -42,7 +42,13 @@ def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     description = open_prepared(folder)[1]
     model = task.model()
     train_params = params.train.model_copy(
-        update={"epochs": pairs + 1, "patience": pairs + 1, "threads": 1, "schedule": "constant", "warmup": 0.0}
+        update={
+            "epochs": pairs + 1,
+            "patience": pairs + 1,
+            "threads": 1,
+            "schedule": "constant",
+            "warmup_fraction": 0.0,
+        }
     )
     loop.configure(seed=1, threads=1)
     whole = model.dataset(folder, "train", params, augment=True)
@@ -126,6 +132,6 @@ class BareLoop:
             self._optimizer.zero_grad(set_to_none=True)
             total, weight = self._network.losses(batch)["loss"]
             (total / weight).backward()
-            nn.utils.clip_grad_norm_(self._network.parameters(), self._params.clip_norm)
+            nn.utils.clip_grad_norm_(self._network.parameters(), self._params.max_grad_norm)
             self._optimizer.step()
         return time.perf_counter() - started

@@ -24,6 +24,16 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
+# Keys that had another name before: a params.yaml or a recipe of then is answered with the name of now.
+RENAMED = {
+    "train.accumulate": "train.accumulation_steps",
+    "train.average": "train.ema_decay",
+    "train.clip_norm": "train.max_grad_norm",
+    "train.warmup": "train.warmup_fraction",
+    "register.questions": "register.comparison_examples",
+}
+
+
 class ParamsError(ValueError):
     """params.yaml holds something it may not; the message has one line a mistake."""
 
@@ -51,16 +61,16 @@ class TrainParams(Block):
     epochs: Positive
     batch_size: Positive
     batch_tokens: Count
-    accumulate: Positive
+    accumulation_steps: Positive
     learning_rate: Annotated[float, Field(gt=0, le=10)]
     weight_decay: Annotated[float, Field(ge=0)]
-    warmup: Fraction
+    warmup_fraction: Fraction
     schedule: Literal["cosine", "plateau", "constant"]
     plateau_factor: Annotated[float, Field(gt=0, lt=1)]
     plateau_patience: Positive
-    clip_norm: Annotated[float, Field(ge=0)]
+    max_grad_norm: Annotated[float, Field(ge=0)]
     clip_value: Annotated[float, Field(ge=0)]
-    average: Annotated[float, Field(ge=0, lt=1)]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     patience: Positive
     monitor: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
@@ -82,7 +92,7 @@ class RegisterParams(Block):
 
     promotion: Literal["automatic", "approval"]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
-    questions: Positive
+    comparison_examples: Positive
 
 
 class TaskParams(Block):
@@ -177,11 +187,17 @@ def describe(error: ValidationError, prefix: str) -> list[str]:
     """One line a mistake: key, value found, what is allowed."""
     lines = []
     missing = {item["loc"] for item in error.errors() if item["type"] == "missing"}
+    unknown = [".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"]
+    renamed = {RENAMED[key] for key in unknown if key in RENAMED}
     for item in error.errors():
         location, kind, found = item["loc"], item["type"], item["input"]
         key = ".".join([prefix, *(str(part) for part in location)])
+        if kind == "missing" and ".".join(map(str, location)) in renamed:
+            continue  # told under its old name
         if kind == "missing":
             lines.append(f"{key}: missing; every key must stand in params.yaml")
+        elif kind == "extra_forbidden" and (new := RENAMED.get(".".join(map(str, location)))):
+            lines.append(f"{key}: unknown key; renamed to {new}")
         elif kind == "extra_forbidden":
             # A mistyped key is missing under its right name.
             names = [str(other[-1]) for other in missing if other[:-1] == location[:-1]]

@@ -16,7 +16,7 @@ from stages.training.loop import measure
 
 from .common import COLORS, Reader, axes_in_a_row, save, sketches, table
 
-CLIPS = ("no clipping", "clip_norm 1.0", "clip_value 0.05")
+CLIPS = ("no clipping", "max_grad_norm 1.0", "clip_value 0.05")
 SEEDS = (1, 2, 3)
 
 

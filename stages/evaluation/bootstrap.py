@@ -59,7 +59,7 @@ def equality(answers: Sequence[object], truth: Sequence[object], groups: np.ndar
     Raises ValueError where there are more or fewer answers than truths.
     """
     if len(answers) != len(truth):
-        raise ValueError(f"found {len(answers)} answers to {len(truth)} questions; allowed is one to each, in order")
+        raise ValueError(f"found {len(answers)} answers to {len(truth)} examples; allowed is one to each, in order")
     return mean(np.array([found == wanted for found, wanted in zip(answers, truth, strict=True)], dtype=bool), groups)
 
 

@@ -143,7 +143,7 @@ def _beside(duel: Duel) -> str:
 
 def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: str) -> Duel:
     """Ask both. Raises ValueError where there is no test set to ask from."""
-    paths, limit = task.paths, params.register_.questions
+    paths, limit = task.paths, params.register_.comparison_examples
     description = task.description()
     missing = [folder.as_posix() for folder in (paths.prepared, paths.raw) if not folder.is_dir()]
     if missing:
@@ -152,12 +152,12 @@ def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: s
             f"{description.model_name} version {number} is not judged yet: the champion and it are asked today's test "
             f"set, and {where} is not here; `dvc checkout {where}` or `dvc pull {where}` brings it"
         )
-    questions = task.questions().questions(paths.prepared, paths.raw, limit)
+    questions = task.comparison().examples(paths.prepared, paths.raw, limit)
 
     def answered(model: Any, version: str) -> tuple[pd.DataFrame, Scores, Answered]:
         # A question that one of them cannot answer counts against it, as the task's scores say.
         answers = model.predict(questions, params={"on_error": "report"})
-        scores = task.questions().scores(answers, paths.prepared, paths.raw, limit)
+        scores = task.comparison().scores(answers, paths.prepared, paths.raw, limit)
         low, high = interval(scores)
         unanswered = int(answers["error"].notna().sum()) if "error" in answers else 0
         told = Answered(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)

@@ -9,7 +9,7 @@
     NAME/model/network.py       build(), dataset(): the network and its batches
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
     NAME/evaluate/card.md       what the model's card says in words: what it answers, how to load it, limits, sources
-    NAME/evaluate/questions.py  questions(), scores(): the test split as any registered version is asked it
+    NAME/evaluate/comparison.py  examples(), scores(): the test split as any registered version is asked it
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/example.py             example(): rows that the registered model must be able to answer
     NAME/rows.py                groups(): rows for the registered model from a user's files
@@ -85,18 +85,18 @@ class Evaluate(Protocol):
         """Measure the network and the baselines on the test split and draw what a person should see."""
 
 
-class Questions(Protocol):
-    """`evaluate/questions.py`: two versions, however old their code, are compared as users meet them."""
+class Comparison(Protocol):
+    """`evaluate/comparison.py`: two versions, however old their code, are compared as users meet them."""
 
-    def questions(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+    def examples(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
         """Up to `limit` examples of the test split, evenly over it and always the same, as a user would send them:
         rows of the registered model's input columns.
         """
 
     def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-        """What the answers to these questions, rows of the output columns, add to the task's metric.
+        """What the answers to these examples, rows of the output columns, add to the task's metric.
 
-        Raises ValueError where they are not the answers to these questions.
+        Raises ValueError where they are not the answers to these examples.
         """
 
 
@@ -153,8 +153,8 @@ class Task:
     def evaluate(self) -> Evaluate:
         return cast(Evaluate, self._module("evaluate.evaluate"))
 
-    def questions(self) -> Questions:
-        return cast(Questions, self._module("evaluate.questions"))
+    def comparison(self) -> Comparison:
+        return cast(Comparison, self._module("evaluate.comparison"))
 
     def predictor(self) -> type[Predictor]:
         return cast("type[Predictor]", self._module("serve.predictor").Predictor)

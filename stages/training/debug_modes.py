@@ -66,7 +66,7 @@ def applied(
         "patience": OVERFIT_STEPS,
         "schedule": "constant",
         "weight_decay": 0.0,
-        "average": 0.0,
+        "ema_decay": 0.0,
         "monitor": "loss",
     }
     return batch, batch, params.model_copy(update=changed)

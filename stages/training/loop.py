@@ -342,11 +342,11 @@ class _Training:
         return [weight.detach() for weight in self._weights]
 
     def _update_average(self) -> None:
-        """Move the average towards the weights: a share of `average` stays, less at first, when the weights are far
+        """Move the average towards the weights: a share of `ema_decay` stays, less at first, when the weights are far
         from where they will be (as in TensorFlow's `ExponentialMovingAverage`).
         """
         if self._average:
-            stays = min(self._params.average, (1 + self.done) / (10 + self.done))
+            stays = min(self._params.ema_decay, (1 + self.done) / (10 + self.done))
             torch._foreach_lerp_(self._average, self._values(), 1.0 - stays)
 
     def _plan(self, epoch: int) -> Plan:
@@ -371,7 +371,7 @@ class _Training:
 
         An epoch's last batch may have fewer examples than there are shares: who gets none computes one for nothing.
         """
-        parts = self._params.accumulate
+        parts = self._params.accumulation_steps
         first, count = distributed.rank() * parts, distributed.ranks() * parts
         batches = []
         for part in range(parts):
@@ -497,7 +497,7 @@ class _Training:
         """Take up the saved state, where there is one; rank 0 reads it and hands it to the others."""
         if distributed.ranks() > 1:  # machines of different kinds may draw different first weights from one seed
             self._network.load_state_dict(distributed.from_rank_0(self._network.state_dict()))
-        if self._params.average:
+        if self._params.ema_decay:
             self._average = [weight.clone() for weight in self._values()]
         found = self._checkpoints.load() if self._checkpoints and distributed.rank() == 0 else None
         found = distributed.from_rank_0(found)
@@ -553,8 +553,8 @@ def _clip(gradients: list[Tensor], scale: float, params: TrainParams) -> float:
         torch._foreach_clamp_min_(gradients, -params.clip_value)
         torch._foreach_clamp_max_(gradients, params.clip_value)
         bounded, scale = float(nn.utils.get_total_norm(gradients)), 1.0
-    if params.clip_norm and bounded > params.clip_norm:
-        scale *= params.clip_norm / bounded
+    if params.max_grad_norm and bounded > params.max_grad_norm:
+        scale *= params.max_grad_norm / bounded
     if scale != 1.0:
         torch._foreach_mul_(gradients, scale)
     return norm

@@ -9,13 +9,13 @@ from ..params import TrainParams
 
 
 def factor(params: TrainParams, step: int, steps: int, monitored: Sequence[float]) -> float:
-    """A linear rise over the first `warmup` share of all steps, then what `schedule` says.
+    """A linear rise over the first `warmup_fraction` of all steps, then what `schedule` says.
 
     `step` counts from 0 over the whole training of `steps` steps; `monitored` holds the validation values of the epochs
     that have ended, turned so that less is better. `cosine` falls to 0 along half a cosine (Loshchilov and Hutter,
     "SGDR", 2017, without restarts).
     """
-    rise = max(1, round(params.warmup * steps))
+    rise = max(1, round(params.warmup_fraction * steps))
     if step < rise:
         return (step + 1) / rise
     if params.schedule == "cosine":

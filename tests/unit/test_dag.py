@@ -17,7 +17,7 @@ PARTS = {
     "preprocess": ["prepare.prepare"],
     "train": ["model.network"],
     "evaluate": ["model.network", "evaluate.evaluate"],
-    "register": ["serve.predictor", "evaluate.questions"],
+    "register": ["serve.predictor", "evaluate.comparison"],
 }
 FURTHER = {"register": ["stages.serving.pyfunc"]}  # named to MLflow, not imported
 

@@ -21,16 +21,16 @@ PARAMS = TrainParams(
     epochs=4,
     batch_size=8,
     batch_tokens=0,
-    accumulate=1,
+    accumulation_steps=1,
     learning_rate=0.05,
     weight_decay=0.0,
-    warmup=0.1,
+    warmup_fraction=0.1,
     schedule="cosine",
     plateau_factor=0.5,
     plateau_patience=2,
-    clip_norm=1.0,
+    max_grad_norm=1.0,
     clip_value=0.0,
-    average=0.0,
+    ema_decay=0.0,
     patience=4,
     monitor="loss",
 )
@@ -152,17 +152,17 @@ def test_clipping_limits_the_step():
     free, bound = Linear(), Linear()
     bound.load_state_dict(free.state_dict())
     before = free.head.weight.item()
-    one_step = {"epochs": 1, "batch_size": 40, "learning_rate": 0.1, "warmup": 0.0}
-    fit = loop.fit(free, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 0.0}))
+    one_step = {"epochs": 1, "batch_size": 40, "learning_rate": 0.1, "warmup_fraction": 0.0}
+    fit = loop.fit(free, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "max_grad_norm": 0.0}))
     assert fit.epochs[0].gradient_norm > 1
-    loop.fit(bound, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "clip_norm": 1e-9}))
+    loop.fit(bound, Sums(), Sums(), PARAMS.model_copy(update={**one_step, "max_grad_norm": 1e-9}))
     # Adam divides by the gradient's own size, all but its epsilon of 1e-8: a gradient below that moves little.
     assert abs(bound.head.weight.item() - before) < 0.2 * abs(free.head.weight.item() - before)
 
 
 def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
     gradients = [torch.tensor([3.0, -4.0]), torch.tensor([0.1])]
-    norm = loop._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 0.0, "clip_value": 0.5}))
+    norm = loop._clip(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 0.0, "clip_value": 0.5}))
     assert norm == pytest.approx(math.sqrt(25.01))
     assert gradients[0].tolist() == [0.5, -0.5]
     assert gradients[1].item() == pytest.approx(0.1)
@@ -170,13 +170,13 @@ def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
 
 def test_clipping_by_norm_keeps_the_direction():
     gradients = [torch.tensor([3.0, -4.0])]
-    assert loop._clip(gradients, 1.0, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(5.0)
+    assert loop._clip(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(5.0)
     torch.testing.assert_close(gradients[0], torch.tensor([0.6, -0.8]))
 
 
 def test_a_gradient_is_scaled_before_it_is_clipped():
     gradients = [torch.tensor([30.0, -40.0])]
-    assert loop._clip(gradients, 0.01, PARAMS.model_copy(update={"clip_norm": 1.0})) == pytest.approx(0.5)
+    assert loop._clip(gradients, 0.01, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(0.5)
     torch.testing.assert_close(gradients[0], torch.tensor([0.3, -0.4]))
 
 
@@ -188,7 +188,7 @@ def weights_after(**changes: object) -> list[float]:
 @pytest.mark.parametrize("parts", [2, 3, 8])
 def test_the_parts_of_a_step_change_nothing_but_rounding(parts):
     # 40 examples by 7 leave a last batch of 5: fewer than 8 parts.
-    assert weights_after(accumulate=parts, batch_size=7) == pytest.approx(weights_after(batch_size=7), rel=1e-5)
+    assert weights_after(accumulation_steps=parts, batch_size=7) == pytest.approx(weights_after(batch_size=7), rel=1e-5)
 
 
 def test_batches_by_a_budget_of_tokens_learn_too():
@@ -240,7 +240,7 @@ def test_what_is_measured_and_kept_is_the_average_of_the_weights():
         average = stays * average + (1 - stays) * network.head.weight.item()
         steps.append(stretch.step)
 
-    params = PARAMS.model_copy(update={"average": 0.5, "epochs": 3, "learning_rate": 0.01, "schedule": "constant"})
+    params = PARAMS.model_copy(update={"ema_decay": 0.5, "epochs": 3, "learning_rate": 0.01, "schedule": "constant"})
     fit = loop.fit(network, Sums(), Sums(seed=1), params, on_stretch=on_stretch)
     assert fit.best_epoch == 2  # so that the average of all steps is kept
     assert len(steps) == 15

@@ -17,7 +17,7 @@ from stages.models.weights import save_network
 from stages.preprocessing.preparation import PreparationError
 from stages.tasks.forecast.data.holidays import holiday_table, names_by_day
 from stages.tasks.forecast.data.series import day_number, on_days
-from stages.tasks.forecast.evaluate.questions import questions
+from stages.tasks.forecast.evaluate.comparison import examples
 from stages.tasks.forecast.model.covariates import Covariates
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import LAST_YEAR_SIZE, Inputs, Past, Windows, rolling_origins, test_origins
@@ -242,7 +242,7 @@ def test_a_model_with_further_columns_is_asked_with_them_as_it_was_tested(tmp_pa
         torch.nn.init.normal_(member.linear.past, std=0.1)  # type: ignore[union-attr, arg-type]
         torch.nn.init.normal_(member.linear.day, std=0.1)  # type: ignore[union-attr, arg-type]
     save_network(tmp_path / "w", network, params, read_json(folder / "description.json"), prepared=folder, training={})
-    asked = questions(folder, tmp_path, 10)
+    asked = examples(folder, tmp_path, 10)
     assert list(asked.columns) == ["unique_id", "ds", "y", "price", "rain"]
     answers = Predictor(tmp_path / "w").predict(asked)["mean"].to_numpy().reshape(-1, 7)
     windows = Windows(folder, params, rolling_origins(3, 7))

@@ -98,7 +98,7 @@ def test_with_approval_the_gate_moves_nothing_but_says_what_it_found():
 class Questions:
     """A test set of ten rows; what a model answers to each is what it scores there."""
 
-    def questions(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+    def examples(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
         return pd.DataFrame({"row": range(limit)})
 
     def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Any:
@@ -160,7 +160,7 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
     monkeypatch.setattr(gate, "with_alias", with_alias)
     monkeypatch.setattr(gate, "move", move)
     monkeypatch.setattr(gate, "load", lambda name, version: Model(shares[version]))
-    monkeypatch.setattr(Task, "questions", lambda task: Questions())
+    monkeypatch.setattr(Task, "comparison", lambda task: Questions())
     return shares
 
 
@@ -179,7 +179,7 @@ def test_what_a_verdict_stands_on_is_kept(registry):
         0.9,
         {"baseline_linear_accuracy": 0.45, "baseline_majority_accuracy": 0.07},
     )
-    assert kept["duel"]["questions"] == PARAMS.register_.questions
+    assert kept["duel"]["questions"] == PARAMS.register_.comparison_examples
     assert (kept["duel"]["candidate"]["value"], kept["duel"]["champion"]["value"]) == (0.6, 0.5)
     assert (kept["duel"]["candidate"]["unanswered"], kept["duel"]["chance"]) == (400, 1.0)
     assert (store.champion, store.tags[f"9 {VERDICT}"]) == ("9", kept["verdict"])

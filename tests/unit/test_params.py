@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.params import ParamsError, flatten, load
+from stages.params import RENAMED, ParamsError, flatten, load
 from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -41,14 +41,21 @@ def test_a_mistyped_key_is_asked_about(params):
     assert any("train.pateince: unknown key; found 10; did you mean patience?" in line for line in lines)
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_renamed_key_is_one_line_that_says_its_new_name(params, old, new):
+    old_key, new_key = old.partition(".")[2], new.partition(".")[2]
+    (line,) = mistakes(edited(params, f"    {new_key}: ", f"    {old_key}: "))
+    assert line.endswith(f".{old}: unknown key; renamed to {new}")
+
+
 def test_a_wrong_type_is_one_line_with_value_and_what_is_allowed(params):
     (line,) = mistakes(edited(params, "    epochs: ", "    epochs: many #"))
     assert "train.epochs: found 'many'; allowed: a whole number" in line
 
 
 def test_a_value_out_of_range_is_one_line(params):
-    (line,) = mistakes(edited(params, "    warmup: ", "    warmup: 7 #"))
-    assert "train.warmup: found 7; allowed: less than or equal to 1" in line
+    (line,) = mistakes(edited(params, "    warmup_fraction: ", "    warmup_fraction: 7 #"))
+    assert "train.warmup_fraction: found 7; allowed: less than or equal to 1" in line
 
 
 def test_a_missing_key_is_one_line(params):

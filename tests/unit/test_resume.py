@@ -98,7 +98,13 @@ def test_killed_at_any_step(tmp_path: Path, step: int) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"accumulate": 3}, {"batch_tokens": 40}, {"average": 0.9}, {"precision": "bfloat16"}, {"clip_value": 0.1}],
+    [
+        {"accumulation_steps": 3},
+        {"batch_tokens": 40},
+        {"ema_decay": 0.9},
+        {"precision": "bfloat16"},
+        {"clip_value": 0.1},
+    ],
 )
 def test_killed_with_other_settings(tmp_path: Path, changes: dict[str, object]) -> None:
     params = RESUMABLE.model_copy(update=changes)

@@ -4,7 +4,7 @@ from ....preparation import open_prepared
 from ....scores import equality, evenly
 
 
-def questions(prepared, raw, limit):
+def examples(prepared, raw, limit):
     store, rows = test(prepared, limit)
     return pd.DataFrame({"numbers": [store.sequence("values", row)[:, 0].tolist() for row in rows]})
 

@@ -14,17 +14,17 @@ import torch
 from stages.data.prepared import open_prepared
 from stages.evaluation.bootstrap import equality, evenly
 from stages.models.weights import save_network
-from stages.tasks.forecast.evaluate import questions as forecast
+from stages.tasks.forecast.evaluate import comparison as forecast
 from stages.tasks.forecast.evaluate.scores import groups
 from stages.tasks.forecast.model.network import build as build_forecaster
 from stages.tasks.forecast.model.windows import Windows, rolling_origins
 from stages.tasks.forecast.serve.predictor import Predictor as ForecastPredictor
 from stages.tasks.protocol import Task
 from stages.tasks.sketch.data.reading import canonical_readings, collect
-from stages.tasks.sketch.evaluate import questions as sketch
-from stages.tasks.translation.evaluate import questions as translation
+from stages.tasks.sketch.evaluate import comparison as sketch
+from stages.tasks.translation.evaluate import comparison as translation
 from stages.tasks.video.data.decode import Decoding, read_clip
-from stages.tasks.video.evaluate import questions as video
+from stages.tasks.video.evaluate import comparison as video
 from tests.unit import test_forecast_model as forecast_model
 from tests.unit import test_forecast_prepare as forecast_prepare
 from tests.unit import test_sketch_prepare as sketch_prepare
@@ -44,14 +44,14 @@ def test_a_limit_takes_examples_evenly(count: int, limit: int, kept: list[int]) 
 
 def test_a_missing_answer_is_wrong_and_a_missing_row_an_error() -> None:
     assert equality(["a", None, float("nan"), "b"], ["a", "b", "c", "d"]).value() == 0.25
-    with pytest.raises(ValueError, match="found 1 answers to 2 questions"):
+    with pytest.raises(ValueError, match="found 1 answers to 2 examples"):
         equality(["a"], ["a", "b"])
 
 
 @pytest.mark.parametrize("name", Task.names())
 def test_every_task_can_be_asked(name: str) -> None:
-    module = Task(name).questions()
-    assert [list(signature(f).parameters) for f in (module.questions, module.scores)] == [
+    module = Task(name).comparison()
+    assert [list(signature(f).parameters) for f in (module.examples, module.scores)] == [
         ["prepared", "raw", "limit"],
         ["answers", "prepared", "raw", "limit"],
     ]
@@ -76,7 +76,7 @@ def drawings(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_drawing_is_asked_as_it_came_and_leads_to_the_steps_that_were_stored(drawings: tuple[Path, Path]) -> None:
     store, _ = open_prepared(drawings[0])
     rows = store.rows("test")
-    asked = sketch.questions(*drawings, ALL)["drawing"].map(json.loads).tolist()
+    asked = sketch.examples(*drawings, ALL)["drawing"].map(json.loads).tolist()
     assert len(asked) == len(rows) > 5
     readings = canonical_readings(collect(asked), max_points=50)
     for steps, row in zip(readings.sequences(), rows, strict=True):
@@ -92,7 +92,7 @@ def test_right_names_score_one_and_a_limit_is_kept(drawings: tuple[Path, Path]) 
     assert perfect.value() == 1.0
     assert len(np.unique(perfect.groups)) == len(labels)
     some = [labels[place] for place in evenly(len(labels), 4)]
-    assert len(sketch.questions(*drawings, 4)) == 4
+    assert len(sketch.examples(*drawings, 4)) == 4
     assert sketch.scores(pd.DataFrame({"label": [*some[:3], "dog"]}), *drawings, 4).value() == 0.75
 
 
@@ -100,7 +100,7 @@ def test_drawings_of_another_download_are_missed(drawings: tuple[Path, Path]) ->
     prepared, raw = drawings
     (raw / "sketchrnn" / "pig.npz").unlink()
     with pytest.raises(ValueError, match="5 of .* test drawings are not there, such as sketchrnn/pig.npz: test 0"):
-        sketch.questions(prepared, raw, ALL)
+        sketch.examples(prepared, raw, ALL)
 
 
 def test_a_clip_is_asked_by_its_path_and_drawn_with_its_group(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_clip_is_asked_by_its_path_and_drawn_with_its_group(tmp_path: Path) ->
     folders = tmp_path / "prepared", tmp_path / "raw"
     store, description = open_prepared(folders[0])
     rows = store.rows("test")
-    paths = video.questions(*folders, ALL)["path"].tolist()
+    paths = video.examples(*folders, ALL)["path"].tolist()
     decoding = Decoding.from_json(description["decoding"])
     for path, row in zip(paths, rows, strict=True):
         assert Path(path).is_absolute()
@@ -119,7 +119,7 @@ def test_a_clip_is_asked_by_its_path_and_drawn_with_its_group(tmp_path: Path) ->
     answers = pd.DataFrame({"label": [Path(path).parent.name for path in paths]})
     found = video.scores(answers, *folders, ALL)
     assert (found.value(), len(found.groups), len(np.unique(found.groups))) == (1.0, 4, 2)
-    assert len(video.questions(*folders, 3)) == 3
+    assert len(video.examples(*folders, 3)) == 3
     assert video.scores(answers[:3].assign(label="Dark"), *folders, 3).value() == pytest.approx(2 / 3)
 
 
@@ -130,13 +130,13 @@ def test_a_sentence_split_by_target_is_asked_once_a_pair_and_drawn_with_those_of
     raw = translation_prepare.raw_lines(tmp_path / "raw", lines.encode())
     store, _, _ = translation_prepare.prepared(raw, tmp_path / "prepared", split_by="target")
     folders = tmp_path / "prepared", raw
-    asked = translation.questions(*folders, ALL)
+    asked = translation.examples(*folders, ALL)
     targets = [store.value("target_text", row) for row in store.rows("test")]
     assert asked["text"].tolist() == [store.value("source_text", row) for row in store.rows("test")]
     found = translation.scores(pd.DataFrame({"translation": targets}), *folders, ALL)
     assert (found.value(), len(np.unique(found.groups))) == (1.0, asked["text"].nunique())
     assert asked["text"].nunique() < len(asked)
-    assert len(translation.questions(*folders, 3)) == 3
+    assert len(translation.examples(*folders, 3)) == 3
     assert translation.scores(pd.DataFrame({"translation": ["no", *targets[1:]]}), *folders, ALL).value() < 1.0
 
 
@@ -145,7 +145,7 @@ def test_a_source_split_by_source_is_asked_once_and_any_of_its_targets_is_right(
     raw = translation_prepare.raw_lines(tmp_path / "raw", lines.encode())
     store, _, _ = translation_prepare.prepared(raw, tmp_path / "prepared", split_by="source")
     folders = tmp_path / "prepared", raw
-    asked = translation.questions(*folders, ALL)["text"].tolist()
+    asked = translation.examples(*folders, ALL)["text"].tolist()
     assert len(asked) == len(set(asked)) == len(store.rows("test")) / 2
     numbers = [int(text.split()[1]) for text in asked]
     later = pd.DataFrame({"translation": [f"target {n + 30 * (n % 2)}" for n in numbers]})
@@ -167,7 +167,7 @@ def perfect_forecasts(folders: tuple[Path, Path]) -> pd.DataFrame:
     values = pd.Series(
         store.sequence("values", 0), index=pd.date_range(store.value("start", 0), periods=len(forecast_model.wave()))
     )
-    asked = forecast.questions(*folders, ALL)
+    asked = forecast.examples(*folders, ALL)
     last = asked.groupby("unique_id", sort=False)["ds"].max()
     rows = [(name, day + pd.Timedelta(days=ahead)) for name, day in last.items() for ahead in range(1, 8)]
     frame = pd.DataFrame(rows, columns=["unique_id", "ds"])
@@ -175,7 +175,7 @@ def perfect_forecasts(folders: tuple[Path, Path]) -> pd.DataFrame:
 
 
 def test_every_test_day_is_asked_for_once_and_nothing_of_it_is_told(series: tuple[Path, Path]) -> None:
-    asked = forecast.questions(*series, ALL)
+    asked = forecast.examples(*series, ALL)
     answers = perfect_forecasts(series)
     assert answers["ds"].tolist() == pd.date_range(end="2020-04-29", periods=21).tolist()  # 120 days from 2020-01-01
     told = asked.groupby("unique_id", sort=False)["ds"].agg(["min", "max", "count"])
@@ -186,7 +186,7 @@ def test_every_test_day_is_asked_for_once_and_nothing_of_it_is_told(series: tupl
     assert (found.value(), len(found.parts)) == (0.0, 3)
     worse = answers.assign(mean=answers["mean"] + np.repeat([0.5, 0.0], [7, 14])).sample(frac=1.0, random_state=1)
     assert forecast.scores(worse, *series, ALL).value() == pytest.approx(0.5 / 3)
-    assert forecast.questions(*series, 1)["unique_id"].unique().tolist() == ["y from 2020-04-09"]
+    assert forecast.examples(*series, 1)["unique_id"].unique().tolist() == ["y from 2020-04-09"]
 
 
 def test_a_forecast_that_is_missing_is_named(series: tuple[Path, Path]) -> None:
@@ -211,7 +211,7 @@ def test_the_predictors_answers_have_the_error_that_evaluate_finds(series: tuple
     torch.manual_seed(0)
     network = build_forecaster(params, {}).eval()
     save_network(tmp_path / "weights", network, params, {"max_gap_days": 28}, prepared=series[0], training={})
-    answers = ForecastPredictor(tmp_path / "weights").predict(forecast.questions(*series, ALL))
+    answers = ForecastPredictor(tmp_path / "weights").predict(forecast.examples(*series, ALL))
     windows = Windows(series[0], params, rolling_origins(3, 7))
     with torch.inference_mode():
         means = network.forecast(windows.batch(np.arange(3)))[..., 0].numpy()
@@ -224,7 +224,7 @@ def test_a_series_that_a_model_would_refuse_is_not_asked_for(tmp_path: Path) -> 
     lines = [line.rpartition(",")[0] + ",3" if ",flat," in line and i < 90 else line for i, line in enumerate(lines)]
     raw = forecast_prepare.csv_of(tmp_path / "raw", lines)
     forecast_prepare.prepared(raw, tmp_path / "prepared", id_column="id")
-    names = forecast.questions(tmp_path / "prepared", raw, ALL)["unique_id"].unique()
+    names = forecast.examples(tmp_path / "prepared", raw, ALL)["unique_id"].unique()
     assert [name.split()[0] for name in names] == ["flat"] + ["lively"] * 3
 
 
@@ -236,4 +236,4 @@ def test_forecasts_are_alike_within_four_weeks_of_a_series_and_of_many_within_th
 
 
 def test_questions_are_always_the_same(drawings: tuple[Path, Path]) -> None:
-    assert sketch.questions(*drawings, 5).equals(sketch.questions(*drawings, 5))
+    assert sketch.examples(*drawings, 5).equals(sketch.examples(*drawings, 5))

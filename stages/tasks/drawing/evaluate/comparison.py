@@ -16,7 +16,7 @@ from ....evaluation.bootstrap import Scores, mean
 from .recognise import recognise, taken_for
 
 
-def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """`limit` rows, the classes in turn, each row with a seed of its own: columns `label` and `seed`."""
     classes = _classes(prepared)
     labels = [classes[number] for number in _asked(classes, limit)]
@@ -26,12 +26,12 @@ def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """The share of drawings that the classifier takes for what was asked; a missing one is not recognised.
 
-    Raises ValueError where there are more or fewer answers than questions.
+    Raises ValueError where there are more or fewer answers than examples.
     """
     classes = _classes(prepared)
     asked = _asked(classes, limit)
     if len(answers) != len(asked):
-        raise ValueError(f"found {len(answers)} answers to {len(asked)} questions; allowed is one to each, in order")
+        raise ValueError(f"found {len(answers)} answers to {len(asked)} examples; allowed is one to each, in order")
     drawings = [json.loads(text) if isinstance(text, str) else None for text in answers["drawing"]]
     return mean(taken_for(recognise(drawings, classes)) == asked)
 

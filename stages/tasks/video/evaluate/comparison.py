@@ -10,20 +10,20 @@ import pandas as pd
 from ....data.files import read_json
 from ....data.prepared import DESCRIPTION_NAME
 from ....evaluation.bootstrap import Scores, equality
-from ....evaluation.questions import asked
+from ....evaluation.comparison import test_examples
 from ..data.layout import CLIPS
 
 
-def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """`path` of each clip, from the root: whoever answers may stand in another folder."""
-    store, rows = asked(prepared, limit)
+    store, rows = test_examples(prepared, limit)
     folder = (raw / CLIPS).absolute()
     return pd.DataFrame({"path": [str(folder / store.value("id", row)) for row in rows]})
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """Accuracy; clips of one group (an actor, a scene) are drawn together, as they were split."""
-    store, rows = asked(prepared, limit)
+    store, rows = test_examples(prepared, limit)
     classes: list[str] = read_json(prepared / DESCRIPTION_NAME)["classes"]
     truth = [classes[store.value("label", row)] for row in rows]
     groups = np.unique(store.column("group")[rows].astype(str), return_inverse=True)[1]

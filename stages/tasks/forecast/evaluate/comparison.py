@@ -38,7 +38,7 @@ class Week:
     others: np.ndarray  # (time, past columns)
 
 
-def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """Up to two years before each test week: `unique_id`, `ds`, `y`, a row a day, and the data's further columns. With
     `known_columns`, seven rows without `y` tell of the test week.
     """

@@ -11,7 +11,7 @@ from ..data.store import SequenceStore
 from .bootstrap import evenly
 
 
-def asked(prepared: Path, limit: int) -> tuple[SequenceStore, np.ndarray]:
+def test_examples(prepared: Path, limit: int) -> tuple[SequenceStore, np.ndarray]:
     """The store of a task's prepared data, and the rows of up to `limit` test examples, evenly over the split and
     always the same.
     """

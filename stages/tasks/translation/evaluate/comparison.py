@@ -13,7 +13,7 @@ from .scoring import exact
 from .segments import Segments, read_segments
 
 
-def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """`text` of each test segment, in the form that normalisation has given it (a model's own changes nothing more)."""
     return pd.DataFrame({"text": _asked(prepared, limit).texts})
 

@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 
 from ....evaluation.bootstrap import Scores, equality
-from ....evaluation.questions import asked
+from ....evaluation.comparison import test_examples
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import Chunk, Piece, raw_files
 
 
-def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """Drawings as they came, with as many points as their file has: `drawing`, JSON text of `[[xs, ys], …]`.
 
     Raises ValueError where the raw files lack one of them.
     """
-    store, rows = asked(prepared, limit)
+    store, rows = test_examples(prepared, limit)
     wanted = [str(store.value("id", row)) for row in rows]
     found = _drawings(raw, set(wanted))
     missing = [name for name in wanted if name not in found]
@@ -32,7 +32,7 @@ def questions(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """Accuracy; each drawing is its own group."""
-    store, rows = asked(prepared, limit)
+    store, rows = test_examples(prepared, limit)
     return equality(answers["label"].tolist(), [store.value("label", row) for row in rows])
 
 
