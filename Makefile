@@ -10,10 +10,12 @@ export DVC_NO_ANALYTICS := true
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+  --overrides $(VENV)/without-torch.txt --quiet $(LOCK_OPTIONS)
 # Tests in two processes, each file in one of them.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: help environment repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
+.PHONY: help environment developer repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -32,25 +34,31 @@ $(VENV)/.installed: requirements.lock requirements-torch.txt
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode -r requirements-torch.txt
 	@touch $@
 
+developer: $(VENV)/.developer ## the same with what tests, linters and type checkers need (requirements-dev.lock)
+
+$(VENV)/.developer: $(VENV)/.installed requirements-dev.lock
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
+	@touch $@
+
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table
 	@python -m stages.repro
 
 test: test-unit ## all the tests but the slow ones
 	@python -m pytest tests/pipeline tests/system -q -m "not slow" $(SIDE_BY_SIDE)
 
-test-unit: environment ## tests of milliseconds
+test-unit: developer ## tests of milliseconds
 	@python -m pytest tests/unit -q $(SIDE_BY_SIDE)
 
-test-pipeline: environment ## the real pipeline in temporary clones
+test-pipeline: developer ## the real pipeline in temporary clones
 	@python -m pytest tests/pipeline -q -m "not slow"
 
-test-system: environment ## environments and servers
+test-system: developer ## environments and servers
 	@python -m pytest tests/system -q -m "not slow"
 
-test-slow: environment ## other machines, containers, searches, promotion: half an hour
-	@python -m pytest tests -q -m slow
+test-slow: developer ## other machines, containers, searches, promotion: half an hour; PART=3/8: an eighth of them
+	@python -m pytest tests -v -m slow $(if $(PART),--part $(PART))
 
-check: environment ## params.yaml, formatting, lint, types, and that dvc.lock fits the code
+check: developer ## params.yaml, formatting, lint, types, and that dvc.lock fits the code
 	@python -m stages.params
 	@ruff format --check --quiet . || { echo "unroll: run 'make format'" >&2; exit 1; }
 	@ruff check --quiet .
@@ -59,7 +67,7 @@ check: environment ## params.yaml, formatting, lint, types, and that dvc.lock fi
 	stale=$$(echo "$$planned" | sed -n "s/^Running stage '\(.*\)':/\1/p"); if [ -n "$$stale" ]; then \
 	  echo "unroll: dvc.lock does not fit the code or params; run 'make repro' and commit dvc.lock. Stale:" $$stale >&2; exit 1; fi
 
-format: environment ## format the code
+format: developer ## format the code
 	@ruff format --quiet . && ruff check --quiet --fix .
 
 ui: environment ## MLflow's pages on http://127.0.0.1:5000
@@ -71,10 +79,10 @@ up: environment ## start Prefect, MLflow and workers on 127.0.0.1 (BACKEND=postg
 down: environment ## stop just what `make up` started
 	@python -m flows.server.servers down
 
-lock: environment ## compile requirements.lock anew
+lock: environment ## compile the lock files anew
 	@printf "torch ; python_version < '3'\n" > $(VENV)/without-torch.txt
-	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate \
-	  --no-header --overrides $(VENV)/without-torch.txt -o requirements.lock --quiet $(LOCK_OPTIONS)
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@for group in cluster dev; do $(COMPILE) --group pyproject.toml:$$group -c requirements.lock -o requirements-$$group.lock; done
 
 clean: ## remove what the pipeline made, but not the cache or the registry
 	@rm -rf data weights metrics plots cards receipts dvc_plots

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from stages.recipe import apply
 
@@ -80,9 +82,21 @@ def empty_clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, list[str]]:
-    """A clone after its first `dvc repro`, and the stages that ran."""
-    clone = make_clone(tmp_path_factory.mktemp("finished"))
-    stages = clone.repro()
-    commit(clone)
-    return clone, stages
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Clone, list[str]]:
+    """A clone after its first `dvc repro`, and the stages that ran. Processes of tests that run side by side share one:
+    the first that asks makes it, and the others take a copy, since tests change what they get.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":  # pytest-xdist gives each process a folder below that of the run
+        shared = shared.parent
+    made, ran_stages = shared / "finished", shared / "finished.json"
+    with FileLock(shared / "finished.lock"):
+        if not ran_stages.is_file():
+            made.mkdir()
+            clone = make_clone(made)
+            stages = clone.repro()
+            commit(clone)
+            ran_stages.write_text(json.dumps(stages), encoding="utf-8")
+    copy = tmp_path_factory.mktemp("finished") / "clone"
+    shutil.copytree(made, copy, symlinks=True)
+    return Clone(copy), json.loads(ran_stages.read_text(encoding="utf-8"))

@@ -71,6 +71,7 @@ def test_a_killed_flow(flows: House) -> None:
     assert run.wait() == "CRASHED"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_and_the_run_after_it(flows: House) -> None:
     run = in_training(flows, seed=3)
     since = time.monotonic()

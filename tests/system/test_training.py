@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import psutil
 import pytest
@@ -109,14 +110,24 @@ def undisturbed_result(clone: Clone, task: str, ranks: int) -> dict[str, bytes]:
     return WRITTEN[task, ranks]
 
 
-@pytest.fixture(params=[(task, ranks) for task in TASKS for ranks in (1, 2)], ids=str)
+# Every step of the loop can be the last one before a stop: tests/unit/test_resume.py. Here it is real processes.
+QUICK = (("forecast", 1), ("sketch", 2))
+EACH = [(task, ranks) for task in TASKS for ranks in (1, 2)]
+
+
+def slow(values: Sequence[Any], *, but: Sequence[Any]) -> list[Any]:
+    """Parameters of a test that is slow `but` for some."""
+    return [pytest.param(v, marks=[] if v in but else pytest.mark.slow, id=str(v)) for v in values]
+
+
+@pytest.fixture(params=slow(EACH, but=QUICK))
 def undisturbed(request: pytest.FixtureRequest, prepared: Clone) -> tuple[Clone, str, int, dict[str, bytes]]:
     """A task, a number of ranks, and what its undisturbed training wrote."""
     task, ranks = request.param
     return prepared, task, ranks, undisturbed_result(prepared, task, ranks)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", slow(TASKS, but=["sketch", "forecast"]))
 def test_ranks_change_no_loss(prepared: Clone, task: str) -> None:
     alone, together = (
         [float(row["loss"]) for row in csv.DictReader(written["steps.csv"].decode().splitlines())]
@@ -143,7 +154,7 @@ def test_killed_in_mid_training_and_started_again(undisturbed: tuple[Clone, str,
     assert not list(clone.folder.glob(".resume/*/checkpoint.safetensors"))
 
 
-@pytest.mark.parametrize("task", ["sketch", "translation"])
+@pytest.mark.parametrize("task", slow(["sketch", "translation"], but=["sketch"]))
 def test_ranks_change_no_evaluation(prepared: Clone, task: str) -> None:
     overlay(prepared, {task: {"train": {"ranks": 1}}})
     finish(start(prepared, task))
@@ -157,6 +168,7 @@ def test_ranks_change_no_evaluation(prepared: Clone, task: str) -> None:
     assert measured[0] == measured[1]
 
 
+@pytest.mark.slow
 def test_two_machines_train_together(prepared: Clone) -> None:
     """Two launchers of one rank each, as on two machines, by torchrun's own variables."""
     written = undisturbed_result(prepared, "sketch", 2)
@@ -180,7 +192,7 @@ def sketch(prepared: Clone, request: pytest.FixtureRequest) -> tuple[Clone, dict
     return prepared, undisturbed_result(prepared, "sketch", request.param)
 
 
-@pytest.mark.parametrize("sketch", [1, 2], indirect=True)
+@pytest.mark.parametrize("sketch", slow([1, 2], but=[2]), indirect=True)
 def test_asked_to_stop_it_saves_and_says_so_with_its_status(sketch: tuple[Clone, dict[str, bytes]]) -> None:
     clone, written = sketch
     training = start(clone, "sketch")

@@ -73,6 +73,8 @@ def test_run_with_the_form_and_read_the_report(flows: House, page: Page, tmp_pat
     page.screenshot(path=tmp_path / "report.png")
 
 
+# Cancelling without a browser is tested in test_stopping.py.
+@pytest.mark.slow
 def test_cancel(flows: House, page: Page) -> None:
     overrides = [f"forecast.train.{key}" for key in ("epochs=2000", "patience=2000", "seed=21")]
     choice = {"tasks": ["forecast"], "up_to": "train", "where": "here", "overrides": overrides}

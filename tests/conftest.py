@@ -1,0 +1,26 @@
+"""Parts of the tests: CI runs an eighth of the slow ones, another with each commit, so that none rots unseen."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="K/N", help="run the part K, from 0, of N about equal parts of the chosen tests")
+
+
+# Last: what `-m` has deselected is no part.
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = config.getoption("--part")
+    if not chosen:
+        return
+    part, parts = map(int, chosen.split("/"))
+    if not 0 <= part < parts:
+        raise pytest.UsageError(f"--part {chosen}: allowed is K/N with K from 0 to N - 1")
+    # By name, so that a test keeps its part whatever is added or taken away beside it.
+    inside = [int(hashlib.sha256(item.nodeid.encode()).hexdigest(), 16) % parts == part for item in items]
+    config.hook.pytest_deselected(items=[item for item, kept in zip(items, inside, strict=True) if not kept])
+    items[:] = [item for item, kept in zip(items, inside, strict=True) if kept]
