@@ -54,7 +54,7 @@ def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
     script = folder / "model.py"
     script.write_text(
         f"from mlflow.models import set_model\n\n"
-        f"from {package.name}.pyfunc import ServedModel\n"
+        f"from {package.name}.serving.pyfunc import ServedModel\n"
         f"from {package.name}.tasks.{task.name}.serve.predictor import Predictor\n\n"
         f"set_model(ServedModel(Predictor))\n",
         encoding="utf-8",
