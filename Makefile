@@ -15,7 +15,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 # Tests in two processes, each file in one of them.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: help environment developer repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
+.PHONY: help environment developer cluster repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -38,6 +38,12 @@ developer: $(VENV)/.developer ## the same with what tests, linters and type chec
 
 $(VENV)/.developer: $(VENV)/.installed requirements-dev.lock
 	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
+	@touch $@
+
+cluster: $(VENV)/.cluster ## the same with what workers need that start containers (requirements-cluster.lock)
+
+$(VENV)/.cluster: $(VENV)/.installed requirements-cluster.lock
+	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-cluster.lock
 	@touch $@
 
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table

@@ -77,6 +77,50 @@ def test_a_changed_param_runs_only_what_reads_it_and_what_follows(finished, bloc
     assert all(stage.endswith("@forecast") for stage in planned)
 
 
+# Edits files one by one, in the clone that it runs in, and prints which of them make a training stale.
+STALE = """
+import sys
+from pathlib import Path
+from flows.dag import Pipeline
+
+for name in sys.argv[1:]:
+    file = Path(name)
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text + "# edited\\n", encoding="utf-8")
+    try:
+        verdicts = {decision.name: decision.verdict for decision in Pipeline().plan(("train@forecast",))}
+    finally:
+        file.write_text(text, encoding="utf-8")
+    print(name, verdicts["train@forecast"])
+"""
+
+
+def test_only_an_edit_that_can_change_a_training_makes_it_stale(finished):
+    clone, _ = finished
+    stale = ["stages/training/loop.py", "stages/models/batch.py", "stages/tasks/forecast/model/network.py"]
+    fresh = ["stages/registry/gate.py", "stages/serving/predictor.py", "stages/tracking/spool.py"]
+    fresh += ["stages/fetch/web.py", "stages/evaluation/card.py", "stages/tasks/forecast/serve/predictor.py"]
+    printed = dict(
+        line.split() for line in clone.run("python", "-c", STALE, *stale, *fresh).splitlines() if "/" in line
+    )
+    # What is fetched may be other data, so a plan can only say that the training waits for it; see below.
+    assert printed == {
+        **dict.fromkeys(stale, "run"),
+        **dict.fromkeys(fresh, "cached"),
+        "stages/fetch/web.py": "wait",
+    }
+
+
+def test_an_edit_of_how_data_is_fetched_fetches_again_and_does_not_retrain(finished):
+    clone, _ = finished
+    clone.edit("stages/tasks/forecast/source/download.py", "from __future__", "# edited\nfrom __future__")
+    try:
+        assert clone.repro("train@forecast") == ["download@forecast"]
+    finally:
+        clone.edit("stages/tasks/forecast/source/download.py", "# edited\nfrom __future__", "from __future__")
+        clone.repro("train@forecast")
+
+
 def test_metrics_are_flat_and_signed(finished):
     clone, _ = finished
     for name in Task.names():

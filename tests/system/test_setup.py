@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -35,11 +36,23 @@ def test_without_a_fitting_python_the_way_out_is_said(tmp_path):
     assert "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=" in done.stderr
 
 
-def test_the_lock_has_hashes_and_no_address():
-    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-cluster.lock", "requirements-dev.lock"])
+def test_the_locks_have_hashes_and_no_address(name):
+    lock = (REPOSITORY / name).read_text(encoding="utf-8")
     assert "--hash=sha256:" in lock
     assert "://" not in lock
     assert not any(line.startswith("torch==") for line in lock.splitlines())
+
+
+def test_the_locks_agree_and_the_pipeline_installs_no_tool_of_the_tests():
+    own, cluster, developer = (
+        dict(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", (REPOSITORY / name).read_text(encoding="utf-8"), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-cluster.lock", "requirements-dev.lock")
+    )
+    for others in (cluster, developer):
+        assert not {name for name in others if name in own and own[name] != others[name]}
+    assert not own.keys() & {"pytest", "ruff", "mypy", "playwright", "moto", "duckdb", "polars", "prefect-docker"}
+    assert cluster.keys() <= developer.keys()
 
 
 def test_two_new_processes_can_open_a_new_store_at_once(tmp_path):

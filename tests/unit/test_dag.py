@@ -68,6 +68,17 @@ def test_a_stage_names_no_code_that_no_task_runs(verb):
     assert not idle
 
 
+def test_code_is_named_by_folders_and_few_of_them():
+    code = [dep for verb in PARTS for dep in DAG["stages"][verb]["do"]["deps"] if dep.startswith("stages/")]
+    assert len(code) <= 45
+    files = {dep for dep in code if Path(dep).suffix}
+    assert files == {
+        *(f"stages/{verb}.py" for verb in PARTS),
+        "stages/metrics.py",
+        "stages/tasks/${item}/manifest.yaml",
+    }
+
+
 @pytest.mark.parametrize("task", Task.names())
 def test_stages_and_code_agree_on_where_outputs_lie(task):
     def outs(verb: str) -> list[str]:
