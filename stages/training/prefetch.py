@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 _AHEAD = 4
 
 
-class Feed(Generic[Made]):
+class Prefetcher(Generic[Made]):
     """Makes an item for each step in another thread, in order; `waited` is how long the reader has waited for them.
 
     A thread, not a process: datasets read a memory map and work in NumPy, which lets other threads run meanwhile. What
@@ -27,7 +27,7 @@ class Feed(Generic[Made]):
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, Made]]:
-        pool = ThreadPoolExecutor(1, "feed")
+        pool = ThreadPoolExecutor(1, "prefetcher")
         try:
             waiting: deque[tuple[int, Future[Made]]] = deque()
             waiting.extend((step, pool.submit(self._make, step)) for step in islice(self._steps, _AHEAD))
