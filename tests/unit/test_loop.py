@@ -12,7 +12,7 @@ from stages.params import TrainParams
 from stages.training import debug_modes, distributed, inference, loop
 from stages.training.optimizer import clip_gradients
 from stages.training.prefetch import Prefetcher
-from stages.training.progress import MAX_STEP_RECORDS, Epoch, StepRecord, TrainingHistory
+from stages.training.progress import MAX_STEP_RECORDS, StepRecord, TrainingHistory
 
 PARAMS = TrainParams(
     mode="full",
@@ -131,13 +131,20 @@ def test_predictions_come_in_the_datasets_order():
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
-def test_an_unknown_monitor_names_what_there_is_before_an_epoch_is_over():
-    def never(_: Epoch) -> None:
-        raise AssertionError("an epoch was trained for nothing")
+@pytest.mark.parametrize(
+    ("monitor", "message"),
+    [
+        ("bleu", r"train\.monitor: found 'bleu'; this network measures: accuracy, loss$"),
+        ("gain", r"train\.monitor: 'gain': stages/metrics\.py does not say .*; this network measures: accuracy, loss$"),
+    ],
+)
+def test_a_monitor_that_is_not_measured_or_has_no_direction_ends_the_first_step(monitor, message):
+    def never(_: StepRecord) -> None:
+        raise AssertionError("a step was taken for nothing")
 
-    params = PARAMS.model_copy(update={"monitor": "bleu"})
-    with pytest.raises(loop.TrainingError, match=r"found 'bleu'; this network measures: accuracy, loss"):
-        loop.fit(Linear(), Sums(), Sums(seed=1), params, on_epoch=never)
+    params = PARAMS.model_copy(update={"monitor": monitor})
+    with pytest.raises(loop.TrainingError, match=message):
+        loop.fit(Linear(), Sums(), Sums(seed=1), params, on_step_record=never)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_step_and_examples():

@@ -91,6 +91,14 @@ def test_asked_to_stop_after_any_step(tmp_path: Path, step: int) -> None:
     assert same(run(Checkpoints(tmp_path / "state", seconds=1e9)), run())
 
 
+@pytest.mark.parametrize("step", [4, 5, 10, STEPS])
+def test_an_epoch_that_was_stopped_at_its_last_step_has_its_learning_rate(tmp_path: Path, step: int) -> None:
+    params = RESUMABLE.model_copy(update={"schedule": "cosine"})
+    with pytest.raises(loop.Stopped):
+        run(Checkpoints(tmp_path / "state", seconds=1e9), params, stop_after=step)
+    assert same(run(Checkpoints(tmp_path / "state", seconds=1e9), params), run(params=params))
+
+
 @pytest.mark.parametrize("step", range(2, STEPS + 1))
 def test_killed_at_any_step(tmp_path: Path, step: int) -> None:
     with pytest.raises(Killed):
