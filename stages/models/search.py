@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -41,8 +41,7 @@ class SpecialTokens:
     forbidden: Sequence[int]  # never part of a hypothesis, such as padding
 
 
-@dataclass(frozen=True, slots=True)
-class Hypotheses:
+class Hypotheses(NamedTuple):
     """The hypotheses of each sentence, best first."""
 
     tokens: Tensor  # (sentences, hypotheses, time) int64, without start and end; after its length, a row means nothing
@@ -101,12 +100,13 @@ def beam_search(
         raise ValueError(f"n_best: found {n_best}; allowed with a beam of {beam_size}: 1 to {beam_size}")
     first = next(iter(state.values()))
     sentences, device = first.shape[0], first.device
-    beam = _Beam.start(sentences, max_length, device)
+    zeros = torch.zeros((sentences, 1), dtype=torch.int64, device=device)
+    beam = _Beam(zeros.new_zeros((sentences, 1, max_length + 1)), zeros.float(), zeros, zeros.bool())
     searched = torch.arange(sentences, device=device)  # the sentences still in the batch
     result = Hypotheses(
-        torch.zeros((sentences, n_best, max_length + 1), dtype=torch.int64, device=device),
-        torch.zeros((sentences, n_best), dtype=torch.int64, device=device),
-        torch.full((sentences, n_best), -torch.inf, device=device),
+        tokens=zeros.new_zeros((sentences, n_best, max_length + 1)),
+        lengths=zeros.new_zeros((sentences, n_best)),
+        scores=torch.full((sentences, n_best), -torch.inf, device=device),
     )
     tokens = torch.full((sentences, 1), special.start, device=device)
     for length in range(max_length + 1):
@@ -117,7 +117,10 @@ def beam_search(
         state = {name: value[rows, parents] for name, value in state.items()}
         done = beam.is_final(n_best, max_length + 1, length_penalty)
         if done.any():
-            _write(result, searched[done], beam.select(done), length_penalty)
+            found = beam.select(done).ranked(length_penalty)
+            width = min(n_best, found.scores.shape[1])
+            for whole, part in zip(result, found, strict=True):
+                whole[searched[done], :width] = part[:, :width]
             searched, tokens, beam = searched[~done], tokens[~done], beam.select(~done)
             state = {name: value[~done] for name, value in state.items()}
             memory = {name: value[~done] for name, value in memory.items()}
@@ -194,9 +197,7 @@ def _token_by_token(
         history.append(tokens)
         if ended.all():
             break
-    scores, order = (log_probs / lengths**length_penalty).sort(dim=1, descending=True, stable=True)
-    rows = torch.arange(len(first), device=first.device)[:, None]
-    return Hypotheses(torch.stack(history, dim=2)[rows, order], (lengths - 1)[rows, order], scores)
+    return _Beam(torch.stack(history, dim=2), log_probs, lengths, ended).ranked(length_penalty)
 
 
 def _drawn(allowed: Tensor, draws: Tensor, temperature: float) -> Tensor:
@@ -220,24 +221,13 @@ def _allowed(next_log_probs: Tensor, special: SpecialTokens, length: int, max_le
     return allowed
 
 
-@dataclass(frozen=True, slots=True)
-class _Beam:
+class _Beam(NamedTuple):
     """The hypotheses of each sentence in the batch; the first of each is the greedy one."""
 
     tokens: Tensor  # (sentences, hypotheses, max_length + 1)
     log_probs: Tensor  # (sentences, hypotheses), of all tokens together
     lengths: Tensor  # (sentences, hypotheses) with the end token
     ended: Tensor  # (sentences, hypotheses)
-
-    @staticmethod
-    def start(sentences: int, max_length: int, device: torch.device) -> _Beam:
-        shape = (sentences, 1)
-        return _Beam(
-            torch.zeros((*shape, max_length + 1), dtype=torch.int64, device=device),
-            torch.zeros(shape, device=device),
-            torch.zeros(shape, dtype=torch.int64, device=device),
-            torch.zeros(shape, dtype=torch.bool, device=device),
-        )
 
     def advance(
         self, allowed: Tensor, size: int, step: int, end: int, length_penalty: float
@@ -272,7 +262,7 @@ class _Beam:
 
     def is_final(self, n_best: int, longest: int, length_penalty: float) -> Tensor:
         """Whether the `n_best` hypotheses of each sentence can no longer change, `(sentences,)`; see `beam_search`."""
-        ended = (self.log_probs / self.lengths**length_penalty).masked_fill(~self.ended, -torch.inf)
+        ended = self._scores(length_penalty)
         bounds = (self.log_probs / longest**length_penalty).masked_fill(self.ended, -torch.inf)
         all_ended = self.ended.all(dim=1)
         if n_best > ended.shape[1]:
@@ -280,16 +270,14 @@ class _Beam:
         return all_ended | (ended.topk(n_best, dim=1).values[:, -1] > bounds.amax(dim=1))
 
     def select(self, chosen: Tensor) -> _Beam:
-        return _Beam(self.tokens[chosen], self.log_probs[chosen], self.lengths[chosen], self.ended[chosen])
+        return _Beam(*(tensor[chosen] for tensor in self))
 
+    def ranked(self, length_penalty: float) -> Hypotheses:
+        """The hypotheses that have ended, best first; of equal ones the greedy one. The others come last."""
+        scores, order = self._scores(length_penalty).sort(dim=1, descending=True, stable=True)
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        return Hypotheses(self.tokens[rows, order], self.lengths[rows, order] - 1, scores)
 
-def _write(result: Hypotheses, sentences: Tensor, beam: _Beam, length_penalty: float) -> None:
-    """Put the hypotheses of sentences that are done into the result, best first; of equal ones the greedy one."""
-    ended = (beam.log_probs / beam.lengths**length_penalty).masked_fill(~beam.ended, -torch.inf)
-    scores, order = ended.sort(dim=1, descending=True, stable=True)
-    width = min(scores.shape[1], result.scores.shape[1])
-    scores, order = scores[:, :width], order[:, :width]
-    rows = torch.arange(len(sentences), device=sentences.device)[:, None]
-    result.scores[sentences, :width] = scores
-    result.lengths[sentences, :width] = beam.lengths[rows, order] - 1
-    result.tokens[sentences, :width] = beam.tokens[rows, order]
+    def _scores(self, length_penalty: float) -> Tensor:
+        """`(sentences, hypotheses)`, -inf where one goes on."""
+        return (self.log_probs / self.lengths**length_penalty).masked_fill(~self.ended, -torch.inf)

@@ -7,11 +7,11 @@ kept in memory but the pool at hand.
 Padding is work thrown away: an epoch takes the examples in random order, a pool of `POOL` batches at a time, sorts the
 pool by length and cuts batches of like lengths from it, which it gives in random order again.
 
-Batches have all the same number of sequences or, with a budget of tokens, about the same number of steps, padding
-included, so that those of short sequences hold more of them. A pool then holds as many sequences as are expected to
-fill its batches, and is cut so that the largest batch is as small as can be: the number of steps in an epoch, and which
-pool a step belongs to, are known without looking at any pool. The price is that a pool whose sequences happen to be
-longer than most may exceed the budget, in what was tried by a tenth at the most.
+With a budget of tokens, batches have about the same number of steps, padding included, instead of the same number of
+sequences. A pool then holds as many sequences as are expected to fill its batches, and is cut so that the largest batch
+is as small as can be: the number of steps in an epoch, and which pool a step belongs to, are known without looking at
+any pool. The price: a pool whose sequences happen to be long may exceed the budget, in what was tried by a tenth at
+most.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -102,30 +102,25 @@ class _Part(NamedTuple):
     counts: bool  # a step may have fewer examples than there are parts: who gets none computes one for nothing
 
 
+@dataclass
 class _Training:
     """A training on its way: what a step changes, and how it is saved."""
 
-    def __init__(
-        self,
-        network: Network,
-        dataset: Dataset,
-        params: TrainParams,
-        checkpoints: Checkpoints | None,
-        stop_requested: Callable[[], bool],
-        on_step_record: Callable[[StepRecord], None],
-    ) -> None:
+    _network: Network
+    _dataset: Dataset
+    _params: TrainParams
+    _checkpoints: Checkpoints | None
+    _stop_requested: Callable[[], bool]
+    _on_step_record: Callable[[StepRecord], None]
+
+    def __post_init__(self) -> None:
         self._device = device()
-        self._network = network.to(self._device)
-        self._dataset = dataset
-        self._params = params
-        self._checkpoints = checkpoints
-        self._stop_requested = stop_requested
-        self._on_step_record = on_step_record
+        self._network.to(self._device)
         if distributed.ranks() > 1:  # machines of different kinds may draw different first weights from one seed
-            network.load_state_dict(distributed.broadcast(network.state_dict()))
-        self.optimizer = Optimizer(network, params, self._device)
+            self._network.load_state_dict(distributed.broadcast(self._network.state_dict()))
+        self.optimizer = Optimizer(self._network, self._params, self._device)
         self._steps_per_epoch = len(self._sampler(0))
-        self._steps = self._steps_per_epoch * params.epochs
+        self._steps = self._steps_per_epoch * self._params.epochs
         self._steps_per_record = max(1, math.ceil(self._steps / MAX_STEP_RECORDS))
         self.progress = Progress()
         self.best_weights: dict[str, Tensor] = {}

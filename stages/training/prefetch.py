@@ -15,7 +15,7 @@ _AHEAD = 4
 
 
 class Prefetcher(Generic[Made]):
-    """Makes an item for each step in another thread, in order; `waited` is how long the reader has waited for them.
+    """Makes an item for each step in another thread, in order; `waited` is for how many seconds the reader has waited.
 
     A thread, not a process: datasets read a memory map and work in NumPy, which lets other threads run meanwhile. What
     `make` raises comes out of the iteration.
