@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -32,24 +33,19 @@ def explain(network: Network, batches: Iterable[Batch], names: Sequence[str], *,
 
 def first_not_finite(network: Network, batch: Batch) -> list[str]:
     """The first layer whose output on the batch is not finite, if there is one."""
-    found: list[str] = []
+    names = {module: name for name, module in network.named_modules() if name}
+    layers: list[str] = []
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            tensors = output if isinstance(output, tuple) else (output,)
-            if not found and any(isinstance(t, Tensor) and not torch.isfinite(t).all() for t in tensors):
-                found.append(f"{name} ({type(module).__name__})")
+    def watch(module: nn.Module, inputs: Any, output: Any) -> None:
+        tensors = output if isinstance(output, tuple) else (output,)
+        if not layers and any(isinstance(t, Tensor) and not torch.isfinite(t).all() for t in tensors):
+            layers.append(f"{names[module]} ({type(module).__name__})")
 
-        return hook
-
-    hooks = [module.register_forward_hook(watch(name)) for name, module in network.named_modules() if name]
-    try:
-        with torch.no_grad():
-            network.losses(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return found
+    with ExitStack() as hooks, torch.no_grad():
+        for module in names:
+            hooks.enter_context(module.register_forward_hook(watch))
+        network.losses(batch)
+    return layers
 
 
 def _last_gradient_not_finite(network: Network) -> list[str]:

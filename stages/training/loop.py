@@ -136,10 +136,7 @@ class _Training:
 
     def run_epoch(self, epoch: int) -> tuple[float, int, float]:
         """Take the epoch's steps that are left; returns seconds, sequences and seconds of waiting for data."""
-        progress = self.progress
-        if progress.epoch != epoch:
-            progress.start_epoch(epoch)
-        sampler, first = self._sampler(epoch), progress.steps.count
+        sampler, first = self._sampler(epoch), self.progress.steps.count
         batches = Prefetcher(lambda step: self._parts(sampler[step], epoch), range(first, len(sampler)))
         started, sequences = time.perf_counter(), 0
         self._network.train()
@@ -156,8 +153,9 @@ class _Training:
 
     def end_epoch(self, record: Epoch) -> None:
         """Note an epoch and keep its weights where it is the best."""
-        value = record.validation[self._params.monitor]
-        if self.progress.add_epoch(record, -value if higher_is_better(self._params.monitor) else value):
+        monitor = self._params.monitor
+        value = record.validation[monitor]
+        if self.progress.add_epoch(record, -value if higher_is_better(monitor) else value):
             self.best_weights = {k: v.detach().cpu().clone() for k, v in self._network.state_dict().items()}
 
     def _sampler(self, epoch: int) -> BucketBatchSampler:
@@ -178,7 +176,6 @@ class _Training:
 
     def _step(self, epoch: int, step: int, examples: np.ndarray, parts: Sequence[_Part]) -> float:
         """One step of the optimizer; returns the loss."""
-        progress = self.progress
         losses, stop = self._over_ranks(*self._backward(parts, len(examples)))
         total, weight = losses["loss"]
         loss = total / weight if weight else 0.0
@@ -198,9 +195,9 @@ class _Training:
             real_steps=real,
             padded_steps=padded,
         )
-        progress.add_step(sums, losses)
-        if progress.unrecorded.count >= self._steps_per_record:
-            self._on_step_record(progress.record_steps(self.steps_done - 1))
+        self.progress.add_step(sums, losses)
+        if self.progress.unrecorded.count >= self._steps_per_record:
+            self._on_step_record(self.progress.record_steps(self.steps_done - 1))
         if stop or (self._checkpoints and self._checkpoints.due(self.steps_done)):
             self._save()
         if stop:

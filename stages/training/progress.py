@@ -84,9 +84,6 @@ class Progress:
     steps: StepSums = field(default_factory=StepSums)  # its steps so far
     totals: Totals = field(default_factory=Totals)  # its losses
 
-    def start_epoch(self, epoch: int) -> None:
-        self.epoch, self.steps, self.totals = epoch, StepSums(), Totals()
-
     def add_step(self, step: StepSums, losses: Mapping[str, Sequence[float]]) -> None:
         self.steps.add(step)
         self.unrecorded.add(step)
@@ -106,11 +103,11 @@ class Progress:
         return record
 
     def add_epoch(self, record: Epoch, monitored: float) -> bool:
-        """Add an epoch's record; returns whether it is the best so far."""
+        """Add an epoch's record and begin the next one; returns whether it is the best so far."""
         self.epochs.append(record)
         self.monitored.append(monitored)
         is_best = monitored < (self.monitored[self.best_epoch] if self.best_epoch >= 0 else math.inf)
         if is_best:
             self.best_epoch = record.epoch
-        self.start_epoch(record.epoch + 1)
+        self.epoch, self.steps, self.totals = record.epoch + 1, StepSums(), Totals()
         return is_best
