@@ -10,12 +10,12 @@ pool by length and cuts batches of like lengths from it, which it gives in rando
 With a budget of tokens, batches have about the same number of steps, padding included, instead of the same number of
 sequences. A pool then holds as many sequences as are expected to fill its batches, and is cut so that the largest batch
 is as small as can be: the number of steps in an epoch, and which pool a step belongs to, are known without looking at
-any pool. The price: a pool whose sequences happen to be long may exceed the budget, in what was tried by a tenth at
-most.
+any pool. The price: a pool whose sequences happen to be long may exceed the budget, as measured by a tenth at most.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -99,11 +99,8 @@ def _even_cuts(lengths: list[int], parts: int) -> list[int]:
             starts.append(end)
         return starts[::-1]
 
-    low, high = 1, lengths[-1] * -(-len(lengths) // parts)  # with so many steps, equal numbers of sequences fit
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if len(cuts(middle)) <= parts else (middle + 1, high)
-    starts = cuts(low)
+    enough = lengths[-1] * -(-len(lengths) // parts)  # with so many steps, equal numbers of sequences fit
+    starts = cuts(1 + bisect_left(range(1, enough), True, key=lambda most: len(cuts(most)) <= parts))
     while len(starts) < parts:  # where lengths are all alike, the last bit of room may save a part
         sizes = np.diff([*starts, len(lengths)])
         widest = int(sizes.argmax())

@@ -69,8 +69,8 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
         raise RuntimeError(
             f"rank {first} ended with {failure.exitcode} once more than the {config.max_restarts} restarts allow"
         ) from None
-    if error := next(filter(None, errors.values()), None):
-        raise StageError(error)
+    if message := next(filter(None, errors.values()), None):
+        raise StageError(message)
 
 
 def _as_rank(verb: str, count: int, work: Callable[..., None], *args: Any) -> str | None:
