@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from .inference import Totals
 
@@ -13,7 +13,7 @@ MAX_STEP_RECORDS = 1000  # rows of the curve by step
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """The figures of an epoch. Those in the second half but `steps` are for MLflow alone: outputs stay pure."""
+    """The figures of an epoch. The last four are for MLflow alone: outputs stay pure."""
 
     epoch: int
     train: Mapping[str, float]
@@ -59,8 +59,8 @@ class StepSums:
     padded_steps: int = 0
 
     def add(self, other: StepSums) -> None:
-        for name, value in asdict(other).items():
-            setattr(self, name, getattr(self, name) + value)
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
     def mean_gradient_norm(self) -> float:
