@@ -21,9 +21,10 @@ from stages.models.batch import Batch, Dataset
 from stages.models.network import Network
 from stages.params import TrainParams
 from stages.tasks.protocol import Task
-from stages.training import loop
-from stages.training.batch_plan import Plan
-from stages.training.debug_modes import Some
+from stages.training import distributed, loop
+from stages.training.batch_sampler import BucketBatchSampler
+from stages.training.debug_modes import Subset
+from stages.training.progress import Epoch
 
 from . import data
 
@@ -50,24 +51,28 @@ def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
             "warmup_fraction": 0.0,
         }
     )
-    loop.configure(seed=1, threads=1)
+    distributed.configure(seed=1, threads=1)
     whole = model.dataset(folder, "train", params, augment=True)
-    some = Some(whole, np.arange(min(len(whole), STEPS * train_params.batch_size)), augment=True)
+    some = Subset(whole, np.arange(min(len(whole), STEPS * train_params.batch_size)), augment=True)
     validation = model.dataset(folder, "validation", params, augment=False)
-    validation = Some(validation, np.arange(min(len(validation), train_params.batch_size)), augment=False)
+    validation = Subset(validation, np.arange(min(len(validation), train_params.batch_size)), augment=False)
     made = Made(some, train_params)
     made.make(0)
     bare = BareLoop(model.build(params.model, description), train_params)
     seconds: list[tuple[float, float]] = []
 
-    def on_epoch(record: loop.Epoch) -> None:
+    def on_epoch(record: Epoch) -> None:
         seconds.append((record.seconds, bare.epoch(made.batches)))
         made.make(record.epoch + 1)
 
     loop.fit(model.build(params.model, description), made, validation, train_params, on_epoch=on_epoch)
     later = seconds[1:]
     overheads = [100 * (ours / theirs - 1) for ours, theirs in later]
-    steps = len(Plan(made.lengths, train_params.batch_size, seed=1, epoch=0, batch_tokens=train_params.batch_tokens))
+    steps = len(
+        BucketBatchSampler(
+            made.lengths, train_params.batch_size, seed=1, epoch=0, batch_tokens=train_params.batch_tokens
+        )
+    )
     figures = {
         "overhead_percent": median(overheads),
         "overhead_percent_lowest": min(overheads),
@@ -96,7 +101,9 @@ class Made:
     def make(self, epoch: int) -> None:
         """Make all batches of an epoch, in the plan's order."""
         params = self._params
-        plan = Plan(self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens)
+        plan = BucketBatchSampler(
+            self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens
+        )
         self._by_first = {int(step[0]): self._dataset.batch(step, epoch=epoch) for step in plan}
 
     @property

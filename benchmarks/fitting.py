@@ -20,8 +20,8 @@ from stages.models.batch import Dataset
 from stages.models.network import Network
 from stages.params import TaskParams
 from stages.tasks.protocol import Task
-from stages.training.debug_modes import Some
-from stages.training.loop import Fit
+from stages.training.debug_modes import Subset
+from stages.training.progress import Epoch, TrainingHistory
 
 from .specification import Specification
 
@@ -39,11 +39,11 @@ def network_and_data(specification: Specification, params: TaskParams) -> tuple[
     network = model.build(params.model, open_prepared(folder)[1])
     train: Dataset = model.dataset(folder, "train", params, augment=True)
     if 0 < specification.examples < len(train):
-        train = Some(train, evenly(len(train), specification.examples), augment=True)
+        train = Subset(train, evenly(len(train), specification.examples), augment=True)
     return network, train, model.dataset(folder, specification.measured, params, augment=False)
 
 
-def _save(specification: Specification, network: Network, params: TaskParams, fit: Fit) -> None:
+def _save(specification: Specification, network: Network, params: TaskParams, fit: TrainingHistory) -> None:
     from stages.data.prepared import open_prepared
     from stages.models.weights import save_network
 
@@ -70,17 +70,17 @@ def main() -> None:
             print(json.dumps(values), flush=True)
             ended = not sys.stdin.readline()
 
-    def on_epoch(record: loop.Epoch) -> None:
+    def on_epoch(record: Epoch) -> None:
         figures = ("seconds", "sequences_per_second", "data_wait_share", "padding_share")
         measured = {f"measured_{name}": value for name, value in record.validation.items()}
         answer({name: getattr(record, name) for name in figures} | {"loss": record.train["loss"]} | measured)
 
     with distributed.joined(params.train.ranks, "train"):
-        loop.configure(seed=params.train.seed, threads=params.train.threads)
+        distributed.configure(seed=params.train.seed, threads=params.train.threads)
         network, train, measured = network_and_data(specification, params)
         answer({"examples": len(train), "measured": len(measured), "weights": _weights(network)})
         with suppress(loop.Stopped):
-            fit = loop.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
+            fit = loop.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_requested=lambda: ended)
             if specification.saved and distributed.rank() == 0:
                 _save(specification, network, params, fit)
 

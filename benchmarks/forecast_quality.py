@@ -40,7 +40,7 @@ from stages.tasks.forecast.model.network import Forecaster, build, dataset
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import ModelParams, Params
 from stages.tasks.protocol import Task
-from stages.training import loop
+from stages.training import distributed, inference, loop
 
 from . import data
 
@@ -115,14 +115,14 @@ def _origins(name: str) -> tuple[int, int]:
 
 def _trained(folder: Path, params: Params, origins: tuple[int, int]) -> Found:
     """Train as the stage does, and forecast from the test origins."""
-    loop.configure(seed=params.train.seed, threads=1)
+    distributed.configure(seed=params.train.seed, threads=1)
     started = time.perf_counter()
     network = build(params.model, open_prepared(folder)[1])
     train, validation = (dataset(folder, split, params, augment=False) for split in ("train", "validation"))
     loop.fit(network, train, validation, params.train)
-    network.settle(lambda answer: loop.predict(network, validation, params.train.batch_size, answer))
+    network.calibrate(lambda answer: inference.predict(network, validation, params.train.batch_size, answer))
     windows = Windows(folder, params.model, rolling_origins(*origins))
-    forecast = loop.predict(network, windows, 512, network.forecast)
+    forecast = inference.predict(network, windows, 512, network.forecast)
     seconds = time.perf_counter() - started
     truth = _truth(windows)
     return Found(network=network, windows=windows, truth=truth, origins=origins, forecast=forecast, seconds=seconds)
@@ -211,7 +211,7 @@ def _band(found: Found, params: Params) -> None:
     levels = params.model.quantiles
     raw = found.network.margins.clone()
     found.network.margins.zero_()
-    uncalibrated = loop.predict(found.network, found.windows, 512, found.network.forecast)
+    uncalibrated = inference.predict(found.network, found.windows, 512, found.network.forecast)
     found.network.margins.copy_(raw)
     held = []
     for forecast in (found.forecast, uncalibrated):
@@ -241,13 +241,13 @@ def kinds(files: Path, work: Path) -> None:
     print("| what is other than in the recipe | MAE of 2017 | weights | seconds |\n|---|---|---|---|")
     for changes in ({}, *KINDS):
         changed = params.model_copy(update={"model": params.model.model_copy(update=changes)})
-        loop.configure(seed=params.train.seed, threads=1)
+        distributed.configure(seed=params.train.seed, threads=1)
         started = time.perf_counter()
         network = build(changed.model, open_prepared(folder)[1])
         train, validation = (dataset(folder, split, changed, augment=False) for split in ("train", "validation"))
         loop.fit(network, train, validation, changed.train)
-        network.settle(lambda answer: loop.predict(network, validation, 512, answer))  # noqa: B023 - called at once
-        forecast = loop.predict(network, validation, 512, network.forecast)[..., 0]
+        network.calibrate(lambda answer: inference.predict(network, validation, 512, answer))  # noqa: B023 - called at once
+        forecast = inference.predict(network, validation, 512, network.forecast)[..., 0]
         error = measures.point_scores(_truth(validation), forecast)["mae"].value()
         words = ", ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
         weights = sum(weight.numel() for weight in network.parameters())

@@ -14,8 +14,9 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from stages.data.prepared import open_prepared
 from stages.tasks.protocol import Task
-from stages.training import loop
-from stages.training.debug_modes import Some
+from stages.training import distributed, loop
+from stages.training.debug_modes import Subset
+from stages.training.progress import Epoch
 
 from . import data
 
@@ -32,16 +33,16 @@ def profiled(task: Task, work: Path) -> dict[str, Any]:
     """An epoch of 30 steps, after a first one that warms up."""
     folder, params = data.sample(task, work)
     train_params = params.train.model_copy(update={"epochs": 2, "patience": 2})
-    loop.configure(seed=1, threads=params.train.threads)
+    distributed.configure(seed=1, threads=params.train.threads)
     model = task.model()
     network = model.build(params.model, open_prepared(folder)[1])
     whole = model.dataset(folder, "train", params, augment=True)
-    train = Some(whole, np.arange(min(len(whole), STEPS * train_params.batch_size)), augment=True)
-    validation = Some(model.dataset(folder, "validation", params, augment=False), np.arange(1), augment=False)
+    train = Subset(whole, np.arange(min(len(whole), STEPS * train_params.batch_size)), augment=True)
+    validation = Subset(model.dataset(folder, "validation", params, augment=False), np.arange(1), augment=False)
     profiler = profile(activities=[ProfilerActivity.CPU])
-    records: list[loop.Epoch] = []
+    records: list[Epoch] = []
 
-    def on_epoch(record: loop.Epoch) -> None:
+    def on_epoch(record: Epoch) -> None:
         records.append(record)
         profiler.start() if record.epoch == 0 else profiler.stop()
 

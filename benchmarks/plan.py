@@ -17,20 +17,20 @@ import numpy as np
 
 from stages.params import load
 from stages.tasks.protocol import Task
-from stages.training.batch_plan import Plan, share
+from stages.training.batch_sampler import BucketBatchSampler, shard
 
 
 def shares(
     lengths: np.ndarray, batch_size: int, ranks: int, steps: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For some steps of an epoch and each rank, `(steps, ranks)`: sequences, time steps, these with padding."""
-    plan = Plan(lengths, batch_size, seed=seed, epoch=0)
+    plan = BucketBatchSampler(lengths, batch_size, seed=seed, epoch=0)
     chosen = np.unique(np.linspace(0, len(plan) - 1, min(steps, len(plan))).round().astype(np.int64))
     counts = np.zeros((len(chosen), ranks), dtype=np.int64)
     real, padded = np.zeros_like(counts), np.zeros_like(counts)
     for row, step in enumerate(chosen):
         for rank in range(ranks):
-            mine = lengths[share(plan[int(step)], rank, ranks)]
+            mine = lengths[shard(plan[int(step)], rank, ranks)]
             counts[row, rank], real[row, rank] = len(mine), mine.sum()
             padded[row, rank] = len(mine) * int(mine.max(initial=0))
     return counts, real, padded
@@ -54,7 +54,7 @@ def main() -> None:
         lengths = np.random.default_rng(0).choice(lengths.astype(np.int32), chosen.sequences)
     batch_size = chosen.batch_size or params.train.batch_size
     started = time.perf_counter()
-    first = Plan(lengths, batch_size, seed=params.train.seed, epoch=0)[0]
+    first = BucketBatchSampler(lengths, batch_size, seed=params.train.seed, epoch=0)[0]
     ready = time.perf_counter() - started
     counts, real, padded = shares(lengths, batch_size, chosen.ranks, chosen.steps, params.train.seed)
     steps = -(-len(lengths) // batch_size)

@@ -34,7 +34,9 @@ from stages.tasks.protocol import Task
 from stages.tasks.sketch.evaluate.early import accuracy_by_share
 from stages.tasks.sketch.model.network import SketchDataset, build, dataset
 from stages.tasks.sketch.params import Params
-from stages.training import loop
+from stages.training import distributed, loop
+from stages.training.inference import predict
+from stages.training.progress import Epoch
 
 from . import command, data, textbook
 from .data import Changes, changed
@@ -166,7 +168,7 @@ def cost(work: Path, source: Path) -> dict[str, Any]:
         for batch_size in (64, 512):
             own = changed(changed(params, changes), {"train": {"epochs": 1, "batch_size": batch_size}})
             network = _fresh(folder, own)
-            epochs: list[loop.Epoch] = []
+            epochs: list[Epoch] = []
             _fit(network, folder, own, epochs.append)
             figures[f"{name}, batch {batch_size}"] = {
                 "weights": parameters(network),
@@ -192,11 +194,11 @@ def trained(folder: Path, params: Params, *, start: Network | None = None) -> tu
 
 
 def _fresh(folder: Path, params: Params) -> Network:
-    loop.configure(seed=params.train.seed, threads=params.train.threads)
+    distributed.configure(seed=params.train.seed, threads=params.train.threads)
     return build(params.model, {"classes": dataset(folder, "train", params, augment=False).classes})
 
 
-def _fit(network: Network, folder: Path, params: Params, on_epoch: Callable[[loop.Epoch], None]) -> None:
+def _fit(network: Network, folder: Path, params: Params, on_epoch: Callable[[Epoch], None]) -> None:
     train = dataset(folder, "train", params, augment=True)
     validation = dataset(folder, "validation", params, augment=False)
     loop.fit(network, train, validation, params.train, on_epoch=on_epoch)
@@ -206,7 +208,7 @@ def measured(network: Network, folder: Path, params: Params) -> dict[str, Any]:
     """Top-1 and top-5 accuracy of the test split with their intervals, weights, drawings answered a second."""
     test = dataset(folder, "test", params, augment=False)
     started = time.perf_counter()
-    logits = loop.predict(network, test, _BATCH)
+    logits = predict(network, test, _BATCH)
     seconds = time.perf_counter() - started
     best = np.argsort(-logits, axis=1, kind="stable")[:, :5]
     figures: dict[str, Any] = {"weights": parameters(network), "drawings": len(test)}

@@ -91,11 +91,11 @@ def train(folder: Path) -> dict[str, float]:
     from stages.params import load
     from stages.tasks.sketch.model import network as model
     from stages.tasks.sketch.params import Params
-    from stages.training import loop
+    from stages.training import distributed, inference, loop
 
     params = load(data.REPOSITORY / "params.yaml")["sketch"]
     assert isinstance(params, Params)
-    loop.configure(seed=1, threads=1)
+    distributed.configure(seed=1, threads=1)
     network = model.build(params.model, {"classes": CLASSES})
     imported = time.time()
     training = model.dataset(folder, "train", params, augment=True)
@@ -103,14 +103,14 @@ def train(folder: Path) -> dict[str, float]:
     opened = time.time()
     asked: list[float] = []
 
-    def stop_asked() -> bool:
+    def stop_requested() -> bool:
         """The engine asks in each step, once the gradient is there."""
         asked.append(time.time())
         return len(asked) == STEPS
 
     with suppress(loop.Stopped):
-        loop.fit(network, training, validation, params.train, stop_asked=stop_asked)
-    loop.measure(network, validation, params.train.batch_size)
+        loop.fit(network, training, validation, params.train, stop_requested=stop_requested)
+    inference.measure(network, validation, params.train.batch_size)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return {
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

@@ -24,7 +24,7 @@ import torch
 from stages.data.prepared import open_prepared
 from stages.tasks.translation.model.network import Pairs, build
 from stages.tasks.translation.params import Params
-from stages.training.batch_plan import Plan, padding_share
+from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
 from . import data
 
@@ -34,7 +34,7 @@ class Side:
     """One way to make batches, and how its steps went."""
 
     name: str
-    plan: Plan
+    plan: BucketBatchSampler
     tokens: int = 0
     seconds: list[float] = field(default_factory=list)
 
@@ -56,9 +56,9 @@ def main() -> None:
     store, description = open_prepared(chosen.prepared)
     by_source, by_both = Pairs(store, "train"), Pairs(store, "train", longer_side=True)
     targets = store.lengths("target")[by_source.rows] + 1
-    budget = Plan(by_both.lengths, 1, seed=1, epoch=0, batch_tokens=params.train.batch_tokens)
+    budget = BucketBatchSampler(by_both.lengths, 1, seed=1, epoch=0, batch_tokens=params.train.batch_tokens)
     pairs = round(len(by_source) / len(budget))
-    sides = [Side(f"{pairs} pairs", Plan(by_source.lengths, pairs, seed=1, epoch=0))]
+    sides = [Side(f"{pairs} pairs", BucketBatchSampler(by_source.lengths, pairs, seed=1, epoch=0))]
     sides.append(Side(f"{params.train.batch_tokens} tokens", budget))
 
     network = build(params.model, description).train()

@@ -38,7 +38,7 @@ from stages.tasks.translation.evaluate.scoring import sentence_scores, signature
 from stages.tasks.translation.evaluate.segments import Segments, read_segments
 from stages.tasks.translation.model.network import Pairs, build, dataset
 from stages.tasks.translation.params import ModelParams, Params
-from stages.training import loop
+from stages.training import distributed
 
 from . import command, data
 from .data import Changes
@@ -159,7 +159,7 @@ def translations(home: Path, folder: Path, params: Params, work: Path) -> dict[s
     facts = {"network": home.name, "code": code_md5(_SEARCH_CODE), "evaluate": params.evaluate.model_dump()}
     path = work / "translations" / f"{data.digest(facts)}.json"
     if not path.is_file():
-        loop.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
+        distributed.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
         network, description = load_network(home, build, ModelParams)
         store, _ = open_prepared(folder)
         pairs, segments = Pairs(store, _MEASURED), read_segments(store, description, _MEASURED)

@@ -83,7 +83,7 @@ ROWS = (
 # What figures stand on: blocks of params, and code.
 _DATA, _DATA_CODE = {"source", "prepare"}, ("tasks.video.source.download", "tasks.video.prepare.prepare")
 _NETWORK = {*_DATA, "model", "train"}
-_NETWORK_CODE = (*_DATA_CODE, "engine", "tasks.video.model.network", "tasks.video.serve.predictor")
+_NETWORK_CODE = (*_DATA_CODE, "training.loop", "tasks.video.model.network", "tasks.video.serve.predictor")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +186,8 @@ def networks(row: Row) -> dict[str, Any]:
     from stages.models.weights import parameters
     from stages.tasks.video.model.clips import ClipDataset
     from stages.tasks.video.model.network import build
-    from stages.training import loop
+    from stages.training import distributed, loop
+    from stages.training.inference import predict
 
     folder = data.prepared(Task("video"), row.params, row.work)
     description = open_prepared(folder)[1]
@@ -197,9 +198,9 @@ def networks(row: Row) -> dict[str, Any]:
         params = changed(row.params, {"train": {"seed": seed, "threads": 1}})
         right.append([])
         for turn in turns(folder, row.setting):
-            loop.configure(seed=seed, threads=1)
+            distributed.configure(seed=seed, threads=1)
             network = build(params.model, description)
-            network.start_from(folder)
+            network.load_pretrained(folder)
             train = ClipDataset(folder, turn.known, params.model.augmentation, seed=seed)
             if network.moments is not None:  # of what this fold learns from, and nothing else
                 network.moments.standardise(train.features(clip) for clip in range(len(train)))
@@ -208,7 +209,7 @@ def networks(row: Row) -> dict[str, Any]:
             loop.fit(network, train, ClipDataset(folder, turn.choosing, None, seed=0), params.train)
             seconds.append(time.perf_counter() - started)
             processor.append(processor_seconds() - processor_before)
-            right[-1].append(loop.predict(network, asked, _BATCH).argmax(axis=1) == asked.labels)
+            right[-1].append(predict(network, asked, _BATCH).argmax(axis=1) == asked.labels)
             print(f"  seed {seed}: {', '.join(f'{fold.mean():.3f}' for fold in right[-1])}", flush=True)
     return {
         "weights": parameters(network),
@@ -245,11 +246,11 @@ def asked_how_fast(network: ClipClassifier, clips: Any, folder: Path, row: Row) 
 
     from stages.models.weights import save_network
     from stages.tasks.video.serve.predictor import Predictor
-    from stages.training import loop
+    from stages.training.inference import predict
 
     started, answered = time.perf_counter(), 0
     while time.perf_counter() - started < 2:
-        answered += len(loop.predict(network, clips, _BATCH))
+        answered += len(predict(network, clips, _BATCH))
     alone = answered / (time.perf_counter() - started)
     raw = row.work / "raw" / folder.name / CLIPS
     paths = [str(raw / clips.name(example)) for example in evenly(len(clips), _ASKED).tolist()]

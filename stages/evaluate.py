@@ -36,11 +36,11 @@ def _evaluate(task: Task, params: TaskParams) -> None:
     from .evaluation.report import Report
     from .models.weights import load_network
     from .provenance.hashes import content_md5, metrics_signature
-    from .training import distributed, loop
+    from .training import distributed
 
     paths = task.paths
     training = read_json(paths.network)["training"]
-    loop.configure(seed=training["seed"], threads=training["threads"])
+    distributed.configure(seed=training["seed"], threads=training["threads"])
     network, _ = load_network(paths.weights, task.model().build, type(params.model))
     network.to(distributed.device())
     if distributed.rank() != 0:

@@ -51,7 +51,7 @@ def heads_divide(kind: str, hidden_size: int, heads: int) -> None:
 
 
 class TrainParams(Block):
-    """How the engine trains: the same keys for every task."""
+    """How a network is trained: the same keys for every task."""
 
     mode: Literal["full", "overfit", "smoke"]
     seed: Count

@@ -19,7 +19,7 @@ from stages.params import load
 from stages.tasks.protocol import Task
 from stages.tasks.sketch.model.network import SketchDataset
 from stages.tasks.sketch.params import Params as SketchParams
-from stages.training.debug_modes import Some
+from stages.training.debug_modes import Subset
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
@@ -43,9 +43,9 @@ class Reader(Network):
         return classification_losses(self(batch), batch.targets)
 
 
-def some(dataset: Dataset, count: int) -> Some:
+def some(dataset: Dataset, count: int) -> Subset:
     """The first so many examples of a data set in a random order that is always the same."""
-    return Some(dataset, np.random.default_rng(1).permutation(len(dataset))[:count], augment=True)
+    return Subset(dataset, np.random.default_rng(1).permutation(len(dataset))[:count], augment=True)
 
 
 def prepared(task: str) -> Path:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from stages.models.batch import Batch
 from stages.models.recurrent import Cell, RecurrentStack
-from stages.training.batch_plan import Plan
-from stages.training.loop import measure
+from stages.training.batch_sampler import BucketBatchSampler
+from stages.training.inference import measure
 
 from .common import COLORS, Reader, axes_in_a_row, save, sketches, table
 
@@ -37,7 +37,11 @@ def clipping() -> None:
             for seed in SEEDS:
                 torch.manual_seed(seed)
                 network = Reader(cell, train.batch(np.arange(1)).values.shape[2], 64, len(train.classes))
-                batches = (train.batch(b) for epoch in (0, 1) for b in Plan(train.lengths, 32, seed=seed, epoch=epoch))
+                batches = (
+                    train.batch(b)
+                    for epoch in (0, 1)
+                    for b in BucketBatchSampler(train.lengths, 32, seed=seed, epoch=epoch)
+                )
                 norms = list(descend(network, batches, optimizer(network.parameters(), lr=rate), clip))
                 found = measure(network, validation, 512)
                 results.append((max(norms), found["loss"], found["accuracy"]))

@@ -14,7 +14,9 @@ from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, padded
-from stages.training.loop import Epoch, fit, predict
+from stages.training.inference import predict
+from stages.training.loop import fit
+from stages.training.progress import Epoch
 
 from .common import COLORS, Reader, axes_in_a_row, heading, prepared, row, save, sketches, some, table
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from stages.models.cells import Weights, lstm_cell, unroll
 from stages.models.recurrent import RecurrentStack
-from stages.training.batch_plan import Plan, padding_share
+from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
 from .common import COLORS, axes_in_a_row, save, sketches, table
 
@@ -32,7 +32,7 @@ def padding() -> None:
     longest = int(lengths.max())
     order = np.random.default_rng(1).permutation(len(lengths))
     shuffled = [order[i : i + BATCH] for i in range(0, len(order), BATCH)]
-    buckets = list(Plan(lengths, BATCH, seed=1, epoch=0))
+    buckets = list(BucketBatchSampler(lengths, BATCH, seed=1, epoch=0))
 
     def padded_step(batch: np.ndarray, time_steps: int) -> None:
         ends = torch.from_numpy(lengths[batch])

@@ -10,7 +10,7 @@ hundred million.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -173,10 +173,8 @@ class SequenceStore:
 
     def column(self, name: str) -> np.ndarray:
         """One value a row, for all rows, as a NumPy array; for scalar columns."""
-        parts = [self._reader.get_batch(i).column(name) for i in range(self._reader.num_record_batches)]
-        if not parts:
-            return np.empty(0, dtype=object)
-        return pa.chunked_array(parts).to_numpy()
+        parts = list(self._parts(name))
+        return pa.chunked_array(parts).to_numpy() if parts else np.empty(0, dtype=object)
 
     def codes(self, name: str, values: Sequence[str]) -> np.ndarray:
         """For a column of text, the place of each row's value in `values`, for all rows, as int32.
@@ -185,23 +183,19 @@ class SequenceStore:
         a row holds another value.
         """
         known = pa.array(values, pa.string())
-        batches = range(self._reader.num_record_batches)
-        parts = [compute.index_in(self._reader.get_batch(i).column(name), known) for i in batches]
+        parts = [compute.index_in(part, known) for part in self._parts(name)]
         if any(part.null_count for part in parts):
             raise ValueError(f"{self.path}: column {name!r} holds more than the allowed {', '.join(values)}")
         return pa.chunked_array(parts, pa.int32()).to_numpy()
 
     def rows(self, split: str) -> np.ndarray:
         """The row numbers of one split, ascending, as int64."""
-        code = SPLITS.index(split)
-        batches = range(self._reader.num_record_batches)
-        codes = [self._reader.get_batch(i).column("split").indices.to_numpy() for i in batches]
-        return np.flatnonzero(np.concatenate(codes) == code) if codes else np.empty(0, dtype=np.int64)
+        codes = [part.indices.to_numpy() for part in self._parts("split")]
+        return np.flatnonzero(np.concatenate(codes) == SPLITS.index(split)) if codes else np.empty(0, dtype=np.int64)
 
     def lengths(self, name: str) -> np.ndarray:
         """How many steps the ragged value of each row has, for all rows, as int32."""
-        batches = range(self._reader.num_record_batches)
-        parts = [np.diff(self._reader.get_batch(i).column(name).offsets.to_numpy()) for i in batches]
+        parts = [np.diff(part.offsets.to_numpy()) for part in self._parts(name)]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
 
     def sequence(self, name: str, row: int) -> np.ndarray:
@@ -210,6 +204,15 @@ class SequenceStore:
         values, offsets = self._ragged(name, index)
         return values[offsets[within] : offsets[within + 1]]
 
+    def value(self, name: str, row: int) -> Any:
+        """One row's value of any column, as a Python object."""
+        index, within = divmod(int(row), self._rows_per_batch)
+        return self._reader.get_batch(index).column(name)[within].as_py()
+
+    def _parts(self, name: str) -> Iterator[pa.Array]:
+        """A column, one record batch after the other."""
+        return (self._reader.get_batch(i).column(name) for i in range(self._reader.num_record_batches))
+
     def _ragged_uncached(self, name: str, index: int) -> tuple[np.ndarray, np.ndarray]:
         array = self._reader.get_batch(index).column(name)
         offsets = array.offsets.to_numpy()
@@ -217,8 +220,3 @@ class SequenceStore:
         if pa.types.is_fixed_size_list(values.type):
             return values.values.to_numpy().reshape(-1, values.type.list_size), offsets
         return values.to_numpy(), offsets
-
-    def value(self, name: str, row: int) -> Any:
-        """One row's value of any column, as a Python object."""
-        index, within = divmod(int(row), self._rows_per_batch)
-        return self._reader.get_batch(index).column(name)[within].as_py()

@@ -26,11 +26,11 @@ class Batch:
         return length_mask(self.lengths, self.values.shape[1])
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device; from pinned memory, without waiting."""
+        """On another device; from pinned memory, without waiting."""
         return self._changed(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
-        """The batch in memory that a GPU copies from by itself."""
+        """In memory that a GPU copies from by itself."""
         return self._changed(Tensor.pin_memory)
 
     def _changed(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -45,7 +45,7 @@ class Batch:
 class Dataset(Protocol):
     """Examples that can be batched; an example need not be a row of a store (a window of a series is one)."""
 
-    lengths: np.ndarray  # (examples,) steps of each example: what a plan sorts by
+    lengths: np.ndarray  # (examples,) steps of each example, by which batches are formed
 
     def __len__(self) -> int: ...
 
@@ -53,7 +53,7 @@ class Dataset(Protocol):
         """Load and pad examples. With an `epoch`, augmentation is drawn by (seed, epoch, example) and nothing else."""
 
     def name(self, example: int) -> str:
-        """What a person finds the example by, such as its id in the store."""
+        """The example's name for people, such as its id in the store."""
 
 
 def length_mask(lengths: Tensor, time: int) -> Tensor:

@@ -1,8 +1,8 @@
 """Recurrent cells written from their equations, and the loop that unrolls them over a padded batch.
 
 Networks use the fused kernels of `recurrent.py`, which compute the same several times faster. These are for reading,
-for measuring (`benchmarks/training_rnns.py`), for checking the kernels (the tests compare values and gradients), and
-for a decoder whose input is known only step by step.
+for measuring (`benchmarks/training_rnns`), for checking the kernels, and for a decoder, whose input is known only step
+by step.
 """
 
 from __future__ import annotations
@@ -100,8 +100,7 @@ def unroll(
     `values` `(batch, time, features)`, `lengths` `(batch,)`, `state` tensors of `(batch, hidden)`; returns the outputs
     `(batch, time, hidden)`, which repeat the last one after a sequence's end, and each sequence's state at its end.
 
-    As it stands the loop is dynamic: it takes as many steps as `values` has. Exported (`torch.export`) it becomes
-    static, a graph with its steps written out one by one, which fits that number of steps alone.
+    The loop is dynamic; exported (`torch.export`) it becomes a static graph, which fits one number of steps alone.
     """
     outputs = []
     for time in range(values.shape[1]):

@@ -1,4 +1,4 @@
-"""What the engine asks of a network."""
+"""What every task's network offers to training."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from torch import Tensor, nn
 
 from .batch import Batch
 
-Sums = Mapping[str, tuple[Tensor, Tensor | float]]
+Losses = Mapping[str, tuple[Tensor, Tensor | float]]
 Predict = Callable[[Callable[[Batch], Tensor]], np.ndarray]
 
 
 class Network(nn.Module, ABC):
-    """A module that can say how wrong it is on a batch."""
+    """A module that measures its losses on a batch. What follows `losses` is for a network to replace if it likes."""
 
     @abstractmethod
-    def losses(self, batch: Batch) -> Sums:
-        """Sums over the batch by name, each as `(total, weight)`; `loss` is what training lowers.
+    def losses(self, batch: Batch) -> Losses:
+        """Sums over the batch by name, each as `(total, weight)`; training lowers `loss`.
 
         Sums and not means, so that batches, and ranks, of unequal size add up to the exact mean of the whole.
         """
 
-    def start_from(self, prepared: Path) -> None:
-        """Put weights that the prepared data brings in place of random ones, before training; by default there are
-        none.
-        """
+    def load_pretrained(self, prepared: Path) -> None:
+        """Before training, replace random weights with those that the prepared data brings; by default none."""
 
-    def rate(self, name: str) -> float:
-        """By what the learning rate is multiplied for the parameter of this name; 1 by default."""
+    def lr_multiplier(self, name: str) -> float:
+        """What the learning rate is multiplied by for the parameter of this name."""
         return 1.0
 
-    def settle(self, predict: Predict) -> None:
-        """Fit to the validation split what is fitted after training, such as a calibration; nothing unless a network
-        says so. `predict(answer)` gives `answer(batch)` of every validation example, in their order.
+    def calibrate(self, predict: Predict) -> None:
+        """After training, fit to the validation split what gradients do not fit; by default nothing.
+
+        `predict(function)` gives `function(batch)` of every validation example, in their order.
         """

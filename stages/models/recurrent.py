@@ -30,21 +30,19 @@ class RecurrentStack(nn.Module):
     The backward direction reads each sequence from its own end, so that adding padding changes no output. (cuDNN and
     PyTorch do that only for packed batches, which on a CPU are slower than padded buckets: docs/training-rnns.md.)
 
-    `recurrent_dropout` drops numbers of the state on their way to the next step, the same ones at all steps, as Gal and
-    Ghahramani say ("A Theoretically Grounded Application of Dropout in Recurrent Neural Networks", 2016). They draw a
-    mask for each sequence; here a batch shares one, drawn anew for each layer, direction and call. Such a mask m can be
-    laid on the weights instead of the state, (h ⊙ m) Wᵀ = h (W diag(m))ᵀ, so that the fused kernels stay, and with them
-    their speed; the stored weights are left alone. All gates see the same mask.
+    `recurrent_dropout` drops numbers of the state on their way to the next step, the same ones at all steps (Gal and
+    Ghahramani, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks", 2016). They draw a mask
+    for each sequence; here a batch shares one, drawn anew for each layer, direction and call. Such a mask m can be laid
+    on the weights instead of the state, (h ⊙ m) Wᵀ = h (W diag(m))ᵀ, so that the fused kernels stay.
 
     `layer_norm` normalises each layer's output over its features (Ba, Kiros and Hinton, "Layer Normalization", 2016).
     They normalise inside the cell, before the gates, which no fused kernel does.
 
     `truncation` cuts back-propagation through time (Williams and Peng, "An Efficient Gradient-Based Algorithm for
-    On-Line Training of Recurrent Network Trajectories", 1990): in training, sequences are read in stretches of so many
-    steps; the state is carried from one to the next, its gradient is not. 0 cuts nothing. What is computed forwards
-    stays the same. It bounds how far a gradient travels, not the memory, since all stretches are kept until the one
-    backward pass. Raises ValueError with two directions: the backward one would have its borders at other places in
-    each sequence.
+    On-Line Training of Recurrent Network Trajectories", 1990): in training, sequences are read in chunks of so many
+    steps; the state is carried from one to the next, its gradient is not. 0 cuts nothing. It bounds how far a gradient
+    travels, not the memory, since all chunks are kept until the one backward pass. Raises ValueError with two
+    directions: the backward one would have its borders at other places in each sequence.
     """
 
     def __init__(
@@ -101,8 +99,8 @@ class RecurrentStack(nn.Module):
         if not (self.training and self.truncation):
             return (functional_call(layer, weights, (values,)) if weights else layer(values))[0]
         outputs, state = [], None
-        for stretch in values.split(self.truncation, dim=1):
-            output, state = functional_call(layer, weights, (stretch, state))
+        for chunk in values.split(self.truncation, dim=1):
+            output, state = functional_call(layer, weights, (chunk, state))
             outputs.append(output)
             state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
         return torch.cat(outputs, dim=1)

@@ -92,17 +92,16 @@ class HeadedAttention(nn.Module):
         return keys.contiguous(), values.contiguous()
 
     def forward(self, values: Tensor, kept: Kept, mask: Tensor) -> Tensor:
-        """What each query `(batch, queries, size)` finds in what `keep` made of a memory, in the same shape. `mask`,
-        `(batch or 1, queries or 1, time)` bool, is true where a query may look.
+        """For each query `(batch, queries, size)` the weighted mean of the values kept, projected, in the same shape.
+
+        `mask`, `(batch or 1, queries or 1, time)` bool, is true where a query may look.
         """
         # By hand: with sentences in bfloat16, PyTorch's fused kernel takes five times as long on a CPU (float32: 0.8).
-        found = self._weights(values, kept, mask) @ kept[1]
-        return self.output(found.transpose(1, 2).flatten(2))
+        heads = self._weights(values, kept, mask) @ kept[1]
+        return self.output(heads.transpose(1, 2).flatten(2))
 
     def weights(self, values: Tensor, kept: Kept, mask: Tensor) -> Tensor:
-        """The share of its attention that each query gives to each step, mean over the heads: `(batch, queries, time)`,
-        rows sum to 1; see `forward`.
-        """
+        """Attention weights, mean over the heads, `(batch, queries, time)`; rows sum to 1; see `forward`."""
         return self._weights(values, kept, mask).mean(dim=1)
 
     def _weights(self, values: Tensor, kept: Kept, mask: Tensor) -> Tensor:
@@ -129,8 +128,8 @@ class DecoderLayer(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, values: Tensor, kept: Kept, mask: Tensor) -> Tensor:
-        """All steps of a target at once: `values` `(batch, target time, size)`, `kept` what `memory.keep` made of the
-        memory, `mask` `(batch, time)`; to `(batch, target time, size)`.
+        """All steps of a target at once: `values` `(batch, target time, size)`, `kept` from `memory.keep`, `mask`
+        `(batch, time)`; to `(batch, target time, size)`.
         """
         return self._look_up(self._remember(values), kept, mask)
 
@@ -147,7 +146,7 @@ class DecoderLayer(nn.Module):
         return self._look_up(values + self.dropout(found.view_as(values)), kept, mask), (keys, looked_up)
 
     def weights(self, values: Tensor, kept: Kept, mask: Tensor) -> Tensor:
-        """How the layer's attention to the memory is spread, `(batch, target time, time)`; see `forward`."""
+        """The weights of the attention to the memory, `(batch, target time, time)`; see `forward`."""
         return self.memory.weights(self.norms[1](self._remember(values)), kept, mask.unsqueeze(1))
 
     def _remember(self, values: Tensor) -> Tensor:

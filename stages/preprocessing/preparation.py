@@ -1,4 +1,4 @@
-"""Where a task's `prepare` puts what it made: sequences, rejections with their reason, a description of the data."""
+"""The output of a task's `prepare`: sequences, rejections with their reason, a description of the data."""
 
 from __future__ import annotations
 
@@ -104,13 +104,12 @@ class Preparation:
     def metrics(self) -> dict[str, float]:
         """Counts, flat: accepted and rejected records, their share, and one key a rule; per split what was accepted."""
         total = self.accepted + self._rejections
-        metrics: dict[str, float] = {
+        return {
             "accepted": self.accepted,
             "rejected": self._rejections,
             "rejected_share": self._rejections / total if total else 0.0,
+            **dict(sorted(self._counts.items())),
         }
-        metrics.update(sorted(self._counts.items()))
-        return metrics
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -121,10 +120,11 @@ class Preparation:
         if kind is not None:
             return
         total = self.accepted + self._rejections
-        rejected = Counter(
-            {k.removeprefix("rejected_"): n for k, n in self._counts.items() if k.startswith("rejected_")}
+        rules = ", ".join(
+            f"{rule.removeprefix('rejected_')} {count}"
+            for rule, count in self._counts.most_common()
+            if rule.startswith("rejected_")
         )
-        rules = ", ".join(f"{rule} {count}" for rule, count in rejected.most_common())
         if not self.accepted:
             raise PreparationError(f"no record was accepted of {total}: {rules or 'the raw folder held none'}")
         if self._rejections > self._max_rejected_share * total:

@@ -29,7 +29,7 @@ from .store import store_name, without_credentials
 if TYPE_CHECKING:
     from ..params import TaskParams
     from ..tasks.protocol import Task
-    from ..training.loop import Epoch
+    from ..training.progress import Epoch
 
 TAGS_VARIABLE = "UNROLL_RUN_TAGS"  # JSON: more tags for the runs of this process, from whoever ordered the training
 
@@ -86,7 +86,7 @@ class TrainingRun:
             "memory_megabytes": self._system.process_megabytes(),
         }
         with self._lock:
-            self._append(learning_curve.row(record) | measured, record.epoch)
+            self._append(learning_curve.epoch_row(record) | measured, record.epoch)
 
     def end(self, status: str) -> None:
         """Say how it ended, and wait a little for what is left to be sent."""

@@ -1,8 +1,7 @@
 """The state of a training on disk, so that one that was stopped at any step goes on as if nothing had happened.
 
-The newest state lies in `.resume/SIGNATURE/`, where the signature hashes all that decides the training's outcome: after
-an edit of data, code or params an old state is never found. It is one safetensors file, tensors and JSON together,
-written under another name, forced to disk and renamed.
+It lies in `.resume/SIGNATURE/`, where the signature hashes all that decides the training's outcome: after an edit of
+data, code or params an old state is never found. It is one safetensors file, tensors and JSON together.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 _FILE = "checkpoint.safetensors"
+_UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
 
 
 class Checkpoints:
@@ -65,11 +66,9 @@ class Checkpoints:
 
     def steps(self) -> int | None:
         """After how many steps of the whole training the saved state was taken; None where there is none to read."""
-        try:
-            with safe_open(self._path, framework="pt") as file:
-                return int(json.loads((file.metadata() or {})["facts"])["steps"])
-        except (OSError, SafetensorError, ValueError, KeyError):
-            return None
+        with suppress(*_UNREADABLE), safe_open(self._path, framework="pt") as file:
+            return int(_facts(file)["steps"])
+        return None
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The saved state, or None where there is none that can be read."""
@@ -77,12 +76,15 @@ class Checkpoints:
             return None
         try:
             with safe_open(self._path, framework="pt") as file:
-                facts = json.loads((file.metadata() or {})["facts"])
-                return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
-        except (OSError, SafetensorError, ValueError, KeyError) as error:
+                return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
+        except _UNREADABLE as error:
             print(f"unroll: checkpoint {self._path}: cannot be read, starting anew: {error}", file=sys.stderr)
             return None
 
     def remove(self) -> None:
         """Delete the state: the training has ended and its outputs are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    return json.loads((file.metadata() or {})["facts"])

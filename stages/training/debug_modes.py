@@ -8,13 +8,13 @@ from torch import nn
 from ..models.batch import Batch, Dataset
 from ..models.recurrent import RecurrentStack
 from ..params import TrainParams
-from .batch_plan import Plan
+from .batch_sampler import BucketBatchSampler
 
 OVERFIT_STEPS = 300
 SMOKE_STEPS = 2
 
 
-class Some:
+class Subset:
     """Some examples of a dataset; with `augment` false, always as they are."""
 
     def __init__(self, dataset: Dataset, examples: np.ndarray, *, augment: bool) -> None:
@@ -33,22 +33,25 @@ class Some:
         return self._dataset.name(int(self._examples[example]))
 
 
-def applied(
+def apply_mode(
     network: nn.Module, train: Dataset, validation: Dataset, params: TrainParams
 ) -> tuple[Dataset, Dataset, TrainParams]:
-    """What `params.mode` makes of a training.
+    """The two datasets and the params of a training in `params.mode`.
 
-    `overfit` learns the first batch by heart, without dropout, augmentation, weight decay or a schedule: a network that
-    cannot bring its loss near 0 there has a fault, and more data will not mend it (Goodfellow, Bengio and Courville,
-    "Deep Learning", 2016, section 11.5). `smoke` takes two steps and two validation batches.
+    `overfit` learns the first batch by heart, without dropout (switched off in `network`), augmentation, weight decay
+    or a schedule: a network that cannot bring its loss near 0 there has a fault, and more data will not mend it
+    (Goodfellow, Bengio and Courville, "Deep Learning", 2016, section 11.5). `smoke` takes two steps and two validation
+    batches.
     """
     if params.mode == "full":
         return train, validation, params
-    plan = Plan(train.lengths, params.batch_size, seed=params.seed, epoch=0, batch_tokens=params.batch_tokens)
+    sampler = BucketBatchSampler(
+        train.lengths, params.batch_size, seed=params.seed, epoch=0, batch_tokens=params.batch_tokens
+    )
     if params.mode == "smoke":
-        steps = [plan[step] for step in range(min(SMOKE_STEPS, len(plan)))]
-        few = Some(train, np.concatenate(steps), augment=True)
-        measured = Some(validation, np.arange(min(len(validation), SMOKE_STEPS * params.batch_size)), augment=False)
+        steps = [sampler[step] for step in range(min(SMOKE_STEPS, len(sampler)))]
+        few = Subset(train, np.concatenate(steps), augment=True)
+        measured = Subset(validation, np.arange(min(len(validation), SMOKE_STEPS * params.batch_size)), augment=False)
         largest = max(len(step) for step in steps)
         return few, measured, params.model_copy(update={"epochs": 1, "batch_size": largest, "batch_tokens": 0})
     for module in network.modules():
@@ -58,7 +61,7 @@ def applied(
             module.dropout = 0.0
         elif isinstance(module, RecurrentStack):
             module.recurrent_dropout = 0.0
-    batch = Some(train, plan[0], augment=False)
+    batch = Subset(train, sampler[0], augment=False)
     changed = {
         "epochs": OVERFIT_STEPS,
         "batch_size": len(batch),

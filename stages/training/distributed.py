@@ -1,4 +1,4 @@
-"""Several processes that train as one: who they are, and what they add up. NCCL joins GPUs, gloo CPUs."""
+"""Several processes that train as one: their setup, and what they exchange. NCCL joins GPUs, gloo CPUs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as process_group
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
 
 PREEMPTED = 75  # sysexits.h: a temporary failure, try again
 
@@ -40,15 +37,25 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def add_up(tensor: Tensor) -> Tensor:
+def configure(*, seed: int, threads: int) -> None:
+    """Make this process deterministic: same seed, same number of threads, same bits on the same kind of machine."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    if torch.cuda.is_available():
+        # The CPU's kernels that we use are deterministic as they are, and this call imports the compiler: 4 s.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
+def all_reduce(tensor: Tensor) -> Tensor:
     """The sum of a tensor over all ranks, in place; every rank gets the same bits."""
     if process_group.is_initialized():
         process_group.all_reduce(tensor)
     return tensor
 
 
-def from_rank_0(value: Any) -> Any:
-    """What rank 0 has, on every rank."""
+def broadcast(value: Any) -> Any:
+    """Rank 0's value, on every rank."""
     if not process_group.is_initialized():
         return value
     holder = [value]
@@ -56,8 +63,8 @@ def from_rank_0(value: Any) -> Any:
     return holder[0]
 
 
-def from_all(value: Any) -> list[Any]:
-    """What every rank has, in their order, on every rank."""
+def all_gather(value: Any) -> list[Any]:
+    """The values of all ranks, in their order, on every rank."""
     if not process_group.is_initialized():
         return [value]
     values: list[Any] = [None] * ranks()
@@ -66,7 +73,7 @@ def from_all(value: Any) -> list[Any]:
 
 
 def interleaved(parts: Sequence[Sequence[Any]]) -> list[Any]:
-    """What ranks made of every `ranks`th of a number of items, in the items' order."""
+    """One list of what ranks made of every `ranks`th item, in the items' order."""
     return [parts[i % len(parts)][i // len(parts)] for i in range(sum(len(part) for part in parts))]
 
 
@@ -90,9 +97,9 @@ def joined(count: int, verb: str) -> Iterator[None]:
         raise StageError(f"{verb}.ranks is {count}, and torchrun has started {started}; both must agree")
     _end_with_parent()
     if torch.cuda.is_available():
-        here, found = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
-        if here > found:
-            raise StageError(f"{verb}.ranks puts {here} ranks on this machine, which has {found} GPUs")
+        here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
+        if here > gpus:
+            raise StageError(f"{verb}.ranks puts {here} ranks on this machine, which has {gpus} GPUs")
         torch.cuda.set_device(device())
     process_group.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:

@@ -60,7 +60,7 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
     config, *_ = config_from_args(get_args_parser().parse_args([*settings, "-m", f"stages.{verb}", task]))
     config.run_id = f"{verb}-{task}-{os.getpid()}" if nodes == 1 else config.run_id
     try:
-        answers = elastic_launch(config, _as_rank)(verb, count, work, *args)
+        errors = elastic_launch(config, _as_rank)(verb, count, work, *args)
     except SignalException:
         print(f"unroll: {verb} {task}: asked to stop; the next start goes on from the checkpoint", file=sys.stderr)
         sys.exit(PREEMPTED)
@@ -69,13 +69,12 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
         raise RuntimeError(
             f"rank {first} ended with {failure.exitcode} once more than the {config.max_restarts} restarts allow"
         ) from None
-    errors = [answer for answer in answers.values() if answer]
-    if errors:
-        raise StageError(errors[0])
+    if message := next(filter(None, errors.values()), None):
+        raise StageError(message)
 
 
 def _as_rank(verb: str, count: int, work: Callable[..., None], *args: Any) -> str | None:
-    """One rank's whole life; an error that would come again is given back, since torchrun restarts whatever fails."""
+    """Run one rank; an error that would come again is returned, since torchrun restarts whatever fails."""
     try:
         with joined(count, verb):
             work(*args)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .loop import Epoch, Stretch
+    from .progress import Epoch, StepRecord
 
 
-def row(record: Epoch) -> dict[str, float]:
-    """An epoch without its durations, flat: what may stand in an output."""
+def epoch_row(record: Epoch) -> dict[str, float]:
+    """An epoch as a row, without its durations: what may stand in an output."""
     values: dict[str, float] = {"epoch": record.epoch}
     values.update({f"train_{name}": value for name, value in sorted(record.train.items())})
     values.update({f"validation_{name}": value for name, value in sorted(record.validation.items())})
@@ -24,9 +24,9 @@ def row(record: Epoch) -> dict[str, float]:
     return _rounded(values)
 
 
-def stretch_row(stretch: Stretch) -> dict[str, float]:
-    """A step, or the mean of several, flat."""
-    return _rounded(asdict(stretch))
+def step_row(record: StepRecord) -> dict[str, float]:
+    """A step, or the mean of several, as a row."""
+    return _rounded(asdict(record))
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

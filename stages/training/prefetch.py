@@ -14,8 +14,8 @@ Made = TypeVar("Made")
 _AHEAD = 4
 
 
-class Feed(Generic[Made]):
-    """Makes an item for each step in another thread, in order; `waited` is how long the reader has waited for them.
+class Prefetcher(Generic[Made]):
+    """Makes an item for each step in another thread, in order; `waited` is for how many seconds the reader has waited.
 
     A thread, not a process: datasets read a memory map and work in NumPy, which lets other threads run meanwhile. What
     `make` raises comes out of the iteration.
@@ -27,7 +27,7 @@ class Feed(Generic[Made]):
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[tuple[int, Made]]:
-        pool = ThreadPoolExecutor(1, "feed")
+        pool = ThreadPoolExecutor(1, "prefetcher")
         try:
             waiting: deque[tuple[int, Future[Made]]] = deque()
             waiting.extend((step, pool.submit(self._make, step)) for step in islice(self._steps, _AHEAD))

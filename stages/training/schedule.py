@@ -15,11 +15,11 @@ def factor(params: TrainParams, step: int, steps: int, monitored: Sequence[float
     that have ended, turned so that less is better. `cosine` falls to 0 along half a cosine (Loshchilov and Hutter,
     "SGDR", 2017, without restarts).
     """
-    rise = max(1, round(params.warmup_fraction * steps))
-    if step < rise:
-        return (step + 1) / rise
+    warmup = max(1, round(params.warmup_fraction * steps))
+    if step < warmup:
+        return (step + 1) / warmup
     if params.schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
     if params.schedule == "plateau":
         return params.plateau_factor ** plateaus(monitored, params.plateau_patience)
     return 1.0
@@ -27,12 +27,12 @@ def factor(params: TrainParams, step: int, steps: int, monitored: Sequence[float
 
 def plateaus(monitored: Sequence[float], patience: int) -> int:
     """How often `patience` epochs in a row have brought nothing better than the best before them."""
-    best, waited, found = math.inf, 0, 0
+    best, waited, count = math.inf, 0, 0
     for value in monitored:
         if value < best:
             best, waited = value, 0
         else:
             waited += 1
             if waited == patience:
-                waited, found = 0, found + 1
-    return found
+                waited, count = 0, count + 1
+    return count

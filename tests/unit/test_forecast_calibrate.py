@@ -58,7 +58,7 @@ def test_after_settling_the_band_holds_as_many_validation_days_as_it_says_and_th
     with torch.inference_mode():
         before = network(batch)
         assert (held(network) < 0.6).all()
-        network.settle(lambda answer: answer(batch).numpy())
+        network.calibrate(lambda answer: answer(batch).numpy())
         assert held(network).tolist() == pytest.approx([90 / 99] * 7, abs=0.011)  # the day at the border may round out
         assert torch.equal(network(batch)[..., 1], before[..., 1])
         copy = build(network.params, {}).eval()
@@ -72,7 +72,7 @@ def test_a_blend_moves_all_quantiles_of_a_day_alike() -> None:
     last_week = batch_with(torch.zeros(20, 7)).values[torch.arange(20)[:, None], -7 + torch.arange(7), 0]
     batch = batch_with(last_week)  # each series repeats its last week: it needs no network
     with torch.inference_mode():
-        network.settle(lambda answer: answer(batch).numpy())
+        network.calibrate(lambda answer: answer(batch).numpy())
         assert network.blend.tolist() == [0.0] * 7
         assert torch.allclose(network(batch)[..., 1], last_week, atol=1e-5)
 

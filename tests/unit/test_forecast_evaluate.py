@@ -22,7 +22,7 @@ from stages.tasks.forecast.evaluate.ridge import ALPHAS, ridge
 from stages.tasks.forecast.model.network import Forecaster, build
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import EvaluateParams, Params
-from stages.training.loop import predict
+from stages.training.inference import predict
 from tests.unit.test_forecast_model import model_params
 from tests.unit.test_forecast_prepare import csv_of, days, prepared
 

@@ -13,9 +13,10 @@ from torch import nn
 from stages.models.batch import Batch
 from stages.models.network import Network
 from stages.params import TrainParams
-from stages.training import loop
+from stages.training import distributed, loop
 from stages.training.checkpoint import Checkpoints
-from tests.unit.test_engine import PARAMS, Sums
+from stages.training.progress import StepRecord, TrainingHistory
+from tests.unit.test_loop import PARAMS, Sums
 
 RESUMABLE = PARAMS.model_copy(update={"epochs": 3, "schedule": "plateau", "plateau_patience": 1})
 
@@ -42,18 +43,18 @@ def run(
     params: TrainParams = RESUMABLE,
     stop_after: int | None = None,
     kill_after: int | None = None,
-) -> tuple[dict[str, torch.Tensor], loop.Fit]:
-    loop.configure(seed=params.seed, threads=1)
+) -> tuple[dict[str, torch.Tensor], TrainingHistory]:
+    distributed.configure(seed=params.seed, threads=1)
     network = Noisy()
     taken = 0
 
-    def stop_asked() -> bool:
+    def stop_requested() -> bool:
         nonlocal taken
         taken += 1
         return taken == stop_after
 
-    def on_stretch(stretch: loop.Stretch) -> None:
-        if stretch.step + 1 == kill_after:
+    def on_step_record(record: StepRecord) -> None:
+        if record.step + 1 == kill_after:
             raise Killed
 
     fit = loop.fit(
@@ -62,19 +63,21 @@ def run(
         Sums(12, seed=1),
         params,
         checkpoints=checkpoints,
-        stop_asked=stop_asked,
-        on_stretch=on_stretch,
+        stop_requested=stop_requested,
+        on_step_record=on_step_record,
     )
     return network.state_dict(), fit
 
 
-def same(one: tuple[dict[str, torch.Tensor], loop.Fit], other: tuple[dict[str, torch.Tensor], loop.Fit]) -> bool:
+def same(
+    one: tuple[dict[str, torch.Tensor], TrainingHistory], other: tuple[dict[str, torch.Tensor], TrainingHistory]
+) -> bool:
     timeless = [
         [replace(e, seconds=0.0, sequences_per_second=0.0, data_wait_share=0.0) for e in fit.epochs]
         for _, fit in (one, other)
     ]
     bits = all(torch.equal(one[0][name], other[0][name]) for name in one[0])
-    return bits and timeless[0] == timeless[1] and one[1].stretches == other[1].stretches
+    return bits and timeless[0] == timeless[1] and one[1].step_records == other[1].step_records
 
 
 STEPS = 15  # 36 examples by 8 are 5 steps, three times
@@ -86,6 +89,14 @@ def test_asked_to_stop_after_any_step(tmp_path: Path, step: int) -> None:
     with pytest.raises(loop.Stopped):
         run(checkpoints, stop_after=step)
     assert same(run(Checkpoints(tmp_path / "state", seconds=1e9)), run())
+
+
+@pytest.mark.parametrize("step", [4, 5, 10, STEPS])
+def test_an_epoch_that_was_stopped_at_its_last_step_has_its_learning_rate(tmp_path: Path, step: int) -> None:
+    params = RESUMABLE.model_copy(update={"schedule": "cosine"})
+    with pytest.raises(loop.Stopped):
+        run(Checkpoints(tmp_path / "state", seconds=1e9), params, stop_after=step)
+    assert same(run(Checkpoints(tmp_path / "state", seconds=1e9), params), run(params=params))
 
 
 @pytest.mark.parametrize("step", range(2, STEPS + 1))

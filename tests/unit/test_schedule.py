@@ -1,7 +1,7 @@
 import pytest
 
 from stages.training.schedule import factor, plateaus
-from tests.unit.test_engine import PARAMS
+from tests.unit.test_loop import PARAMS
 
 
 def changed(**values):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.models.search import Found, Memory, State, Step, Vocabulary, beam_search, greedy_search, sample
+from stages.models.search import Hypotheses, Memory, SpecialTokens, State, Step, beam_search, greedy_search, sample
 
 PADDING, START, END, A, B, C = range(6)
-VOCABULARY = Vocabulary(start=START, end=END, forbidden=(PADDING, START))
+SPECIAL = SpecialTokens(start=START, end=END, forbidden=(PADDING, START))
 
 
 def tables(*probabilities: dict[int, dict[int, float]]) -> Memory:
@@ -43,8 +43,8 @@ def step(tokens: Tensor, state: State, memory: Memory) -> tuple[Tensor, State]:
     return memory["log"][sentences, length.clamp(max=memory["log"].shape[1] - 1), tokens], {"length": length + 1}
 
 
-def greedy(memory: Memory, max_length: int = 8) -> Found:
-    return greedy_search(step, start_state(memory), memory, VOCABULARY, max_length=max_length)
+def greedy(memory: Memory, max_length: int = 8) -> Hypotheses:
+    return greedy_search(step, start_state(memory), memory, SPECIAL, max_length=max_length)
 
 
 def beam(
@@ -52,22 +52,22 @@ def beam(
     size: int,
     max_length: int = 8,
     length_penalty: float = 1.0,
-    best: int | None = None,
+    n_best: int | None = None,
     network: Step = step,
-) -> Found:
+) -> Hypotheses:
     return beam_search(
         network,
         start_state(memory),
         memory,
-        VOCABULARY,
+        SPECIAL,
         beam_size=size,
         max_length=max_length,
         length_penalty=length_penalty,
-        best=best,
+        n_best=n_best,
     )
 
 
-def sentence(found: Found, row: int, rank: int = 0) -> list[int]:
+def sentence(found: Hypotheses, row: int, rank: int = 0) -> list[int]:
     return found.tokens[row, rank, : found.lengths[row, rank]].tolist()
 
 
@@ -181,19 +181,19 @@ def test_the_same_search_gives_the_same_bits() -> None:
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0])
-@pytest.mark.parametrize("best", [1, 2, 5])
-def test_stopping_early_changes_no_answer(best: int, length_penalty: float) -> None:
+@pytest.mark.parametrize("n_best", [1, 2, 5])
+def test_stopping_early_changes_no_answer(n_best: int, length_penalty: float) -> None:
     memory = random_tables(300, 9, seed=6)
     whole = beam(memory, 5, length_penalty=length_penalty)
-    early = beam(memory, 5, length_penalty=length_penalty, best=best)
-    torch.testing.assert_close(early.scores, whole.scores[:, :best])
+    early = beam(memory, 5, length_penalty=length_penalty, n_best=n_best)
+    torch.testing.assert_close(early.scores, whole.scores[:, :n_best])
     for row in range(300):
-        assert [sentence(early, row, rank) for rank in range(best)] == [
-            sentence(whole, row, rank) for rank in range(best)
+        assert [sentence(early, row, rank) for rank in range(n_best)] == [
+            sentence(whole, row, rank) for rank in range(n_best)
         ]
 
 
-def test_a_sentence_whose_answer_is_certain_leaves_the_batch() -> None:
+def test_a_sentence_whose_answer_is_final_leaves_the_batch() -> None:
     # A ends at once with 0.9; all others go on with less than that for as long as they may.
     memory = tables({START: {A: 0.9, B: 0.1}, A: {END: 1.0}, B: {B: 1.0}})
     lengths: list[int] = []
@@ -202,7 +202,7 @@ def test_a_sentence_whose_answer_is_certain_leaves_the_batch() -> None:
         lengths.append(len(tokens))
         return step(tokens, state, memory)
 
-    found = beam(memory, 3, max_length=50, length_penalty=0.0, best=1, network=counted)
+    found = beam(memory, 3, max_length=50, length_penalty=0.0, n_best=1, network=counted)
     assert sentence(found, 0) == [A]
     assert len(lengths) == 2
 
@@ -215,19 +215,19 @@ def test_hypotheses_are_different_and_come_best_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("best", "length_penalty", "message"),
+    ("n_best", "length_penalty", "message"),
     [
-        (6, 1.0, "best: found 6; allowed with a beam of 5: 1 to 5"),
+        (6, 1.0, "n_best: found 6; allowed with a beam of 5: 1 to 5"),
         (1, -0.5, "length penalty: found -0.5; allowed: 0 or more"),
     ],
 )
-def test_what_beam_search_cannot_do_is_refused(best: int, length_penalty: float, message: str) -> None:
+def test_what_beam_search_cannot_do_is_refused(n_best: int, length_penalty: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        beam(random_tables(1, 2, seed=0), 5, best=best, length_penalty=length_penalty)
+        beam(random_tables(1, 2, seed=0), 5, n_best=n_best, length_penalty=length_penalty)
 
 
-def drawn(memory: Memory, draws: Tensor, temperature: float = 1.0) -> Found:
-    return sample(step, start_state(memory), memory, VOCABULARY, draws, temperature=temperature)
+def drawn(memory: Memory, draws: Tensor, temperature: float = 1.0) -> Hypotheses:
+    return sample(step, start_state(memory), memory, SPECIAL, draws, temperature=temperature)
 
 
 def random_draws(sentences: int, hypotheses: int, seed: int = 0) -> Tensor:

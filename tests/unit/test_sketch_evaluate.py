@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stages.evaluation.report import Report
 from stages.models.batch import Batch
-from stages.models.network import Network, Sums
+from stages.models.network import Losses, Network
 from stages.preprocessing.preparation import Preparation
 from stages.tasks.sketch.evaluate.early import Unfinished, accuracy_by_share, early_metrics
 from stages.tasks.sketch.evaluate.evaluate import evaluate
@@ -46,7 +46,7 @@ class Knowing(Network):
         label[::9] = 0
         return torch.nn.functional.one_hot(label, 3) * 3.0 + self.weight
 
-    def losses(self, batch: Batch) -> Sums:
+    def losses(self, batch: Batch) -> Losses:
         raise NotImplementedError
 
 

@@ -62,7 +62,7 @@ def test_steps_keep_their_number_and_their_time(folder):
 
 
 def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(folder):
-    from stages.training.loop import Epoch
+    from stages.training.progress import Epoch
 
     record = Epoch(
         epoch=2,

@@ -30,7 +30,7 @@ from stages.tasks.translation.model.translate import VOCABULARY, sample, transla
 from stages.tasks.translation.params import ModelParams, Params
 from stages.training import loop
 from stages.training.checkpoint import Checkpoints
-from tests.unit.test_engine import PARAMS
+from tests.unit.test_loop import PARAMS
 
 TRAIN = PARAMS.model_copy(update={"batch_size": 3, "learning_rate": 0.01})
 DATA = {"source_vocabulary_size": 12, "target_vocabulary_size": 9}
@@ -411,7 +411,7 @@ def test_a_training_with_own_tokens_and_dropout_goes_on_with_the_same_bits(
             Dictionary(),
             TRAIN,
             checkpoints=checkpoints,
-            stop_asked=lambda: next(taken) == stop_after,
+            stop_requested=lambda: next(taken) == stop_after,
         )
         return network.state_dict()
 

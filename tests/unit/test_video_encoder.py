@@ -36,7 +36,7 @@ from stages.tasks.video.model.network import ClipClassifier, build, dataset
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
 from stages.tasks.video.serve.predictor import Predictor
-from stages.training import loop
+from stages.training import distributed, loop
 from tests.unit import test_video_model, test_video_prepare
 from tests.unit.test_video_model import DATA, MODEL, STILL
 from tests.unit.video_clips import write_clip
@@ -216,7 +216,7 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     assert np.array_equal(batch.values[0].numpy(), test.features(0))
     model = params.model.model_copy(update={"moments": True})
     network = build(model, description).eval()
-    network.start_from(prepared)
+    network.load_pretrained(prepared)
     train = dataset(prepared, "train", params, augment=False)
     clips = np.stack([train.features(example).astype(np.float64) for example in range(len(train))])
     moments = np.concatenate([clips.mean(axis=1), np.sqrt(clips.var(axis=1) + 1e-6)], axis=1)
@@ -347,7 +347,7 @@ def test_fine_tuning_begins_with_the_pretrained_weights(prepared: Path, tmp_path
     lengths = torch.tensor([3, 2])
     with torch.inference_mode():
         random = network.encoder(frames, lengths)
-        network.start_from(prepared)
+        network.load_pretrained(prepared)
         tuned = network.encoder(frames, lengths)
         features = torch.from_numpy(encoder.features(frames.flatten(0, 1).numpy()))
         frozen = network.encoder.reader(features[:, :PICTURE].view(2, 3, -1))
@@ -361,9 +361,9 @@ def test_an_encoder_that_is_not_frozen_learns_at_its_own_rate(prepared: Path) ->
     params = TrainParams.model_validate({**PARAMS["train"], "epochs": 1, "batch_size": 4, "weight_decay": 0.0})
     moved = {}
     for rate in (1.0, 0.01):
-        loop.configure(seed=1, threads=1)
+        distributed.configure(seed=1, threads=1)
         network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, "encoder_rate": rate}), TUNED)
-        network.start_from(prepared)
+        network.load_pretrained(prepared)
         before = {name: value.clone() for name, value in network.named_parameters()}
         loop.fit(network, clips, clips, params)
         moved[rate] = {n: (v - before[n]).abs().max().item() for n, v in network.named_parameters()}

@@ -19,9 +19,9 @@ from stages.tasks.video.model.network import ClipClassifier, build
 from stages.tasks.video.model.pooling import AttentionPooling
 from stages.tasks.video.model.volumes import VolumeBlock, channels_between
 from stages.tasks.video.params import ModelParams
-from stages.training import loop
+from stages.training import distributed, loop
 from stages.training.checkpoint import Checkpoints
-from tests.unit.test_engine import PARAMS
+from tests.unit.test_loop import PARAMS
 from tests.unit.test_video_model import DATA, MODEL
 
 NAMES = ("cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer")
@@ -114,7 +114,7 @@ _TRAIN: TrainParams = PARAMS.model_copy(update={"epochs": 2, "batch_size": 4, "l
 
 
 def _trained(changes: dict[str, Any], checkpoints: Checkpoints | None = None, stop_after: int = -1) -> dict[str, Any]:
-    loop.configure(seed=1, threads=1)
+    distributed.configure(seed=1, threads=1)
     network = build(ModelParams.model_validate({**MODEL, **changes}), DATA)
     steps = iter(range(1, 100))
     loop.fit(
@@ -123,8 +123,8 @@ def _trained(changes: dict[str, Any], checkpoints: Checkpoints | None = None, st
         _Clips(),
         _TRAIN,
         checkpoints=checkpoints,
-        stop_asked=lambda: next(steps) == stop_after,
-        on_stretch=lambda stretch: None,
+        stop_requested=lambda: next(steps) == stop_after,
+        on_step_record=lambda record: None,
     )
     return dict(network.state_dict())
 

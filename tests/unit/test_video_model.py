@@ -17,7 +17,7 @@ from stages.tasks.video.evaluate.pictures import in_turn
 from stages.tasks.video.model.frames import changes
 from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import ModelParams, Params
-from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
+from tests.unit.test_loop import PARAMS as ENGINE_PARAMS
 from tests.unit.video_clips import write_store
 
 STILL = {"shift": 0.0, "crop": 0.0, "brightness": 0.0, "color": 0.0, "flip": False}

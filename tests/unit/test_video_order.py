@@ -13,7 +13,7 @@ from stages.tasks.video.data.columns import FEATURES
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import Params
-from stages.training import loop
+from stages.training import distributed, loop
 from tests.unit.test_video_kinds import NAMES
 from tests.unit.test_video_model import DATA, PARAMS, STILL
 from tests.unit.video_clips import write_store
@@ -63,7 +63,7 @@ def test_the_order_of_the_frames_is_what_was_learned(kind: str, encoder: str, tm
             "train": {**PARAMS["train"], "epochs": 12, "batch_size": 8, "learning_rate": 0.01},
         }
     )
-    loop.configure(seed=1, threads=1)
+    distributed.configure(seed=1, threads=1)
     network = build(params.model, data)
     train, validation = (dataset(folder, split, params, augment=False) for split in ("train", "validation"))
     loop.fit(network, train, validation, params.train)

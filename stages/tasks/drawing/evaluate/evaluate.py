@@ -13,7 +13,7 @@ from ....evaluation.classification import confusion_figure
 from ....evaluation.report import Report
 from ....evaluation.slices import sliced, slices_figure
 from ....training.distributed import device
-from ....training.loop import evaluating, spread
+from ....training.inference import evaluating, map_batches
 from ..model.draw import BATCH_SIZE, draw, strokes
 from ..model.network import DrawingDataset, DrawingDecoder, dataset, moves
 from ..params import EvaluateParams, Params
@@ -73,7 +73,7 @@ def sampled(
         return draw(network, classes[examples].tolist(), seeds[examples].tolist(), heat, max_points=settings.max_points)
 
     with evaluating(network):
-        parts = spread(np.ones(len(classes), dtype=np.int64), BATCH_SIZE, answer, title="draw")
+        parts = map_batches(np.ones(len(classes), dtype=np.int64), BATCH_SIZE, answer, title="draw")
     found: dict[int, np.ndarray] = {}
     for examples, drawings in parts:
         found.update(zip(examples.tolist(), drawings, strict=True))
@@ -103,7 +103,7 @@ def _report_likelihood(
         return sums, chances.amax(dim=-1).double().cpu().numpy(), right.cpu().numpy()
 
     with evaluating(network):
-        parts = spread(test.lengths, params.evaluate.batch_size, answer, title="likelihood")
+        parts = map_batches(test.lengths, params.evaluate.batch_size, answer, title="likelihood")
     sums = np.empty((len(test), 2))
     for examples, (some, _, _) in parts:
         sums[examples] = some

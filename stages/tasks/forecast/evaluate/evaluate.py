@@ -15,7 +15,7 @@ from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
 from ....evaluation.slices import sliced, slices_figure
-from ....training.loop import predict
+from ....training.inference import predict
 from ..data.holidays import names_by_day
 from ..data.series import HORIZON, calendar_date
 from ..model.network import Forecaster

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....models.batch import Batch
-from ....models.network import Network, Predict, Sums
+from ....models.network import Losses, Network, Predict
 from ..data.series import HORIZON, SEASON
 from ..params import ModelParams, Params
 from .calibrate import blend_weights, margins
@@ -77,7 +77,7 @@ class Forecaster(Network):
         scale, location = batch.context["scale"][:, :, None], batch.context["location"][:, :, None]
         return torch.cat([mean[..., None], quantiles], dim=-1) * scale + location
 
-    def losses(self, batch: Batch) -> Sums:
+    def losses(self, batch: Batch) -> Losses:
         """`loss` is the mean pinball loss of the members; `quantile_error` and `absolute_error` are the ensemble's,
         before it is blended and calibrated.
         """
@@ -93,7 +93,7 @@ class Forecaster(Network):
             "absolute_error": ((absolute * weights).sum(), count),
         }
 
-    def settle(self, predict: Predict) -> None:
+    def calibrate(self, predict: Predict) -> None:
         """Fit the blend and then the calibration to validation windows."""
 
         def parts(batch: Batch) -> Tensor:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ....evaluation.bootstrap import Scores, evenly, interval, mean
 from ....models.batch import Batch
 from ....models.network import Network
-from ....training.loop import predict
+from ....training.inference import predict
 from ..data.ink import Ink
 from ..data.simplify import canonical
 from ..model.features import Feature, features

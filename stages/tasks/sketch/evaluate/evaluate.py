@@ -15,7 +15,7 @@ from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters
 from ....models.network import Network
-from ....training.loop import predict
+from ....training.inference import predict
 from ..model.network import SketchDataset, dataset
 from ..params import Params
 from .early import accuracy_by_share, early_figure, early_metrics

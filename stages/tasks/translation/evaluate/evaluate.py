@@ -16,7 +16,7 @@ from ....evaluation.bootstrap import Scores
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters, sliced, slices_figure
-from ....training.loop import spread
+from ....training.inference import map_batches
 from ..data.tokenizer import load_tokenizers, without_mark
 from ..model.network import Pairs, Translator
 from ..model.translate import Translation, translate
@@ -158,7 +158,7 @@ def translated(
         return [best[0] for best in _hypotheses(network, some, params, beam_size, n_best=1)]
 
     lengths = np.array([len(source) for source in sources])
-    parts = spread(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")
+    parts = map_batches(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")
     by_example = {
         example: answer for examples, part in parts for example, answer in zip(examples.tolist(), part, strict=True)
     }

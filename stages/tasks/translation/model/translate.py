@@ -12,11 +12,11 @@ import torch
 from ....models import search
 from ....models.batch import by_length, pad
 from ....models.counter_rng import uniform
-from ....models.search import Found, Memory, State, Vocabulary, beam_search, greedy_search
+from ....models.search import Hypotheses, Memory, SpecialTokens, State, beam_search, greedy_search
 from ..data.tokenizer import END, PADDING, START, UNKNOWN
 from .translator import Translator
 
-VOCABULARY = Vocabulary(start=START, end=END, forbidden=(PADDING, UNKNOWN, START))
+VOCABULARY = SpecialTokens(start=START, end=END, forbidden=(PADDING, UNKNOWN, START))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def translate(
     sources it is translated with, up to rounding. The network must be in evaluation mode.
     """
 
-    def found(examples: np.ndarray, memory: Memory, state: State) -> Found:
+    def found(examples: np.ndarray, memory: Memory, state: State) -> Hypotheses:
         if beam_size == 1:
             return greedy_search(
                 network.step, state, memory, VOCABULARY, max_length=max_length, length_penalty=length_penalty
@@ -57,7 +57,7 @@ def translate(
             beam_size=beam_size,
             max_length=max_length,
             length_penalty=length_penalty,
-            best=n_best,
+            n_best=n_best,
         )
 
     if not 1 <= n_best <= beam_size:
@@ -82,7 +82,7 @@ def sample(
     translations wherever and with whatever it stands. Raises ValueError for a temperature that is not above 0.
     """
 
-    def found(examples: np.ndarray, memory: Memory, state: State) -> Found:
+    def found(examples: np.ndarray, memory: Memory, state: State) -> Hypotheses:
         keys = np.array([_key(sources[example]) for example in examples], dtype=np.uint64)
         draws = np.stack([uniform(seed, number, keys, max_length) for number in range(samples)], axis=1)
         where = next(network.parameters()).device
@@ -97,7 +97,7 @@ def _answers(
     network: Translator,
     sources: Sequence[np.ndarray],
     batch_size: int,
-    found: Callable[[np.ndarray, Memory, State], Found],
+    found: Callable[[np.ndarray, Memory, State], Hypotheses],
 ) -> list[list[Translation]]:
     answers: dict[int, list[Translation]] = {}
     lengths = np.array([len(source) for source in sources])
@@ -110,7 +110,7 @@ def _answers(
     return [answers[example] for example in range(len(sources))]
 
 
-def _translations(found: Found) -> list[list[Translation]]:
+def _translations(found: Hypotheses) -> list[list[Translation]]:
     rows = zip(found.tokens.tolist(), found.lengths.tolist(), found.scores.tolist(), strict=True)
     return [
         [

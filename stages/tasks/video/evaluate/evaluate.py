@@ -11,7 +11,7 @@ from ....data.prepared import open_prepared
 from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters
-from ....training.loop import predict
+from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
 from ..params import Params

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ....models.batch import Batch, length_mask
-from ....training.loop import predict
+from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier
 

@@ -92,7 +92,7 @@ class ClipClassifier(Network):
         found: tuple[Tensor, Tensor] = self.encoder(frames, batch.lengths)
         return found
 
-    def start_from(self, prepared: Path) -> None:
+    def load_pretrained(self, prepared: Path) -> None:
         """The pretrained encoder's weights, where it goes on from them; what its features are in the training clips,
         where it has read them already.
         """
@@ -102,7 +102,7 @@ class ClipClassifier(Network):
             clips = ClipDataset(prepared, "train", None, seed=0)
             self.moments.standardise(clips.features(example) for example in range(len(clips)))
 
-    def rate(self, name: str) -> float:
+    def lr_multiplier(self, name: str) -> float:
         """Less for what has been learned on many more pictures (Howard and Ruder, "Universal Language Model
         Fine-tuning for Text Classification", 2018, section 3.2).
         """

@@ -2,8 +2,8 @@ import numpy as np
 import torch
 
 from ....classification import report_classification
-from ....engine import predict
 from ....slices import quarters
+from ....training.inference import predict
 from ..model.network import dataset
 
 

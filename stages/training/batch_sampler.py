@@ -1,21 +1,21 @@
 """Which examples each step of an epoch takes, and which rank computes which of them.
 
-A plan is a pure function of the lengths, the batch size, the seed and the epoch. Any process can make any part of it at
-any time, so ranks need not agree on anything, a resumed training goes on in the middle of an epoch, and nothing is kept
-in memory but the pool at hand.
+The batches are a pure function of the lengths, the batch size, the seed and the epoch. Any process can make any of them
+at any time, so ranks need not agree on anything, a resumed training goes on in the middle of an epoch, and nothing is
+kept in memory but the pool at hand.
 
 Padding is work thrown away: an epoch takes the examples in random order, a pool of `POOL` batches at a time, sorts the
 pool by length and cuts batches of like lengths from it, which it gives in random order again.
 
-Batches have all the same number of sequences or, with a budget of tokens, about the same number of steps, padding
-included, so that those of short sequences hold more of them. A pool then holds as many sequences as are expected to
-fill its batches, and is cut so that the largest batch is as small as can be: the number of steps in an epoch, and which
-pool a step belongs to, are known without looking at any pool. The price is that a pool whose sequences happen to be
-longer than most may exceed the budget, in what was tried by a tenth at the most.
+With a budget of tokens, batches have about the same number of steps, padding included, instead of the same number of
+sequences. A pool then holds as many sequences as are expected to fill its batches, and is cut so that the largest batch
+is as small as can be: the number of steps in an epoch, and which pool a step belongs to, are known without looking at
+any pool. The price: a pool whose sequences happen to be long may exceed the budget, as measured by a tenth at most.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -27,8 +27,8 @@ _FILLED = 0.97  # of a budget of tokens, in the mean: the rest is for padding an
 _ROUNDS = 6
 
 
-class Plan:
-    """The batches of one epoch, each an array of example numbers; every example exactly once.
+class BucketBatchSampler:
+    """The batches of one epoch by step, each an array of example numbers; every example exactly once.
 
     A batch has `batch_size` examples, or about `batch_tokens` steps with the padding where that is not 0; a longer
     example is a batch by itself.
@@ -50,7 +50,7 @@ class Plan:
         return pools * POOL + self._parts(rest)
 
     def _parts(self, examples: int) -> int:
-        """How many batches some examples of a pool make: the share of its batches that is their share of it."""
+        """How many batches some examples of a pool make: in proportion."""
         return -(-examples * POOL // self._pool_size)
 
     def __getitem__(self, step: int) -> np.ndarray:
@@ -78,8 +78,9 @@ class Plan:
 
 
 def _examples_within(lengths: np.ndarray, budget: int) -> float:
-    """How many examples a batch of `budget` steps may be expected to hold: at its end room for half of one stays empty,
-    of one as long as the examples that the mean step belongs to.
+    """How many examples a batch of `budget` steps may be expected to hold.
+
+    At its end room for half an example stays empty, of one as long as those that the mean step belongs to.
     """
     counts = np.bincount(lengths)
     steps = counts @ np.arange(len(counts))
@@ -88,9 +89,7 @@ def _examples_within(lengths: np.ndarray, budget: int) -> float:
 
 
 def _even_cuts(lengths: list[int], parts: int) -> list[int]:
-    """Where to cut ascending lengths, at least `parts` of them, into so many parts, so that the largest part with its
-    padding is as small as can be.
-    """
+    """Where to cut ascending lengths, `parts` or more, so that the largest padded part is as small as can be."""
 
     def cuts(most: int) -> list[int]:
         """The starts of parts of at most so many steps, each filled from its longest sequence down."""
@@ -100,11 +99,8 @@ def _even_cuts(lengths: list[int], parts: int) -> list[int]:
             starts.append(end)
         return starts[::-1]
 
-    low, high = 1, lengths[-1] * -(-len(lengths) // parts)  # with so many steps, equal numbers of sequences fit
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if len(cuts(middle)) <= parts else (middle + 1, high)
-    starts = cuts(low)
+    enough = lengths[-1] * -(-len(lengths) // parts)  # with so many steps, equal numbers of sequences fit
+    starts = cuts(1 + bisect_left(range(1, enough), True, key=lambda most: len(cuts(most)) <= parts))
     while len(starts) < parts:  # where lengths are all alike, the last bit of room may save a part
         sizes = np.diff([*starts, len(lengths)])
         widest = int(sizes.argmax())
@@ -113,7 +109,7 @@ def _even_cuts(lengths: list[int], parts: int) -> list[int]:
 
 
 def permuted(places: np.ndarray, size: int, *, seed: int, epoch: int) -> np.ndarray:
-    """What stands at some places of a random order of `range(size)`, without making the whole order.
+    """The values at some places of a random order of `range(size)`, without making the whole order.
 
     A Feistel network over the smallest square power of two that holds `size`, walked until it ends below `size` (Black
     and Rogaway, "Ciphers with Arbitrary Finite Domains", 2002, method 2). Fifty million sequences start as fast as
@@ -129,16 +125,16 @@ def permuted(places: np.ndarray, size: int, *, seed: int, epoch: int) -> np.ndar
             left, right = right, left ^ (mix(right + key) & mask)
         return (left << shift) | right
 
-    found = encrypted(np.asarray(places, dtype=np.uint64))
-    outside = np.flatnonzero(found >= size)
+    values = encrypted(np.asarray(places, dtype=np.uint64))
+    outside = np.flatnonzero(values >= size)
     while len(outside):
-        found[outside] = encrypted(found[outside])
-        outside = outside[found[outside] >= size]
-    return found.astype(np.int64)
+        values[outside] = encrypted(values[outside])
+        outside = outside[values[outside] >= size]
+    return values.astype(np.int64)
 
 
-def share(examples: np.ndarray, rank: int, ranks: int) -> np.ndarray:
-    """A rank's part of a batch: every `ranks`th example, so that lengths stay alike; may be empty."""
+def shard(examples: np.ndarray, rank: int, ranks: int) -> np.ndarray:
+    """A rank's part of a batch: every `ranks`th example, so that ranks get lengths alike; may be empty."""
     return examples[rank::ranks]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stages.training.batch_plan import POOL, Plan, _even_cuts, padding_share, permuted, share
+from stages.training.batch_sampler import POOL, BucketBatchSampler, _even_cuts, padding_share, permuted, shard
 
 
 def lengths(count: int) -> np.ndarray:
@@ -10,16 +10,16 @@ def lengths(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (8, 8), (1000, 16), (1003, 16), (5, 1), (POOL * 3 + 1, 1)])
 def test_an_epoch_has_every_example_exactly_once(count, batch_size):
-    plan = Plan(lengths(count), batch_size, seed=3, epoch=1)
-    batches = list(plan)
-    assert len(batches) == len(plan)
+    sampler = BucketBatchSampler(lengths(count), batch_size, seed=3, epoch=1)
+    batches = list(sampler)
+    assert len(batches) == len(sampler)
     assert sorted(np.concatenate(batches).tolist()) == list(range(count))
     assert max(len(b) for b in batches) <= batch_size
 
 
-def test_a_plan_depends_on_seed_and_epoch_alone():
+def test_batches_depend_on_seed_and_epoch_alone():
     def flat(seed: int, epoch: int) -> list[list[int]]:
-        return [b.tolist() for b in Plan(lengths(500), 16, seed=seed, epoch=epoch)]
+        return [b.tolist() for b in BucketBatchSampler(lengths(500), 16, seed=seed, epoch=epoch)]
 
     assert flat(1, 0) == flat(1, 0)
     assert flat(1, 0) != flat(1, 1)
@@ -28,18 +28,18 @@ def test_a_plan_depends_on_seed_and_epoch_alone():
 
 
 def test_any_step_can_be_asked_for_alone():
-    whole = [b.tolist() for b in Plan(lengths(2000), 8, seed=1, epoch=4)]
+    whole = [b.tolist() for b in BucketBatchSampler(lengths(2000), 8, seed=1, epoch=4)]
     for step in (0, 249, POOL, POOL - 1, 123):
-        assert Plan(lengths(2000), 8, seed=1, epoch=4)[step].tolist() == whole[step]
+        assert BucketBatchSampler(lengths(2000), 8, seed=1, epoch=4)[step].tolist() == whole[step]
     with pytest.raises(IndexError):
-        Plan(lengths(2000), 8, seed=1, epoch=4)[250]
+        BucketBatchSampler(lengths(2000), 8, seed=1, epoch=4)[250]
 
 
 def test_buckets_leave_little_padding():
     sizes = lengths(6400)
     fixed = [np.arange(i, i + 64) for i in range(0, 6400, 64)]
     assert padding_share(sizes, fixed) > 0.45
-    assert padding_share(sizes, list(Plan(sizes, 64, seed=1, epoch=0))) < 0.05
+    assert padding_share(sizes, list(BucketBatchSampler(sizes, 64, seed=1, epoch=0))) < 0.05
 
 
 BUDGET = 2000
@@ -48,16 +48,20 @@ BUDGET = 2000
 @pytest.mark.parametrize("count", [1, 3, 700, 5000])
 def test_with_a_budget_an_epoch_has_every_example_once_in_a_known_number_of_steps(count):
     for epoch in (0, 1):
-        plan = Plan(lengths(count), 8, seed=3, epoch=epoch, batch_tokens=BUDGET)
-        batches = list(plan)
-        assert len(batches) == len(plan) == len(Plan(lengths(count), 8, seed=3, epoch=9, batch_tokens=BUDGET))
+        sampler = BucketBatchSampler(lengths(count), 8, seed=3, epoch=epoch, batch_tokens=BUDGET)
+        batches = list(sampler)
+        assert (
+            len(batches)
+            == len(sampler)
+            == len(BucketBatchSampler(lengths(count), 8, seed=3, epoch=9, batch_tokens=BUDGET))
+        )
         assert all(len(batch) for batch in batches)
         assert sorted(np.concatenate(batches).tolist()) == list(range(count))
 
 
 def test_with_a_budget_batches_are_as_large_as_it_whatever_their_lengths():
     sizes = lengths(20_000)
-    batches = list(Plan(sizes, 8, seed=1, epoch=0, batch_tokens=BUDGET))
+    batches = list(BucketBatchSampler(sizes, 8, seed=1, epoch=0, batch_tokens=BUDGET))
     padded = np.array([len(batch) * sizes[batch].max() for batch in batches])
     assert padded.max() < 1.1 * BUDGET
     assert padded.mean() > 0.92 * BUDGET
@@ -66,15 +70,15 @@ def test_with_a_budget_batches_are_as_large_as_it_whatever_their_lengths():
 
 
 def test_with_a_budget_any_step_can_be_asked_for_alone():
-    whole = [b.tolist() for b in Plan(lengths(5000), 8, seed=1, epoch=4, batch_tokens=BUDGET)]
+    whole = [b.tolist() for b in BucketBatchSampler(lengths(5000), 8, seed=1, epoch=4, batch_tokens=BUDGET)]
     for step in (0, 123, len(whole) - 1):
-        assert Plan(lengths(5000), 8, seed=1, epoch=4, batch_tokens=BUDGET)[step].tolist() == whole[step]
-    assert [b.tolist() for b in Plan(lengths(5000), 8, seed=1, epoch=5, batch_tokens=BUDGET)] != whole
+        assert BucketBatchSampler(lengths(5000), 8, seed=1, epoch=4, batch_tokens=BUDGET)[step].tolist() == whole[step]
+    assert [b.tolist() for b in BucketBatchSampler(lengths(5000), 8, seed=1, epoch=5, batch_tokens=BUDGET)] != whole
 
 
 def test_an_example_that_exceeds_the_budget_is_a_batch_of_its_own():
     sizes = np.array([1] * 300 + [10_000] * 3)
-    batches = list(Plan(sizes, 8, seed=1, epoch=0, batch_tokens=50))
+    batches = list(BucketBatchSampler(sizes, 8, seed=1, epoch=0, batch_tokens=50))
     assert all(len(batch) == 1 for batch in batches if sizes[batch].max() > 1)
 
 
@@ -120,13 +124,13 @@ def test_fifty_million_examples_start_like_fifty():
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])
-def test_shares_are_the_batch_and_alike_in_length(ranks):
+def test_shards_are_the_batch_and_alike_in_length(ranks):
     sizes = lengths(64 * POOL)
     totals = np.zeros(ranks)
-    for examples in Plan(sizes, 64, seed=1, epoch=0):
-        shares = [share(examples, rank, ranks) for rank in range(ranks)]
-        assert sorted(np.concatenate(shares).tolist()) == sorted(examples.tolist())
-        longest = [sizes[s].max() for s in shares]
+    for examples in BucketBatchSampler(sizes, 64, seed=1, epoch=0):
+        shards = [shard(examples, rank, ranks) for rank in range(ranks)]
+        assert sorted(np.concatenate(shards).tolist()) == sorted(examples.tolist())
+        longest = [sizes[s].max() for s in shards]
         assert max(longest) - min(longest) <= 25
-        totals += [sizes[s].mean() for s in shares]
+        totals += [sizes[s].mean() for s in shards]
     assert totals.max() < 1.02 * totals.min()

@@ -9,8 +9,10 @@ from stages.models.batch import Batch, pad
 from stages.models.network import Network
 from stages.models.recurrent import RecurrentStack
 from stages.params import TrainParams
-from stages.training import debug_modes, loop
-from stages.training.prefetch import Feed
+from stages.training import debug_modes, distributed, inference, loop
+from stages.training.optimizer import clip_gradients
+from stages.training.prefetch import Prefetcher
+from stages.training.progress import MAX_STEP_RECORDS, StepRecord, TrainingHistory
 
 PARAMS = TrainParams(
     mode="full",
@@ -72,8 +74,8 @@ class Linear(Network):
         return {"loss": (difference.square().sum(), float(len(difference))), "accuracy": (torch.tensor(1.0), 1.0)}
 
 
-def trained(params: TrainParams = PARAMS) -> tuple[Linear, loop.Fit]:
-    loop.configure(seed=params.seed, threads=params.threads)
+def trained(params: TrainParams = PARAMS) -> tuple[Linear, TrainingHistory]:
+    distributed.configure(seed=params.seed, threads=params.threads)
     network = Linear()
     return network, loop.fit(network, Sums(), Sums(seed=1), params)
 
@@ -105,7 +107,7 @@ def test_the_best_epochs_weights_come_back():
     network, fit = trained(PARAMS.model_copy(update={"learning_rate": 5.0, "epochs": 6, "patience": 6}))
     losses = [record.validation["loss"] for record in fit.epochs]
     assert fit.best_epoch == int(np.argmin(losses))
-    assert loop.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
 def test_training_stops_when_patience_is_over():
@@ -116,26 +118,33 @@ def test_training_stops_when_patience_is_over():
 
 def test_a_mean_is_taken_once_over_all_and_not_over_batches():
     network = Linear()
-    whole = loop.measure(network, Sums(10), 10)["loss"]
+    whole = inference.measure(network, Sums(10), 10)["loss"]
     # Batches of 7 and 3: the mean of their means would differ.
-    assert loop.measure(network, Sums(10), 7)["loss"] == pytest.approx(whole, rel=1e-6)
+    assert inference.measure(network, Sums(10), 7)["loss"] == pytest.approx(whole, rel=1e-6)
 
 
 def test_predictions_come_in_the_datasets_order():
     network, data = Linear(), Sums(11)
-    predicted = loop.predict(network, data, 4)
+    predicted = inference.predict(network, data, 4)
     with torch.inference_mode():
         expected = [network(data.batch(np.array([i]))).item() for i in range(11)]
     np.testing.assert_allclose(predicted, expected, rtol=1e-5)
 
 
-def test_an_unknown_monitor_names_what_there_is_before_an_epoch_is_over():
-    def never(_: loop.Epoch) -> None:
-        raise AssertionError("an epoch was trained for nothing")
+@pytest.mark.parametrize(
+    ("monitor", "message"),
+    [
+        ("bleu", r"train\.monitor: found 'bleu'; this network measures: accuracy, loss$"),
+        ("gain", r"train\.monitor: 'gain': stages/metrics\.py does not say .*; this network measures: accuracy, loss$"),
+    ],
+)
+def test_a_monitor_that_is_not_measured_or_has_no_direction_ends_the_first_step(monitor, message):
+    def never(_: StepRecord) -> None:
+        raise AssertionError("a step was taken for nothing")
 
-    params = PARAMS.model_copy(update={"monitor": "bleu"})
-    with pytest.raises(loop.TrainingError, match=r"found 'bleu'; this network measures: accuracy, loss"):
-        loop.fit(Linear(), Sums(), Sums(seed=1), params, on_epoch=never)
+    params = PARAMS.model_copy(update={"monitor": monitor})
+    with pytest.raises(loop.TrainingError, match=message):
+        loop.fit(Linear(), Sums(), Sums(seed=1), params, on_step_record=never)
 
 
 def test_a_loss_that_is_not_finite_names_epoch_step_and_examples():
@@ -162,7 +171,7 @@ def test_clipping_limits_the_step():
 
 def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
     gradients = [torch.tensor([3.0, -4.0]), torch.tensor([0.1])]
-    norm = loop._clip(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 0.0, "clip_value": 0.5}))
+    norm = clip_gradients(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 0.0, "clip_value": 0.5}))
     assert norm == pytest.approx(math.sqrt(25.01))
     assert gradients[0].tolist() == [0.5, -0.5]
     assert gradients[1].item() == pytest.approx(0.1)
@@ -170,13 +179,13 @@ def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
 
 def test_clipping_by_norm_keeps_the_direction():
     gradients = [torch.tensor([3.0, -4.0])]
-    assert loop._clip(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(5.0)
+    assert clip_gradients(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(5.0)
     torch.testing.assert_close(gradients[0], torch.tensor([0.6, -0.8]))
 
 
 def test_a_gradient_is_scaled_before_it_is_clipped():
     gradients = [torch.tensor([30.0, -40.0])]
-    assert loop._clip(gradients, 0.01, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(0.5)
+    assert clip_gradients(gradients, 0.01, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(0.5)
     torch.testing.assert_close(gradients[0], torch.tensor([0.3, -0.4]))
 
 
@@ -230,38 +239,38 @@ def test_float16_leaves_out_a_step_whose_scaled_gradient_overflows():
 
 
 def test_what_is_measured_and_kept_is_the_average_of_the_weights():
-    loop.configure(seed=1, threads=1)
+    distributed.configure(seed=1, threads=1)
     network = Linear()
     average, steps = network.head.weight.item(), []
 
-    def on_stretch(stretch: loop.Stretch) -> None:
+    def on_step_record(record: StepRecord) -> None:
         nonlocal average
-        stays = min(0.5, (1 + stretch.step) / (10 + stretch.step))
+        stays = min(0.5, (1 + record.step) / (10 + record.step))
         average = stays * average + (1 - stays) * network.head.weight.item()
-        steps.append(stretch.step)
+        steps.append(record.step)
 
     params = PARAMS.model_copy(update={"ema_decay": 0.5, "epochs": 3, "learning_rate": 0.01, "schedule": "constant"})
-    fit = loop.fit(network, Sums(), Sums(seed=1), params, on_stretch=on_stretch)
+    fit = loop.fit(network, Sums(), Sums(seed=1), params, on_step_record=on_step_record)
     assert fit.best_epoch == 2  # so that the average of all steps is kept
     assert len(steps) == 15
     assert network.head.weight.item() == pytest.approx(average, rel=1e-5)
-    assert loop.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(fit.epochs[2].validation["loss"])
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(fit.epochs[2].validation["loss"])
 
 
 def test_each_step_is_recorded_and_long_trainings_are_thinned():
     _, fit = trained()
-    assert [s.step for s in fit.stretches] == list(range(20))
-    assert fit.stretches[-1].learning_rate == fit.epochs[-1].learning_rate
-    assert np.mean([s.gradient_norm for s in fit.stretches[:5]]) == pytest.approx(fit.epochs[0].gradient_norm)
+    assert [s.step for s in fit.step_records] == list(range(20))
+    assert fit.step_records[-1].learning_rate == fit.epochs[-1].learning_rate
+    assert np.mean([s.gradient_norm for s in fit.step_records[:5]]) == pytest.approx(fit.epochs[0].gradient_norm)
     _, long = trained(PARAMS.model_copy(update={"epochs": 52, "patience": 52, "batch_size": 1}))
-    assert len(long.stretches) <= loop.STRETCHES
-    assert long.stretches[0].step == 2  # means of three steps
+    assert len(long.step_records) <= MAX_STEP_RECORDS
+    assert long.step_records[0].step == 2  # means of three steps
 
 
 def test_modes_keep_to_their_steps_where_batches_have_a_budget():
     params = PARAMS.model_copy(update={"batch_tokens": 30})
     for mode, steps in (("overfit", debug_modes.OVERFIT_STEPS), ("smoke", 2)):
-        train, validation, changed = debug_modes.applied(
+        train, validation, changed = debug_modes.apply_mode(
             Linear(), Sums(), Sums(), params.model_copy(update={"mode": mode})
         )
         fit = loop.fit(Linear(), train, validation, changed)
@@ -270,16 +279,16 @@ def test_modes_keep_to_their_steps_where_batches_have_a_budget():
 
 def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():
     network = Linear()
-    train, validation, params = debug_modes.applied(
+    train, validation, params = debug_modes.apply_mode(
         network, Sums(), Sums(seed=1), PARAMS.model_copy(update={"mode": "overfit", "weight_decay": 1.0})
     )
     fit = loop.fit(network, train, validation, params)
     assert len(train) == PARAMS.batch_size
     assert fit.epochs[fit.best_epoch].validation["loss"] < 1e-4
-    train, validation, params = debug_modes.applied(
+    train, validation, params = debug_modes.apply_mode(
         network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "smoke"})
     )
-    assert [s.step for s in loop.fit(network, train, validation, params).stretches] == [0, 1]
+    assert [s.step for s in loop.fit(network, train, validation, params).step_records] == [0, 1]
     assert len(validation) == 2 * PARAMS.batch_size
 
 
@@ -287,14 +296,14 @@ def test_overfit_switches_dropout_off():
     stack = RecurrentStack(1, 1, recurrent_dropout=0.5, dropout=0.5)
     attention = nn.MultiheadAttention(1, 1, dropout=0.3)
     network = nn.Sequential(nn.LSTM(1, 1, num_layers=2, dropout=0.3), stack, attention)
-    debug_modes.applied(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
+    debug_modes.apply_mode(network, Sums(), Sums(), PARAMS.model_copy(update={"mode": "overfit"}))
     assert network[0].dropout == attention.dropout == 0
     assert stack.dropout.p == 0
     assert stack.recurrent_dropout == 0
 
 
-def test_the_feed_keeps_order_and_gives_errors_back():
-    assert list(Feed(lambda step: step * step, range(3, 9))) == [(s, s * s) for s in range(3, 9)]
+def test_prefetching_keeps_order_and_gives_errors_back():
+    assert list(Prefetcher(lambda step: step * step, range(3, 9))) == [(s, s * s) for s in range(3, 9)]
 
     def make(step: int) -> int:
         if step == 2:
@@ -302,7 +311,7 @@ def test_the_feed_keeps_order_and_gives_errors_back():
         return step
 
     with pytest.raises(ValueError, match="broken row"):
-        list(Feed(make, range(10)))
+        list(Prefetcher(make, range(10)))
 
 
 def test_weight_decay_shrinks_matrices_and_leaves_biases():
