@@ -18,7 +18,8 @@ import yaml
 from ..paths import project_root
 from ..tasks.protocol import Task
 from . import lineage
-from .aliases import CHAMPION, PREVIOUS, VERDICT, held
+from .champion import PREVIOUS_CHAMPION, model_lock
+from .decision import CHAMPION, Decision, read_verdict
 from .verify import cache_folder
 from .versions import COLLECTED, CONTENT, LOCK_FILE, all_versions, remove
 
@@ -26,35 +27,34 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_WAITS = "challenger: waits for approval"
-
 
 def collectable(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersion]:
     """Those of a model's versions, the newest first, that can go; `keep` newest ones stay in any case."""
-    needed = {version.tags.get(PREVIOUS) for version in versions if CHAMPION in version.aliases}
+    needed = {version.tags.get(PREVIOUS_CHAMPION) for version in versions if CHAMPION in version.aliases}
     return [
         version
         for version in versions[keep:]
         if not version.aliases
         and str(version.version) not in needed
-        and VERDICT in version.tags
-        and not version.tags[VERDICT].startswith(_WAITS)
+        and (verdict := read_verdict(version))
+        and verdict.final
+        and verdict.decision is not Decision.CHALLENGER_WAITING
     ]
 
 
-def collect(client: MlflowClient, keep: int, *, delete: bool) -> Iterator[ModelVersion]:
+def collect_versions(client: MlflowClient, keep: int, *, delete: bool) -> Iterator[ModelVersion]:
     """The versions that can go, of all models; with `delete`, they do, with their files.
 
     The model remembers the verdict on what has gone, so that registering the same content again promotes nothing.
     """
     for task in map(Task, Task.names()):
         name = task.description().model_name
-        with held(name):
+        with model_lock(name):
             for version in collectable(all_versions(client, name), keep):
                 if delete:
-                    content, verdict = version.tags.get(CONTENT, ""), version.tags[VERDICT]
-                    noted = f"version {version.version}: {verdict}"
-                    client.set_registered_model_tag(name, f"{COLLECTED}{content[:32]}", noted)
+                    content = version.tags.get(CONTENT, "")
+                    verdict = f"version {version.version}: {read_verdict(version)}"
+                    client.set_registered_model_tag(name, f"{COLLECTED}{content[:32]}", verdict)
                     remove(client, version)
                 yield version
 
@@ -98,7 +98,7 @@ def _project(client: MlflowClient, folder: Path, cache: Path) -> Path:
 def _needed(client: MlflowClient, temporary: Path) -> set[str]:
     """DVC's md5s of all that the registered versions stand on: the outputs in their recorded dvc.lock, and the tags."""
     needed: set[str] = set()
-    for _, version in lineage.listing(client, None, None):
+    for _, version in lineage.list_versions(client, None, None):
         needed.update(lineage.data_hashes(version).values())
         path = lineage.recorded(client, version, LOCK_FILE, temporary) if CONTENT in version.tags else None
         if path is not None:

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from ..tasks.protocol import Task
 
 
-class ProofError(RuntimeError):
+class ReproductionError(RuntimeError):
     """A version cannot be measured again; the message says what is missing."""
 
 
-def prove(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[Finding]:
-    """Measure a version again and compare each metric. Raises ProofError where something that it takes is gone."""
+def reproduce(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[Finding]:
+    """Measure a version again and compare each metric. Raises ReproductionError where something is gone."""
     with tempfile.TemporaryDirectory(prefix="unroll-prove-") as temporary:
         folder = Path(temporary)
         for finding in verify_model(version, folder):
@@ -61,7 +61,7 @@ def prove(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[F
         _fetch_data(client, task, version, clone, folder)
         weights = weights_folder(folder / "model")
         if weights is None:
-            raise ProofError(f"{version.name} version {version.version}: the registered model holds no weights")
+            raise _error(version, "the registered model holds no weights")
         shutil.copytree(weights, clone / task.paths.weights)
         _run([sys.executable, "-m", "stages.evaluate", task.name], clone)
         recorded = lineage.recorded(client, version, METRICS_FILE, folder)
@@ -69,12 +69,16 @@ def prove(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[F
         yield from _environment(client, version, folder)
 
 
+def _error(version: ModelVersion, text: str) -> ReproductionError:
+    return ReproductionError(f"{version.name} version {version.version}: {text}")
+
+
 def _clone(clone: Path, version: ModelVersion) -> None:
     commit = version.tags.get(COMMIT, "none")
     here = project_root()
     known = subprocess.run(["git", "-C", str(here), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
     if known.returncode:
-        raise ProofError(f"{here}: no commit {commit} here; `git fetch` may bring it")
+        raise ReproductionError(f"{here}: no commit {commit} here; `git fetch` may bring it")
     # Shared, since the commit may be on no branch any more.
     _run(["git", "clone", "--quiet", "--shared", "--no-checkout", str(here), str(clone)], here)
     _run(["git", "-c", "advice.detachedHead=false", "checkout", "--quiet", commit], clone)
@@ -90,11 +94,9 @@ def _apply_patch(client: MlflowClient, version: ModelVersion, clone: Path, folde
         return
     patch = lineage.recorded(client, version, PATCH_FILE, folder)
     if patch is None:
-        raise ProofError(f"{version.name} version {version.version}: its patch ({PATCH_FILE}) is gone")
+        raise _error(version, f"its patch ({PATCH_FILE}) is gone")
     if hashlib.sha256(patch.read_bytes()).hexdigest() != version.tags[PATCH]:
-        raise ProofError(
-            f"{version.name} version {version.version}: its patch ({PATCH_FILE}) is not what was registered"
-        )
+        raise _error(version, f"its patch ({PATCH_FILE}) is not what was registered")
     _run(["git", "apply", "--whitespace=nowarn", str(patch)], clone)
 
 
@@ -102,7 +104,7 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
     """Give the clone the recorded dvc.lock, and have DVC bring what evaluate reads of it."""
     path = lineage.recorded(client, version, LOCK_FILE, folder)
     if path is None:
-        raise ProofError(f"{version.name} version {version.version}: its {LOCK_FILE} was not recorded, or is gone")
+        raise _error(version, f"its {LOCK_FILE} was not recorded, or is gone")
     recorded: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
     store_name = task.paths.dataset_task
     of_store = [f"{verb}@{store_name}" for verb in ("download", "preprocess")]
@@ -111,10 +113,7 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
     made = {out["path"]: out.get("md5") for name in of_store for out in recorded[name]["outs"]}
     for name, md5 in lineage.data_hashes(version).items():
         if made.get(name) != md5:
-            raise ProofError(
-                f"{version.name} version {version.version}: {name} is {md5} in its tags, {made.get(name)} "
-                f"in its {LOCK_FILE}"
-            )
+            raise _error(version, f"{name} is {md5} in its tags, {made.get(name)} in its {LOCK_FILE}")
     lock = {"schema": "2.0", "stages": {name: stage for name, stage in recorded.items() if "evaluate" not in name}}
     (clone / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
     read = [dep["path"] for dep in recorded[f"evaluate@{task.name}"]["deps"] if dep["path"] in made]
@@ -125,17 +124,14 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
 
 def _compare(recorded: Path | None, reached: Path, version: ModelVersion) -> Iterator[Finding]:
     if recorded is None or file_md5(recorded) != version.tags.get(f"{RECEIPT}metrics"):
-        raise ProofError(
-            f"{version.name} version {version.version}: its {METRICS_FILE} is gone, or not what was recorded"
-        )
+        raise _error(version, f"its {METRICS_FILE} is gone, or not what was recorded")
     then, now = read_json(recorded), read_json(reached)
     for name in sorted({*then, *now}):
-        if name not in now or name not in then:
-            yield Finding(name, "differs", f"found {now.get(name, 'nothing')}, recorded {then.get(name, 'nothing')}")
-        elif now[name] != then[name]:
-            yield Finding(name, "differs", f"found {now[name]}, recorded {then[name]}")
-        else:
-            yield Finding(name, "ok", str(then[name]))
+        found, wanted = now.get(name, "nothing"), then.get(name, "nothing")
+        same = found == wanted
+        yield (
+            Finding(name, "ok", str(wanted)) if same else Finding(name, "differs", f"found {found}, recorded {wanted}")
+        )
 
 
 def _environment(client: MlflowClient, version: ModelVersion, folder: Path) -> Iterator[Finding]:
@@ -146,10 +142,8 @@ def _environment(client: MlflowClient, version: ModelVersion, folder: Path) -> I
         return
     then, now = set(path.read_text(encoding="utf-8").splitlines()), set(environment().splitlines())
     other = sorted(then - now)
-    words = (
-        f"{len(other)} packages had other versions, such as {', '.join(other[:3])}" if other else "the same packages"
-    )
-    yield Finding("environment", "ok", words)
+    detail = f"{len(other)} packages had other versions, such as {', '.join(other[:3])}"
+    yield Finding("environment", "ok", detail if other else "the same packages")
 
 
 def _dvc(*arguments: str) -> list[str]:
@@ -166,4 +160,6 @@ def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, env=_surroundings(), capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ProofError(f"`{' '.join(command[-4:])}` in the clone failed: {said[-1] if said else done.returncode}")
+        raise ReproductionError(
+            f"`{' '.join(command[-4:])}` in the clone failed: {said[-1] if said else done.returncode}"
+        )

@@ -116,6 +116,13 @@ class Store:
         """The number of the version that has an alias."""
         return str(self.client.get_model_version_by_alias(MODEL, alias).version)
 
+    def decisions(self) -> dict[str, str | None]:
+        """The decision on each version, as its tag has it."""
+        return {
+            number: self.client.get_model_version(MODEL, number).tags.get("unroll.decision")
+            for number in self.numbers()
+        }
+
     def numbers(self) -> list[str]:
         """All versions, ascending."""
         return sorted(str(found.version) for found in self.client.search_model_versions(f"name = '{MODEL}'"))
