@@ -117,7 +117,7 @@ def test_wherever_a_kill_comes_exactly_one_version_reads_as_champion(broken):
 )
 def test_the_text_of_older_code_is_read_as_decision_and_reason(text, decision, reason):
     older = SimpleNamespace(tags={OLDER_VERDICT: text}, aliases=[])
-    assert read_verdict(older) == Verdict(decision, reason)  # type: ignore[arg-type]
+    assert read_verdict(older) == Verdict(decision, reason)
 
 
 def test_an_older_champion_is_champion_as_long_as_it_has_the_alias():
@@ -131,7 +131,7 @@ def test_an_older_champion_is_champion_as_long_as_it_has_the_alias():
 def test_the_alias_has_the_last_word():
     waiting: Any = SimpleNamespace(tags={DECISION: "challenger_waiting", REASON: "waits"}, aliases=["champion"])
     assert verdict_text(waiting) == "champion: made so by hand, or by a process that was cut short"
-    assert verdict_text(SimpleNamespace(tags={}, aliases=["challenger"])) == "not judged yet"  # type: ignore[arg-type]
+    assert verdict_text(SimpleNamespace(tags={}, aliases=["challenger"])) == "not judged yet"
 
 
 def test_a_decision_of_newer_code_is_named_with_those_that_are_known():
