@@ -67,14 +67,14 @@ def with_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | No
 
 def get_version(client: MlflowClient, name: str, version: str) -> ModelVersion:
     """A version by its number or by an alias, with its aliases. Raises PromotionError where there is none."""
-    if not version.isdigit():
+    if version.isdigit():
+        found = found_or_none(lambda: client.get_model_version(name, version))
+        missing = f"there is no version {version}"
+    else:
         found = with_alias(client, name, version)
-        if found is None:
-            raise PromotionError(f"{name}: no version has the alias {version!r}; register one first, or name a version")
-        return found
-    found = found_or_none(lambda: client.get_model_version(name, version))
+        missing = f"no version has the alias {version!r}; register one first, or name a version"
     if found is None:
-        raise PromotionError(f"{name}: there is no version {version}")
+        raise PromotionError(f"{name}: {missing}")
     return found
 
 

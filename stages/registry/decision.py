@@ -59,11 +59,6 @@ class Verdict:
     def __str__(self) -> str:
         return f"{self.decision}: {self.reason}"
 
-    @property
-    def final(self) -> bool:
-        """Whether registering the same content again leaves it as it is."""
-        return self.decision is not Decision.UNANSWERED
-
     def superseded(self) -> Verdict:
         """What becomes of a champion when another version takes its place."""
         return Verdict(Decision.SUPERSEDED, f"was champion: {self.reason}")
@@ -82,6 +77,12 @@ def read_verdict(version: ModelVersion) -> Verdict | None:
     if verdict and verdict.decision is Decision.CHAMPION:
         return verdict.superseded()
     return verdict
+
+
+def is_judged(version: ModelVersion) -> bool:
+    """Whether registering the same content again leaves the verdict on a version as it is."""
+    verdict = read_verdict(version)
+    return verdict is not None and verdict.decision is not Decision.UNANSWERED
 
 
 def verdict_text(version: ModelVersion) -> str:

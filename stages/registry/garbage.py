@@ -37,8 +37,7 @@ def collectable(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersio
         if not version.aliases
         and str(version.version) not in needed
         and (verdict := read_verdict(version))
-        and verdict.final
-        and verdict.decision is not Decision.CHALLENGER_WAITING
+        and verdict.decision not in (Decision.CHALLENGER_WAITING, Decision.UNANSWERED)
     ]
 
 

@@ -19,7 +19,7 @@ from ..evaluation.bootstrap import chance_of_being_better, interval
 from ..evaluation.report import baseline_keys, best_baseline
 from ..metrics import higher_is_better
 from .champion import NONE, ChampionMoved, LoadedModel, error_line, load_model, make_champion, with_alias
-from .decision import CHAMPION, Decision, Verdict, read_verdict, write_verdict
+from .decision import CHAMPION, Decision, Verdict, write_verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +55,7 @@ class Comparison:
     same: bool  # whether the candidate gives all the answers that the champion gives
 
 
-def judge(
-    client: MlflowClient, task: Task, params: TaskParams, candidate: LoadedModel, run_id: str, file: str
-) -> Verdict:
+def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: LoadedModel, run_id: str, file: str) -> None:
     """Make a version the champion if it deserves it, and note the verdict on it.
 
     What it was judged by becomes the artifact `file` of its run. Raises ValueError where today's test set is not there:
@@ -69,9 +67,7 @@ def judge(
     while True:
         champion = with_alias(client, name, CHAMPION)
         if champion and str(champion.version) == number:  # another registration of it was faster
-            champions_verdict = read_verdict(champion)
-            assert champions_verdict is not None
-            return champions_verdict
+            return
         champion_version = str(champion.version) if champion else NONE
         comparison = _compare(task, params, candidate, champion_version) if champion else None
         verdict = decide(description, metrics, mode, params, comparison)
@@ -88,7 +84,7 @@ def judge(
         client.log_text(run_id, json.dumps(facts, indent=2, sort_keys=True), file)
         if verdict.decision is not Decision.CHAMPION:
             write_verdict(client, name, number, verdict)
-            return verdict
+            return
         try:
             make_champion(client, candidate, verdict.reason, champion_version=champion_version)
         except ChampionMoved:
@@ -96,7 +92,7 @@ def judge(
         # No lock reaches another machine. Who finds its own alias taken away at once is compared with who took it.
         now = with_alias(client, name, CHAMPION)
         if now and str(now.version) == number:
-            return verdict
+            return
 
 
 def decide(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.files import read_json
 from ..evaluation.report import HIGH, LOW, is_bound
 from ..tasks.protocol import Task
 from .champion import get_version
@@ -111,8 +111,9 @@ def show(client: MlflowClient, target: Target) -> None:
     metrics = described.metrics
     names = [name for name in metrics if not is_bound(metrics, name)]
     _lines("metrics", [f"{name} {metrics[name]:.6g}{_interval(metrics, name)}" for name in names])
-    if f"{where}{FILE}" in files:
-        _lines("gate", comparison_lines(_read_artifact(client, described.run_id, f"{where}{FILE}")))
+    with tempfile.TemporaryDirectory() as temporary:
+        if f"{where}{FILE}" in files and (path := recorded(client, version, FILE, Path(temporary))):
+            _lines("gate", comparison_lines(read_json(path)))
 
 
 def comparison_lines(facts: dict[str, Any]) -> list[str]:
@@ -143,11 +144,6 @@ def _interval(metrics: dict[str, float], name: str) -> str:
 
 def _files(client: MlflowClient, run_id: str, where: str) -> list[str]:
     return [file.path for file in client.list_artifacts(run_id, where)] if where else []
-
-
-def _read_artifact(client: MlflowClient, run_id: str, path: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as temporary:
-        return json.loads(Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8"))
 
 
 def recorded(client: MlflowClient, version: ModelVersion, name: str, temporary: Path) -> Path | None:

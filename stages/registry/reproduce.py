@@ -22,19 +22,8 @@ import yaml
 from ..data.files import read_json
 from ..paths import program_path, project_root
 from ..provenance.hashes import file_md5
-from . import lineage
+from . import lineage, versions
 from .verify import Finding, cache_folder, verify_model, weights_folder
-from .versions import (
-    COMMIT,
-    DIRTY,
-    ENVIRONMENT_FILE,
-    LOCK_FILE,
-    METRICS_FILE,
-    PATCH,
-    PATCH_FILE,
-    RECEIPT,
-    environment,
-)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,7 +53,7 @@ def reproduce(client: MlflowClient, task: Task, version: ModelVersion) -> Iterat
             raise _error(version, "the registered model holds no weights")
         shutil.copytree(weights, clone / task.paths.weights)
         _run([sys.executable, "-m", "stages.evaluate", task.name], clone)
-        recorded = lineage.recorded(client, version, METRICS_FILE, folder)
+        recorded = lineage.recorded(client, version, versions.METRICS_FILE, folder)
         yield from _compare(recorded, clone / task.paths.metrics, version)
         yield from _environment(client, version, folder)
 
@@ -74,7 +63,7 @@ def _error(version: ModelVersion, text: str) -> ReproductionError:
 
 
 def _clone(clone: Path, version: ModelVersion) -> None:
-    commit = version.tags.get(COMMIT, "none")
+    commit = version.tags.get(versions.COMMIT, "none")
     here = project_root()
     known = subprocess.run(["git", "-C", str(here), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
     if known.returncode:
@@ -90,30 +79,30 @@ def _clone(clone: Path, version: ModelVersion) -> None:
 
 
 def _apply_patch(client: MlflowClient, version: ModelVersion, clone: Path, folder: Path) -> None:
-    if version.tags.get(DIRTY) != "true" or PATCH not in version.tags:
+    if version.tags.get(versions.DIRTY) != "true" or versions.PATCH not in version.tags:
         return
-    patch = lineage.recorded(client, version, PATCH_FILE, folder)
+    patch = lineage.recorded(client, version, versions.PATCH_FILE, folder)
     if patch is None:
-        raise _error(version, f"its patch ({PATCH_FILE}) is gone")
-    if hashlib.sha256(patch.read_bytes()).hexdigest() != version.tags[PATCH]:
-        raise _error(version, f"its patch ({PATCH_FILE}) is not what was registered")
+        raise _error(version, f"its patch ({versions.PATCH_FILE}) is gone")
+    if hashlib.sha256(patch.read_bytes()).hexdigest() != version.tags[versions.PATCH]:
+        raise _error(version, f"its patch ({versions.PATCH_FILE}) is not what was registered")
     _run(["git", "apply", "--whitespace=nowarn", str(patch)], clone)
 
 
 def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: Path, folder: Path) -> None:
     """Give the clone the recorded dvc.lock, and have DVC bring what evaluate reads of it."""
-    path = lineage.recorded(client, version, LOCK_FILE, folder)
+    path = lineage.recorded(client, version, versions.LOCK_FILE, folder)
     if path is None:
-        raise _error(version, f"its {LOCK_FILE} was not recorded, or is gone")
+        raise _error(version, f"its {versions.LOCK_FILE} was not recorded, or is gone")
     recorded: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    store_name = task.paths.dataset_task
-    of_store = [f"{verb}@{store_name}" for verb in ("download", "preprocess")]
-    if store_name != task.name:
-        of_store.append(f"train@{store_name}")  # its network may be what measures
-    made = {out["path"]: out.get("md5") for name in of_store for out in recorded[name]["outs"]}
+    dataset_task = task.paths.dataset_task
+    stages = [f"download@{dataset_task}", f"preprocess@{dataset_task}"]
+    if dataset_task != task.name:
+        stages.append(f"train@{dataset_task}")  # its network may be what measures
+    made = {out["path"]: out.get("md5") for name in stages for out in recorded[name]["outs"]}
     for name, md5 in lineage.data_hashes(version).items():
         if made.get(name) != md5:
-            raise _error(version, f"{name} is {md5} in its tags, {made.get(name)} in its {LOCK_FILE}")
+            raise _error(version, f"{name} is {md5} in its tags, {made.get(name)} in its {versions.LOCK_FILE}")
     lock = {"schema": "2.0", "stages": {name: stage for name, stage in recorded.items() if "evaluate" not in name}}
     (clone / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
     read = [dep["path"] for dep in recorded[f"evaluate@{task.name}"]["deps"] if dep["path"] in made]
@@ -123,24 +112,24 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
 
 
 def _compare(recorded: Path | None, reached: Path, version: ModelVersion) -> Iterator[Finding]:
-    if recorded is None or file_md5(recorded) != version.tags.get(f"{RECEIPT}metrics"):
-        raise _error(version, f"its {METRICS_FILE} is gone, or not what was recorded")
+    if recorded is None or file_md5(recorded) != version.tags.get(f"{versions.RECEIPT}metrics"):
+        raise _error(version, f"its {versions.METRICS_FILE} is gone, or not what was recorded")
     then, now = read_json(recorded), read_json(reached)
     for name in sorted({*then, *now}):
         found, wanted = now.get(name, "nothing"), then.get(name, "nothing")
-        same = found == wanted
-        yield (
-            Finding(name, "ok", str(wanted)) if same else Finding(name, "differs", f"found {found}, recorded {wanted}")
-        )
+        if found == wanted:
+            yield Finding(name, "ok", str(wanted))
+        else:
+            yield Finding(name, "differs", f"found {found}, recorded {wanted}")
 
 
 def _environment(client: MlflowClient, version: ModelVersion, folder: Path) -> Iterator[Finding]:
     """Packages of other versions than then, which may be why a metric differs; none of them makes the proof fail."""
-    path = lineage.recorded(client, version, ENVIRONMENT_FILE, folder)
+    path = lineage.recorded(client, version, versions.ENVIRONMENT_FILE, folder)
     if path is None:
         yield Finding("environment", "missing")
         return
-    then, now = set(path.read_text(encoding="utf-8").splitlines()), set(environment().splitlines())
+    then, now = set(path.read_text(encoding="utf-8").splitlines()), set(versions.environment().splitlines())
     other = sorted(then - now)
     detail = f"{len(other)} packages had other versions, such as {', '.join(other[:3])}"
     yield Finding("environment", "ok", detail if other else "the same packages")
@@ -159,7 +148,7 @@ def _surroundings() -> dict[str, str]:
 def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, env=_surroundings(), capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ReproductionError(
-            f"`{' '.join(command[-4:])}` in the clone failed: {said[-1] if said else done.returncode}"
+            f"`{' '.join(command[-4:])}` in the clone failed: {lines[-1] if lines else done.returncode}"
         )

@@ -6,7 +6,6 @@ import hashlib
 import json
 import platform
 import tempfile
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -20,8 +19,8 @@ from ..provenance.hashes import content_md5, file_md5, locked_stages
 from ..tracking import mlflow_runs, training_run
 from ..tracking.store import found_or_none, without_credentials
 from . import gate, latency
-from .champion import LoadedModel, PromotionError, example_rows, load_and_try, model_lock
-from .decision import CHALLENGER, Decision, Verdict, read_verdict, write_verdict
+from .champion import PromotionError, example_rows, load_and_try, model_lock
+from .decision import CHALLENGER, Decision, Verdict, is_judged, verdict_text, write_verdict
 from .packaging import log_model, serving_code
 
 if TYPE_CHECKING:
@@ -41,14 +40,6 @@ CARD_FILE, LOCK_FILE, METRICS_FILE = "MODEL_CARD.md", "dvc.lock", "metrics.json"
 PATCH_FILE, ENVIRONMENT_FILE = "uncommitted.diff", "environment.txt"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
-    """A model version and why it is or is not the champion."""
-
-    version: str
-    verdict: Verdict
-
-
 def receipt(task: Task) -> dict[str, Any]:
     """What is handed to the registry, as hashes: the same content gives the same receipt on any machine."""
     paths = task.paths
@@ -61,7 +52,7 @@ def receipt(task: Task) -> dict[str, Any]:
     }
 
 
-def register(task: Task, params: TaskParams, content: dict[str, Any]) -> Registered:
+def register(task: Task, params: TaskParams, content: dict[str, Any]) -> ModelVersion:
     """Make a version of what the receipt names, unless there is one, and have it judged, unless it has been.
 
     Two that do so at once make one version, on one machine and on two.
@@ -74,18 +65,16 @@ def register(task: Task, params: TaskParams, content: dict[str, Any]) -> Registe
         if not known:
             _create_version(client, task, params, content)
         version = remove_duplicates(client, name, digest)
-        verdict = read_verdict(version)
-        if verdict is None or not verdict.final:
-            verdict = _judge(client, task, params, version)
-    return Registered(version=str(version.version), verdict=verdict)
+        if not is_judged(version):
+            _judge(client, task, params, version)
+        return client.get_model_version(name, str(version.version))
 
 
 def registered(client: MlflowClient, task: Task) -> ModelVersion | None:
     """The version that the outputs of this checkout became, or None."""
-    path = task.paths.receipt
-    return (
-        find_version(client, task.description().model_name, content_hash(read_json(path))) if path.is_file() else None
-    )
+    if not task.paths.receipt.is_file():
+        return None
+    return find_version(client, task.description().model_name, content_hash(read_json(task.paths.receipt)))
 
 
 def find_version(client: MlflowClient, name: str, content: str) -> ModelVersion | None:
@@ -101,8 +90,7 @@ def remove_duplicates(client: MlflowClient, name: str, content: str) -> ModelVer
     """
     first, *others = _of_content(client, name, content)
     for other in others:
-        verdict = read_verdict(other)
-        if verdict is None or not verdict.final:
+        if not is_judged(other):
             found_or_none(partial(remove, client, other))  # its maker may be faster
     return first
 
@@ -227,7 +215,7 @@ def _described(task: Task) -> str:
     return f"{task.description().summary} A DataFrame with {columns[0]} in, one with {columns[1]} out."
 
 
-def _judge(client: MlflowClient, task: Task, params: TaskParams, version: ModelVersion) -> Verdict:
+def _judge(client: MlflowClient, task: Task, params: TaskParams, version: ModelVersion) -> None:
     """Make the version `challenger` and have the gate say whether it becomes `champion`.
 
     Raises PromotionError where the version does not answer: that is noted, and it is judged again the next time.
@@ -237,24 +225,19 @@ def _judge(client: MlflowClient, task: Task, params: TaskParams, version: ModelV
     earlier = client.get_registered_model(name).tags.get(f"{COLLECTED}{content[:32]}")
     if earlier is not None:
         reason = f"had been judged before its version was collected ({earlier})"
-        verdict = Verdict(Decision.CHALLENGER_LOST, reason)
-        write_verdict(client, name, number, verdict)
-        return verdict
+        write_verdict(client, name, number, Verdict(Decision.CHALLENGER_LOST, reason))
+        return
     try:
         candidate = load_and_try(task, name, number)
     except PromotionError as error:
         write_verdict(client, name, number, Verdict(Decision.UNANSWERED, str(error)))
         raise
     run_id = str(version.run_id)
-    _log_latency(client, run_id, task, candidate)
-    return gate.judge(client, task, params, candidate, run_id, f"{folder(content)}/{gate.FILE}")
-
-
-def _log_latency(client: MlflowClient, run_id: str, task: Task, loaded: LoadedModel) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        measured = latency.measure(loaded.model.predict, example_rows(task, loaded.model, Path(temporary)))
+        measured = latency.measure(candidate.model.predict, example_rows(task, candidate.model, Path(temporary)))
     for key, value in measured.items():
         client.log_metric(run_id, key, value)
+    gate.judge(client, task, params, candidate, run_id, f"{folder(content)}/{gate.FILE}")
 
 
 def sync() -> None:
@@ -272,16 +255,15 @@ def sync() -> None:
             print(f"{name}: no receipt yet; run `dvc repro register@{name}`")
             continue
         version = registered(client, task)
-        verdict = read_verdict(version) if version else None
-        if verdict and verdict.final:
+        if version and is_judged(version):
             continue
         content = read_json(path)
         if receipt(task) != content:
             print(f"{name}: the outputs have changed since {path} was written; run `dvc repro register@{name}`")
             continue
         try:
-            new = register(task, params, content)
+            version = register(task, params, content)
         except (ValueError, PromotionError) as error:  # of this model; the others go on
             print(f"{name}: {error}")
         else:
-            print(f"{content['model']} version {new.version}: {new.verdict}")
+            print(f"{version.name} version {version.version}: {verdict_text(version)}")

@@ -22,6 +22,7 @@ import json, sys
 from pathlib import Path
 from safetensors.torch import load, save
 from stages.registry import versions
+from stages.registry.decision import verdict_text
 from stages.params import load as load_params
 from stages.tasks.protocol import Task
 
@@ -39,7 +40,7 @@ try:
         tensors = load(kept[0])
         tensors |= {name: factor * tensors[name] for name in ("head.weight", "head.bias")}
         write([save(tensors), json.dumps({**json.loads(kept[1]), "accuracy": accuracy}).encode()])
-        print(versions.register(task, load_params()["toy"], versions.receipt(task)).verdict)
+        print(verdict_text(versions.register(task, load_params()["toy"], versions.receipt(task))))
 finally:
     write(kept)
 """

@@ -15,7 +15,7 @@ from stages.evaluation.bootstrap import mean
 from stages.params import load
 from stages.registry import gate
 from stages.registry.champion import NONE, ChampionMoved, LoadedModel
-from stages.registry.decision import CHAMPION, DECISION, REASON, Decision, Verdict
+from stages.registry.decision import CHAMPION, DECISION, REASON, Decision, Verdict, write_verdict
 from stages.registry.gate import Comparison, Evaluation, decide
 from stages.tasks.protocol import Task
 
@@ -155,6 +155,7 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
         if store.champion != champion_version:
             raise ChampionMoved
         store.champion = candidate.version
+        write_verdict(store, candidate.name, candidate.version, Verdict(Decision.CHAMPION, reason))  # type: ignore[arg-type]
 
     monkeypatch.setattr(gate, "with_alias", with_alias)
     monkeypatch.setattr(gate, "make_champion", make_champion)
@@ -165,7 +166,8 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
 
 def judged(store: Any, share: float, words: str = "") -> Verdict:
     candidate = LoadedModel("sketch-classifier", "9", Model(share, words))
-    return gate.judge(store, Task("sketch"), PARAMS, candidate, "run", "gate.json")
+    gate.judge(store, Task("sketch"), PARAMS, candidate, "run", "gate.json")
+    return Verdict(Decision(store.tags[f"9 {DECISION}"]), store.tags[f"9 {REASON}"])
 
 
 def test_what_a_verdict_stands_on_is_kept(registry):
@@ -256,8 +258,8 @@ def test_who_loses_the_alias_at_once_is_compared_with_who_took_it(registry, monk
 
 
 def test_who_is_champion_already_is_not_judged_again(registry):
-    store = Store("9")
-    assert judged(store, 0.6) == Verdict(Decision.CHAMPION, "made so by hand, or by a process that was cut short")
+    store: Any = Store("9")
+    gate.judge(store, Task("sketch"), PARAMS, LoadedModel("sketch-classifier", "9", Model(0.6)), "run", "gate.json")
     assert (store.champion, len(store.artifacts), store.tags) == ("9", 0, {})
 
 
