@@ -105,8 +105,7 @@ def approve(client: MlflowClient, task: Task, version: str, champion_version: st
     """
     name = task.description().model_name
     check_champion(client, name, champion_version)
-    get_version(client, name, version)
-    candidate = load_and_try(task, name, version)
+    candidate = load_and_try(task, name, str(get_version(client, name, version).version))
     reason = review.explain("approved")
     make_champion(client, candidate, reason, champion_version=champion_version, tags=review.tags())
 
@@ -114,8 +113,8 @@ def approve(client: MlflowClient, task: Task, version: str, champion_version: st
 def reject(client: MlflowClient, task: Task, version: str, review: Review) -> None:
     """Note on a version that a person does not want it."""
     name = task.description().model_name
-    get_version(client, name, version)
-    _note(client, name, version, Verdict(Decision.CHALLENGER_LOST, review.explain("rejected")), review)
+    number = str(get_version(client, name, version).version)
+    _note(client, name, number, Verdict(Decision.CHALLENGER_LOST, review.explain("rejected")), review)
 
 
 def roll_back(client: MlflowClient, task: Task, review: Review) -> tuple[str, str]:
