@@ -59,7 +59,7 @@ def collect_versions(client: MlflowClient, keep: int, *, delete: bool) -> Iterat
 
 
 def collect_cache(client: MlflowClient, *, delete: bool) -> str:
-    """Have `dvc gc` clear DVC's cache; returns what it said. Without `delete` it only says what would go.
+    """Have `dvc gc` clear DVC's cache; returns its output. Without `delete` it only lists what would go.
 
     What stays: all that this checkout, its worktrees, branches, tags and experiments name, and what any registered
     version stands on. Of the latter, DVC learns from a small project made for it.
@@ -74,10 +74,10 @@ def collect_cache(client: MlflowClient, *, delete: bool) -> str:
         command = [sys.executable, "-m", "dvc", "gc", "--all-branches", "--all-tags", "--all-experiments"]
         command += ["--force" if delete else "--dry", "--projects", str(project), *others]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+    output = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
     if done.returncode:
-        raise RuntimeError(f"dvc gc: {said.splitlines()[-1] if said else done.returncode}")
-    return said
+        raise RuntimeError(f"dvc gc: {output.splitlines()[-1] if output else done.returncode}")
+    return output
 
 
 def _project(client: MlflowClient, folder: Path, cache: Path) -> Path:

@@ -116,7 +116,7 @@ def signature(
 ) -> ModelSignature:
     """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
     output columns, and the params of `predict`. Where the model was measured with values of these (`measured_with`, the
-    params of the evaluate stage), they are what it answers with unless told otherwise.
+    params of the evaluate stage), these are its defaults.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec

@@ -1,7 +1,7 @@
 """From the spools to the store: all of it, once, however often either side fails.
 
-What has arrived, the store itself says: a run is looked for before it is made, and of a run that was there before, the
-history is read before anything is added to it. So no second book is kept beside the store that could disagree with it.
+The store alone knows what has arrived: a run is searched for before it is made, and the history of one that exists is
+read before anything is added to it. So no second record is kept beside the store that could disagree with it.
 A metric keeps the time, step and value of its event, so that MLflow's own primary key turns away what a lost answer
 makes us send again.
 
@@ -28,7 +28,7 @@ _LOCK_SECONDS = 20.0  # another process may be at it
 
 
 class StoreError(RuntimeError):
-    """The store could not be told something: `refused` if it answered and will answer the same again."""
+    """The store did not take a request: `refused` if it answered and will answer the same again."""
 
     def __init__(self, reason: str, *, refused: bool = False) -> None:
         super().__init__(reason)
@@ -96,19 +96,17 @@ class Delivery:
         `own` is the spool of a training that goes on until `own_ended`. Raises StoreError: at once where the store is
         away, and after the other spools where it refuses one.
         """
-        lock = FileLock(self._folder / "lock")
         try:
-            lock.acquire(timeout=_LOCK_SECONDS)
+            lock = FileLock(self._folder / "lock").acquire(timeout=_LOCK_SECONDS)
         except Timeout:
             raise StoreError("another process has been sending for a long time") from None
-        refusal: StoreError | None = None
-        try:
+        with lock:
             readable, faults = spool.starts(self._folder)
             refusal = StoreError(faults[0], refused=True) if faults else None
             starts = {path: start for path, start in readable.items() if start.store == self._name}
             for path, start in starts.items():
                 repeated_from = _repeated_from(start, starts.values())
-                # Two attempts of one training never run at once: a later one that goes on says that this one is over.
+                # Two attempts of one training never run at once: where a later one goes on from it, this one is over.
                 over = own_ended if path == own else repeated_from is not None or not spool.is_alive(path)
                 if not over and path != own:
                     continue  # its own process sends it
@@ -122,8 +120,6 @@ class Delivery:
                     refusal = error
                 except ValueError as error:  # a line that cannot be read
                     refusal = StoreError(str(error), refused=True)
-        finally:
-            lock.release()
         if refusal is not None:
             raise refusal
 
@@ -149,7 +145,7 @@ class Delivery:
             del self._targets[path]
 
     def _find_or_create(self, start: Start) -> _Target:
-        """The run that this attempt or the one before it has, else a new one; however often it is asked for, one."""
+        """The run of this attempt, or of the one it goes on from, else a new one. A second call finds the same run."""
         runs = self._store.find(start)
         own = [run_id for run_id, attempts in runs.items() if start.attempt in attempts]
         if not own and start.resumed_step is not None:

@@ -1,4 +1,4 @@
-"""Where MLflow's store is, and what is said of it: never with a user or a password.
+"""Where MLflow's store is, and its errors in one line: never with a user or a password.
 
 Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main checkout.
 """

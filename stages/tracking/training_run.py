@@ -193,12 +193,12 @@ class _Sender:
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         with suppress(OSError):  # where the sender has died, the spool stays
-            process.stdin.write(b"e")  # a word, since a child of ours may hold the pipe open
+            process.stdin.write(b"e")  # not only closed, since a child of ours may hold the pipe open
             process.stdin.close()
         reported, since = b"", time.monotonic()
         while process.poll() is None:
-            if word := (process.stdout.read() or b"")[-1:]:
-                reported, since = word, time.monotonic()
+            if state := (process.stdout.read() or b"")[-1:]:
+                reported, since = state, time.monotonic()
             if time.monotonic() - since > _FLUSH_SECONDS[reported]:
                 process.kill()
                 process.wait()
