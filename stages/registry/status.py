@@ -3,8 +3,8 @@
     python -m stages.registry.status     wait for a line on standard input, then do what `python -m stages.registry
                                          sync` does, and print one JSON document (`RegistryStatus`)
 
-To import MLflow and open its store takes seconds, so a flow starts this process first and needs its answer last. It ends when
-its standard input does.
+To import MLflow and open its store takes seconds, so a flow starts this process first and needs its answer last. It
+ends when its standard input does.
 """
 
 from __future__ import annotations
