@@ -82,7 +82,10 @@ def test_an_older_version_answers_and_what_it_was_judged_by_is_shown(store):
 
 
 def test_the_hashes_and_the_metrics_of_an_older_version_are_found_again(store):
-    assert "differs" not in store.registry("verify", "toy/1")
+    found = store.registry("verify", "toy/1", status=1).partition("this checkout")
+    assert found[0].count("ok  ") == 5
+    assert "differs" not in found[0]
+    assert found[2].strip() == "differs  receipts/toy.json: other code here"  # today's code is not what was registered
     assert "proven: " in store.registry("prove", "toy/1")
 
 
