@@ -23,7 +23,7 @@ from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel, Field
 
-from stages.registry.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES, Comparison
+from stages.registry.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES, SideBySide
 from stages.registry.status import Version
 from stages.tasks.protocol import Task
 
@@ -73,14 +73,14 @@ def promote(candidate: Candidate) -> State[Any]:
         return _carry_out(candidate.task, seen, answer, stop)
 
 
-def _show(candidate: Candidate, stop: threading.Event) -> tuple[Comparison, str] | State[Any]:
+def _show(candidate: Candidate, stop: threading.Event) -> tuple[SideBySide, str] | State[Any]:
     """Show the comparison as an artifact; returns it, and as text. A final state where there is nothing to decide."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         failed = _promotion("compare", candidate.task, stop, version=candidate.version, folder=name)
         if failed is not None:
             return failed
-        compared = Comparison.model_validate_json((folder / COMPARISON).read_text(encoding="utf-8"))
+        compared = SideBySide.model_validate_json((folder / COMPARISON).read_text(encoding="utf-8"))
         if compared.champion and compared.champion.version == compared.candidate.version:
             return Completed(message=f"{compared.model} version {compared.candidate.version} is the champion already")
         drawn = pictures.of_folder(folder / CURVE, folder / PICTURES)

@@ -1,11 +1,12 @@
-"""The command line that all verbs share: check params.yaml, run, say in one line what went wrong."""
+"""What command lines share: check params.yaml, run a verb on a task, put in one line what went wrong."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,11 +18,7 @@ _EXPECTED = (ValueError, OSError, RuntimeError)  # mistakes in params, data or e
 
 
 def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> None:
-    """Parse `TASK`, check the whole of params.yaml, run the verb on that task.
-
-    Mistakes in params, data or environment end the process with one line and status 1; with UNROLL_TRACEBACK=1 in the
-    environment, they come with a traceback as well.
-    """
+    """Parse `TASK`, check the whole of params.yaml, run the verb on that task."""
     from .tasks.protocol import Task
 
     # OpenMP's threads spin while they wait. Where anything else runs on the cores, that was seen to make a training of
@@ -32,21 +29,30 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     )
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
     task = Task(parser.parse_args().task)
+    hint = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
+    with one_line_errors(f"unroll: {verb} {task.name}", missing_file=hint):
+        from .params import load
 
-    from .params import ParamsError, load
-
-    try:
         run(task, load()[task.name])
-    except ParamsError as error:
-        sys.exit(str(error))
+
+
+@contextmanager
+def one_line_errors(label: str, *, missing_file: str = "") -> Iterator[None]:
+    """Inside the block, mistakes in params, data, environment or MLflow end the process with one line and status 1.
+
+    With UNROLL_TRACEBACK=1 in the environment, all but those in params come with a traceback. `missing_file` is added
+    where a file is missing.
+    """
+    try:
+        yield
     except Exception as error:
+        from .params import ParamsError
         from .tracking.store import store_error
 
-        of_store = store_error(error)
-        if os.environ.get("UNROLL_TRACEBACK") == "1" or not (of_store or isinstance(error, _EXPECTED)):
+        if isinstance(error, ParamsError):
+            sys.exit(str(error))
+        line = store_error(error)
+        if os.environ.get("UNROLL_TRACEBACK") == "1" or not (line or isinstance(error, _EXPECTED)):
             raise
-        if of_store:
-            sys.exit(f"unroll: {verb} {task.name}: {of_store}")
-        missing = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
-        hint = missing if isinstance(error, FileNotFoundError) else ""
-        sys.exit(f"unroll: {verb} {task.name}: {error}{hint}")
+        hint = missing_file if isinstance(error, FileNotFoundError) else ""
+        sys.exit(f"{label}: {line or error}{hint}")

@@ -19,11 +19,12 @@ def register(task: Task, params: TaskParams) -> None:
     """Give a task's network a version in the registry and write its receipt."""
     from .data.files import write_json
     from .registry import versions
+    from .registry.decision import verdict_text
 
     receipt = versions.receipt(task)
     version = versions.register(task, params, receipt)
     write_json(task.paths.receipt, receipt)
-    print(f"{task.description().model_name} version {version.version}: {version.verdict}")
+    print(f"{version.name} version {version.version}: {verdict_text(version)}")
 
 
 if __name__ == "__main__":

@@ -11,28 +11,23 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from .params import ParamsError, load
+from .command import one_line_errors
+from .params import load
 
 
 def main(arguments: list[str]) -> None:
     """Run it all; ends the process with DVC's status where that is not 0."""
-    try:
+    with one_line_errors("unroll: registry"):
         load()
-    except ParamsError as error:
-        sys.exit(str(error))
     pipeline = subprocess.Popen([sys.executable, "-m", "dvc", "repro", *arguments])
     # MLflow takes seconds to import: as long as DVC needs to find that nothing has changed.
     from .registry import table, versions
-    from .tracking import mlflow_runs
 
     if status := pipeline.wait():
         sys.exit(status)
-    try:
+    with one_line_errors("unroll: registry"):
         versions.sync()
-        with mlflow_runs.store_in_words():
-            table.show()
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"unroll: registry: {error}")
+        table.show_tasks()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stages.registry.status import Standings
+from stages.registry.status import RegistryStatus
 
 from ..execution.supervisor import hang_up
 
@@ -48,7 +48,7 @@ class RegistryProcess:
             self._process.stdin.write(b"now\n")
             self._process.stdin.flush()
 
-    def answer(self, stop: threading.Event) -> Standings | str:
+    def answer(self, stop: threading.Event) -> RegistryStatus | str:
         """What the registry says, or why it says nothing."""
         deadline = time.monotonic() + _PATIENCE
         while self._process.poll() is None:
@@ -58,7 +58,7 @@ class RegistryProcess:
         self._said.seek(0)
         self._failed.seek(0)
         try:
-            return Standings.model_validate_json(self._said.read().strip().rpartition(b"\n")[2])
+            return RegistryStatus.model_validate_json(self._said.read().strip().rpartition(b"\n")[2])
         except ValidationError:
             last = self._failed.read().decode(errors="replace").strip().rpartition("\n")[2]
             return last or f"stages.registry.status ended with {self._process.returncode}"

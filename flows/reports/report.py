@@ -18,7 +18,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from stages.data.files import read_json
-from stages.registry.status import Standings
+from stages.registry.status import RegistryStatus
 from stages.tasks.protocol import Task
 
 from ..dag import Decision
@@ -83,7 +83,7 @@ class Reporter:
         except Exception as error:  # a report that fails must not fail the work that it reports on
             log.warning("the report is not whole: %s: %s", type(error).__name__, error)
 
-    def _warn(self, found: Standings, states: Mapping[str, State[Any]]) -> None:
+    def _warn(self, found: RegistryStatus, states: Mapping[str, State[Any]]) -> None:
         """Tell what `sync` said; a warning where the registry lacks what this run should have brought there."""
         log = get_run_logger()
         for line in found.notes:

@@ -8,8 +8,8 @@ from typing import Any
 
 from stages.evaluation.report import baseline_keys, best_baseline, is_bound, shown, table_row, with_interval
 from stages.metrics import higher_is_better
-from stages.registry.promotion import Comparison
-from stages.registry.status import Model, Version
+from stages.registry.promotion import SideBySide
+from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
 
 _SAME_DATA = ("data", "split", "n")  # what two signatures share whose metrics may be compared; the seed is training's
@@ -21,7 +21,7 @@ class Reached:
 
     task: Task
     metrics: Mapping[str, Any]  # metrics/TASK.json
-    model: Model | None
+    model: ModelStatus | None
 
 
 def metrics_table(reached: Sequence[Reached]) -> str:
@@ -55,10 +55,14 @@ def _row(entry: Reached) -> str:
     return table_row(cells)
 
 
-def _registered(model: Model) -> str:
+def _registered(model: ModelStatus) -> str:
     # A line, not a cell: the gate's reasons are long, and the page of an artifact is narrow.
     assert model.here is not None
-    return f"- `{model.name}` version {model.here.version}: {model.here.verdict or 'never judged'}"
+    return f"- `{model.name}` version {model.here.version}: {_decided(model.here)}"
+
+
+def _decided(version: Version) -> str:
+    return f"{version.decision}: {version.reason}" if version.decision else "never judged"
 
 
 def _champions(champion: Version | None, metric: str) -> str:
@@ -106,7 +110,7 @@ def details(task: Task, metrics: Mapping[str, Any], champion: Version | None) ->
     return "\n".join([head, "|---|---:|---:|", *rows])
 
 
-def links_table(models: Mapping[str, Model], tasks: Sequence[str], ui: str) -> str:
+def links_table(models: Mapping[str, ModelStatus], tasks: Sequence[str], ui: str) -> str:
     """Links to the pages of MLflow for each task's version, its run, and the champion; empty where there is none."""
     rows = []
     for name in tasks:
@@ -129,7 +133,7 @@ def run_link(version: Version, ui: str) -> str:
     return f"[{version.run_id[:8]}]({ui.rstrip('/')}/#/experiments/{version.experiment_id}/runs/{version.run_id})"
 
 
-def comparison(task: Task, compared: Comparison, ui: str | None) -> str:
+def comparison(task: Task, compared: SideBySide, ui: str | None) -> str:
     """A version beside the champion, in Markdown: what is judged first, then all metrics, where each came from."""
     description = task.description()
     candidate, champion = compared.candidate, compared.champion
@@ -147,8 +151,8 @@ def comparison(task: Task, compared: Comparison, ui: str | None) -> str:
     rows = [table_row([_name(n, metric), _value(candidate.metrics, n), _value(theirs, n)]) for n in names]
     lines = [
         f"**{compared.model} version {candidate.version}** {_verdict(compared, metric)}",
-        f"The registry's gate: {candidate.verdict or 'never judged'}. {_measured(candidate)}"
-        + (f" The champion: {champion.verdict}. {_measured(champion)}" if champion else ""),
+        f"The registry's gate: {_decided(candidate)}. {_measured(candidate)}"
+        + (f" The champion: {_decided(champion)}. {_measured(champion)}" if champion else ""),
         f"Code: commit `{compared.commit[:12]}`{' with uncommitted changes' if compared.dirty else ''}."
         + _links(compared, ui),
         "\n".join([table_row(head), "|---|---:|---:|", *rows]),
@@ -156,7 +160,7 @@ def comparison(task: Task, compared: Comparison, ui: str | None) -> str:
     return "\n\n".join(lines)
 
 
-def _verdict(compared: Comparison, metric: str) -> str:
+def _verdict(compared: SideBySide, metric: str) -> str:
     candidate, champion = compared.candidate, compared.champion
     if champion is None:
         return "would be the first champion."
@@ -174,7 +178,7 @@ def _measured(version: Version) -> str:
     return f"Measured on {known.get('n', '?')} examples of data `{known.get('data', '?')[:12]}`."
 
 
-def _links(compared: Comparison, ui: str | None) -> str:
+def _links(compared: SideBySide, ui: str | None) -> str:
     if not ui:
         return ""
     versions = [compared.candidate, *([compared.champion] if compared.champion else [])]

@@ -4,7 +4,7 @@
     python -m stages.registry show MODEL                  lineage, metrics, how to load: the champion's, or a version's
     python -m stages.registry verify [MODEL]              every hash again; status 1 where one differs
     python -m stages.registry prove MODEL                 measure again in a fresh clone; status 1 where it differs
-    python -m stages.registry rollback MODEL              champion is again who was it before
+    python -m stages.registry rollback MODEL              the champion before this one is champion again
     python -m stages.registry gc [--keep N] [--yes]       old versions, and with --cache unneeded data, go
     python -m stages.registry sync                        register what the receipts name and the store lacks
 
@@ -30,21 +30,19 @@ _KEEP = 5
 
 def main() -> None:
     """The command line."""
-    asked = _parser().parse_args()
-    # Whoever asks would rather hear soon that the store is away.
+    args = _parser().parse_args()
+    # Whoever waits for the answer would rather hear soon that the store is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    from ..tracking import mlflow_runs
+    from ..command import one_line_errors
 
-    try:
-        with mlflow_runs.store_in_words():
-            failed = _carry_out(asked)
-    except BrokenPipeError:  # whoever reads the table has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"unroll: registry: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with one_line_errors("unroll: registry"):
+        try:
+            failed = _run(args)
+        except BrokenPipeError:  # whoever reads the table has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except KeyboardInterrupt:
+            sys.exit(130)
     sys.exit(1 if failed else 0)
 
 
@@ -75,102 +73,99 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _carry_out(asked: argparse.Namespace) -> bool:
-    """Do what is asked; whether something was found that is not as it should be."""
+def _run(args: argparse.Namespace) -> bool:
+    """Carry out the verb; returns whether something was found that is not as it should be."""
     from ..tracking import mlflow_runs
-    from . import lineage
+    from . import lineage, table, versions
 
-    named = getattr(asked, "model", None)
-    target = lineage.parse(named) if named else None  # before a store is opened for a name that means nothing
+    name = getattr(args, "model", None)
+    target = lineage.parse(name) if name else None  # before a store is opened for a name that means nothing
     client = mlflow_runs.open_client()
-    match asked.verb:
+    match args.verb:
         case "list":
             if target and target.version:
-                raise ValueError(f"{named!r}: list takes a model, and `show {named}` a version")
-            if not lineage.show_list(client, target, asked.data):
-                print("no version" + (f" comes from data {asked.data}" if asked.data else " yet; run `make repro`"))
-        case "show":
-            assert target is not None
-            lineage.show(client, target)
+                raise ValueError(f"{name!r}: list takes a model, and `show {name}` a version")
+            if not table.show_versions(client, target, args.data):
+                print("no version" + (f" comes from data {args.data}" if args.data else " yet; run `make repro`"))
         case "verify":
             return _verify(client, target)
-        case "prove":
-            assert target is not None
-            return _prove(client, target)
-        case "rollback":
-            assert target is not None
-            return _roll_back(client, target, asked)
         case "gc":
-            _collect(client, asked)
+            _collect(client, args)
         case "sync":
-            from . import table, versions
-
             versions.sync()
-            table.show()
+            table.show_tasks()
+        case verb:
+            assert target is not None  # the parser has seen to that
+            if verb == "prove":
+                return _prove(client, target)
+            if verb == "rollback":
+                _roll_back(client, target, args)
+            else:
+                lineage.show(client, target)
     return False
 
 
 def _verify(client: MlflowClient, target: Target | None) -> bool:
     from ..tasks.protocol import Task
     from . import lineage, verify
-    from .aliases import get_version
+    from .champion import get_version
 
     if target and target.version:
-        chosen = [(target.task, get_version(client, target.name, target.version))]
+        versions = [get_version(client, target.name, target.version)]
     else:
-        chosen = list(lineage.listing(client, target, None))
+        versions = [version for _, version in lineage.list_versions(client, target, None)]
     cache, differs = verify.cache_folder(), False
-    for _, version in chosen:
+    for version in versions:
         print(f"{version.name} version {version.version}")
         for finding in verify.verify(client, version, cache):
             print(finding)
             differs |= finding.state == "differs"
     print("this checkout")
     for task in [target.task] if target else map(Task, Task.names()):
-        if found := verify.verify_receipt(task):
-            print(found)
-            differs |= found.state == "differs"
+        if receipt := verify.verify_receipt(task):
+            print(receipt)
+            differs |= receipt.state == "differs"
     return differs
 
 
 def _prove(client: MlflowClient, target: Target) -> bool:
-    from .aliases import CHAMPION, get_version
-    from .reproduce import prove
+    from .champion import get_version
+    from .decision import CHAMPION
+    from .reproduce import reproduce
 
     version = get_version(client, target.name, target.version or CHAMPION)
     print(f"{version.name} version {version.version}, measured again:", flush=True)
     differs = False
-    for finding in prove(client, target.task, version):
+    for finding in reproduce(client, target.task, version):
         print(finding, flush=True)
         differs |= finding.state != "ok"
     print("not proven: see what differs" if differs else "proven: the registered weights reach what was recorded")
     return differs
 
 
-def _roll_back(client: MlflowClient, target: Target, asked: argparse.Namespace) -> bool:
-    from .promotion import roll_back
+def _roll_back(client: MlflowClient, target: Target, args: argparse.Namespace) -> None:
+    from .promotion import Review, roll_back
 
     if target.version:
-        raise ValueError(f"{asked.model!r}: rollback takes a model; it goes back to the champion before this one")
-    came, left = roll_back(client, target.task, by=asked.by or getpass.getuser(), reason=asked.reason)
+        raise ValueError(f"{args.model!r}: rollback takes a model; it goes back to the champion before this one")
+    came, left = roll_back(client, target.task, Review(by=args.by or getpass.getuser(), reason=args.reason))
     print(f"{target.name} version {came} is champion again; version {left} is not, and stays so when registered again")
-    return False
 
 
-def _collect(client: MlflowClient, asked: argparse.Namespace) -> None:
+def _collect(client: MlflowClient, args: argparse.Namespace) -> None:
     from . import garbage
 
-    if asked.keep < 1:
-        raise ValueError(f"--keep {asked.keep}: allowed is 1 or more")
+    if args.keep < 1:
+        raise ValueError(f"--keep {args.keep}: allowed is 1 or more")
     gone = 0
-    for version in garbage.collect(client, asked.keep, delete=asked.yes):
+    for version in garbage.collect_versions(client, args.keep, delete=args.yes):
         gone += 1
-        print(f"{'deleted' if asked.yes else 'would delete'}: {version.name} version {version.version} and its files")
+        print(f"{'deleted' if args.yes else 'would delete'}: {version.name} version {version.version} and its files")
     if not gone:
-        print(f"no version can go: {asked.keep} of each model stay, and those that are needed")
-    if asked.cache:
-        print(garbage.collect_cache(client, delete=asked.yes))
-    if not asked.yes and (gone or asked.cache):
+        print(f"no version can go: {args.keep} of each model stay, and those that are needed")
+    if args.cache:
+        print(garbage.collect_cache(client, delete=args.yes))
+    if not args.yes and (gone or args.cache):
         print("nothing was deleted; --yes does")
 
 

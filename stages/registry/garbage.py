@@ -18,7 +18,8 @@ import yaml
 from ..paths import project_root
 from ..tasks.protocol import Task
 from . import lineage
-from .aliases import CHAMPION, PREVIOUS, VERDICT, held
+from .champion import PREVIOUS_CHAMPION, model_lock
+from .decision import CHAMPION, Decision, read_verdict
 from .verify import cache_folder
 from .versions import COLLECTED, CONTENT, LOCK_FILE, all_versions, remove
 
@@ -26,41 +27,39 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_WAITS = "challenger: waits for approval"
-
 
 def collectable(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersion]:
     """Those of a model's versions, the newest first, that can go; `keep` newest ones stay in any case."""
-    needed = {version.tags.get(PREVIOUS) for version in versions if CHAMPION in version.aliases}
+    needed = {version.tags.get(PREVIOUS_CHAMPION) for version in versions if CHAMPION in version.aliases}
     return [
         version
         for version in versions[keep:]
         if not version.aliases
         and str(version.version) not in needed
-        and VERDICT in version.tags
-        and not version.tags[VERDICT].startswith(_WAITS)
+        and (verdict := read_verdict(version))
+        and verdict.decision not in (Decision.CHALLENGER_WAITING, Decision.UNANSWERED)
     ]
 
 
-def collect(client: MlflowClient, keep: int, *, delete: bool) -> Iterator[ModelVersion]:
+def collect_versions(client: MlflowClient, keep: int, *, delete: bool) -> Iterator[ModelVersion]:
     """The versions that can go, of all models; with `delete`, they do, with their files.
 
     The model remembers the verdict on what has gone, so that registering the same content again promotes nothing.
     """
     for task in map(Task, Task.names()):
         name = task.description().model_name
-        with held(name):
+        with model_lock(name):
             for version in collectable(all_versions(client, name), keep):
                 if delete:
-                    content, verdict = version.tags.get(CONTENT, ""), version.tags[VERDICT]
-                    noted = f"version {version.version}: {verdict}"
-                    client.set_registered_model_tag(name, f"{COLLECTED}{content[:32]}", noted)
+                    content = version.tags.get(CONTENT, "")
+                    verdict = f"version {version.version}: {read_verdict(version)}"
+                    client.set_registered_model_tag(name, f"{COLLECTED}{content[:32]}", verdict)
                     remove(client, version)
                 yield version
 
 
 def collect_cache(client: MlflowClient, *, delete: bool) -> str:
-    """Have `dvc gc` clear DVC's cache; returns what it said. Without `delete` it only says what would go.
+    """Have `dvc gc` clear DVC's cache; returns its output. Without `delete` it only lists what would go.
 
     What stays: all that this checkout, its worktrees, branches, tags and experiments name, and what any registered
     version stands on. Of the latter, DVC learns from a small project made for it.
@@ -75,10 +74,10 @@ def collect_cache(client: MlflowClient, *, delete: bool) -> str:
         command = [sys.executable, "-m", "dvc", "gc", "--all-branches", "--all-tags", "--all-experiments"]
         command += ["--force" if delete else "--dry", "--projects", str(project), *others]
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    said = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
+    output = "\n".join(part.strip() for part in (done.stdout, done.stderr) if part.strip())
     if done.returncode:
-        raise RuntimeError(f"dvc gc: {said.splitlines()[-1] if said else done.returncode}")
-    return said
+        raise RuntimeError(f"dvc gc: {output.splitlines()[-1] if output else done.returncode}")
+    return output
 
 
 def _project(client: MlflowClient, folder: Path, cache: Path) -> Path:
@@ -98,7 +97,7 @@ def _project(client: MlflowClient, folder: Path, cache: Path) -> Path:
 def _needed(client: MlflowClient, temporary: Path) -> set[str]:
     """DVC's md5s of all that the registered versions stand on: the outputs in their recorded dvc.lock, and the tags."""
     needed: set[str] = set()
-    for _, version in lineage.listing(client, None, None):
+    for _, version in lineage.list_versions(client, None, None):
         needed.update(lineage.data_hashes(version).values())
         path = lineage.recorded(client, version, LOCK_FILE, temporary) if CONTENT in version.tags else None
         if path is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.files import read_json
 from ..evaluation.report import HIGH, LOW, is_bound
 from ..tasks.protocol import Task
-from .aliases import CHAMPION, get_version, verdict
+from .champion import get_version
+from .decision import CHAMPION, verdict_text
 from .gate import FILE
 from .status import describe
-from .table import alias_marks, print_wide
-from .versions import COMMIT, CONTENT, DIRTY, LOCKED, METRIC, PATCH, PATCH_FILE, RECEIPT, all_versions, folder
+from .versions import COMMIT, CONTENT, DIRTY, LOCKED, PATCH, PATCH_FILE, RECEIPT, all_versions, folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,7 +73,7 @@ def stands_on(version: ModelVersion, md5: str) -> bool:
     return any(value.startswith(md5) for value in data_hashes(version).values())
 
 
-def listing(client: MlflowClient, target: Target | None, md5: str | None) -> Iterator[tuple[Task, ModelVersion]]:
+def list_versions(client: MlflowClient, target: Target | None, md5: str | None) -> Iterator[tuple[Task, ModelVersion]]:
     """All versions of one model or of all, the newest first; those that come from a data md5 where one is named."""
     for task in [target.task] if target else map(Task, Task.names()):
         for version in all_versions(client, task.description().model_name):
@@ -81,50 +81,55 @@ def listing(client: MlflowClient, target: Target | None, md5: str | None) -> Ite
                 yield task, version
 
 
-def show_list(client: MlflowClient, target: Target | None, md5: str | None) -> bool:
-    """Print a row a version; whether there was any."""
-    from rich.table import Table
+def name_and_aliases(version: ModelVersion) -> str:
+    """A version as tables show it: `forecaster 3 @challenger @champion`."""
+    return " @".join([f"{version.name} {version.version}", *sorted(version.aliases)])
 
-    table = Table()
-    for column in ("model", "metric", "test", "made (UTC)", "verdict"):
-        table.add_column(column, justify="right" if column == "test" else "left", overflow="fold")
-    for task, version in listing(client, target, md5):
-        metric = task.description().metric
-        noted = version.tags.get(f"{METRIC}{metric}")
-        value = describe(client, version).metrics.get(metric) if noted is None else float(noted)
-        name = f"{version.name} {version.version}{alias_marks(version)}"
-        shown = "unknown" if value is None else f"{value:.4f}"
-        table.add_row(name, metric, shown, _time(version), verdict(version))
-    if not table.row_count:
-        return False
-    print_wide(table)
-    return True
+
+def creation_time(version: ModelVersion) -> str:
+    """When a version was made, in UTC, to the minute."""
+    return datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def show(client: MlflowClient, target: Target) -> None:
     """Print all that is known of a version: how to load it, where it came from, what it reached."""
     version = get_version(client, target.name, target.version or CHAMPION)
-    tags, found = version.tags, describe(client, version)
+    tags, described = version.tags, describe(client, version)
     where = f"{folder(tags[CONTENT])}/" if CONTENT in tags else ""
-    print(f"{version.name} version {version.version}{alias_marks(version)}, made {_time(version)} UTC")
-    _lines("verdict", [verdict(version)])
+    aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
+    print(f"{version.name} version {version.version}{aliases}, made {creation_time(version)} UTC")
+    _lines("verdict", [verdict_text(version)])
     _lines("load", [f'mlflow.pyfunc.load_model("models:/{version.name}/{version.version}")'])
     changed = tags.get(DIRTY) == "true"
     patch = f", with the changes in {where}{PATCH_FILE}" if PATCH in tags else ", with changes"
     _lines("code", [f"commit {tags.get(COMMIT, 'unknown')}{patch if changed else ''}"])
     _lines("data", [f"{path}  {md5}" for path, md5 in sorted(data_hashes(version).items())])
-    noted = sorted(receipt(version).items())
-    _lines("hashes", [f"{name:<9} {value}" for name, value in noted if name != "model"])
-    kept = _files(client, found.run_id, where.rstrip("/")) if found.run_id else []
-    _lines("run", [found.run_id or "is gone", *(f"has {file}" for file in kept)])
-    metrics = {name: value for name, value in found.metrics.items() if not is_bound(found.metrics, name)}
-    _lines("metrics", [f"{name} {value:.6g}{_interval(found.metrics, name)}" for name, value in metrics.items()])
-    if f"{where}{FILE}" in kept and (duel := _gate(client, found.run_id, f"{where}{FILE}")["duel"]):
-        sides = [side for side in (duel["candidate"], duel["champion"]) if side]
-        told = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
-        ends = f"better with a chance of {duel['chance']:.1%}" if duel["champion"] else duel["fault"]
-        ends = "the same answers" if duel.get("same") else ends  # not known of the versions before it was asked
-        _lines("gate", [*told, f"on {duel['questions']} questions: {ends}"])
+    hashes = sorted(receipt(version).items())
+    _lines("hashes", [f"{name:<9} {value}" for name, value in hashes if name != "model"])
+    files = _files(client, described.run_id, where.rstrip("/")) if described.run_id else []
+    _lines("run", [described.run_id or "is gone", *(f"has {file}" for file in files)])
+    metrics = described.metrics
+    names = [name for name in metrics if not is_bound(metrics, name)]
+    _lines("metrics", [f"{name} {metrics[name]:.6g}{_interval(metrics, name)}" for name in names])
+    with tempfile.TemporaryDirectory() as temporary:
+        if f"{where}{FILE}" in files and (path := recorded(client, version, FILE, Path(temporary))):
+            _lines("gate", comparison_lines(read_json(path)))
+
+
+def comparison_lines(facts: dict[str, Any]) -> list[str]:
+    """How a version and the champion compared, from a `gate.json`, also of older code; nothing without a champion."""
+    comparison = facts["comparison"] if "comparison" in facts else facts["duel"]
+    if not comparison:
+        return []
+    examples = comparison["examples"] if "examples" in comparison else comparison["questions"]
+    sides = [side for side in (comparison["candidate"], comparison["champion"]) if side]
+    lines = [f"version {s['version']} reached {s['value']:.6g}  ({s['low']:.6g} to {s['high']:.6g})" for s in sides]
+    if comparison.get("same"):  # the oldest do not have it
+        result = "the same answers"
+    else:
+        chance = comparison["chance"]
+        result = f"better with a chance of {chance:.1%}" if comparison["champion"] else comparison["fault"]
+    return [*lines, f"on {examples} test examples: {result}"]
 
 
 def _lines(title: str, lines: list[str]) -> None:
@@ -139,15 +144,6 @@ def _interval(metrics: dict[str, float], name: str) -> str:
 
 def _files(client: MlflowClient, run_id: str, where: str) -> list[str]:
     return [file.path for file in client.list_artifacts(run_id, where)] if where else []
-
-
-def _gate(client: MlflowClient, run_id: str, path: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as temporary:
-        return json.loads(Path(client.download_artifacts(run_id, path, temporary)).read_text(encoding="utf-8"))
-
-
-def _time(version: ModelVersion) -> str:
-    return datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def recorded(client: MlflowClient, version: ModelVersion, name: str, temporary: Path) -> Path | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
+import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +21,9 @@ from ..provenance.hashes import code_md5, file_md5
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
+    from mlflow.models.model import ModelInfo
 
+    from ..params import TaskParams
     from ..serving.predictor import Predictor
     from ..tasks.protocol import Task
 
@@ -33,6 +38,35 @@ def serving_modules(task: Task) -> tuple[str, ...]:
 def serving_code(task: Task) -> str:
     """The md5 of the code that decides the answers of the task's model."""
     return code_md5(serving_modules(task))
+
+
+def log_model(task: Task, params: TaskParams, run_id: str) -> tuple[ModelInfo, str]:
+    """Log the task's network as a model of a run; returns what MLflow says of it, and the md5 of its code."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    predictor, weights = task.predictor(), task.paths.weights
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        # The signature is given in full, so that MLflow need not infer one from type hints or an example.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.pyfunc")
+        package, script = write_code(task, Path(temporary))
+        packaged = code_digest(package, script)
+        sys.path.insert(0, temporary)  # MLflow runs the script while it logs the model
+        try:
+            logged = Model.log(
+                artifact_path=None,
+                name=task.description().model_name,
+                flavor=mlflow.pyfunc,
+                run_id=run_id,
+                python_model=str(script),
+                code_paths=[str(package)],
+                artifacts={"weights": str(weights.resolve())},
+                pip_requirements=requirements(predictor),
+                signature=signature(predictor, predictor.further_inputs(weights), params.evaluate.model_dump()),
+            )
+        finally:
+            sys.path.remove(temporary)
+    return logged, packaged
 
 
 def write_code(task: Task, folder: Path) -> tuple[Path, Path]:
@@ -82,7 +116,7 @@ def signature(
 ) -> ModelSignature:
     """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
     output columns, and the params of `predict`. Where the model was measured with values of these (`measured_with`, the
-    params of the evaluate stage), they are what it answers with unless told otherwise.
+    params of the evaluate stage), these are its defaults.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec

@@ -4,36 +4,35 @@
     python -m stages.registry.promotion approve TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
     python -m stages.registry.promotion reject  TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
 
-A champion changes as a whole or not at all (`aliases`). `--champion` is the version that the person saw beside the
+A champion changes as a whole or not at all (`champion`). `--champion` is the version that the person saw beside the
 other one ("none" where there was none): where it is another by now, nothing is decided.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from ..command import one_line_errors
 from ..tasks.protocol import Task
-from .aliases import (
-    CHALLENGER,
-    CHAMPION,
+from .champion import (
     DECIDED,
     NONE,
-    PREVIOUS,
-    VERDICT,
+    PREVIOUS_CHAMPION,
     PromotionError,
-    ask,
     check_champion,
     get_version,
-    held,
-    move,
+    load_and_try,
+    make_champion,
+    model_lock,
     with_alias,
 )
+from .decision import CHALLENGER, CHAMPION, Decision, Verdict, write_verdict
 from .status import Version, describe
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 COMPARISON, PICTURES, CURVE = "comparison.json", "pictures", "training.csv"  # in the folder of `compare`
 
 
-class Comparison(BaseModel):
+class SideBySide(BaseModel):
     """A version that may become champion, and the one that is."""
 
     model: str
@@ -52,17 +51,26 @@ class Comparison(BaseModel):
     dirty: bool  # the commit had uncommitted changes
 
 
-class Decision(BaseModel):
-    """What a person has decided, on what they saw."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Who decides on a version, and why."""
 
-    version: str
-    champion: str  # the version beside it, or NONE
     by: str
     reason: str
-    run: str  # the flow run in which they did
+    run: str = ""  # the flow run in which they did
+
+    def explain(self, decided: str) -> str:
+        """The reason of a verdict: what was decided, by whom, why."""
+        return f"{decided} by {self.by}{f': {self.reason}' if self.reason else ''}"
+
+    def tags(self) -> dict[str, str]:
+        """The review as tags of a version, with the time."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"by": self.by, "reason": self.reason, "run": self.run, "at": now}
+        return {f"{DECIDED}_{key}": value for key, value in facts.items()}
 
 
-def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Comparison:
+def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> SideBySide:
     """A version (a number, or an alias) beside the champion; writes its pictures and its learning curve into `folder`.
 
     Raises PromotionError where there is no such version, or where the run that measured it is gone.
@@ -76,8 +84,12 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Com
             f"{name} version {candidate.version}: MLflow no longer has the run that measured it ({found.run_id}), so "
             f"there is nothing to decide on"
         )
-    _fetch(client, candidate.run_id, folder)
-    return Comparison(
+    for path in (CURVE, f"evaluation/{PICTURES}"):
+        parent = path.rpartition("/")[0]
+        if any(file.path == path for file in client.list_artifacts(candidate.run_id, parent or None)):
+            local = Path(client.download_artifacts(candidate.run_id, path, str(folder)))
+            local.rename(folder / local.name)
+    return SideBySide(
         model=name,
         candidate=candidate,
         champion=describe(client, champion) if champion else None,
@@ -86,64 +98,52 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Com
     )
 
 
-def approve(client: MlflowClient, task: Task, decision: Decision) -> None:
+def approve(client: MlflowClient, task: Task, version: str, champion_version: str, review: Review) -> None:
     """Make a version the champion, if it answers. Raises PromotionError, and changes nothing, where it does not.
 
-    Nor does anything change where the champion is another than the person saw.
+    Nor does anything change where the champion is another than `champion_version`, which the person saw.
     """
     name = task.description().model_name
-    check_champion(client, name, decision.champion)
-    get_version(client, name, decision.version)
-    answering = ask(task, name, decision.version)
-    move(client, answering, before=decision.champion, tags=_noted(decision, "champion: approved"))
+    check_champion(client, name, champion_version)
+    candidate = load_and_try(task, name, str(get_version(client, name, version).version))
+    reason = review.explain("approved")
+    make_champion(client, candidate, reason, champion_version=champion_version, tags=review.tags())
 
 
-def reject(client: MlflowClient, task: Task, decision: Decision) -> None:
+def reject(client: MlflowClient, task: Task, version: str, review: Review) -> None:
     """Note on a version that a person does not want it."""
     name = task.description().model_name
-    get_version(client, name, decision.version)
-    for key, value in _noted(decision, "rejected").items():
-        client.set_model_version_tag(name, decision.version, key, value)
+    number = str(get_version(client, name, version).version)
+    _note(client, name, number, Verdict(Decision.CHALLENGER_LOST, review.explain("rejected")), review)
 
 
-def roll_back(client: MlflowClient, task: Task, *, by: str, reason: str) -> tuple[str, str]:
+def roll_back(client: MlflowClient, task: Task, review: Review) -> tuple[str, str]:
     """Make the version champion again that the present champion has replaced; returns both numbers, the new one first.
 
     The version that goes is marked, so that registering the same content again does not bring it back. Raises
     PromotionError, and changes nothing, where no champion was before it, or where that one is gone or does not answer.
     """
     name = task.description().model_name
-    with held(name):
-        leaving = get_version(client, name, CHAMPION)
-        number = str(leaving.version)
-        before = leaving.tags.get(PREVIOUS, NONE)
-        if before == NONE:
-            raise PromotionError(f"{name} version {number} is the first champion; there is none to go back to")
-        answering = ask(task, name, before)
-        left = Decision(version=number, champion=before, by=by, reason=reason, run="")
-        came = Decision(version=before, champion=number, by=by, reason=reason, run="")
-        move(
-            client, answering, before=number, tags=_noted(came, f"champion: back after version {number}"), go_back=True
-        )
-        for key, value in _noted(left, f"rolled back to version {before}").items():
-            client.set_model_version_tag(name, number, key, value)
-    return before, number
+    with model_lock(name):
+        champion = get_version(client, name, CHAMPION)
+        champion_version = str(champion.version)
+        previous_champion = champion.tags.get(PREVIOUS_CHAMPION, NONE)
+        if previous_champion == NONE:
+            raise PromotionError(
+                f"{name} version {champion_version} is the first champion; there is none to go back to"
+            )
+        candidate = load_and_try(task, name, previous_champion)
+        reason = review.explain(f"back after version {champion_version}")
+        make_champion(client, candidate, reason, champion_version=champion_version, tags=review.tags(), go_back=True)
+        left = Verdict(Decision.ROLLED_BACK, review.explain(f"rolled back to version {previous_champion}"))
+        _note(client, name, champion_version, left, review)
+    return previous_champion, champion_version
 
 
-def _noted(decision: Decision, verdict: str) -> dict[str, str]:
-    """A decision as tags of a version."""
-    why = f"{verdict} by {decision.by}{f': {decision.reason}' if decision.reason else ''}"
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    facts = {"by": decision.by, "reason": decision.reason, "run": decision.run, "at": now}
-    return {**{f"{DECIDED}_{key}": value for key, value in facts.items()}, VERDICT: why}
-
-
-def _fetch(client: MlflowClient, run_id: str, folder: Path) -> None:
-    for path, name in ((CURVE, CURVE), (f"evaluation/{PICTURES}", PICTURES)):
-        parent = path.rpartition("/")[0]
-        if any(file.path == path for file in client.list_artifacts(run_id, parent or None)):
-            local = Path(client.download_artifacts(run_id, path, str(folder)))
-            local.rename(folder / name)
+def _note(client: MlflowClient, name: str, version: str, verdict: Verdict, review: Review) -> None:
+    for key, value in review.tags().items():
+        client.set_model_version_tag(name, version, key, value)
+    write_verdict(client, name, version, verdict)
 
 
 def main() -> None:
@@ -161,29 +161,20 @@ def main() -> None:
     parser.add_argument("--by", default="", help="who decides")
     parser.add_argument("--reason", default="", help="why")
     parser.add_argument("--run", default="", help="the flow run in which it was decided")
-    asked = parser.parse_args()
-    from ..tracking import mlflow_runs
+    args = parser.parse_args()
+    task, review = Task(args.task), Review(by=args.by, reason=args.reason, run=args.run)
+    with one_line_errors("unroll: promotion"):
+        from ..tracking import mlflow_runs
 
-    task, verb = Task(asked.task), asked.verb
-    decision = Decision(version=asked.version, champion=asked.champion, by=asked.by, reason=asked.reason, run=asked.run)
-    try:
-        with mlflow_runs.store_in_words():
-            _carry_out(verb, mlflow_runs.open_client(), task, decision, asked.folder)
-    except (RuntimeError, OSError) as error:
-        sys.exit(f"unroll: promotion: {error}")
-
-
-def _carry_out(
-    verb: Literal["compare", "approve", "reject"], client: MlflowClient, task: Task, decision: Decision, folder: Path
-) -> None:
-    match verb:
-        case "compare":
-            found = compare(client, task, decision.version, folder)
-            (folder / COMPARISON).write_text(found.model_dump_json(indent=2), encoding="utf-8")
-        case "approve":
-            approve(client, task, decision)
-        case "reject":
-            reject(client, task, decision)
+        client = mlflow_runs.open_client()
+        match args.verb:
+            case "compare":
+                found = compare(client, task, args.version, args.folder)
+                (args.folder / COMPARISON).write_text(found.model_dump_json(indent=2), encoding="utf-8")
+            case "approve":
+                approve(client, task, args.version, args.champion, review)
+            case "reject":
+                reject(client, task, args.version, review)
 
 
 if __name__ == "__main__":

@@ -22,19 +22,8 @@ import yaml
 from ..data.files import read_json
 from ..paths import program_path, project_root
 from ..provenance.hashes import file_md5
-from . import lineage
+from . import lineage, versions
 from .verify import Finding, cache_folder, verify_model, weights_folder
-from .versions import (
-    COMMIT,
-    DIRTY,
-    ENVIRONMENT_FILE,
-    LOCK_FILE,
-    METRICS_FILE,
-    PATCH,
-    PATCH_FILE,
-    RECEIPT,
-    environment,
-)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,12 +32,12 @@ if TYPE_CHECKING:
     from ..tasks.protocol import Task
 
 
-class ProofError(RuntimeError):
+class ReproductionError(RuntimeError):
     """A version cannot be measured again; the message says what is missing."""
 
 
-def prove(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[Finding]:
-    """Measure a version again and compare each metric. Raises ProofError where something that it takes is gone."""
+def reproduce(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[Finding]:
+    """Measure a version again and compare each metric. Raises ReproductionError where something is gone."""
     with tempfile.TemporaryDirectory(prefix="unroll-prove-") as temporary:
         folder = Path(temporary)
         for finding in verify_model(version, folder):
@@ -61,20 +50,24 @@ def prove(client: MlflowClient, task: Task, version: ModelVersion) -> Iterator[F
         _fetch_data(client, task, version, clone, folder)
         weights = weights_folder(folder / "model")
         if weights is None:
-            raise ProofError(f"{version.name} version {version.version}: the registered model holds no weights")
+            raise _error(version, "the registered model holds no weights")
         shutil.copytree(weights, clone / task.paths.weights)
         _run([sys.executable, "-m", "stages.evaluate", task.name], clone)
-        recorded = lineage.recorded(client, version, METRICS_FILE, folder)
+        recorded = lineage.recorded(client, version, versions.METRICS_FILE, folder)
         yield from _compare(recorded, clone / task.paths.metrics, version)
         yield from _environment(client, version, folder)
 
 
+def _error(version: ModelVersion, text: str) -> ReproductionError:
+    return ReproductionError(f"{version.name} version {version.version}: {text}")
+
+
 def _clone(clone: Path, version: ModelVersion) -> None:
-    commit = version.tags.get(COMMIT, "none")
+    commit = version.tags.get(versions.COMMIT, "none")
     here = project_root()
     known = subprocess.run(["git", "-C", str(here), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
     if known.returncode:
-        raise ProofError(f"{here}: no commit {commit} here; `git fetch` may bring it")
+        raise ReproductionError(f"{here}: no commit {commit} here; `git fetch` may bring it")
     # Shared, since the commit may be on no branch any more.
     _run(["git", "clone", "--quiet", "--shared", "--no-checkout", str(here), str(clone)], here)
     _run(["git", "-c", "advice.detachedHead=false", "checkout", "--quiet", commit], clone)
@@ -86,35 +79,30 @@ def _clone(clone: Path, version: ModelVersion) -> None:
 
 
 def _apply_patch(client: MlflowClient, version: ModelVersion, clone: Path, folder: Path) -> None:
-    if version.tags.get(DIRTY) != "true" or PATCH not in version.tags:
+    if version.tags.get(versions.DIRTY) != "true" or versions.PATCH not in version.tags:
         return
-    patch = lineage.recorded(client, version, PATCH_FILE, folder)
+    patch = lineage.recorded(client, version, versions.PATCH_FILE, folder)
     if patch is None:
-        raise ProofError(f"{version.name} version {version.version}: its patch ({PATCH_FILE}) is gone")
-    if hashlib.sha256(patch.read_bytes()).hexdigest() != version.tags[PATCH]:
-        raise ProofError(
-            f"{version.name} version {version.version}: its patch ({PATCH_FILE}) is not what was registered"
-        )
+        raise _error(version, f"its patch ({versions.PATCH_FILE}) is gone")
+    if hashlib.sha256(patch.read_bytes()).hexdigest() != version.tags[versions.PATCH]:
+        raise _error(version, f"its patch ({versions.PATCH_FILE}) is not what was registered")
     _run(["git", "apply", "--whitespace=nowarn", str(patch)], clone)
 
 
 def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: Path, folder: Path) -> None:
     """Give the clone the recorded dvc.lock, and have DVC bring what evaluate reads of it."""
-    path = lineage.recorded(client, version, LOCK_FILE, folder)
+    path = lineage.recorded(client, version, versions.LOCK_FILE, folder)
     if path is None:
-        raise ProofError(f"{version.name} version {version.version}: its {LOCK_FILE} was not recorded, or is gone")
+        raise _error(version, f"its {versions.LOCK_FILE} was not recorded, or is gone")
     recorded: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
-    store_name = task.paths.dataset_task
-    of_store = [f"{verb}@{store_name}" for verb in ("download", "preprocess")]
-    if store_name != task.name:
-        of_store.append(f"train@{store_name}")  # its network may be what measures
-    made = {out["path"]: out.get("md5") for name in of_store for out in recorded[name]["outs"]}
+    dataset_task = task.paths.dataset_task
+    stages = [f"download@{dataset_task}", f"preprocess@{dataset_task}"]
+    if dataset_task != task.name:
+        stages.append(f"train@{dataset_task}")  # its network may be what measures
+    made = {out["path"]: out.get("md5") for name in stages for out in recorded[name]["outs"]}
     for name, md5 in lineage.data_hashes(version).items():
         if made.get(name) != md5:
-            raise ProofError(
-                f"{version.name} version {version.version}: {name} is {md5} in its tags, {made.get(name)} "
-                f"in its {LOCK_FILE}"
-            )
+            raise _error(version, f"{name} is {md5} in its tags, {made.get(name)} in its {versions.LOCK_FILE}")
     lock = {"schema": "2.0", "stages": {name: stage for name, stage in recorded.items() if "evaluate" not in name}}
     (clone / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
     read = [dep["path"] for dep in recorded[f"evaluate@{task.name}"]["deps"] if dep["path"] in made]
@@ -124,32 +112,27 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
 
 
 def _compare(recorded: Path | None, reached: Path, version: ModelVersion) -> Iterator[Finding]:
-    if recorded is None or file_md5(recorded) != version.tags.get(f"{RECEIPT}metrics"):
-        raise ProofError(
-            f"{version.name} version {version.version}: its {METRICS_FILE} is gone, or not what was recorded"
-        )
+    if recorded is None or file_md5(recorded) != version.tags.get(f"{versions.RECEIPT}metrics"):
+        raise _error(version, f"its {versions.METRICS_FILE} is gone, or not what was recorded")
     then, now = read_json(recorded), read_json(reached)
     for name in sorted({*then, *now}):
-        if name not in now or name not in then:
-            yield Finding(name, "differs", f"found {now.get(name, 'nothing')}, recorded {then.get(name, 'nothing')}")
-        elif now[name] != then[name]:
-            yield Finding(name, "differs", f"found {now[name]}, recorded {then[name]}")
+        found, wanted = now.get(name, "nothing"), then.get(name, "nothing")
+        if found == wanted:
+            yield Finding(name, "ok", str(wanted))
         else:
-            yield Finding(name, "ok", str(then[name]))
+            yield Finding(name, "differs", f"found {found}, recorded {wanted}")
 
 
 def _environment(client: MlflowClient, version: ModelVersion, folder: Path) -> Iterator[Finding]:
     """Packages of other versions than then, which may be why a metric differs; none of them makes the proof fail."""
-    path = lineage.recorded(client, version, ENVIRONMENT_FILE, folder)
+    path = lineage.recorded(client, version, versions.ENVIRONMENT_FILE, folder)
     if path is None:
         yield Finding("environment", "missing")
         return
-    then, now = set(path.read_text(encoding="utf-8").splitlines()), set(environment().splitlines())
+    then, now = set(path.read_text(encoding="utf-8").splitlines()), set(versions.environment().splitlines())
     other = sorted(then - now)
-    words = (
-        f"{len(other)} packages had other versions, such as {', '.join(other[:3])}" if other else "the same packages"
-    )
-    yield Finding("environment", "ok", words)
+    detail = f"{len(other)} packages had other versions, such as {', '.join(other[:3])}"
+    yield Finding("environment", "ok", detail if other else "the same packages")
 
 
 def _dvc(*arguments: str) -> list[str]:
@@ -165,5 +148,7 @@ def _surroundings() -> dict[str, str]:
 def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, env=_surroundings(), capture_output=True, text=True, check=False)
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ProofError(f"`{' '.join(command[-4:])}` in the clone failed: {said[-1] if said else done.returncode}")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise ReproductionError(
+            f"`{' '.join(command[-4:])}` in the clone failed: {lines[-1] if lines else done.returncode}"
+        )

@@ -1,45 +1,48 @@
-"""What the registry says of each task's model: the version that this checkout's outputs became, and the champion.
+"""The status of each task's model: the version that this checkout's outputs became, and the champion.
 
     python -m stages.registry.status     wait for a line on standard input, then do what `python -m stages.registry
-                                         sync` does, and print one JSON document (`Standings`)
+                                         sync` does, and print one JSON document (`RegistryStatus`)
 
-To import MLflow and open its store takes seconds, so a flow starts this process first and asks it last. It ends when
-its standard input does.
+To import MLflow and open its store takes seconds, so a flow starts this process first and needs its answer last. It
+ends when its standard input does.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import sys
 import threading
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from ..command import one_line_errors
 from ..tasks.protocol import Task
-from .aliases import CHAMPION, VERDICT, with_alias
+from ..tracking.store import found_or_none, store_errors
+from .champion import with_alias
+from .decision import CHAMPION, Decision, read_verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_TEST = "test_"  # what `runs.log_evaluation` puts before the name of a metric
+_TEST = "test_"  # what `mlflow_runs.log_evaluation` puts before the name of a metric
 
 
 class Version(BaseModel):
     """A registered version and what its run has measured. Where the run is gone, `run_id` is empty."""
 
     version: str
-    verdict: str
+    decision: Decision | None  # None: never judged
+    reason: str  # for the decision, a text for people
     signature: str  # how the metrics were measured: data, split, n, seed, versions
     run_id: str
     experiment_id: str
     metrics: dict[str, float]  # of the test split, under the names of metrics/TASK.json
 
 
-class Model(BaseModel):
+class ModelStatus(BaseModel):
     """A registered model as this checkout sees it."""
 
     name: str
@@ -48,91 +51,80 @@ class Model(BaseModel):
     champion: Version | None
 
 
-class Standings(BaseModel):
-    """All models, what `sync` had to say, and why it could not finish where it could not."""
+class RegistryStatus(BaseModel):
+    """All models, the notes of `sync`, and why it could not finish where it could not."""
 
     notes: list[str]
     fault: str
-    models: dict[str, Model]  # by task
+    models: dict[str, ModelStatus]  # by task
 
 
-def standings(client: MlflowClient) -> dict[str, Model]:
-    """Each task's model, by task."""
-    from ..data.files import read_json
-    from .versions import content_hash, find_version
+def model_status(client: MlflowClient, task: Task) -> ModelStatus:
+    """The status of a task's model."""
+    from .versions import registered
 
-    found = {}
-    for task in map(Task, Task.names()):
-        name, receipt = task.description().model_name, task.paths.receipt
-        here = find_version(client, name, content_hash(read_json(receipt))) if receipt.is_file() else None
-        champion = with_alias(client, name, CHAMPION)
-        found[task.name] = Model(
-            name=name,
-            has_receipt=receipt.is_file(),
-            here=describe(client, here) if here else None,
-            champion=describe(client, champion) if champion else None,
-        )
-    return found
-
-
-def describe(client: MlflowClient, version: ModelVersion) -> Version:
-    """A version with the metrics of its run."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run = client.get_run(str(version.run_id))
-        kept = run.info.lifecycle_stage == "active"
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        kept = False
-    measured = {n.removeprefix(_TEST): v for n, v in run.data.metrics.items() if n.startswith(_TEST)} if kept else {}
-    return Version(
-        version=str(version.version),
-        verdict=version.tags.get(VERDICT, ""),
-        signature=version.tags.get("unroll.metrics_signature", ""),
-        run_id=run.info.run_id if kept else "",
-        experiment_id=run.info.experiment_id if kept else "",
-        metrics=measured,
+    name = task.description().model_name
+    here, champion = registered(client, task), with_alias(client, name, CHAMPION)
+    return ModelStatus(
+        name=name,
+        has_receipt=task.paths.receipt.is_file(),
+        here=describe(client, here) if here else None,
+        champion=describe(client, champion) if champion else None,
     )
 
 
-def _look() -> Standings:
+def describe(client: MlflowClient, version: ModelVersion) -> Version:
+    """A version, given with its aliases, and the metrics of its run."""
+    run = found_or_none(lambda: client.get_run(str(version.run_id)))
+    if run and run.info.lifecycle_stage != "active":
+        run = None
+    metrics = run.data.metrics if run else {}
+    verdict = read_verdict(version)
+    return Version(
+        version=str(version.version),
+        decision=verdict.decision if verdict else None,
+        reason=verdict.reason if verdict else "",
+        signature=version.tags.get("unroll.metrics_signature", ""),
+        run_id=run.info.run_id if run else "",
+        experiment_id=run.info.experiment_id if run else "",
+        metrics={name.removeprefix(_TEST): value for name, value in metrics.items() if name.startswith(_TEST)},
+    )
+
+
+def _registry_status() -> RegistryStatus:
     from ..tracking import mlflow_runs
     from . import versions
 
-    said, fault = io.StringIO(), ""
+    printed, fault = io.StringIO(), ""
     try:
-        with redirect_stdout(said):
+        with redirect_stdout(printed), store_errors():
             versions.sync()
     except (ValueError, OSError, RuntimeError) as error:  # another run may be replacing these very outputs
         fault = str(error)
-    return Standings(notes=said.getvalue().splitlines(), fault=fault, models=standings(mlflow_runs.open_client()))
+    client = mlflow_runs.open_client()
+    models = {name: model_status(client, Task(name)) for name in Task.names()}
+    return RegistryStatus(notes=printed.getvalue().splitlines(), fault=fault, models=models)
 
 
-def _wait(asked: threading.Event) -> None:
+def _wait_for_line(arrived: threading.Event) -> None:
     # Not through sys.stdin, whose lock a waiting thread would hold when the interpreter ends.
     while os.read(0, 4096):
-        asked.set()
+        arrived.set()
     os._exit(1)  # nobody waits for an answer
 
 
 def main() -> None:
     """The command line."""
-    asked = threading.Event()
-    threading.Thread(target=_wait, args=(asked,), daemon=True).start()
-    # Whoever asks would rather hear soon that the store is away.
+    line = threading.Event()
+    threading.Thread(target=_wait_for_line, args=(line,), daemon=True).start()
+    # Whoever waits for the answer would rather hear soon that the store is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    from ..tracking import mlflow_runs
+    with one_line_errors("unroll"):
+        from ..tracking import mlflow_runs
 
-    try:
-        with mlflow_runs.store_in_words():
-            mlflow_runs.open_client()  # opens a local store, which takes a second
-            asked.wait()
-            found = _look()
-    except (RuntimeError, OSError, ValueError) as error:
-        sys.exit(f"unroll: {error}")
-    print(found.model_dump_json())
+        mlflow_runs.open_client()  # opens a local store, which takes a second
+        line.wait()
+        print(_registry_status().model_dump_json())
 
 
 if __name__ == "__main__":

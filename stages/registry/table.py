@@ -1,4 +1,4 @@
-"""The table at the end of `make repro`: what each task reached, against what, and which version that became."""
+"""Tables of the registry: a row a task, as at the end of `make repro`, and a row a version."""
 
 from __future__ import annotations
 
@@ -11,63 +11,67 @@ from ..data.files import read_json
 from ..evaluation.report import best_baseline, shown, with_interval
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
-from .aliases import verdict
-from .versions import content_hash, find_version
+from .decision import verdict_text
+from .lineage import Target, creation_time, list_versions, name_and_aliases
+from .status import describe
+from .versions import METRIC, registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_COLUMNS = ("task", "metric", "test, 95 % interval", "best baseline", "registered model", "trained in")
 
-
-def show() -> None:
-    """Print a row a task, from the metrics files, the receipts and the store."""
+def show_tasks() -> None:
+    """Print what each task reached, against what, and which version that became: from its files and the store."""
     client = mlflow_runs.open_client()
-    table = Table(caption_justify="left")
-    for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in ("test, 95 % interval", "trained in") else "left")
+    table = _table("task", "metric", "test, 95 % interval", "best baseline", "registered model", "trained in")
     verdicts = []
-    for name in Task.names():
-        version = _version(client, Task(name))
-        table.add_row(name, *_row(client, Task(name), version))
+    for task in map(Task, Task.names()):
+        version = registered(client, task)
+        table.add_row(task.name, *_task_row(client, task, version))
         if version is not None:
-            verdicts.append(f"{version.name} {version.version}: {verdict(version)}")
-    table.caption = "\n".join(verdicts)
-    print_wide(table)
+            verdicts.append(f"{version.name} {version.version}: {verdict_text(version)}")
+    table.caption, table.caption_justify = "\n".join(verdicts), "left"
+    _print_wide(table)
 
 
-def print_wide(table: Table) -> None:
+def show_versions(client: MlflowClient, target: Target | None, md5: str | None) -> bool:
+    """Print a row a version of one model or of all, or of those that come from a data md5; whether there was any."""
+    table = _table("model", "metric", "test", "made (UTC)", "verdict")
+    for task, version in list_versions(client, target, md5):
+        metric = task.description().metric
+        noted = version.tags.get(f"{METRIC}{metric}")
+        value = describe(client, version).metrics.get(metric) if noted is None else float(noted)
+        number = "unknown" if value is None else f"{value:.4f}"
+        table.add_row(name_and_aliases(version), metric, number, creation_time(version), verdict_text(version))
+    if table.row_count:
+        _print_wide(table)
+    return bool(table.row_count)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    for column in columns:
+        right = column.startswith("test") or column == "trained in"
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _print_wide(table: Table) -> None:
     """Print a table as wide as the terminal; in a log there is none to be too narrow."""
     console = Console()
     (console if console.is_terminal else Console(width=140)).print(table)
 
 
-def alias_marks(version: ModelVersion) -> str:
-    """The aliases of a version as they stand behind its number: ` @challenger @champion`."""
-    return "".join(f" @{alias}" for alias in sorted(version.aliases))
-
-
-def _version(client: MlflowClient, task: Task) -> ModelVersion | None:
-    """The version that this checkout's outputs became, with its aliases, which one that is found by search lacks."""
-    receipt, name = task.paths.receipt, task.description().model_name
-    found = find_version(client, name, content_hash(read_json(receipt))) if receipt.is_file() else None
-    return client.get_model_version(name, found.version) if found else None
-
-
-def _row(client: MlflowClient, task: Task, version: ModelVersion | None) -> list[str]:
-    paths, description = task.paths, task.description()
+def _task_row(client: MlflowClient, task: Task, version: ModelVersion | None) -> list[str]:
+    paths, metric = task.paths, task.description().metric
     if not paths.metrics.is_file() or not paths.receipt.is_file():
-        return [description.metric, "not evaluated and registered yet", "", "", ""]
+        return [metric, "not evaluated and registered yet", "", "", ""]
     metrics = read_json(paths.metrics)
-    best = best_baseline(metrics, description.metric)
-    cells = [
-        description.metric,
-        with_interval(metrics, description.metric),
-        f"{shown(best[1])} ({best[0].replace('_', ' ')})" if best else "none",
-    ]
+    best = best_baseline(metrics, metric)
+    baseline = f"{shown(best[1])} ({best[0].replace('_', ' ')})" if best else "none"
+    cells = [metric, with_interval(metrics, metric), baseline]
     if version is None:
         return [*cells, "not registered", ""]
     seconds = client.get_run(str(version.run_id)).data.metrics.get("training_seconds")
-    trained = f"{seconds:.0f} s" if seconds is not None else "restored"
-    return [*cells, f"{description.model_name} {version.version}{alias_marks(version)}", trained]
+    return [*cells, name_and_aliases(version), f"{seconds:.0f} s" if seconds is not None else "restored"]

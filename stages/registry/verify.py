@@ -30,13 +30,13 @@ class Finding:
 
     item: str
     state: Literal["ok", "missing", "differs"]
-    words: str = ""
+    detail: str = ""
 
     def __str__(self) -> str:
-        return f"  {self.state:<8} {self.item}{f': {self.words}' if self.words else ''}"
+        return f"  {self.state:<8} {self.item}{f': {self.detail}' if self.detail else ''}"
 
 
-def compared(item: str, found: str, wanted: str | None) -> Finding:
+def compare_hash(item: str, found: str, wanted: str | None) -> Finding:
     """A hash against the one that was noted."""
     if wanted is None:
         return Finding(item, "missing", "no hash was noted")
@@ -45,7 +45,7 @@ def compared(item: str, found: str, wanted: str | None) -> Finding:
 
 def verify(client: MlflowClient, version: ModelVersion, cache: Path) -> Iterator[Finding]:
     """Check a version's receipt, its files in MLflow, its patch, and its data in DVC's `cache`."""
-    yield compared("receipt", content_hash(lineage.receipt(version)), version.tags.get(CONTENT))
+    yield compare_hash("receipt", content_hash(lineage.receipt(version)), version.tags.get(CONTENT))
     with tempfile.TemporaryDirectory() as temporary:
         yield from verify_model(version, Path(temporary))
         yield from _verify_patch(client, version, Path(temporary))
@@ -68,12 +68,12 @@ def verify_model(version: ModelVersion, temporary: Path) -> Iterator[Finding]:
     if weights is None:
         yield Finding("weights", "missing")
     else:
-        yield compared("weights", content_md5(weights), version.tags.get(f"{RECEIPT}weights"))
+        yield compare_hash("weights", content_md5(weights), version.tags.get(f"{RECEIPT}weights"))
     packages, script = sorted((model / "code").glob("unroll_*")), model / "model.py"
     if len(packages) != 1 or not script.is_file():
         yield Finding("code", "missing")
     else:
-        yield compared("code", code_digest(packages[0], script), version.tags.get(PACKAGE))
+        yield compare_hash("code", code_digest(packages[0], script), version.tags.get(PACKAGE))
 
 
 def weights_folder(model: Path) -> Path | None:
@@ -89,28 +89,28 @@ def _verify_patch(client: MlflowClient, version: ModelVersion, temporary: Path) 
         noted = PATCH in version.tags
         yield Finding("patch", "missing", "" if noted else "the commit had changes, none of them in code or params")
         return
-    yield compared("patch", hashlib.sha256(path.read_bytes()).hexdigest(), version.tags.get(PATCH))
+    yield compare_hash("patch", hashlib.sha256(path.read_bytes()).hexdigest(), version.tags.get(PATCH))
 
 
 def cache_folder() -> Path:
     """Where DVC's cache of this checkout keeps its files. Raises RuntimeError where DVC does not say."""
-    asked = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        raise RuntimeError(f"dvc cache dir: {asked.stderr.strip() or asked.stdout.strip()}")
-    return Path(asked.stdout.strip()).absolute() / "files" / "md5"
+    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"dvc cache dir: {done.stderr.strip() or done.stdout.strip()}")
+    return Path(done.stdout.strip()).absolute() / "files" / "md5"
 
 
 def verify_data(path: str, md5: str, cache: Path) -> Finding:
     """Check a file or folder in DVC's cache: each of its files is there and is what its name says."""
     item = f"{path} in DVC's cache"
-    own = cached(cache, md5)
+    own = cache_path(cache, md5)
     if not own.is_file():
         return Finding(item, "missing", md5)
     if file_md5(own) != md5.removesuffix(".dir"):
         return Finding(item, "differs", f"{own} is not what its name says")
     missing = 0
     for entry in json.loads(own.read_text(encoding="utf-8")) if md5.endswith(".dir") else []:
-        file = cached(cache, entry["md5"])
+        file = cache_path(cache, entry["md5"])
         if not file.is_file():
             missing += 1
         elif file_md5(file) != entry["md5"]:
@@ -118,7 +118,7 @@ def verify_data(path: str, md5: str, cache: Path) -> Finding:
     return Finding(item, "missing", f"{missing} files of {md5}") if missing else Finding(item, "ok")
 
 
-def cached(cache: Path, md5: str) -> Path:
+def cache_path(cache: Path, md5: str) -> Path:
     """The file of DVC's cache that has this md5."""
     return cache / md5[:2] / md5[2:]
 

@@ -1,7 +1,7 @@
 """From the spools to the store: all of it, once, however often either side fails.
 
-What has arrived, the store itself says: a run is looked for before it is made, and of a run that was there before, the
-history is read before anything is added to it. So no second book is kept beside the store that could disagree with it.
+The store alone knows what has arrived: a run is searched for before it is made, and the history of one that exists is
+read before anything is added to it. So no second record is kept beside the store that could disagree with it.
 A metric keeps the time, step and value of its event, so that MLflow's own primary key turns away what a lost answer
 makes us send again.
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -28,45 +28,33 @@ _LOCK_SECONDS = 20.0  # another process may be at it
 
 
 class StoreError(RuntimeError):
-    """The store could not be told something: `refused` if it answered and will answer the same again."""
+    """The store did not take a request: `refused` if it answered and will answer the same again."""
 
     def __init__(self, reason: str, *, refused: bool = False) -> None:
         super().__init__(reason)
         self.refused = refused
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """A run that the store has."""
-
-    run_id: str
-    attempts: tuple[str, ...]  # the oldest first
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """One value of one metric. `time` is in milliseconds since 1970."""
+class Point(NamedTuple):
+    """One value of one metric, in the order of MLflow's `Metric`."""
 
     name: str
     value: float
-    time: int
+    time: int  # milliseconds since 1970
     step: int
 
 
 class Store(Protocol):
     """What delivery needs of a store. Every method raises StoreError, and may have worked all the same."""
 
-    def find(self, start: Start) -> list[Found]:
-        """The runs of this signature, the newest first."""
+    def find(self, start: Start) -> Mapping[str, tuple[str, ...]]:
+        """The runs of this signature and the attempts of each, the oldest first; the newest run first."""
 
     def create(self, start: Start) -> str:
         """A new run that can be found by signature and attempt from its first moment on; returns its id."""
 
-    def describe(self, run_id: str, start: Start) -> None:
-        """Say which params and data a run stands on; a second time changes nothing."""
-
-    def go_on(self, run_id: str, attempts: Sequence[str]) -> None:
-        """Note a run's attempts and that it goes on."""
+    def go_on(self, run_id: str, start: Start, attempts: Sequence[str]) -> None:
+        """Note a run's attempts and that it goes on; of its first attempt, also params and data."""
 
     def history(self, run_id: str) -> Mapping[str, Mapping[int, float]]:
         """The values of each metric by step."""
@@ -74,11 +62,8 @@ class Store(Protocol):
     def log(self, run_id: str, points: Sequence[Point]) -> None:
         """Add up to BATCH points to a run's history."""
 
-    def end(self, run_id: str, status: str, time: int) -> None:
-        """Close a run."""
-
-    def attach(self, run_id: str, start: Start) -> None:
-        """Keep the uncommitted changes with a run; a second time changes nothing."""
+    def end(self, run_id: str, start: Start, status: str, time: int) -> None:
+        """Close a run, and keep the uncommitted changes with it; a second time changes nothing."""
 
     def delete(self, run_id: str) -> None:
         """Take a run away."""
@@ -111,19 +96,17 @@ class Delivery:
         `own` is the spool of a training that goes on until `own_ended`. Raises StoreError: at once where the store is
         away, and after the other spools where it refuses one.
         """
-        lock = FileLock(self._folder / "lock")
         try:
-            lock.acquire(timeout=_LOCK_SECONDS)
+            lock = FileLock(self._folder / "lock").acquire(timeout=_LOCK_SECONDS)
         except Timeout:
             raise StoreError("another process has been sending for a long time") from None
-        refusal: StoreError | None = None
-        try:
+        with lock:
             readable, faults = spool.starts(self._folder)
             refusal = StoreError(faults[0], refused=True) if faults else None
             starts = {path: start for path, start in readable.items() if start.store == self._name}
             for path, start in starts.items():
                 repeated_from = _repeated_from(start, starts.values())
-                # Two attempts of one training never run at once: a later one that goes on says that this one is over.
+                # Two attempts of one training never run at once: where a later one goes on from it, this one is over.
                 over = own_ended if path == own else repeated_from is not None or not spool.is_alive(path)
                 if not over and path != own:
                     continue  # its own process sends it
@@ -137,15 +120,11 @@ class Delivery:
                     refusal = error
                 except ValueError as error:  # a line that cannot be read
                     refusal = StoreError(str(error), refused=True)
-        finally:
-            lock.release()
         if refusal is not None:
             raise refusal
 
     def _send(self, path: Path, start: Start, *, over: bool, repeated_from: int | None) -> None:
-        if path not in self._targets:
-            self._targets[path] = self._open(start)
-        target = self._targets[path]
+        target = self._targets.get(path) or self._targets.setdefault(path, self._find_or_create(start))
         points: list[Point] = []
         for event, offset in spool.read(path, target.offset):
             target.time = event["time"]
@@ -165,42 +144,38 @@ class Delivery:
             path.unlink()
             del self._targets[path]
 
-    def _open(self, start: Start) -> _Target:
+    def _find_or_create(self, start: Start) -> _Target:
+        """The run of this attempt, or of the one it goes on from, else a new one. A second call finds the same run."""
         runs = self._store.find(start)
-        run = next((run for run in runs if start.attempt in run.attempts), None)
-        if run is None and start.resumed_step is not None and runs:
-            run = runs[0]
-        if run is None:
-            run = Found(run_id=self._store.create(start), attempts=(start.attempt,))
-            history: Mapping[str, Mapping[int, float]] = {}
-        else:
-            history = self._store.history(run.run_id)
-        attempts = run.attempts if start.attempt in run.attempts else (*run.attempts, start.attempt)
-        if run.attempts[:1] == (start.attempt,):
-            self._store.describe(run.run_id, start)
-        self._store.go_on(run.run_id, attempts)
-        return _Target(run_id=run.run_id, attempt=attempts.index(start.attempt), history=history, time=start.time)
+        own = [run_id for run_id, attempts in runs.items() if start.attempt in attempts]
+        if not own and start.resumed_step is not None:
+            own = list(runs)
+        run_id = own[0] if own else self._store.create(start)
+        attempts = runs.get(run_id, ())
+        if start.attempt not in attempts:
+            attempts = (*attempts, start.attempt)
+        history = self._store.history(run_id) if own else {}
+        self._store.go_on(run_id, start, attempts)
+        return _Target(run_id=run_id, attempt=attempts.index(start.attempt), history=history, time=start.time)
 
     def _log(self, run_id: str, points: Sequence[Point]) -> None:
         for first in range(0, len(points), BATCH):
             self._store.log(run_id, points[first : first + BATCH])
 
     def _close(self, start: Start, target: _Target) -> None:
-        """End the run: with the wall time of all its attempts, by attempt, and without a twin."""
+        """End the run: with the wall time of all its attempts, by attempt, and without a duplicate."""
         end = target.end or {"status": "KILLED", "seconds": (target.time - start.time) / 1000}
         if end["seconds"] is not None:
             known = target.history.get(SECONDS_METRIC, {})
-            before = max((attempt for attempt in known if attempt < target.attempt), default=None)
-            total = end["seconds"] + (known[before] if before is not None else 0.0)
+            last = max((attempt for attempt in known if attempt < target.attempt), default=None)
+            total = end["seconds"] + (known[last] if last is not None else 0.0)
             values = {SECONDS_METRIC: total}
             self._log(target.run_id, _new_points(values, target.time, target.attempt, target.history))
-        self._store.end(target.run_id, end["status"], target.time)
-        if start.difference:  # last: a server's store of files may be away when the server itself is not
-            self._store.attach(target.run_id, start)
-        for run in self._store.find(start):
+        self._store.end(target.run_id, start, end["status"], target.time)
+        for run_id, attempts in self._store.find(start).items():
             # A request to make a run can work after we stopped waiting for it and made another.
-            if run.run_id != target.run_id and start.attempt in run.attempts:
-                self._store.delete(run.run_id)
+            if run_id != target.run_id and start.attempt in attempts:
+                self._store.delete(run_id)
 
 
 def _repeated_from(start: Start, starts: Iterable[Start]) -> int | None:

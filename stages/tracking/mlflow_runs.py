@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -39,8 +39,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from ..data.files import read_json
 from ..training import learning_curve
 from . import spool, training_run
-from .delivery import Delivery, Found, Point, StoreError
-from .store import store_error, store_name, store_uri, without_credentials
+from .delivery import Delivery, Point, StoreError
+from .store import store_name, store_uri, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,6 +52,7 @@ SIGNATURE_TAG = "unroll.signature"
 TASK_TAG = "unroll.task"
 ATTEMPTS_TAG = "unroll.attempts"  # of the training, the oldest first, with a space between
 
+_EXPERIMENT = "unroll/"  # then the task
 _SEND_SECONDS = 5.0  # between two looks at the spool
 _LONGEST_PAUSE = 30.0  # while the store is away
 _AWAY_TIMEOUT = "2"  # seconds for an answer, at the end of a training whose store was away before
@@ -69,18 +70,6 @@ def open_client() -> MlflowClient:
             made.search_experiments(max_results=1)
             return made
     return mlflow.MlflowClient(uri)
-
-
-@contextmanager
-def store_in_words() -> Iterator[None]:
-    """Inside the block, what the store cannot do becomes a RuntimeError of one line, without credentials."""
-    try:
-        yield
-    except Exception as error:
-        words = store_error(error)
-        if words is None:
-            raise
-        raise RuntimeError(words) from error
 
 
 def find_run(client: MlflowClient, task: Task, signature: str) -> Run | None:
@@ -110,7 +99,7 @@ def ensure_run(client: MlflowClient, task: Task, params: TaskParams, signature: 
         # By way of a spool as well: whatever is cut short here, the run ends up whole.
         waiting, _ = spool.starts(spool.folder())
         if not any((s.signature, s.store) == (signature, store_name()) for s in waiting.values()):
-            training_run.tell_finished(task, params, signature, learning_curve.read(task.paths.learning_curve))
+            training_run.record_finished(task, params, signature, learning_curve.read(task.paths.learning_curve))
         deliver()
         found = find_run(client, task, signature)
     if found is None:
@@ -121,8 +110,7 @@ def ensure_run(client: MlflowClient, task: Task, params: TaskParams, signature: 
 class MlflowStore:
     """MLflow as `delivery` wants to see it. The client is made on first use, since the store may be away."""
 
-    def __init__(self, make_client: Callable[[], MlflowClient], answered: Callable[[], None] = lambda: None) -> None:
-        self._make_client = make_client
+    def __init__(self, answered: Callable[[], None] = lambda: None) -> None:
         self._answered = answered  # called after each request that worked
 
     @contextmanager
@@ -131,26 +119,21 @@ class MlflowStore:
             yield
         except MlflowException as error:
             status = error.get_http_status_code()
-            raise StoreError(_reason(error), refused=400 <= status < 500 and status not in _LATER) from error
+            raise StoreError(_first_line(error), refused=400 <= status < 500 and status not in _LATER) from error
         except (SQLAlchemyError, OSError) as error:
-            raise StoreError(_reason(error)) from error
+            raise StoreError(_first_line(error)) from error
         self._answered()
 
     @cached_property
     def _client(self) -> MlflowClient:
-        return self._make_client()
+        return open_client()
 
-    def find(self, start: spool.Start) -> list[Found]:
-        """The runs of this signature, the newest first."""
+    def find(self, start: spool.Start) -> dict[str, tuple[str, ...]]:
         with self._request():
             runs = _find_runs(self._client, start.task, start.signature)
-            return [
-                Found(run_id=run.info.run_id, attempts=tuple(run.data.tags.get(ATTEMPTS_TAG, "").split()))
-                for run in runs
-            ]
+        return {run.info.run_id: tuple(run.data.tags.get(ATTEMPTS_TAG, "").split()) for run in runs}
 
     def create(self, start: spool.Start) -> str:
-        """A new run, whose tags stand from the first moment on; returns its id."""
         tags = {
             "mlflow.runName": f"{start.task}-{start.signature[:8]}",
             TASK_TAG: start.task,
@@ -162,48 +145,37 @@ class MlflowStore:
             experiment = experiment_id(self._client, start.task)
             return self._client.create_run(experiment, start_time=start.time, tags=tags).info.run_id
 
-    def describe(self, run_id: str, start: spool.Start) -> None:
-        """Say which params and data a run stands on; a second time changes nothing."""
-        params = [Param(name, value) for name, value in start.params.items()]
-        # The digest is DVC's md5, so that "which models came from this data" is one search of MLflow.
-        source = json.dumps({"path": start.data_path})
-        data = Dataset(name=start.task, digest=start.data, source_type="dvc", source=source)
+    def go_on(self, run_id: str, start: spool.Start, attempts: Sequence[str]) -> None:
+        first = attempts[0] == start.attempt
+        params = [Param(name, value) for name, value in start.params.items()] if first else []
         with self._request():
-            self._client.log_batch(run_id, params=params)
-            self._client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
-
-    def go_on(self, run_id: str, attempts: Sequence[str]) -> None:
-        """Note a run's attempts and that it goes on."""
-        with self._request():
-            self._client.log_batch(run_id, tags=[RunTag(ATTEMPTS_TAG, " ".join(attempts))])
+            self._client.log_batch(run_id, params=params, tags=[RunTag(ATTEMPTS_TAG, " ".join(attempts))])
+            if first:
+                # The digest is DVC's md5, so that "which models came from this data" is one search of MLflow.
+                source = json.dumps({"path": start.data_path})
+                data = Dataset(name=start.task, digest=start.data, source_type="dvc", source=source)
+                self._client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
             self._client.update_run(run_id, status="RUNNING")
 
-    def history(self, run_id: str) -> Mapping[str, Mapping[int, float]]:
-        """The values of each metric by step."""
+    def history(self, run_id: str) -> dict[str, dict[int, float]]:
         with self._request():
             names = self._client.get_run(run_id).data.metrics
             histories = {name: self._client.get_metric_history(run_id, name) for name in names}
         return {name: {point.step: point.value for point in points} for name, points in histories.items()}
 
     def log(self, run_id: str, points: Sequence[Point]) -> None:
-        """Add points to a run's history."""
         with self._request():
-            self._client.log_batch(run_id, metrics=[Metric(p.name, p.value, p.time, p.step) for p in points])
+            self._client.log_batch(run_id, metrics=[Metric(*point) for point in points])
 
-    def end(self, run_id: str, status: str, time: int) -> None:
-        """Close a run."""
+    def end(self, run_id: str, start: spool.Start, status: str, time: int) -> None:
         with self._request():
             self._client.set_terminated(run_id, status, time)
-
-    def attach(self, run_id: str, start: spool.Start) -> None:
-        """Keep the uncommitted changes with a run; a second time changes nothing."""
-        with self._request():
-            self._client.log_text(run_id, start.difference, "uncommitted.diff")
+            if start.difference:  # last: a server's store of files may be away when the server itself is not
+                self._client.log_text(run_id, start.difference, "uncommitted.diff")
 
     def delete(self, run_id: str) -> None:
-        """Take a run away; MLflow keeps it among the deleted ones."""
         with self._request():
-            self._client.delete_run(run_id)
+            self._client.delete_run(run_id)  # MLflow keeps it among the deleted ones
 
 
 def deliver() -> None:
@@ -212,7 +184,7 @@ def deliver() -> None:
     if not spool.pending(folder):
         return
     try:
-        with _one_try():
+        with _no_retries():
             _delivery(folder).run()
     except StoreError as error:
         _warn(error)
@@ -225,25 +197,82 @@ def waiting_for_another_store() -> int:
     return sum(start.store != name for start in readable.values())
 
 
-def send(own: Path, ended: Callable[[float], bool], report: Callable[[bytes], None]) -> None:
+def _delivery(folder: Path, answered: Callable[[], None] = lambda: None) -> Delivery:
+    return Delivery(MlflowStore(answered), store_name(), folder)
+
+
+@contextmanager
+def _no_retries() -> Iterator[None]:
+    """Without MLflow's own retries, which would make a second run after the answer to the first one was lost."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    configured = os.environ[name]
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ[name] = configured
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _find_runs(client: MlflowClient, task: str, signature: str) -> list[Run]:
+    """The runs of a training, the newest first."""
+    experiment = client.get_experiment_by_name(_EXPERIMENT + task)
+    if experiment is None:
+        return []
+    condition = f"tags.`{SIGNATURE_TAG}` = '{signature}'"
+    return list(client.search_runs([experiment.experiment_id], condition, order_by=["attributes.start_time DESC"]))
+
+
+def experiment_id(client: MlflowClient, task: str) -> str:
+    """The experiment of a task's runs, which is made where it is missing."""
+    name = _EXPERIMENT + task
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        uri, location = store_uri(), None
+        # A server knows its own artifact store; of a local one, the files would land in the present folder.
+        if uri.startswith(_SQLITE):
+            database = Path(uri.removeprefix(_SQLITE)).absolute()
+            location = (database.parent / "mlartifacts" / task).as_uri()
+        try:
+            return client.create_experiment(name, artifact_location=location)
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was faster
+            if found is None:
+                raise
+    return found.experiment_id
+
+
+def _warn(error: StoreError) -> None:
+    address, reason = without_credentials(store_uri()), without_credentials(str(error))
+    print(f"unroll: MLflow at {address}: {reason}; what it should have is kept and sent later", file=sys.stderr)
+
+
+def _send(own: Path) -> None:
     """Deliver a spool while its training goes on, and once more at its end; the other spools too.
 
-    `ended(seconds)` waits so long at most and says whether the training is over. `report` gets b"+" when the store
-    begins to answer and b"-" when it no longer does.
+    The training has ended when standard input can be read. Standard output gets b"+" when the store begins to answer
+    and b"-" when it no longer does.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training; we see it end
+    output = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody else's text among the reports
     reported = b""
 
-    def tell(word: bytes) -> None:
+    def report(state: bytes) -> None:
         nonlocal reported
-        if word != reported:
-            reported = word
-            report(word)
+        if state != reported:
+            reported = state
+            with suppress(BrokenPipeError):  # the training was killed
+                os.write(output, state)
 
-    delivery = _delivery(own.parent, answered=lambda: tell(b"+"))
+    delivery = _delivery(own.parent, answered=lambda: report(b"+"))
     pause, over, warned = 0.0, False, False
-    with _one_try():
+    with _no_retries():
         while not over:
-            over = ended(pause)
+            over = bool(select.select([sys.stdin], [], [], pause)[0])
             if over and reported == b"-":
                 os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = _AWAY_TIMEOUT
             try:
@@ -252,86 +281,10 @@ def send(own: Path, ended: Callable[[float], bool], report: Callable[[bytes], No
                 if not warned:
                     _warn(error)
                 warned, pause = True, min(_LONGEST_PAUSE, max(_SEND_SECONDS, 2 * pause))
-                tell(b"-")
+                report(b"-")
             else:
                 pause = _SEND_SECONDS
 
 
-def _delivery(folder: Path, answered: Callable[[], None] = lambda: None) -> Delivery:
-    return Delivery(MlflowStore(open_client, answered), store_name(), folder)
-
-
-@contextmanager
-def _one_try() -> Iterator[None]:
-    """Without MLflow's own retries, which would make a second run after the answer to the first one was lost."""
-    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
-    before = os.environ[name]
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        os.environ[name] = before
-
-
-def _reason(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def _find_runs(client: MlflowClient, task: str, signature: str) -> list[Run]:
-    """The runs of a training, the newest first."""
-    experiment = client.get_experiment_by_name(_experiment_name(task))
-    if experiment is None:
-        return []
-    condition = f"tags.`{SIGNATURE_TAG}` = '{signature}'"
-    return list(client.search_runs([experiment.experiment_id], condition, order_by=["attributes.start_time DESC"]))
-
-
-def _experiment_name(task: str) -> str:
-    return f"unroll/{task}"
-
-
-def experiment_id(client: MlflowClient, task: str) -> str:
-    """The experiment of a task's runs, which is made where it is missing."""
-    name = _experiment_name(task)
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
-    uri = store_uri()
-    # A server knows its own artifact store; the local one would otherwise put files where the process happens to stand.
-    database = Path(uri.removeprefix(_SQLITE)).absolute()
-    location = (database.parent / "mlartifacts" / task).as_uri() if uri.startswith(_SQLITE) else None
-    try:
-        return client.create_experiment(name, artifact_location=location)
-    except MlflowException:
-        found = client.get_experiment_by_name(name)  # another process was faster
-        if found is None:
-            raise
-        return found.experiment_id
-
-
-def _warn(error: StoreError) -> None:
-    uri = store_uri()
-    reason = without_credentials(str(error))
-    print(
-        f"unroll: MLflow at {without_credentials(uri)}: {reason}; what it should have is kept and sent later",
-        file=sys.stderr,
-    )
-
-
-def _main(own: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training; we see it end
-    reports = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody else's words among the reports
-
-    def ended(seconds: float) -> bool:
-        return bool(select.select([sys.stdin], [], [], seconds)[0])
-
-    def report(word: bytes) -> None:
-        with suppress(BrokenPipeError):  # the training was killed
-            os.write(reports, word)
-
-    send(own, ended, report)
-
-
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
+    _send(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What a training has to tell, on disk until the store has it: a file of JSON lines for each attempt.
+"""What a training has recorded, on disk until the store has it: a file of JSON lines for each attempt.
 
     .resume/mlflow/SIGNATURE-ATTEMPT.jsonl
     {"kind": "start", …}                                              the fields of `Start`
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -35,7 +34,7 @@ class Start:
     signature: str  # of the training: attempts that share it may share a run
     attempt: str  # nanoseconds since 1970, in digits: names sort by age
     resumed_step: int | None  # the first global step that this attempt reports; None: it began anew, in a new run
-    store: str  # whom it is for: `mlflow_store.store_name()`
+    store: str  # whom it is for: `store.store_name()`
     time: int  # milliseconds since 1970
     params: Mapping[str, str]
     tags: Mapping[str, str]
@@ -45,27 +44,24 @@ class Start:
 
 
 class Spool:
-    """The open file of a training's attempt, which this process holds until `close` or its death."""
+    """The open file of a training's attempt, which this process holds until `close` or its death. One thread writes."""
 
     def __init__(self, start: Start, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{start.signature}-{start.attempt}.jsonl"
         partial = self.path.with_suffix(".partial")
         self._file = partial.open("xb")
-        self._lock = threading.Lock()
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self.append({"kind": "start", **asdict(start)})
         partial.rename(self.path)  # nobody sees a spool without its lock and its start
 
     def append(self, event: Event) -> None:
         """Add an event. It outlives this process from here on, also `kill -9`. Raises OSError."""
-        line = json.dumps(event).encode() + b"\n"
-        with self._lock:
-            self._file.write(line)
-            self._file.flush()
+        self._file.write(json.dumps(event).encode() + b"\n")
+        self._file.flush()
 
     def close(self) -> None:
-        """Let go: nothing more will be told."""
+        """Let go: the training is over."""
         self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""Where MLflow's store is, and what is said of it: never with a user or a password.
+"""Where MLflow's store is, and its errors in one line: never with a user or a password.
 
 Where MLFLOW_TRACKING_URI names no server, the store is `mlflow.db` in the main checkout.
 """
@@ -8,11 +8,17 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from ..paths import project_root
 
 _LOCAL = "local"
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter for an alias
+
+T = TypeVar("T")
 
 
 def store_uri(folder: Path = Path()) -> str:
@@ -46,6 +52,30 @@ def store_error(error: BaseException) -> str | None:
         case _ if "Max retries exceeded" in text:
             text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
     return f"MLflow at {without_credentials(store_uri())}: {text}"
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Inside the block, what the store cannot do becomes a RuntimeError of one line, without credentials."""
+    try:
+        yield
+    except Exception as error:
+        line = store_error(error)
+        if line is None:
+            raise
+        raise RuntimeError(line) from error
+
+
+def found_or_none(request: Callable[[], T]) -> T | None:
+    """What a request to MLflow gives; None where MLflow has no such thing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return request()
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
+        return None
 
 
 def _local_uri(folder: Path = Path()) -> str:

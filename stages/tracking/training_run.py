@@ -1,4 +1,4 @@
-"""What a training tells MLflow: its steps, its epochs, its measurements, the data and the code it came from.
+"""What MLflow gets to know of a training: its steps, epochs, measurements, the data and the code it came from.
 
 A training never waits for the store. It appends to a spool (`spool`), and a process beside it (`mlflow_runs`) sends
 what is new every few seconds (`delivery`). It is a process and not a thread, since MLflow's import of seconds and its
@@ -42,7 +42,7 @@ _FLUSH_SECONDS = {b"": 120.0, b"+": 20.0, b"-": 3.0}
 
 
 class TrainingRun:
-    """Tells of a training while it goes on. Every call is cheap, fails never and may come from any thread."""
+    """Records a training while it goes on. Every call is cheap, fails never and may come from any thread."""
 
     def __init__(self, begin: spool.Start) -> None:
         self._lock = threading.Lock()
@@ -52,18 +52,15 @@ class TrainingRun:
         self._spool: spool.Spool | None = None
         self._sender: _Sender | None = None
         self._started = time.perf_counter()
-        try:
+        with self._lock, self._giving_up():
             self._spool = spool.Spool(begin, spool.folder())
-        except OSError as error:
-            self._give_up(error)
-        else:
             self._sender = _Sender(self._spool.path)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Tell numbers by name at a global step (0 is the first): `step_loss`, `step_gradient_norm`, …
+        """Record numbers by name at a global step (0 is the first): `step_loss`, `step_gradient_norm`, …
 
-        Of a name and a step, MLflow keeps the first value. Every ten seconds, the machine's load and memory are told
-        as well.
+        Of a name and a step, MLflow keeps the first value. Every ten seconds, the machine's load and memory are
+        recorded as well.
         """
         with self._lock:
             self._step = step if self._step is None else max(self._step, step)
@@ -73,12 +70,12 @@ class TrainingRun:
                 self._append(self._system.sample(), step)
 
     def constants(self, values: Mapping[str, float]) -> None:
-        """Tell numbers that hold for the whole training."""
+        """Record numbers that hold for the whole training."""
         with self._lock:
             self._append(values, 0)
 
     def epoch(self, record: Epoch) -> None:
-        """Tell of an epoch, with the measurements that no output may hold; its step is the epoch's number."""
+        """Record an epoch, with the measurements that no output may hold; its step is the epoch's number."""
         measured = {
             "epoch_seconds": record.seconds,
             "sequences_per_second": record.sequences_per_second,
@@ -89,29 +86,28 @@ class TrainingRun:
             self._append(learning_curve.epoch_row(record) | measured, record.epoch)
 
     def end(self, status: str) -> None:
-        """Say how it ended, and wait a little for what is left to be sent."""
+        """Record how it ended, and wait a little for what is left to be sent."""
         if self._spool is None:
             return
-        try:
+        with self._lock, self._giving_up():
             self._spool.append(_end_event(status, time.perf_counter() - self._started))
-        except OSError as error:
-            self._give_up(error)
-        else:
             self._spool.close()
         if self._sender is not None:
             self._sender.finish()
 
     def _append(self, values: Mapping[str, float], step: int) -> None:
-        if self._spool is None:
-            return
-        try:
-            self._spool.append(_metrics_event(values, step, at=self._step))
-        except OSError as error:
-            self._give_up(error)
+        if self._spool is not None:
+            with self._giving_up():
+                self._spool.append(_metrics_event(values, step, at=self._step))
 
-    def _give_up(self, error: OSError) -> None:
-        self._spool = None
-        print(f"unroll: MLflow: {error}; going on without it", file=sys.stderr)
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """A disk that fails ends the recording, not the training."""
+        try:
+            yield
+        except OSError as error:
+            self._spool = None
+            print(f"unroll: MLflow: {error}; going on without it", file=sys.stderr)
 
 
 @contextmanager
@@ -134,7 +130,7 @@ def training_run(
     run.end("FINISHED")
 
 
-def tell_finished(task: Task, params: TaskParams, signature: str, epochs: Sequence[Mapping[str, float]]) -> None:
+def record_finished(task: Task, params: TaskParams, signature: str, epochs: Sequence[Mapping[str, float]]) -> None:
     """Write the spool of a training that ran elsewhere, from its learning curve; how long it took is not known."""
     file = spool.Spool(start(task, params, signature), spool.folder())
     for row in epochs:
@@ -145,8 +141,7 @@ def tell_finished(task: Task, params: TaskParams, signature: str, epochs: Sequen
 
 def start(task: Task, params: TaskParams, signature: str, *, resumed_step: int | None = None) -> spool.Start:
     """What a run of this training is made of, as it is now."""
-    facts, difference = lineage(task)
-    prepared = task.paths.prepared
+    tags, difference = lineage(task)
     values = flatten(params.model_dump(by_alias=True))
     return spool.Start(
         task=task.name,
@@ -156,15 +151,15 @@ def start(task: Task, params: TaskParams, signature: str, *, resumed_step: int |
         store=store_name(),
         time=_now(),
         params={name: without_credentials(str(value)) for name, value in values.items()},
-        tags=facts | json.loads(os.environ.get(TAGS_VARIABLE, "{}")),
-        data=content_md5(prepared),
-        data_path=prepared.as_posix(),
+        tags=tags | json.loads(os.environ.get(TAGS_VARIABLE, "{}")),
+        data=content_md5(task.paths.prepared),
+        data_path=task.paths.prepared.as_posix(),
         difference=without_credentials(difference),
     )
 
 
 def lineage(task: Task) -> tuple[dict[str, str], str]:
-    """Tags that say which commit, uncommitted change and data a run stands on; and that change for `git apply`."""
+    """Tags with the commit, whether there are uncommitted changes, and the data; and the changes for `git apply`."""
     commit = _git("rev-parse", "HEAD").strip()
     untracked = _git("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
     # `dvc.lock` changes with every run and says what came out, not what went in.
@@ -198,12 +193,12 @@ class _Sender:
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         with suppress(OSError):  # where the sender has died, the spool stays
-            process.stdin.write(b"e")  # a word, since a child of ours may hold the pipe open
+            process.stdin.write(b"e")  # not only closed, since a child of ours may hold the pipe open
             process.stdin.close()
         reported, since = b"", time.monotonic()
         while process.poll() is None:
-            if word := (process.stdout.read() or b"")[-1:]:
-                reported, since = word, time.monotonic()
+            if state := (process.stdout.read() or b"")[-1:]:
+                reported, since = state, time.monotonic()
             if time.monotonic() - since > _FLUSH_SECONDS[reported]:
                 process.kill()
                 process.wait()
@@ -223,6 +218,8 @@ class _System:
 
     def sample(self) -> dict[str, float]:
         """One sample; some milliseconds."""
+        import torch
+
         memory = self._psutil.virtual_memory()
         values = {
             "system/cpu_utilization_percentage": self._psutil.cpu_percent(),
@@ -230,8 +227,6 @@ class _System:
             "system/system_memory_usage_percentage": memory.percent,
             "system/process_memory_megabytes": self.process_megabytes(),
         }
-        import torch
-
         if torch.cuda.is_available() and torch.cuda.is_initialized():
             free, total = torch.cuda.mem_get_info()
             values["system/gpu_0_memory_usage_megabytes"] = (total - free) / 1e6

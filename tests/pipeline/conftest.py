@@ -51,8 +51,8 @@ def ran(printed: str) -> list[str]:
     return [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage '")]
 
 
-def make_clone(folder: Path) -> Clone:
-    """The files that git tracks or would track, committed in a repository of their own."""
+def lay_out(folder: Path) -> None:
+    """Copy the files that git tracks or would track, but dvc.lock, with tiny params."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listing, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.splitlines()
     for name in names:
@@ -60,11 +60,16 @@ def make_clone(folder: Path) -> Clone:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)
+    apply(TINY, folder / "params.yaml")
+
+
+def make_clone(folder: Path) -> Clone:
+    """The present files, committed in a repository of their own."""
+    lay_out(folder)
     clone = Clone(folder)
     clone.run("git", "init", "--quiet")
     clone.run("git", "config", "user.email", "test@example.org")
     clone.run("git", "config", "user.name", "Test")
-    apply(TINY, folder / "params.yaml")
     commit(clone)
     return clone
 

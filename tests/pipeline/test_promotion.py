@@ -55,7 +55,7 @@ def test_a_version_that_answers_becomes_champion(name, promotion, store):
     model = Task(name).description().model_name
     champion = store.get_model_version_by_alias(model, "champion")
     assert str(champion.version) == "1"
-    assert champion.tags["unroll.verdict"] == "champion: approved by Ada: good"
+    assert (champion.tags["unroll.decision"], champion.tags["unroll.reason"]) == ("champion", "approved by Ada: good")
 
 
 def test_a_version_that_does_not_answer_leaves_everything_as_it_was(promotion, store):
@@ -67,7 +67,7 @@ def test_a_version_that_does_not_answer_leaves_everything_as_it_was(promotion, s
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("unroll: ")]
     assert f"forecaster version {broken.version} does not answer" in line
     assert str(store.get_model_version_by_alias("forecaster", "champion").version) == "1"
-    assert "unroll.verdict" not in store.get_model_version("forecaster", broken.version).tags
+    assert "unroll.decision" not in store.get_model_version("forecaster", broken.version).tags
 
 
 def test_a_version_whose_run_is_gone_cannot_be_judged(promotion, store, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.registry import garbage
-from stages.registry.verify import cached
+from stages.registry.verify import cache_path
 
 from .conftest import Clone, commit
 from .toy import MODEL, Store, make_toy
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.pipeline
 MANY = """
 from stages.registry import versions
 from stages.tracking import mlflow_runs
-from stages.registry.aliases import held
+from stages.registry.champion import model_lock
 
-store = mlflow_runs.open_client()
+client = mlflow_runs.open_client()
 for number in range(20):
     content = f"content {number}"
-    with held("toy-classifier"):
-        found = versions.find_version(store, "toy-classifier", content)
+    with model_lock("toy-classifier"):
+        found = versions.find_version(client, "toy-classifier", content)
         if found is None:
-            store.create_model_version("toy-classifier", "file:///nowhere", tags={versions.CONTENT: content})
-            found = versions.settle(store, "toy-classifier", content)
+            client.create_model_version("toy-classifier", "file:///nowhere", tags={versions.CONTENT: content})
+            found = versions.remove_duplicates(client, "toy-classifier", content)
     print(number, found.version)
 """
 
@@ -72,22 +72,23 @@ def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
     assert store.with_alias("champion") == "2"
     # As good as the champion, whatever its metrics file says, though it is less sure of itself.
     (verdict,) = store.variants((0.9, 0.999))
-    assert verdict.startswith("challenger: not better than the champion")
+    assert verdict.startswith("challenger_lost: not better than the champion")
     assert (store.with_alias("champion"), store.with_alias("challenger")) == ("2", "3")
     told = json.loads(artifact(store, "2", "gate.json").read_text())
-    assert told["promoted"]
-    assert told["duel"]["champion"]["version"] == "1"
-    assert told["duel"]["candidate"]["low"] <= told["duel"]["candidate"]["value"] <= told["duel"]["candidate"]["high"]
+    candidate = told["comparison"]["candidate"]
+    assert (told["decision"], told["comparison"]["champion"]["version"]) == ("champion", "1")
+    assert candidate["low"] <= candidate["value"] <= candidate["high"]
     assert store.client.get_model_version(MODEL, "2").tags["unroll.previous_champion"] == "1"
+    assert store.decisions() == {"1": "superseded", "2": "champion", "3": "challenger_lost"}
 
 
 def test_a_version_that_answers_as_the_champion_does_takes_its_place(store):
     store.register()
     (verdict,) = store.variants((1, 0.999))
-    assert verdict.endswith(" questions the same answers as version 1")
+    assert verdict.endswith(" test examples the same answers as version 1")
     assert store.with_alias("champion") == "2"
     assert "gate      version 2 reached" in (shown := store.registry("show", "toy"))
-    assert "questions: the same answers" in shown
+    assert "test examples: the same answers" in shown
 
 
 def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
@@ -95,12 +96,12 @@ def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
     shutil.rmtree(model_folder(store, "1"))
     (verdict,) = store.variants((1, 0.9))
     assert verdict.startswith("champion: ")
-    assert "the champion before could not be asked: version 1: " in verdict
+    assert "the champion before did not answer: version 1: " in verdict
 
 
 def test_a_version_whose_judging_was_cut_short_is_judged_by_the_next_run(store):
     store.register()
-    store.client.delete_model_version_tag(MODEL, "1", "unroll.verdict")
+    store.client.delete_model_version_tag(MODEL, "1", "unroll.decision")
     store.client.delete_registered_model_alias(MODEL, "champion")
     assert store.register().startswith(f"{MODEL} version 1: champion: ")
     assert store.with_alias("champion") == "1"
@@ -111,7 +112,8 @@ def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
     store.register()
     printed = store.registry("rollback", "toy", "--by=Ada", "--reason=it answers backwards")
     assert f"{MODEL} version 1 is champion again; version 2 is not" in printed
-    assert store.register() == f"{MODEL} version 2: rolled back to version 1 by Ada: it answers backwards"
+    assert store.register() == f"{MODEL} version 2: rolled_back: rolled back to version 1 by Ada: it answers backwards"
+    assert store.decisions() == {"1": "champion", "2": "rolled_back"}
     assert store.with_alias("champion") == "1"
     again = store.registry("rollback", "toy", status=1)
     assert again.strip() == f"unroll: registry: {MODEL} version 1 is the first champion; there is none to go back to"
@@ -123,7 +125,21 @@ def test_a_rollback_to_a_version_that_does_not_answer_changes_nothing(store):
     shutil.rmtree(model_folder(store, "1"))
     assert "version 1 does not answer" in store.registry("rollback", "toy", status=1)
     assert store.with_alias("champion") == "2"
-    assert store.client.get_model_version(MODEL, "2").tags["unroll.verdict"].startswith("champion: ")
+    assert store.decisions() == {"1": "superseded", "2": "champion"}
+
+
+def test_a_version_that_does_not_answer_is_marked_and_judged_again_the_next_time(store):
+    example = store.clone.folder / "stages" / "tasks" / "toy" / "example.py"
+    before = example.read_text(encoding="utf-8")
+    try:
+        example.write_text(f"{before}\n\ndef example(folder, columns):\n    return [{{}}]\n", encoding="utf-8")
+        assert "version 1 does not answer: " in store.run("-m", "stages.register", "toy", status=1)
+    finally:
+        example.write_text(before, encoding="utf-8")
+    assert store.decisions() == {"1": "unanswered"}
+    assert f"{MODEL} version 1 does not answer: " in store.client.get_model_version(MODEL, "1").tags["unroll.reason"]
+    assert store.register().startswith(f"{MODEL} version 1: champion: ")
+    assert store.decisions() == {"1": "champion"}
 
 
 @pytest.mark.parametrize("machines", [("", ""), ("", "2")], ids=["one machine", "two machines"])
@@ -219,7 +235,9 @@ def test_what_is_collected_is_not_needed_and_not_forgotten(store):
     assert "proven: " in store.registry("prove", "toy")
     # Nothing was forgotten of what is gone.
     (verdict,) = store.variants((-0.9, 0.81))
-    assert verdict.startswith("challenger: had been judged before its version was collected (version 2: challenger: ")
+    assert verdict.startswith(
+        "challenger_lost: had been judged before its version was collected (version 2: challenger_lost: "
+    )
     assert store.with_alias("champion") == "4"
 
 
@@ -231,8 +249,8 @@ def test_a_cleared_cache_keeps_what_versions_stand_on(tmp_path, monkeypatch):
 
     def put(content: bytes, suffix: str = "") -> str:
         md5 = hashlib.md5(content).hexdigest() + suffix
-        cached(cache, md5).parent.mkdir(parents=True, exist_ok=True)
-        cached(cache, md5).write_bytes(content)
+        cache_path(cache, md5).parent.mkdir(parents=True, exist_ok=True)
+        cache_path(cache, md5).write_bytes(content)
         return md5
 
     row = put(b"1,2")
@@ -247,9 +265,9 @@ def test_a_cleared_cache_keeps_what_versions_stand_on(tmp_path, monkeypatch):
     )
     store = MlflowClient(f"sqlite:///{tmp_path / 'unused.db'}")
     garbage.collect_cache(store, delete=False)
-    assert all(cached(cache, md5).is_file() for md5 in (row, data, weights, idle))
+    assert all(cache_path(cache, md5).is_file() for md5 in (row, data, weights, idle))
     garbage.collect_cache(store, delete=True)
-    assert [cached(cache, md5).is_file() for md5 in (row, data, weights, idle)] == [True, True, True, False]
+    assert [cache_path(cache, md5).is_file() for md5 in (row, data, weights, idle)] == [True, True, True, False]
 
 
 def test_a_store_that_is_away_is_one_line(store, monkeypatch):

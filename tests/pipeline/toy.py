@@ -12,6 +12,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
+from stages.paths import program_path
+
 from .conftest import Clone, commit, make_clone
 
 MODEL = "toy-classifier"
@@ -22,6 +24,7 @@ import json, sys
 from pathlib import Path
 from safetensors.torch import load, save
 from stages.registry import versions
+from stages.registry.decision import verdict_text
 from stages.params import load as load_params
 from stages.tasks.protocol import Task
 
@@ -39,7 +42,7 @@ try:
         tensors = load(kept[0])
         tensors |= {name: factor * tensors[name] for name in ("head.weight", "head.bias")}
         write([save(tensors), json.dumps({**json.loads(kept[1]), "accuracy": accuracy}).encode()])
-        print(versions.register(task, load_params()["toy"], versions.receipt(task)).verdict)
+        print(verdict_text(versions.register(task, load_params()["toy"], versions.receipt(task))))
 finally:
     write(kept)
 """
@@ -87,7 +90,7 @@ class Store:
         """Start Python in the clone; another `machine` shares nothing with this one but the store."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
         environment |= {"MLFLOW_TRACKING_URI": self.uri, "UNROLL_RESUME": str(self.folder / f"resume{machine}")}
-        environment |= {"OMP_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1", "PATH": program_path()}
         command = [sys.executable, *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self.clone.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -115,6 +118,13 @@ class Store:
     def with_alias(self, alias: str) -> str:
         """The number of the version that has an alias."""
         return str(self.client.get_model_version_by_alias(MODEL, alias).version)
+
+    def decisions(self) -> dict[str, str | None]:
+        """The decision on each version, as its tag has it."""
+        return {
+            number: self.client.get_model_version(MODEL, number).tags.get("unroll.decision")
+            for number in self.numbers()
+        }
 
     def numbers(self) -> list[str]:
         """All versions, ascending."""

@@ -249,7 +249,7 @@ def test_two_registrations_at_once_leave_one_champion(team: Team) -> None:
     assert [alias for alias, _ in aliases].count("challenger") == 1
     versions = team.rows("mlflow", "select version from model_versions where name = 'forecaster'")
     assert before < len(versions)
-    judged = team.rows("mlflow", "select version from model_version_tags where key = 'unroll.verdict'")
+    judged = team.rows("mlflow", "select version from model_version_tags where key = 'unroll.decision'")
     assert sorted(judged) == sorted(versions)
 
 

@@ -68,7 +68,7 @@ def test_a_first_champion_is_approved_although_all_servers_were_restarted_meanwh
     assert run.message() == "forecaster version 1 is champion, no champion before it; approved by Ada"
     assert champion(registered) == "1"
     tags = registered.get_model_version(MODEL, "1").tags
-    assert tags["unroll.verdict"] == "champion: approved by Ada: it is the first"
+    assert (tags["unroll.decision"], tags["unroll.reason"]) == ("champion", "approved by Ada: it is the first")
     assert tags["unroll.previous_champion"] == "none"
     assert run.id in tags["unroll.decided_run"]
 
@@ -79,7 +79,8 @@ def test_a_refusal_stands_on_the_version_and_moves_nothing(flows, store):
     decide(flows, run, decision="reject", by="Bob", reason="no better")
     assert run.wait(seconds=PATIENCE) == "COMPLETED"
     assert run.facts()["state"]["name"] == "Rejected"
-    assert store.get_model_version(MODEL, "2").tags["unroll.verdict"] == "rejected by Bob: no better"
+    tags = store.get_model_version(MODEL, "2").tags
+    assert (tags["unroll.decision"], tags["unroll.reason"]) == ("challenger_lost", "rejected by Bob: no better")
     assert champion(store) == "1"
 
 

@@ -19,8 +19,9 @@ from flows.reports.tables import (
     parse_signature,
     same_data,
 )
-from stages.registry.promotion import Comparison
-from stages.registry.status import Model, Version
+from stages.registry.decision import Decision
+from stages.registry.promotion import SideBySide
+from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
 
 SIGNATURE = "data:abc.dir|split:test|n:51|seed:1|torch:2.13.0"
@@ -29,7 +30,8 @@ SIGNATURE = "data:abc.dir|split:test|n:51|seed:1|torch:2.13.0"
 def version(number: str, mae: float, *, signature: str = SIGNATURE, run_id: str = "0123456789") -> Version:
     return Version(
         version=number,
-        verdict="challenger: does not beat its baselines",
+        decision=Decision.CHALLENGER_LOST,
+        reason="does not beat its baselines",
         signature=signature,
         run_id=run_id,
         experiment_id="7",
@@ -46,7 +48,7 @@ def reached(here: Version | None, champion: Version | None, mae: float = 2.0) ->
         "baseline_naive_mae": 4.0,
         "signature": SIGNATURE,
     }
-    model = Model(name="forecaster", has_receipt=True, here=here, champion=champion)
+    model = ModelStatus(name="forecaster", has_receipt=True, here=here, champion=champion)
     return Reached(task=Task("forecast"), metrics=metrics, model=model)
 
 
@@ -81,7 +83,7 @@ def test_a_row_says_what_was_reached_against_champion_and_baseline():
     assert lines[2] == (
         "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | 2.5000, version 3 | better | 4.0000 (naive): better | 51 |"
     )
-    assert "- `forecaster` version 4: challenger: does not beat its baselines" in lines
+    assert "- `forecaster` version 4: challenger_lost: does not beat its baselines" in lines
 
 
 def test_the_champion_is_not_compared_with_itself():
@@ -115,7 +117,7 @@ def test_links_lead_to_version_run_and_champion():
 
 
 def test_a_person_sees_baselines_of_the_metric_the_gates_verdict_and_the_champion():
-    found = Comparison(
+    found = SideBySide(
         model="forecaster", candidate=version("4", 2.0), champion=version("3", 2.5), commit="f" * 40, dirty=True
     )
     text = comparison(Task("forecast"), found, None)

@@ -14,8 +14,9 @@ import pytest
 from stages.evaluation.bootstrap import mean
 from stages.params import load
 from stages.registry import gate
-from stages.registry.aliases import NONE, VERDICT, Answering, ChampionMoved
-from stages.registry.gate import Answered, Duel, decide
+from stages.registry.champion import NONE, ChampionMoved, LoadedModel
+from stages.registry.decision import CHAMPION, DECISION, REASON, Decision, Verdict, write_verdict
+from stages.registry.gate import Comparison, Evaluation, decide
 from stages.tasks.protocol import Task
 
 PARAMS = load()["sketch"]
@@ -23,13 +24,14 @@ SKETCH, FORECAST = Task("sketch").description(), Task("forecast").description()
 BEATEN = {"accuracy": 0.9, "baseline_linear_accuracy": 0.45, "baseline_majority_accuracy": 0.07}
 
 
-def answered(version: str, value: float) -> Answered:
-    return Answered(version=version, value=value, low=value - 0.01, high=value + 0.01, unanswered=0)
+def evaluation(version: str, value: float) -> Evaluation:
+    return Evaluation(version=version, value=value, low=value - 0.01, high=value + 0.01, unanswered=0)
 
 
-def duel(chance: float | None, fault: str = "", *, same: bool = False) -> Duel:
-    champion = None if chance is None else answered("3", 0.88)
-    return Duel(questions=1000, candidate=answered("4", 0.9), champion=champion, fault=fault, chance=chance, same=same)
+def comparison(chance: float | None, fault: str = "", *, same: bool = False) -> Comparison:
+    champion = None if chance is None else evaluation("3", 0.88)
+    candidate = evaluation("4", 0.9)
+    return Comparison(examples=1000, candidate=candidate, champion=champion, fault=fault, chance=chance, same=same)
 
 
 def with_register(**changed: Any) -> Any:
@@ -38,8 +40,7 @@ def with_register(**changed: Any) -> Any:
 
 def test_without_a_champion_the_baselines_decide():
     verdict = decide(SKETCH, BEATEN, "full", PARAMS, None)
-    assert verdict.promoted
-    assert verdict.words == "champion: accuracy 0.9 against 0.45 of the linear baseline"
+    assert verdict == Verdict(Decision.CHAMPION, "accuracy 0.9 against 0.45 of the linear baseline")
 
 
 @pytest.mark.parametrize(
@@ -50,52 +51,54 @@ def test_without_a_champion_the_baselines_decide():
     ],
 )
 def test_who_does_not_beat_the_hardest_baseline_stays_challenger_whatever_the_champion(description, metrics):
-    for other in (None, duel(1.0)):
+    for other in (None, comparison(1.0)):
         verdict = decide(description, metrics, "full", PARAMS, other)
-        assert (verdict.promoted, verdict.words.partition(" (")[0]) == (
-            False,
-            "challenger: does not beat its baselines",
-        )
+        assert verdict.decision is Decision.CHALLENGER_LOST
+        assert verdict.reason.startswith("does not beat its baselines (")
 
 
 def test_a_metric_without_a_baseline_promotes_nobody():
-    assert decide(SKETCH, {"accuracy": 1.0}, "full", PARAMS, None).words == "challenger: no baseline was measured"
+    verdict = decide(SKETCH, {"accuracy": 1.0}, "full", PARAMS, None)
+    assert verdict == Verdict(Decision.CHALLENGER_LOST, "no baseline was measured")
 
 
 @pytest.mark.parametrize("mode", ["overfit", "smoke"])
 def test_a_training_that_answers_a_question_gives_no_champion(mode):
-    assert not decide(SKETCH, BEATEN, mode, PARAMS, duel(1.0)).promoted
+    assert decide(SKETCH, BEATEN, mode, PARAMS, comparison(1.0)).decision is Decision.CHALLENGER_MODE
 
 
 @pytest.mark.parametrize(("chance", "promoted"), [(0.5, False), (0.899, False), (0.9, True), (1.0, True)])
 def test_the_champion_must_be_beaten_with_the_chance_that_params_ask_for(chance, promoted):
-    verdict = decide(SKETCH, BEATEN, "full", with_register(confidence=0.9), duel(chance))
-    assert verdict.promoted == promoted
-    assert f"on 1000 questions 0.9 against 0.88 of version 3, better with a chance of {chance:.1%}" in verdict.words
+    verdict = decide(SKETCH, BEATEN, "full", with_register(confidence=0.9), comparison(chance))
+    assert verdict.decision is (Decision.CHAMPION if promoted else Decision.CHALLENGER_LOST)
+    shown = f"on 1000 test examples 0.9 against 0.88 of version 3, better with a chance of {chance:.1%}"
+    assert shown in verdict.reason
 
 
 def test_who_answers_as_the_champion_does_takes_its_place_unless_a_person_is_to_say_so():
-    verdict = decide(SKETCH, BEATEN, "full", PARAMS, duel(0.5, same=True))
-    assert verdict.promoted
-    assert verdict.words.endswith("; on 1000 questions the same answers as version 3")
-    assert not decide(SKETCH, BEATEN, "full", with_register(promotion="approval"), duel(0.5, same=True)).promoted
-    assert not decide(SKETCH, {**BEATEN, "accuracy": 0.4}, "full", PARAMS, duel(0.5, same=True)).promoted
+    same = comparison(0.5, same=True)
+    verdict = decide(SKETCH, BEATEN, "full", PARAMS, same)
+    assert verdict.decision is Decision.CHAMPION
+    assert verdict.reason.endswith("; on 1000 test examples the same answers as version 3")
+    waiting = decide(SKETCH, BEATEN, "full", with_register(promotion="approval"), same)
+    assert waiting.decision is Decision.CHALLENGER_WAITING
+    lost = decide(SKETCH, {**BEATEN, "accuracy": 0.4}, "full", PARAMS, same)
+    assert lost.decision is Decision.CHALLENGER_LOST
 
 
 def test_a_champion_without_answers_leaves_it_to_the_baselines_and_the_verdict_says_so():
-    verdict = decide(SKETCH, BEATEN, "full", PARAMS, duel(None, "version 3: OSError: no such file"))
-    assert verdict.promoted
-    assert verdict.words.endswith("; the champion before could not be asked: version 3: OSError: no such file")
+    verdict = decide(SKETCH, BEATEN, "full", PARAMS, comparison(None, "version 3: OSError: no such file"))
+    assert verdict.decision is Decision.CHAMPION
+    assert verdict.reason.endswith("; the champion before did not answer: version 3: OSError: no such file")
 
 
 def test_with_approval_the_gate_moves_nothing_but_says_what_it_found():
-    verdict = decide(SKETCH, BEATEN, "full", with_register(promotion="approval"), duel(0.99))
-    assert not verdict.promoted
-    assert verdict.words.startswith("challenger: waits for approval (")
-    assert "99.0%" in verdict.words
+    verdict = decide(SKETCH, BEATEN, "full", with_register(promotion="approval"), comparison(0.99))
+    assert verdict.decision is Decision.CHALLENGER_WAITING
+    assert "99.0%" in verdict.reason
 
 
-class Questions:
+class Examples:
     """A test set of ten rows; what a model answers to each is what it scores there."""
 
     def examples(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
@@ -130,10 +133,6 @@ class Store:
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self.tags[f"{version} {key}"] = value
 
-    def get_model_version(self, name: str, version: str) -> Any:
-        verdict = self.tags.get(f"{version} {VERDICT}")
-        return SimpleNamespace(tags={VERDICT: verdict} if verdict else {})
-
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float | None]:
@@ -150,53 +149,55 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
         (tmp_path / "data" / "sketch" / name).mkdir(parents=True)
 
     def with_alias(store: Store, name: str, alias: str) -> Any:
-        return None if store.champion == NONE else SimpleNamespace(version=store.champion)
+        return None if store.champion == NONE else SimpleNamespace(version=store.champion, tags={}, aliases=[CHAMPION])
 
-    def move(store: Store, answering: Answering, *, before: str, tags: dict[str, str]) -> None:
-        if store.champion != before:
+    def make_champion(store: Store, candidate: LoadedModel, reason: str, *, champion_version: str) -> None:
+        if store.champion != champion_version:
             raise ChampionMoved
-        store.champion = answering.version
+        store.champion = candidate.version
+        write_verdict(store, candidate.name, candidate.version, Verdict(Decision.CHAMPION, reason))  # type: ignore[arg-type]
 
     monkeypatch.setattr(gate, "with_alias", with_alias)
-    monkeypatch.setattr(gate, "move", move)
-    monkeypatch.setattr(gate, "load", lambda name, version: Model(shares[version]))
-    monkeypatch.setattr(Task, "comparison", lambda task: Questions())
+    monkeypatch.setattr(gate, "make_champion", make_champion)
+    monkeypatch.setattr(gate, "load_model", lambda name, version: Model(shares[version]))
+    monkeypatch.setattr(Task, "comparison", lambda task: Examples())
     return shares
 
 
-def judged(store: Any, share: float, words: str = "") -> str:
-    answering = Answering("sketch-classifier", "9", Model(share, words))
-    return gate.judge(store, Task("sketch"), PARAMS, answering, "run", "gate.json")
+def judged(store: Any, share: float, words: str = "") -> Verdict:
+    candidate = LoadedModel("sketch-classifier", "9", Model(share, words))
+    gate.judge(store, Task("sketch"), PARAMS, candidate, "run", "gate.json")
+    return Verdict(Decision(store.tags[f"9 {DECISION}"]), store.tags[f"9 {REASON}"])
 
 
 def test_what_a_verdict_stands_on_is_kept(registry):
     registry["3"] = 0.5
     store = Store("3")
-    assert judged(store, 0.6).startswith("champion: ")
+    verdict = judged(store, 0.6)
     kept = store.artifacts["gate.json"]
-    assert (kept["promoted"], kept["confidence"], kept["baselines"]) == (
-        True,
-        0.9,
-        {"baseline_linear_accuracy": 0.45, "baseline_majority_accuracy": 0.07},
-    )
-    assert kept["duel"]["questions"] == PARAMS.register_.comparison_examples
-    assert (kept["duel"]["candidate"]["value"], kept["duel"]["champion"]["value"]) == (0.6, 0.5)
-    assert (kept["duel"]["candidate"]["unanswered"], kept["duel"]["chance"]) == (400, 1.0)
-    assert (store.champion, store.tags[f"9 {VERDICT}"]) == ("9", kept["verdict"])
+    assert (kept["decision"], kept["reason"], kept["confidence"]) == ("champion", verdict.reason, 0.9)
+    assert kept["baselines"] == {"baseline_linear_accuracy": 0.45, "baseline_majority_accuracy": 0.07}
+    compared = kept["comparison"]
+    assert compared["examples"] == PARAMS.register_.comparison_examples
+    assert (compared["candidate"]["value"], compared["champion"]["value"]) == (0.6, 0.5)
+    assert (compared["candidate"]["unanswered"], compared["chance"]) == (400, 1.0)
+    assert store.champion == "9"
 
 
 def test_models_that_are_as_good_as_each_other_change_nothing(registry):
     registry["3"] = 0.5
     store = Store("3")
-    assert "better with a chance of 50.0%" in judged(store, 0.5, "it answers otherwise")
+    verdict = judged(store, 0.5, "it answers otherwise")
+    assert "better with a chance of 50.0%" in verdict.reason
     assert store.champion == "3"
+    assert store.tags == {f"9 {DECISION}": "challenger_lost", f"9 {REASON}": verdict.reason}
 
 
 def test_new_code_that_gives_the_same_answers_becomes_champion(registry):
     registry["3"] = 0.5
     store = Store("3")
-    assert judged(store, 0.5).endswith("on 1000 questions the same answers as version 3")
-    assert (store.champion, store.artifacts["gate.json"]["duel"]["same"]) == ("9", True)
+    assert judged(store, 0.5).reason.endswith("on 1000 test examples the same answers as version 3")
+    assert (store.champion, store.artifacts["gate.json"]["comparison"]["same"]) == ("9", True)
 
 
 ANSWERS = pd.DataFrame({"chance": [0.25, 1.0], "names": [["cat"], ["dog", "fish"]], "error": [None, "?"]})
@@ -217,47 +218,49 @@ ANSWERS = pd.DataFrame({"chance": [0.25, 1.0], "names": [["cat"], ["dog", "fish"
     ],
 )
 def test_answers_are_the_same_where_all_that_the_champion_says_is_said(ours, same):
-    assert gate._hold(ours, ANSWERS) == same
+    assert gate.same_answers(ours, ANSWERS) == same
 
 
 def test_a_champion_that_breaks_is_named_without_its_secrets(registry):
     registry["3"] = None
     store = Store("3")
-    verdict = judged(store, 0.5)
-    assert "the champion before could not be asked: version 3: KeyError: 'an old column at https://host'" in verdict
+    reason = judged(store, 0.5).reason
+    assert "the champion before did not answer: version 3: KeyError: 'an old column at https://host'" in reason
     assert store.champion == "9"
 
 
 def test_a_champion_that_another_has_made_meanwhile_is_the_one_to_beat(registry, monkeypatch):
     registry |= {"3": 0.5, "8": 0.9}
-    store, ask = Store("3"), gate.load
+    store, load = Store("3"), gate.load_model
 
     def slow(name: str, version: str) -> Any:
-        store.champion = "8"  # by another machine, while this one asks version 3
-        return ask(name, version)
+        store.champion = "8"  # by another machine, while this one loads version 3
+        return load(name, version)
 
-    monkeypatch.setattr(gate, "load", slow)
-    assert "0.6 against 0.9 of version 8" in judged(store, 0.6)
+    monkeypatch.setattr(gate, "load_model", slow)
+    assert "0.6 against 0.9 of version 8" in judged(store, 0.6).reason
     assert store.champion == "8"
 
 
 def test_who_loses_the_alias_at_once_is_compared_with_who_took_it(registry, monkeypatch):
     registry |= {"3": 0.5, "8": 0.9}
-    store, move = Store("3"), gate.move
+    store, make_champion = Store("3"), gate.make_champion
 
-    def overtaken(store: Any, answering: Answering, *, before: str, tags: dict[str, str]) -> None:
-        move(store, answering, before=before, tags=tags)
+    def overtaken(store: Any, candidate: LoadedModel, reason: str, *, champion_version: str) -> None:
+        make_champion(store, candidate, reason, champion_version=champion_version)
         store.champion = "8"
 
-    monkeypatch.setattr(gate, "move", overtaken)
-    assert judged(store, 0.6).startswith("challenger: not better than the champion")
+    monkeypatch.setattr(gate, "make_champion", overtaken)
+    verdict = judged(store, 0.6)
+    assert verdict.decision is Decision.CHALLENGER_LOST
+    assert verdict.reason.startswith("not better than the champion")
     assert store.champion == "8"
 
 
-def test_a_champion_without_a_verdict_was_made_by_a_registration_that_was_cut_short(registry):
-    store = Store("9")
-    assert judged(store, 0.6) == "champion: made so by a registration that was cut short"
-    assert (store.champion, len(store.artifacts)) == ("9", 0)
+def test_who_is_champion_already_is_not_judged_again(registry):
+    store: Any = Store("9")
+    gate.judge(store, Task("sketch"), PARAMS, LoadedModel("sketch-classifier", "9", Model(0.6)), "run", "gate.json")
+    assert (store.champion, len(store.artifacts), store.tags) == ("9", 0, {})
 
 
 def test_without_the_test_set_nothing_is_judged(registry):

@@ -12,17 +12,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlflow.store.entities.paged_list import PagedList
 
 from stages.registry import lineage, versions
-from stages.registry.aliases import VERDICT
+from stages.registry.decision import DECISION, OLDER_VERDICT
 from stages.registry.garbage import collectable
 from stages.registry.packaging import code_digest, write_code
-from stages.registry.verify import cached, verify_data
+from stages.registry.verify import cache_path, verify_data
 from stages.tasks.protocol import Task
 
 
-def version(number: int, verdict: str | None = "challenger: does not beat", *, aliases: Any = (), **tags: str) -> Any:
-    noted = {**({"unroll.verdict": verdict} if verdict else {}), **{f"unroll.{key}": tags[key] for key in tags}}
+def version(number: int, decision: str | None = "challenger_lost", *, aliases: Any = (), **tags: str) -> Any:
+    noted = {**({DECISION: decision} if decision else {}), **{f"unroll.{key}": tags[key] for key in tags}}
     return SimpleNamespace(version=str(number), aliases=list(aliases), tags=noted, name="forecaster")
 
 
@@ -62,16 +63,26 @@ def test_only_old_versions_that_nothing_needs_can_go():
         version(9),
         version(8, aliases=["champion"], previous_champion="5"),
         version(7, None),  # a crash before its verdict
-        version(6, "challenger: waits for approval (mae 2 against 3)"),
-        version(5, "champion: mae 2 against 3"),
-        version(4, "rejected by Ada"),
+        version(6, "challenger_waiting"),
+        version(5, "superseded"),
+        version(4, "rolled_back"),
         version(3, aliases=["canary"]),
-        version(2, "champion: mae 2.5 against 3", previous_champion="1"),
-        version(1, "champion: mae 2.9 against 3"),
+        version(2, "champion", previous_champion="1"),  # not any more
+        version(1, "superseded"),
+        version(0, "unanswered"),
     ]
     assert [gone.version for gone in collectable(found, 1)] == ["4", "2", "1"]
     assert [gone.version for gone in collectable(found, 6)] == ["2", "1"]
     assert collectable(found, 9) == []
+
+
+def test_of_older_versions_those_that_wait_for_a_person_stay():
+    texts = {
+        2: "challenger: waits for approval (mae 2 against 3)",
+        1: "challenger: does not beat its baselines (mae 4)",
+    }
+    found = [version(number, None, verdict=text) for number, text in texts.items()]
+    assert [gone.version for gone in collectable(found, 0)] == ["1"]
 
 
 class Store:
@@ -79,27 +90,32 @@ class Store:
 
     def __init__(self, *numbers: int) -> None:
         self.versions = {
-            number: SimpleNamespace(version=str(number), name="m", tags=dict[str, str]()) for number in numbers
+            number: SimpleNamespace(version=str(number), name="m", tags=dict[str, str](), aliases=[])
+            for number in numbers
         }
 
-    def search_model_versions(self, condition: str) -> list[Any]:
+    def search_model_versions(self, condition: str, max_results: int, page_token: str | None) -> Any:
         assert "'abc'" in condition
-        return list(self.versions.values())
+        return PagedList(list(self.versions.values()), token=None)
+
+    def get_model_version(self, name: str, version: str) -> Any:
+        return self.versions[int(version)]
 
 
 def test_of_two_versions_of_one_content_the_first_stays(monkeypatch):
     store: Any = Store(12, 9)
     monkeypatch.setattr(versions, "remove", lambda store, version: store.versions.pop(int(version.version)))
-    assert versions.settle(store, "m", "abc").version == "9"
+    assert versions.remove_duplicates(store, "m", "abc").version == "9"
     assert list(store.versions) == [9]
-    assert versions.settle(store, "m", "abc").version == "9"
+    assert versions.remove_duplicates(store, "m", "abc").version == "9"
 
 
 def test_a_version_that_was_judged_is_no_leftover(monkeypatch):
     store: Any = Store(9, 12, 13)
-    store.versions[12].tags[VERDICT] = "champion: as an older Unroll has left it"
+    store.versions[12].tags[OLDER_VERDICT] = "champion: as an older Unroll has left it"
+    store.versions[13].tags[DECISION] = "unanswered"
     monkeypatch.setattr(versions, "remove", lambda store, version: store.versions.pop(int(version.version)))
-    assert versions.settle(store, "m", "abc").version == "9"
+    assert versions.remove_duplicates(store, "m", "abc").version == "9"
     assert list(store.versions) == [9, 12]
 
 
@@ -112,13 +128,13 @@ def test_a_version_that_its_maker_has_removed_meanwhile_is_no_error(monkeypatch)
 
     monkeypatch.setattr(versions, "remove", gone)
     store: Any = Store(1, 2)
-    assert versions.settle(store, "m", "abc").version == "1"
+    assert versions.remove_duplicates(store, "m", "abc").version == "1"
 
 
 def put(cache: Path, content: bytes, suffix: str = "") -> str:
     md5 = hashlib.md5(content).hexdigest() + suffix
-    cached(cache, md5).parent.mkdir(parents=True, exist_ok=True)
-    cached(cache, md5).write_bytes(content)
+    cache_path(cache, md5).parent.mkdir(parents=True, exist_ok=True)
+    cache_path(cache, md5).write_bytes(content)
     return md5
 
 
@@ -126,22 +142,39 @@ def test_data_in_the_cache_are_what_their_names_say_or_named(tmp_path):
     file = put(tmp_path, b"1,2\n")
     folder = put(tmp_path, json.dumps([{"md5": file, "relpath": "a.csv"}]).encode(), ".dir")
     assert verify_data("data/x/raw", folder, tmp_path).state == "ok"
-    cached(tmp_path, file).write_bytes(b"1,3\n")
+    cache_path(tmp_path, file).write_bytes(b"1,3\n")
     found = verify_data("data/x/raw", folder, tmp_path)
-    assert (found.state, "a.csv" in found.words) == ("differs", True)
-    cached(tmp_path, file).unlink()
+    assert (found.state, "a.csv" in found.detail) == ("differs", True)
+    cache_path(tmp_path, file).unlink()
     assert verify_data("data/x/raw", folder, tmp_path).state == "missing"
     assert verify_data("data/x/raw", "0123456789", tmp_path).state == "missing"
 
 
 def test_a_packaged_model_is_known_by_its_code_and_not_by_what_python_leaves_there(tmp_path):
     package, script = write_code(Task("forecast"), tmp_path)
+    assert (package / "serving" / "pyfunc.py").is_file()
+    assert f"from {package.name}.serving.pyfunc import ServedModel" in script.read_text()
     before = code_digest(package, script)
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "serving.cpython-311.pyc").write_bytes(b"x")
     assert code_digest(package, script) == before
     (package / "serving.py").write_text("")
     assert code_digest(package, script) != before
+
+
+@pytest.mark.parametrize(
+    "facts", [{"duel": {"questions": 51}, "verdict": "champion: …"}, {"comparison": {"examples": 51}}]
+)
+def test_what_the_gate_found_is_shown_also_where_older_code_has_written_it(facts):
+    sides = [{"version": version, "value": 2.0, "low": 1.5, "high": 2.5} for version in "43"]
+    (compared,) = (value for value in facts.values() if isinstance(value, dict))
+    compared |= {"candidate": sides[0], "champion": sides[1], "fault": "", "chance": 0.975}
+    assert lineage.comparison_lines(facts) == [
+        "version 4 reached 2  (1.5 to 2.5)",
+        "version 3 reached 2  (1.5 to 2.5)",
+        "on 51 test examples: better with a chance of 97.5%",
+    ]
+    assert lineage.comparison_lines(dict.fromkeys(facts)) == []
 
 
 def test_help_is_there_at_once():

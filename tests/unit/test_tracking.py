@@ -118,7 +118,7 @@ def test_the_machine_is_looked_at_now_and_then(folder, monkeypatch):
 
 def test_a_training_that_ran_elsewhere_is_told_from_its_learning_curve(folder):
     rows = [{"epoch": float(epoch), "train_loss": 1.0} for epoch in range(2)]
-    training_run.tell_finished(Task("forecast"), load()["forecast"], "abc", rows)
+    training_run.record_finished(Task("forecast"), load()["forecast"], "abc", rows)
     events = told(folder)
     assert [(event["step"], event["values"]) for event in events[1:3]] == list(enumerate(rows))
     assert (events[3]["status"], events[3]["seconds"]) == ("FINISHED", None)

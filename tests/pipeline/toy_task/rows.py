@@ -1,6 +1,6 @@
 import json
 
-from ...lines import lines
+from ...serving.lines import lines
 
 INPUT = "numbers.ndjson, a list of numbers a line"
 KEY = {"number": "long"}

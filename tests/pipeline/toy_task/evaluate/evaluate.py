@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from ....classification import report_classification
-from ....slices import quarters
+from ....evaluation.classification import report_classification
+from ....evaluation.slices import quarters
 from ....training.inference import predict
 from ..model.network import dataset
 

@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from ....batching import Batch, pad
+from ....models.batch import Batch, pad
 from ....models.classification import ranked
-from ....serving import Predictor as Base
-from ....weights import load_network
+from ....models.weights import load_network
+from ....serving.predictor import Predictor as Base
 from ..model.network import build
 from ..params import Model
 

@@ -1,0 +1,115 @@
+"""What was decided about a version: a decision for code (tag `unroll.decision`) and a reason for people beside it.
+
+Code compares decisions; no code looks into a reason. The alias `champion` has the last word on who is champion, so that
+a process that was killed while it moved the alias leaves nothing that contradicts itself. `read_verdict` alone reads
+these tags, and the one of older code, which kept a single text for both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from ..tracking.store import found_or_none
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, CHALLENGER = "champion", "challenger"  # aliases
+
+# Tags of a version.
+DECISION, REASON = "unroll.decision", "unroll.reason"
+OLDER_VERDICT = "unroll.verdict"  # of versions that were judged before there were decisions
+
+
+class Decision(StrEnum):
+    """Why a version is or is not the champion."""
+
+    CHAMPION = "champion"
+    SUPERSEDED = "superseded"  # was champion
+    CHALLENGER_WAITING = "challenger_waiting"  # for a person's approval
+    CHALLENGER_LOST = "challenger_lost"  # to a baseline, to the champion, or in the eyes of a person
+    CHALLENGER_FEW_EXAMPLES = "challenger_few_examples"
+    CHALLENGER_OVERRIDES = "challenger_overrides"
+    CHALLENGER_MODE = "challenger_mode"  # its training was no full one
+    ROLLED_BACK = "rolled_back"
+    UNANSWERED = "unanswered"  # it could not answer its example, and is judged again the next time
+
+
+# How the texts of older code begin, up to their reason.
+_OLDER_TEXTS = (
+    ("champion: ", "", Decision.CHAMPION),
+    ("challenger: ", "waits for approval", Decision.CHALLENGER_WAITING),
+    ("challenger: ", "trained with train.mode", Decision.CHALLENGER_MODE),
+    ("challenger: ", "", Decision.CHALLENGER_LOST),
+    ("", "rolled back", Decision.ROLLED_BACK),
+    ("", "", Decision.CHALLENGER_LOST),  # rejected by a person
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision, and the reason for it as a text for people."""
+
+    decision: Decision
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.decision}: {self.reason}"
+
+    def superseded(self) -> Verdict:
+        """What becomes of a champion when another version takes its place."""
+        return Verdict(Decision.SUPERSEDED, f"was champion: {self.reason}")
+
+
+def read_verdict(version: ModelVersion) -> Verdict | None:
+    """What was decided about a version, given with its aliases; None where it was never judged.
+
+    Raises ValueError for a decision that this code does not know.
+    """
+    verdict = _tagged(version)
+    if CHAMPION in version.aliases:
+        if verdict and verdict.decision in (Decision.CHAMPION, Decision.SUPERSEDED):
+            return Verdict(Decision.CHAMPION, verdict.reason)
+        return Verdict(Decision.CHAMPION, "made so by hand, or by a process that was cut short")
+    if verdict and verdict.decision is Decision.CHAMPION:
+        return verdict.superseded()
+    return verdict
+
+
+def is_judged(version: ModelVersion) -> bool:
+    """Whether registering the same content again leaves the verdict on a version as it is."""
+    verdict = read_verdict(version)
+    return verdict is not None and verdict.decision is not Decision.UNANSWERED
+
+
+def verdict_text(version: ModelVersion) -> str:
+    """What was decided about a version, for people."""
+    return str(read_verdict(version) or "not judged yet")
+
+
+def write_verdict(client: MlflowClient, name: str, version: str, verdict: Verdict | None) -> None:
+    """Note a verdict on a version, or that there is none: the reason first, so that no decision stands without one."""
+    if verdict is None:
+        found_or_none(lambda: client.delete_model_version_tag(name, version, DECISION))
+        return
+    client.set_model_version_tag(name, version, REASON, verdict.reason)
+    client.set_model_version_tag(name, version, DECISION, verdict.decision.value)
+
+
+def _tagged(version: ModelVersion) -> Verdict | None:
+    tags = version.tags
+    if DECISION in tags:
+        if tags[DECISION] not in list(Decision):
+            allowed = ", ".join(Decision)
+            raise ValueError(
+                f"{version.name} version {version.version}: {DECISION} is {tags[DECISION]!r}; allowed: {allowed}"
+            )
+        return Verdict(Decision(tags[DECISION]), tags.get(REASON, ""))
+    text = tags.get(OLDER_VERDICT)
+    if text is None:
+        return None
+    prefix, decision = next((p, d) for p, begin, d in _OLDER_TEXTS if text.startswith(p + begin))
+    return Verdict(decision, text.removeprefix(prefix))

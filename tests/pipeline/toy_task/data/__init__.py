@@ -1,0 +1,1 @@
+"""What the parts of the toy task share: nothing, but dvc.yaml names the folder for every task."""
