@@ -27,7 +27,7 @@ def experiment(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
         yield folder
 
 
-def lay_out(checkout: Checkout, stages: Iterable[str], *, stop: threading.Event) -> None:
+def check_out(checkout: Checkout, stages: Iterable[str], *, stop: threading.Event) -> None:
     """Fetch from the cache what has not changed, in one process rather than in one for each stage."""
     checkout.dvc(*("checkout", "--quiet", "--allow-missing", *stages), stop=stop, on_line=get_run_logger().debug)
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 
 from . import cancellation
 from .locks import StoppedError
-from .stage import Checkout, Outcome, held, run_stage
+from .stage import UNCHANGED, Checkout, Outcome, finished, run_stage, stage_locks
 from .states import outcome_of, state_of
 from .worktree import WorktreeError, commit_of, fetch, worktree
 
@@ -50,14 +50,14 @@ def stage(order: Order) -> State[Any]:
         try:
             fetch(Path(), order.commit)
             with worktree(Path(), order.commit) as folder:
-                return state_of(_carry_out(order, folder, stop=stop, on_line=log.info))
+                return state_of(_run_order(order, folder, stop=stop, on_line=log.info))
         except WorktreeError as error:
             return Failed(message=str(error))
         except StoppedError as error:
             return Cancelled(message=str(error))
 
 
-def _carry_out(order: Order, folder: Path, *, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
+def _run_order(order: Order, folder: Path, *, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
     (folder / "params.yaml").write_text(order.params, encoding="utf-8")
     if order.lock:
         (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
@@ -89,11 +89,11 @@ def send_stage(
 
     What has not changed, or lies in DVC's cache, is not sent. A worker that dies is replaced by another.
     """
-    with held(checkout, name, stop=stop, on_line=on_line) as descriptors:
-        decision = checkout.decide(name, force=force)
-        if decision.verdict == "cached":
-            return Outcome(kind="cached", message="nothing has changed")
-        if decision.verdict == "run":
+    with stage_locks(checkout, name, stop=stop, on_line=on_line) as descriptors:
+        planned = checkout.decide(name, force=force)
+        if planned.verdict == "cached":
+            return UNCHANGED
+        if planned.verdict == "run":
             upstream = checkout.pipeline.upstream(name)
             if upstream:
                 pushed = checkout.dvc("push", "--quiet", *upstream, stop=stop, on_line=on_line)
@@ -102,13 +102,9 @@ def send_stage(
             outcome = _order(checkout, name, pool=pool, force=force, stop=stop, on_line=on_line)
             if outcome.kind in ("failed", "late"):
                 return outcome
-        pulled = checkout.dvc(
-            *("repro", "--quiet", "--single-item", "--pull", name), stop=stop, descriptors=descriptors, on_line=on_line
-        )
-    if pulled.kind != "ran":
-        return pulled
-    restored = decision.verdict == "restore"
-    return Outcome(kind="restored" if restored else "ran", message="; ".join(decision.reasons))
+        repro = ("repro", "--quiet", "--single-item", "--pull", name)
+        pulled = checkout.dvc(*repro, stop=stop, descriptors=descriptors, on_line=on_line)
+    return finished(planned) if pulled.kind == "ran" else pulled
 
 
 def _order(

@@ -1,4 +1,4 @@
-"""One stage in a checkout: decided, locked, given its GPUs, run by DVC. What a flow does with it is told elsewhere.
+"""One stage in a checkout: decided, locked, given its GPUs, run by DVC. Nothing here knows Prefect.
 
 Any number of stages, flows and processes may do so at once in the same checkout. A stage runs alone, and while it runs
 nothing replaces the outputs that it reads: its own lock is held exclusively, those of the stages before it are shared.
@@ -18,9 +18,9 @@ from typing import Literal
 
 from stages.paths import program_path
 
-from ..dag import Decision, Pipeline
+from ..dag import Pipeline, PlannedStage
 from .locks import StoppedError, leased, locked
-from .supervisor import supervised
+from .supervisor import run_supervised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,35 +35,29 @@ class Outcome:
     message: str
 
 
-class Checkout:
-    """A folder with the pipeline in it, as one process sees it from several threads.
+UNCHANGED = Outcome(kind="cached", message="nothing has changed")
 
-    `environment` is handed to all that runs in it, on this machine.
+
+class Checkout:
+    """A folder with the pipeline in it; may be used from several threads.
+
+    `pipeline` is the graph as it was when this was made. All that runs here, on this machine, gets `environment`.
     """
 
     def __init__(self, root: Path, *, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self.root = root.resolve()
         self._environment = environment
-        self._pipeline = Pipeline(self.root)
+        self.pipeline = self._latest = Pipeline(self.root)
         self._stamp = self._lock_stamp()
         self._mutex = threading.Lock()
 
-    @property
-    def pipeline(self) -> Pipeline:
-        """The graph, which stays as it was when this was made."""
-        return self._pipeline
-
-    def decide(self, name: str, *, force: bool = False) -> Decision:
+    def decide(self, name: str, *, force: bool = False) -> PlannedStage:
         """Whether a stage must run, as things are now."""
         with self._mutex:
             if self._stamp != self._lock_stamp():
                 self._stamp = self._lock_stamp()
-                self._pipeline = Pipeline(self.root)
-            return self._pipeline.decide(name, force=force)
-
-    def has_remote(self) -> bool:
-        """Whether DVC knows a default remote, over which machines hand each other data."""
-        return self._pipeline.has_remote()
+                self._latest = Pipeline(self.root)
+            return self._latest.decide(name, force=force)
 
     def lock_file(self, name: str) -> Path:
         """The file whose lock a stage holds while it runs. DVC's folder for such things; git does not see it."""
@@ -79,15 +73,11 @@ class Checkout:
         on_line: Callable[[str], None],
     ) -> Outcome:
         """Run a `dvc` command of its own process, which waits for DVC's lock where another has it."""
-        ended = supervised(
+        variables = {"PATH": program_path(), "DVC_NO_ANALYTICS": "true", **self._environment, **(environment or {})}
+        ended = run_supervised(
             [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
             folder=self.root,
-            environment={
-                "PATH": program_path(),
-                "DVC_NO_ANALYTICS": "true",
-                **self._environment,
-                **(environment or {}),
-            },
+            environment=variables,
             timeout=timeout,
             stop=stop,
             descriptors=descriptors,
@@ -99,9 +89,8 @@ class Checkout:
         if ended.timed_out:
             return Outcome(kind="late", message=f"not done after {timeout:g} s; it said last:\n{tail}")
         if ended.status:
-            return Outcome(
-                kind="failed", message=f"dvc {arguments[0]} ended with {ended.status}; it said last:\n{tail}"
-            )
+            message = f"dvc {arguments[0]} ended with {ended.status}; it said last:\n{tail}"
+            return Outcome(kind="failed", message=message)
         return Outcome(kind="ran", message=tail)
 
     def _lock_stamp(self) -> tuple[int, int, int] | None:
@@ -119,29 +108,32 @@ def run_stage(
 
     Lines of output, and what it waits for, go to `on_line`.
     """
-    with held(checkout, name, stop=stop, on_line=on_line) as descriptors:
-        decision = checkout.decide(name, force=force)
-        if decision.verdict == "cached":
-            return Outcome(kind="cached", message="nothing has changed")
-        asked = checkout.pipeline.resources(name)
-        with leased(asked.gpus, stop=stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not asked.gpus else {}
+    with stage_locks(checkout, name, stop=stop, on_line=on_line) as descriptors:
+        planned = checkout.decide(name, force=force)
+        if planned.verdict == "cached":
+            return UNCHANGED
+        needs = checkout.pipeline.resources(name)
+        with leased(needs.gpus, stop=stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not needs.gpus else {}
             outcome = checkout.dvc(
                 *("repro", "--quiet", "--single-item", *(("--force",) if force else ()), name),
-                timeout=asked.timeout,
+                timeout=needs.timeout,
                 environment=visible,
                 stop=stop,
                 descriptors=(*descriptors, *lease.descriptors),
                 on_line=on_line,
             )
-    if outcome.kind != "ran":
-        return outcome
-    why = "; ".join(decision.reasons)
-    return Outcome(kind="restored" if decision.verdict == "restore" else "ran", message=why)
+    return finished(planned) if outcome.kind == "ran" else outcome
+
+
+def finished(planned: PlannedStage) -> Outcome:
+    """The outcome of a stage that has come to its end as planned."""
+    kind: Literal["restored", "ran"] = "restored" if planned.verdict == "restore" else "ran"
+    return Outcome(kind=kind, message="; ".join(planned.reasons))
 
 
 @contextmanager
-def held(
+def stage_locks(
     checkout: Checkout, name: str, *, stop: threading.Event, on_line: Callable[[str], None]
 ) -> Iterator[tuple[int, ...]]:
     """Hold a stage's lock alone and share those of the stages before it; gives their descriptors.
@@ -150,15 +142,9 @@ def held(
     """
     wanted = {name, *checkout.pipeline.upstream(name)}
     with ExitStack() as stack:
-        yield tuple(
-            stack.enter_context(
-                locked(
-                    checkout.lock_file(other),
-                    shared=other != name,
-                    stop=stop,
-                    on_wait=partial(on_line, f"waiting: another run is at {other}"),
-                )
-            )
-            for other in checkout.pipeline
-            if other in wanted
-        )
+        descriptors = []
+        for other in (other for other in checkout.pipeline if other in wanted):
+            on_wait = partial(on_line, f"waiting: another run is at {other}")
+            lock = locked(checkout.lock_file(other), shared=other != name, stop=stop, on_wait=on_wait)
+            descriptors.append(stack.enter_context(lock))
+        yield tuple(descriptors)

@@ -6,7 +6,7 @@ makes or finds the run and prints its id. At the line `end` on standard input it
 trainings; where standard input ends before, the study was stopped, and so the run is KILLED.
 
 A process of its own, since MLflow takes seconds to import and since it is there when the flow is not. FOLDER holds
-`study.json` (the fields of `Facts`) and, in the end, `trials.csv` and `trials.png`.
+`study.json` (the fields of `StudyFacts`) and, in the end, `trials.csv` and `trials.png`.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ PICTURE = "trials.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class StudyFacts:
     """What the run of a study is made of."""
 
     study: str
     task: str
     params: Mapping[str, str]
-    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.tune.study.Tried`
+    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.tune.study.TrialRecord`
     best: int | None = None  # the number of the best trial
 
     def write(self, folder: Path) -> None:
@@ -52,12 +52,12 @@ class Facts:
         (folder / FACTS).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> Facts:
+    def read(cls, folder: Path) -> StudyFacts:
         """Those that were left in the folder."""
         return cls(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
 
-def begin(client: MlflowClient, facts: Facts) -> str:
+def begin(client: MlflowClient, facts: StudyFacts) -> str:
     """The id of the study's run, which goes on; it is made where there is none."""
     from stages.tracking.mlflow_runs import experiment_id
 
@@ -74,7 +74,7 @@ def begin(client: MlflowClient, facts: Facts) -> str:
     return run_id
 
 
-def end(client: MlflowClient, facts: Facts, folder: Path) -> None:
+def end(client: MlflowClient, facts: StudyFacts, folder: Path) -> None:
     """Log the objective by trial, the best params, table and picture; link each training that is nobody's yet."""
     from stages.tracking.mlflow_runs import deliver, find_run
 
@@ -118,10 +118,10 @@ def main() -> None:
     try:
         with redirect_stdout(sys.stderr):  # standard output is for answers
             client = open_client()
-            run_id = begin(client, Facts.read(folder))
+            run_id = begin(client, StudyFacts.read(folder))
             print(run_id, file=sys.__stdout__, flush=True)
             if sys.stdin.readline().strip() == END:
-                end(client, Facts.read(folder), folder)
+                end(client, StudyFacts.read(folder), folder)
                 print("ended", file=sys.__stdout__, flush=True)
             else:
                 client.set_terminated(run_id, "KILLED")

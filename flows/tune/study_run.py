@@ -20,7 +20,7 @@ from stages.paths import search_path
 
 from ..execution.locks import StoppedError
 from ..execution.supervisor import hang_up
-from .mlflow_run import END, Facts
+from .mlflow_run import END, StudyFacts
 
 _SECONDS = 120.0  # for MLflow to be imported, to answer and to be told
 _CLOSING_SECONDS = 5.0  # for it to close the run of a study that was stopped
@@ -50,12 +50,12 @@ class StudyRun:
         self._close()
         self._held.close()
 
-    def begin(self, facts: Facts) -> str:
+    def begin(self, facts: StudyFacts) -> str:
         """The id of the run, or nothing where the store is away."""
         facts.write(self._folder)
         return self._answer("begun")
 
-    def end(self, facts: Facts) -> None:
+    def end(self, facts: StudyFacts) -> None:
         """Log what came out."""
         facts.write(self._folder)
         if self._process is None:

@@ -156,11 +156,11 @@ def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
     script = (
         "import os, signal, threading\nfrom pathlib import Path\nfrom flows.execution.locks import leased\n"
-        "from flows.execution.supervisor import supervised\n"
+        "from flows.execution.supervisor import run_supervised\n"
         "with leased(1, stop=threading.Event()) as lease:\n"
         "    command = ['sh', '-c', 'trap \"\" TERM; echo ready; sleep 4']\n"
         "    kill = lambda line: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    supervised(command, folder=Path('.'), descriptors=lease.descriptors, on_line=kill)\n"
+        "    run_supervised(command, folder=Path('.'), descriptors=lease.descriptors, on_line=kill)\n"
     )
     asker = subprocess.run([sys.executable, "-c", script], check=False)
     killed = time.monotonic()

@@ -10,7 +10,7 @@ from flows.execution.cancellation import stopping
 from flows.execution.remote import Order
 from flows.execution.stage import Outcome
 from flows.execution.states import outcome_of, state_of
-from flows.options import Choice
+from flows.options import PipelineOptions
 from flows.pipeline import summary
 from stages.tasks.protocol import Task
 
@@ -26,14 +26,14 @@ def test_a_stage_that_was_cancelled_elsewhere_has_failed_for_the_one_who_ordered
 
 
 def test_the_form_starts_with_all_tasks_and_names_mistakes() -> None:
-    assert Choice().tasks == list(Task.names())
-    assert Choice(tasks=["video", "sketch"], up_to="train").targets() == ("train@video", "train@sketch")
+    assert PipelineOptions().tasks == list(Task.names())
+    assert PipelineOptions(tasks=["video", "sketch"], up_to="train").targets() == ("train@video", "train@sketch")
     # What learns from the data of another has none of its own to fetch.
-    assert Choice(tasks=["drawing", "sketch"], up_to="preprocess").targets() == ("preprocess@sketch",)
+    assert PipelineOptions(tasks=["drawing", "sketch"], up_to="preprocess").targets() == ("preprocess@sketch",)
     with pytest.raises(ValidationError, match="found 'sketches'; allowed: "):
-        Choice(tasks=["sketches"])
+        PipelineOptions(tasks=["sketches"])
     with pytest.raises(ValidationError, match="at least 1 item"):
-        Choice(tasks=[])
+        PipelineOptions(tasks=[])
 
 
 def test_an_order_takes_nothing_that_git_could_read_as_an_option() -> None:
