@@ -50,7 +50,7 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._registry.end()
+        self._registry.close()
 
     def expect(self, plan: Sequence[PlannedStage]) -> None:
         """Ask the registry at once where nothing will run that could change its answer."""

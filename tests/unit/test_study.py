@@ -73,10 +73,10 @@ def test_equal_params_are_tried_once(tmp_path: Path) -> None:
     duplicates = [one for one in study.records() if one.duplicate_of is not None]
     assert len(study.records()) == 12
     assert len(duplicates) == 12 - len(suggestions)
-    for one in duplicates:
-        original = study.records()[one.duplicate_of or 0]
-        assert (one.values, one.objective, one.state) == (original.values, original.objective, "complete")
-        assert one.message == f"the params of trial {original.number}"
+    for record in duplicates:
+        original = study.records()[record.duplicate_of or 0]
+        assert (record.values, record.objective, record.state) == (original.values, original.objective, "complete")
+        assert record.message == f"the params of trial {original.number}"
 
 
 def test_the_first_trials_and_epochs_are_not_pruned(tmp_path: Path) -> None:
