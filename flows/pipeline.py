@@ -8,7 +8,6 @@ have written.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -50,12 +49,12 @@ def pipeline(options: PipelineOptions = PipelineOptions()) -> State[Any]:  # noq
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
     root = experiment(Path(), options.overrides) if options.overrides else nullcontext(Path())
     with cancellation.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
-        checkout = Checkout(folder)
+        checkout = Checkout(folder, stop=stop)
         if options.overrides:
-            check_out(checkout, checkout.pipeline.needed(options.targets()), stop=stop)
-        states = run_pipeline(checkout, options, stop=stop, on_plan=report.expect)
+            check_out(checkout, checkout.pipeline.needed(options.targets()))
+        states = run_pipeline(checkout, options, on_plan=report.expect)
         if options.overrides and all(state.is_completed() for state in states.values()):
-            save_experiment(checkout, states, name=str(present_run.get_name()), stop=stop)
+            save_experiment(checkout, states, name=str(present_run.get_name()))
         report.finish(states)
         return summary(states)
 
@@ -64,7 +63,6 @@ def run_pipeline(
     checkout: Checkout,
     options: PipelineOptions,
     *,
-    stop: threading.Event,
     on_plan: Callable[[Sequence[PlannedStage]], None] = lambda _: None,
 ) -> dict[str, State[Any]]:
     """Bring the chosen stages up to date in a checkout, inside a flow; returns how each of them ended."""
@@ -75,10 +73,8 @@ def run_pipeline(
     create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where, and why")
 
     def submit(stage: PlannedStage, after: list[PrefectFuture[Any]]) -> PrefectFuture[Any]:
-        prefect_task = _task(checkout, stage.name, stop)
-        return prefect_task.submit(
-            checkout, stage.name, pool=stage.pool, force=options.force, stop=stop, wait_for=after
-        )
+        prefect_task = _task(checkout, stage.name)
+        return prefect_task.submit(checkout, stage.name, pool=stage.pool, force=options.force, wait_for=after)
 
     upstream = {stage.name: pipeline.upstream(stage.name) for stage in plan}
     states = _run_in_order(plan, upstream, submit, parallel=options.parallel)
@@ -96,11 +92,11 @@ def summary(states: Mapping[str, State[Any]]) -> State[Any]:
     return Completed(message=f"{len(states)} stages: {total}")
 
 
-def _task(checkout: Checkout, name: str, stop: threading.Event) -> PrefectTask[..., Any]:
+def _task(checkout: Checkout, name: str) -> PrefectTask[..., Any]:
     """A stage as a Prefect task, with the retries that its `meta` asks for."""
 
     def may_retry(task: PrefectTask[..., Any], run: PrefectTaskRun, state: State[Any]) -> bool:
-        return state.name != TOO_LATE and not stop.is_set()
+        return state.name != TOO_LATE and not checkout.stop.is_set()
 
     return stage_task.with_options(
         name=name,
@@ -113,13 +109,13 @@ def _task(checkout: Checkout, name: str, stop: threading.Event) -> PrefectTask[.
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def stage_task(checkout: Checkout, name: str, *, pool: str | None, force: bool, stop: threading.Event) -> State[Any]:
+def stage_task(checkout: Checkout, name: str, *, pool: str | None, force: bool) -> State[Any]:
     """Bring one stage up to date, here or on a worker of the pool."""
     log = get_run_logger()
     try:
         if pool is None:
-            return state_of(run_stage(checkout, name, force=force, stop=stop, on_line=log.info))
-        return state_of(send_stage(checkout, name, pool=pool, force=force, stop=stop, on_line=log.info))
+            return state_of(run_stage(checkout, name, force=force, on_line=log.info))
+        return state_of(send_stage(checkout, name, pool=pool, force=force, on_line=log.info))
     except StoppedError as error:
         return Cancelled(message=str(error))
 

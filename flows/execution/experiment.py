@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,16 +26,16 @@ def experiment(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
         yield folder
 
 
-def check_out(checkout: Checkout, stages: Iterable[str], *, stop: threading.Event) -> None:
+def check_out(checkout: Checkout, stages: Iterable[str]) -> None:
     """Fetch from the cache what has not changed, in one process rather than in one for each stage."""
-    checkout.dvc(*("checkout", "--quiet", "--allow-missing", *stages), stop=stop, on_line=get_run_logger().debug)
+    checkout.dvc(*("checkout", "--quiet", "--allow-missing", *stages), on_line=get_run_logger().debug)
 
 
-def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str, stop: threading.Event) -> None:
+def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str) -> None:
     """Save the folder as a DVC experiment. Only these stages count: the others' outputs may be of other params."""
     log = get_run_logger()
     with experiments_lock(checkout.root):
-        saved = checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), stop=stop, on_line=log.debug)
+        saved = checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), on_line=log.debug)
     if saved.kind != "ran":
         raise RuntimeError(f"the experiment {name} could not be saved: {saved.message}")
     log.info("saved as the DVC experiment %s; `dvc exp apply %s` brings it into the checkout", name, name)

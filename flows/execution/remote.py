@@ -50,66 +50,58 @@ def stage(order: Order) -> State[Any]:
         try:
             fetch(Path(), order.commit)
             with worktree(Path(), order.commit) as folder:
-                return state_of(_run_order(order, folder, stop=stop, on_line=log.info))
+                return state_of(_run_order(order, folder, stop, log.info))
         except WorktreeError as error:
             return Failed(message=str(error))
         except StoppedError as error:
             return Cancelled(message=str(error))
 
 
-def _run_order(order: Order, folder: Path, *, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
+def _run_order(order: Order, folder: Path, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
     (folder / "params.yaml").write_text(order.params, encoding="utf-8")
     if order.lock:
         (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
     else:
         (folder / "dvc.lock").unlink(missing_ok=True)
-    checkout = Checkout(folder)
+    checkout = Checkout(folder, stop=stop)
     upstream = checkout.pipeline.upstream(order.stage)
     if upstream:
-        pulled = checkout.dvc("pull", "--quiet", *upstream, stop=stop, on_line=on_line)
+        pulled = checkout.dvc("pull", "--quiet", *upstream, on_line=on_line)
         if pulled.kind != "ran":
             return pulled
-    outcome = run_stage(checkout, order.stage, force=order.force, stop=stop, on_line=on_line)
+    outcome = run_stage(checkout, order.stage, force=order.force, on_line=on_line)
     if outcome.kind in ("failed", "late"):
         return outcome
-    pushed = checkout.dvc("push", "--quiet", "--run-cache", order.stage, stop=stop, on_line=on_line)
+    pushed = checkout.dvc("push", "--quiet", "--run-cache", order.stage, on_line=on_line)
     return outcome if pushed.kind == "ran" else pushed
 
 
 def send_stage(
-    checkout: Checkout,
-    name: str,
-    *,
-    pool: str,
-    force: bool = False,
-    stop: threading.Event,
-    on_line: Callable[[str], None],
+    checkout: Checkout, name: str, *, pool: str, force: bool = False, on_line: Callable[[str], None]
 ) -> Outcome:
     """Bring one stage up to date on a worker of a pool; those before it must be.
 
     What has not changed, or lies in DVC's cache, is not sent. A worker that dies is replaced by another.
     """
-    with stage_locks(checkout, name, stop=stop, on_line=on_line) as descriptors:
+    with stage_locks(checkout, name, on_line) as descriptors:
         planned = checkout.decide(name, force=force)
         if planned.verdict == "cached":
             return UNCHANGED
         if planned.verdict == "run":
             upstream = checkout.pipeline.upstream(name)
             if upstream:
-                pushed = checkout.dvc("push", "--quiet", *upstream, stop=stop, on_line=on_line)
+                pushed = checkout.dvc("push", "--quiet", *upstream, on_line=on_line)
                 if pushed.kind != "ran":
                     return pushed
-            outcome = _order(checkout, name, pool=pool, force=force, stop=stop, on_line=on_line)
+            outcome = _order(checkout, name, pool=pool, force=force, on_line=on_line)
             if outcome.kind in ("failed", "late"):
                 return outcome
         repro = ("repro", "--quiet", "--single-item", "--pull", name)
-        pulled = checkout.dvc(*repro, stop=stop, descriptors=descriptors, on_line=on_line)
+        pulled = checkout.dvc(*repro, descriptors=descriptors, on_line=on_line)
     return finished(planned) if pulled.kind == "ran" else pulled
 
 
-def _order(
-    checkout: Checkout, name: str, *, pool: str, force: bool, stop: threading.Event, on_line: Callable[[str], None]
-) -> Outcome:
+def _order(checkout: Checkout, name: str, *, pool: str, force: bool, on_line: Callable[[str], None]) -> Outcome:
     lock = checkout.root / "dvc.lock"
     order = Order(
         stage=name,
@@ -131,14 +123,14 @@ def _order(
             ),
         )
         on_line(f"ordered from the pool {pool}: {url_for(ordered) or ordered.name}")
-        state = _wait(ordered, stop=stop)
+        state = _wait(ordered, checkout.stop)
         if not state.is_crashed():
             return outcome_of(state)
         on_line(f"the worker of {ordered.name} died ({state.message}); attempt {attempt} of {_TRIES}")
     return Outcome(kind="failed", message=f"{_TRIES} workers of the pool {pool} died; the last: {state.message}")
 
 
-def _wait(ordered: FlowRun, *, stop: threading.Event) -> State[Any]:
+def _wait(ordered: FlowRun, stop: threading.Event) -> State[Any]:
     with get_client(sync_client=True) as client:
         while True:
             state = client.read_flow_run(ordered.id).state

@@ -39,13 +39,16 @@ UNCHANGED = Outcome(kind="cached", message="nothing has changed")
 
 
 class Checkout:
-    """A folder with the pipeline in it; may be used from several threads.
+    """A folder with the pipeline in it, for a piece of work that `stop` ends; may be used from several threads.
 
     `pipeline` is the graph as it was when this was made. All that runs here, on this machine, gets `environment`.
     """
 
-    def __init__(self, root: Path, *, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self, root: Path, *, stop: threading.Event, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.root = root.resolve()
+        self.stop = stop
         self._environment = environment
         self.pipeline = self._latest = Pipeline(self.root)
         self._stamp = self._lock_stamp()
@@ -67,29 +70,27 @@ class Checkout:
         self,
         *arguments: str,
         timeout: float | None = None,
-        environment: Mapping[str, str] | None = None,
-        stop: threading.Event,
+        environment: Mapping[str, str] = MappingProxyType({}),
         descriptors: tuple[int, ...] = (),
         on_line: Callable[[str], None],
     ) -> Outcome:
-        """Run a `dvc` command of its own process, which waits for DVC's lock where another has it."""
-        variables = {"PATH": program_path(), "DVC_NO_ANALYTICS": "true", **self._environment, **(environment or {})}
-        ended = run_supervised(
+        """Run `dvc` in a process of its own, which waits for DVC's lock where another has it. Raises StoppedError."""
+        result = run_supervised(
             [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
             folder=self.root,
-            environment=variables,
+            environment={"PATH": program_path(), "DVC_NO_ANALYTICS": "true", **self._environment, **environment},
             timeout=timeout,
-            stop=stop,
+            stop=self.stop,
             descriptors=descriptors,
             on_line=on_line,
         )
-        if stop.is_set():
+        if self.stop.is_set():
             raise StoppedError(f"dvc {arguments[0]}: stopped")
-        tail = "\n".join(line for line in ended.tail if line.strip())
-        if ended.timed_out:
+        tail = "\n".join(line for line in result.tail if line.strip())
+        if result.timed_out:
             return Outcome(kind="late", message=f"not done after {timeout:g} s; it said last:\n{tail}")
-        if ended.status:
-            message = f"dvc {arguments[0]} ended with {ended.status}; it said last:\n{tail}"
+        if result.status:
+            message = f"dvc {arguments[0]} ended with {result.status}; it said last:\n{tail}"
             return Outcome(kind="failed", message=message)
         return Outcome(kind="ran", message=tail)
 
@@ -101,25 +102,22 @@ class Checkout:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def run_stage(
-    checkout: Checkout, name: str, *, force: bool = False, stop: threading.Event, on_line: Callable[[str], None]
-) -> Outcome:
-    """Bring one stage up to date; those before it must be. Raises StoppedError when `stop` is set before it is done.
+def run_stage(checkout: Checkout, name: str, *, force: bool = False, on_line: Callable[[str], None]) -> Outcome:
+    """Bring one stage up to date; those before it must be. Raises StoppedError.
 
     Lines of output, and what it waits for, go to `on_line`.
     """
-    with stage_locks(checkout, name, stop=stop, on_line=on_line) as descriptors:
+    with stage_locks(checkout, name, on_line) as descriptors:
         planned = checkout.decide(name, force=force)
         if planned.verdict == "cached":
             return UNCHANGED
         needs = checkout.pipeline.resources(name)
-        with leased(needs.gpus, stop=stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
+        with leased(needs.gpus, stop=checkout.stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
             visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not needs.gpus else {}
             outcome = checkout.dvc(
                 *("repro", "--quiet", "--single-item", *(("--force",) if force else ()), name),
                 timeout=needs.timeout,
                 environment=visible,
-                stop=stop,
                 descriptors=(*descriptors, *lease.descriptors),
                 on_line=on_line,
             )
@@ -133,9 +131,7 @@ def finished(planned: PlannedStage) -> Outcome:
 
 
 @contextmanager
-def stage_locks(
-    checkout: Checkout, name: str, *, stop: threading.Event, on_line: Callable[[str], None]
-) -> Iterator[tuple[int, ...]]:
+def stage_locks(checkout: Checkout, name: str, on_line: Callable[[str], None]) -> Iterator[tuple[int, ...]]:
     """Hold a stage's lock alone and share those of the stages before it; gives their descriptors.
 
     Everybody takes them in the pipeline's order, so that no two wait for each other.
@@ -145,6 +141,6 @@ def stage_locks(
         descriptors = []
         for other in (other for other in checkout.pipeline if other in wanted):
             on_wait = partial(on_line, f"waiting: another run is at {other}")
-            lock = locked(checkout.lock_file(other), shared=other != name, stop=stop, on_wait=on_wait)
+            lock = locked(checkout.lock_file(other), shared=other != name, stop=checkout.stop, on_wait=on_wait)
             descriptors.append(stack.enter_context(lock))
         yield tuple(descriptors)

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -91,7 +90,6 @@ def _tune(options: TuneOptions, name: str, threads: ThreadPoolExecutor, stop: th
         params = {key: str(value) for key, value in options.identity().items()}
         facts = StudyFacts(study=name, task=options.task, params=params)
         context = StudyContext(
-            root=Path(),
             study=name,
             tree=snapshot.tree,
             monitor=snapshot.monitor,
@@ -101,7 +99,7 @@ def _tune(options: TuneOptions, name: str, threads: ThreadPoolExecutor, stop: th
         if options.prune and options.where == "pool":
             log.info("trainings on a pool are not pruned: what they measure is known here at their end")
         _search(options, context, study, threads)
-        return report(context, study, dimensions, facts, folder, run)
+        return report(context, study, facts, run)
 
 
 def _search(options: TuneOptions, context: StudyContext, study: Study, threads: ThreadPoolExecutor) -> None:

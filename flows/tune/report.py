@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +18,6 @@ from prefect.states import Completed, Failed
 from ..reports import pictures
 from . import trials
 from .mlflow_run import PICTURE, TABLE, StudyFacts
-from .space import Dimension
 from .study import Study
 from .study_run import StudyRun
 from .trial import StudyContext
@@ -49,21 +46,14 @@ class TrialsTable:
             get_run_logger().warning("the table of trials could not be shown: %s", error)
 
 
-def report(
-    context: StudyContext,
-    study: Study,
-    dimensions: Sequence[Dimension],
-    facts: StudyFacts,
-    folder: Path,
-    run: StudyRun,
-) -> State[Any]:
+def report(context: StudyContext, study: Study, facts: StudyFacts, run: StudyRun) -> State[Any]:
     """Picture, CSV and MLflow's run; the flow's state names the best trial and the command that applies it."""
     records, best = study.records(), study.best()
     counts = Counter(one.state for one in records)
     total = f"{len(records)} trials: " + ", ".join(f"{count} {state}" for state, count in counts.items())
-    picture = trials.picture(records, dimensions, monitor=context.monitor, minimise=study.minimise)
-    (folder / PICTURE).write_bytes(picture)
-    (folder / TABLE).write_text(trials.as_csv(records, name=context.name), encoding="utf-8")
+    picture = trials.picture(records, study.dimensions, monitor=context.monitor, minimise=study.minimise)
+    (run.folder / PICTURE).write_bytes(picture)
+    (run.folder / TABLE).write_text(trials.as_csv(records, name=context.name), encoding="utf-8")
     create_markdown_artifact(
         pictures.markdown({"trials": picture}), key="trials-plot", description=f"Trials of the study {context.study}"
     )

@@ -78,7 +78,7 @@ class Study:
     def __init__(
         self, file: Path, dimensions: Sequence[Dimension], *, method: Method, seed: int, minimise: bool, prune: bool
     ) -> None:
-        self._dimensions = dimensions
+        self.dimensions = dimensions
         self._method = method
         self._seed = seed
         self._grid = grid(dimensions) if method == "grid" else []
@@ -92,7 +92,6 @@ class Study:
             load_if_exists=True,
         )
         self._trials: dict[int, Trial] = {}
-        self._values: dict[int, dict[str, Any]] = {}
         self._interrupted = [t.number for t in self._study.get_trials(deepcopy=False) if t.state == TrialState.RUNNING]
 
     @property
@@ -107,9 +106,8 @@ class Study:
         """
         with self._mutex:
             while (trial := self._next(trials)) is not None:
-                values = {one.key: one.suggest(trial) for one in self._dimensions}
+                values = {one.key: one.suggest(trial) for one in self.dimensions}
                 self._trials[trial.number] = trial
-                self._values[trial.number] = values
                 original = self._original(trial.number, values)
                 if original is None:
                     return Suggestion(number=trial.number, values=values)
@@ -221,11 +219,8 @@ class Study:
 
     def _read(self, trial: FrozenTrial) -> dict[str, Any]:
         """The values of a trial, as they stood in params.yaml."""
-        if trial.number not in self._values:
-            fixed = optuna.trial.FixedTrial(trial.params)
-            known = [one for one in self._dimensions if one.key in trial.params]
-            self._values[trial.number] = {one.key: one.suggest(fixed) for one in known}  # type: ignore[arg-type]
-        return self._values[trial.number]
+        drawn: Any = optuna.trial.FixedTrial(trial.params)
+        return {one.key: one.suggest(drawn) for one in self.dimensions if one.key in trial.params}
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         state = _NAMES.get(trial.state, "running")

@@ -26,7 +26,7 @@ class StudyRun:
     """
 
     def __init__(self, folder: Path, stop: threading.Event) -> None:
-        self._folder = folder
+        self.folder = folder
         self._stop = stop
         self._process: SideProcess | None = None
 
@@ -40,9 +40,9 @@ class StudyRun:
 
     def begin(self, facts: StudyFacts) -> str:
         """The id of the run, or nothing where the store is away."""
-        facts.write(self._folder)
+        facts.write(self.folder)
         if self._process is None:
-            command = ("-P", "-m", "flows.tune.mlflow_run", str(self._folder))
+            command = ("-P", "-m", "flows.tune.mlflow_run", str(self.folder))
             self._process = SideProcess(*command, environment={"PYTHONPATH": search_path()})
         return self._read(self._process, "begun")
 
@@ -51,7 +51,7 @@ class StudyRun:
         if self._process is None:
             self.begin(facts)  # the store was away at the beginning, and may be back
         if self._process is not None:
-            facts.write(self._folder)
+            facts.write(self.folder)
             self._process.send(END)
             self._read(self._process, "ended")
 

@@ -61,19 +61,20 @@ def _new_snapshot(
     options: TuneOptions, dimensions: Sequence[Dimension], study: str, stop: threading.Event
 ) -> StudySnapshot:
     with experiment(Path(), options.overrides) as base:
-        checkout = Checkout(base)
+        checkout = Checkout(base, stop=stop)
         pipeline = checkout.pipeline
         names = pipeline.needed([f"train@{options.task}"])
         params = read(base / PARAMS_FILE)
         check(dimensions, params, [key for name in names for key in pipeline.params(name)])
-        touched = {
-            name for name in names if any(is_below(one.key, key) for one in dimensions for key in pipeline.params(name))
-        }
-        common = [name for name in names if not touched & set(pipeline.needed([name]))]
+
+        def is_searched(name: str) -> bool:
+            return any(is_below(one.key, key) for one in dimensions for key in pipeline.params(name))
+
+        common = [name for name in names if not any(map(is_searched, pipeline.needed([name])))]
         if common:
-            check_out(checkout, common, stop=stop)
+            check_out(checkout, common)
             last = cast(Verb, common[-1].partition("@")[0])
-            states = run_pipeline(checkout, options.of_a_trial(last), stop=stop)
+            states = run_pipeline(checkout, options.of_a_trial(last))
             if stop.is_set():
                 raise StoppedError("stopped before the first trial")
             if not all(state.is_completed() for state in states.values()):

@@ -46,7 +46,6 @@ _POLL = 0.5  # seconds between two looks at the spool
 class StudyContext:
     """What all trials of a study share."""
 
-    root: Path
     study: str  # its name
     tree: str  # git's tree of the files that the trials run with
     monitor: str  # the validation metric that training monitors, as quantile_error
@@ -83,10 +82,10 @@ def run_trial(context: StudyContext, study: Study, suggestion: Suggestion, *, st
     """
     number, watch = suggestion.number, Watch()
     try:
-        with worktree(context.root, context.tree) as folder:
+        with worktree(Path(), context.tree) as folder:
             override(suggestion.assignments(), folder / PARAMS_FILE)
             with _watched(context, study, number, watch, stop=stop):
-                states = _run(context, number, folder, stop=stop)
+                states = _run(context, number, folder, stop)
             if stop.is_set():
                 raise StoppedError("stopped; the study goes on with this trial when it is started again")
             if failed := failures(states):
@@ -103,13 +102,13 @@ def run_trial(context: StudyContext, study: Study, suggestion: Suggestion, *, st
         raise
 
 
-def _run(context: StudyContext, number: int, folder: Path, *, stop: threading.Event) -> dict[str, State[Any]]:
+def _run(context: StudyContext, number: int, folder: Path, stop: threading.Event) -> dict[str, State[Any]]:
     tags = {TRIAL_TAG: context.name(number)}
     if context.parent:
         tags[PARENT_TAG] = context.parent
-    checkout = Checkout(folder, environment={training_run.TAGS_VARIABLE: json.dumps(tags)})
-    check_out(checkout, checkout.pipeline.needed(context.options.targets()), stop=stop)
-    return run_pipeline(checkout, context.options, stop=stop)
+    checkout = Checkout(folder, stop=stop, environment={training_run.TAGS_VARIABLE: json.dumps(tags)})
+    check_out(checkout, checkout.pipeline.needed(context.options.targets()))
+    return run_pipeline(checkout, context.options)
 
 
 def _tell_finished(
@@ -131,7 +130,7 @@ def _tell_finished(
             return _tell_pruned(study, number, signature)
     best = min if study.minimise else max
     objective = best(value for _, value in curve if math.isfinite(value))
-    save_experiment(Checkout(folder), states, name=context.name(number), stop=stop)
+    save_experiment(Checkout(folder, stop=stop), states, name=context.name(number))
     study.tell(number, "complete", objective=objective, epochs=len(curve), signature=signature)
     return Completed(message=f"{context.monitor} {objective:.6g} after {len(curve)} epochs")
 

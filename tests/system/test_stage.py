@@ -55,11 +55,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     (root / ".gitignore").write_text("runs.log\n")
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, check=True)
-    return Checkout(root)
+    return Checkout(root, stop=threading.Event())
 
 
-def run(checkout: Checkout, name: str, *, force: bool = False, stop: threading.Event | None = None) -> Outcome:
-    return run_stage(checkout, name, force=force, stop=stop or threading.Event(), on_line=lambda line: None)
+def run(checkout: Checkout, name: str, *, force: bool = False) -> Outcome:
+    return run_stage(checkout, name, force=force, on_line=lambda line: None)
+
+
+def another(checkout: Checkout) -> Checkout:
+    """The same folder as another process sees it."""
+    return Checkout(checkout.root, stop=threading.Event())
 
 
 def test_a_stage_runs_once_and_is_restored_from_the_cache(checkout: Checkout) -> None:
@@ -73,8 +78,7 @@ def test_a_stage_runs_once_and_is_restored_from_the_cache(checkout: Checkout) ->
 
 def test_two_who_want_the_same_stage_run_it_once(checkout: Checkout) -> None:
     with ThreadPoolExecutor() as pool:
-        # Two processes would each have a Checkout of its own.
-        kinds = pool.map(lambda one: run(one, "first").kind, [checkout, Checkout(checkout.root)])
+        kinds = pool.map(lambda one: run(one, "first").kind, [checkout, another(checkout)])
     assert sorted(kinds) == ["cached", "ran"]
     assert (checkout.root / "runs.log").read_text().splitlines() == ["one"]
 
@@ -97,7 +101,7 @@ def test_an_output_that_is_read_is_not_replaced(checkout: Checkout) -> None:
     ends: dict[str, float] = {}
 
     def timed(name: str, *, force: bool = False) -> None:
-        run(Checkout(checkout.root), name, force=force)
+        run(another(checkout), name, force=force)
         ends[name] = time.monotonic()
 
     reader = threading.Thread(target=timed, args=("slow",))
@@ -135,10 +139,9 @@ def test_a_failure_says_what_the_stage_said(checkout: Checkout) -> None:
 
 
 def test_stopped(checkout: Checkout) -> None:
-    stop = threading.Event()
-    threading.Timer(2.0, stop.set).start()
+    threading.Timer(2.0, checkout.stop.set).start()
     with pytest.raises(StoppedError):
-        run(checkout, "late", stop=stop)
+        run(checkout, "late")
 
 
 def test_a_stage_sees_only_the_gpu_that_it_leased(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,6 @@ def tell(told: spool.Spool, epoch: int, value: float) -> None:
 
 def watched(study: Study, watch: Watch, stop: threading.Event) -> Any:
     context = StudyContext(
-        root=Path(),
         study="study",
         tree="",
         monitor="quantile_error",
