@@ -71,13 +71,7 @@ def run_pipeline(
     plan = placement(checkout, pipeline.plan(options.targets(), force=options.force), options)
     on_plan(plan)
     create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where, and why")
-
-    def submit(stage: PlannedStage, after: list[PrefectFuture[Any]]) -> PrefectFuture[Any]:
-        prefect_task = _task(checkout, stage.name)
-        return prefect_task.submit(checkout, stage.name, pool=stage.pool, force=options.force, wait_for=after)
-
-    upstream = {stage.name: pipeline.upstream(stage.name) for stage in plan}
-    states = _run_in_order(plan, upstream, submit, parallel=options.parallel)
+    states = _run_in_order(checkout, plan, force=options.force, parallel=options.parallel)
     if any(state.name != "Cached" for state in states.values()):
         sort_lock(checkout.root, before=pipeline.locked, order=tuple(pipeline))
     return states
@@ -90,6 +84,35 @@ def summary(states: Mapping[str, State[Any]]) -> State[Any]:
     if failed := failures(states):
         return Failed(message="\n\n".join([f"{len(states)} stages: {total}", *failed]))
     return Completed(message=f"{len(states)} stages: {total}")
+
+
+def _run_in_order(
+    checkout: Checkout, plan: Sequence[PlannedStage], *, force: bool, parallel: int
+) -> dict[str, State[Any]]:
+    """Submit each stage once those before it have ended, `parallel` at a time of those that run on this machine.
+
+    Prefect has no limit for that. ThreadPoolTaskRunner's `max_workers` counts tasks that only wait for others as well,
+    so that all threads can be taken by stages that wait while one that could run does not; its concurrency limits lie
+    on the server and hold for all flow runs and machines together; and a semaphore within the task would show a stage
+    as running that waits. So a stage is submitted when it can start.
+    """
+    futures: dict[str, PrefectFuture[Any]] = {}
+    states: dict[str, State[Any]] = {}
+    ended: SimpleQueue[str] = SimpleQueue()
+    here = {stage.name for stage in plan if stage.pool is None}
+    while len(states) < len(plan):
+        for stage in (stage for stage in plan if stage.name not in futures):
+            name, before = stage.name, checkout.pipeline.upstream(stage.name)
+            running = sum(other in here and other not in states for other in futures)
+            if all(up in states for up in before) and (name not in here or running < parallel):
+                after = [futures[up] for up in before]
+                future = _task(checkout, name).submit(checkout, name, pool=stage.pool, force=force, wait_for=after)
+                future.add_done_callback(lambda _, name=name: ended.put(name))  # type: ignore[misc]
+                futures[name] = future
+        name = ended.get()
+        futures[name].wait()
+        states[name] = futures[name].state
+    return states
 
 
 def _task(checkout: Checkout, name: str) -> PrefectTask[..., Any]:
@@ -118,36 +141,3 @@ def stage_task(checkout: Checkout, name: str, *, pool: str | None, force: bool) 
         return state_of(send_stage(checkout, name, pool=pool, force=force, on_line=log.info))
     except StoppedError as error:
         return Cancelled(message=str(error))
-
-
-def _run_in_order(
-    plan: Sequence[PlannedStage],
-    upstream: Mapping[str, Sequence[str]],
-    submit: Callable[[PlannedStage, list[PrefectFuture[Any]]], PrefectFuture[Any]],
-    *,
-    parallel: int,
-) -> dict[str, State[Any]]:
-    """Submit each stage once those before it have ended, `parallel` at a time of those that run on this machine.
-
-    Prefect has no limit for that. ThreadPoolTaskRunner's `max_workers` counts tasks that only wait for others as well,
-    so that all threads can be taken by stages that wait while one that could run does not; its concurrency limits lie
-    on the server and hold for all flow runs and machines together; and a semaphore within the task would show a stage
-    as running that waits. So a stage is submitted when it can start.
-    """
-    futures: dict[str, PrefectFuture[Any]] = {}
-    states: dict[str, State[Any]] = {}
-    ended: SimpleQueue[str] = SimpleQueue()
-    here = {stage.name for stage in plan if stage.pool is None}
-    while len(states) < len(plan):
-        for stage in plan:
-            before = [name for name in upstream[stage.name] if name in upstream]
-            is_ready = stage.name not in futures and all(name in states for name in before)
-            running = sum(name in here and name not in states for name in futures)
-            if is_ready and (stage.name not in here or running < parallel):
-                future = submit(stage, [futures[name] for name in before])
-                future.add_done_callback(lambda _, name=stage.name: ended.put(name))  # type: ignore[misc]
-                futures[stage.name] = future
-        name = ended.get()
-        futures[name].wait()
-        states[name] = futures[name].state
-    return states
