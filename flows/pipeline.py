@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,7 +23,7 @@ from prefect.client.schemas.objects import State
 from prefect.client.schemas.objects import TaskRun as PrefectTaskRun
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run as present_run
-from prefect.states import Cancelled, Completed, Failed
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task as PrefectTask
 from prefect.tasks import exponential_backoff
@@ -32,11 +33,10 @@ from stages.params import PARAMS_FILE, load
 from .dag import PlannedStage, sort_lock
 from .execution import cancellation
 from .execution.experiment import check_out, experiment, save_experiment
-from .execution.locks import StoppedError
 from .execution.placement import placement
 from .execution.remote import send_stage
 from .execution.stage import Checkout, run_stage
-from .execution.states import TOO_LATE, failures, state_of
+from .execution.states import TIMED_OUT, failures, state_of
 from .options import PipelineOptions
 from .reports.report import Reporter
 from .reports.tables import plan_table
@@ -119,7 +119,7 @@ def _task(checkout: Checkout, name: str) -> PrefectTask[..., Any]:
     """A stage as a Prefect task, with the retries that its `meta` asks for."""
 
     def may_retry(task: PrefectTask[..., Any], run: PrefectTaskRun, state: State[Any]) -> bool:
-        return state.name != TOO_LATE and not checkout.stop.is_set()
+        return state.name != TIMED_OUT and not checkout.stop.is_set()
 
     return stage_task.with_options(
         name=name,
@@ -135,9 +135,6 @@ def _task(checkout: Checkout, name: str) -> PrefectTask[..., Any]:
 def stage_task(checkout: Checkout, name: str, *, pool: str | None, force: bool) -> State[Any]:
     """Bring one stage up to date, here or on a worker of the pool."""
     log = get_run_logger()
-    try:
-        if pool is None:
-            return state_of(run_stage(checkout, name, force=force, on_line=log.info))
-        return state_of(send_stage(checkout, name, pool=pool, force=force, on_line=log.info))
-    except StoppedError as error:
-        return Cancelled(message=str(error))
+    if pool is None:
+        return state_of(partial(run_stage, checkout, name, force=force, on_line=log.info))
+    return state_of(partial(send_stage, checkout, name, pool=pool, force=force, on_line=log.info))

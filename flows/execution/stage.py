@@ -23,16 +23,24 @@ from .locks import StoppedError, leased, locked
 from .supervisor import run_supervised
 
 
+class StageError(RuntimeError):
+    """A stage, or the `dvc` around it, failed; the message holds its last lines of output."""
+
+
+class TimeLimitError(StageError):
+    """A stage was ended at its time limit."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a stage ended.
+    """How a stage was brought up to date.
 
-    `cached`: nothing had changed, and no process was started. `restored`: DVC laid out a result it had. `ran`: it
-    computed. `failed` and `late` (past its time limit): `message` holds its last lines of output.
+    `cached`: nothing had changed, and no process was started. `restored`: DVC checked out a result it had. `ran`: it
+    computed.
     """
 
-    kind: Literal["cached", "restored", "ran", "failed", "late"]
-    message: str
+    kind: Literal["cached", "restored", "ran"]
+    message: str  # why it ran
 
 
 UNCHANGED = Outcome(kind="cached", message="nothing has changed")
@@ -73,8 +81,11 @@ class Checkout:
         environment: Mapping[str, str] = MappingProxyType({}),
         descriptors: tuple[int, ...] = (),
         on_line: Callable[[str], None],
-    ) -> Outcome:
-        """Run `dvc` in a process of its own, which waits for DVC's lock where another has it. Raises StoppedError."""
+    ) -> None:
+        """Run `dvc` in a process of its own, which waits for DVC's lock where another has it.
+
+        Raises StageError, TimeLimitError, and StoppedError when `stop` is set before it is done.
+        """
         result = run_supervised(
             [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
             folder=self.root,
@@ -88,11 +99,9 @@ class Checkout:
             raise StoppedError(f"dvc {arguments[0]}: stopped")
         tail = "\n".join(line for line in result.tail if line.strip())
         if result.timed_out:
-            return Outcome(kind="late", message=f"not done after {timeout:g} s; it said last:\n{tail}")
+            raise TimeLimitError(f"not done after {timeout:g} s; it said last:\n{tail}")
         if result.status:
-            message = f"dvc {arguments[0]} ended with {result.status}; it said last:\n{tail}"
-            return Outcome(kind="failed", message=message)
-        return Outcome(kind="ran", message=tail)
+            raise StageError(f"dvc {arguments[0]} ended with {result.status}; it said last:\n{tail}")
 
     def _lock_stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -103,7 +112,7 @@ class Checkout:
 
 
 def run_stage(checkout: Checkout, name: str, *, force: bool = False, on_line: Callable[[str], None]) -> Outcome:
-    """Bring one stage up to date; those before it must be. Raises StoppedError.
+    """Bring one stage up to date; those before it must be. Raises as `Checkout.dvc` does.
 
     Lines of output, and what it waits for, go to `on_line`.
     """
@@ -114,18 +123,18 @@ def run_stage(checkout: Checkout, name: str, *, force: bool = False, on_line: Ca
         needs = checkout.pipeline.resources(name)
         with leased(needs.gpus, stop=checkout.stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
             visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not needs.gpus else {}
-            outcome = checkout.dvc(
+            checkout.dvc(
                 *("repro", "--quiet", "--single-item", *(("--force",) if force else ()), name),
                 timeout=needs.timeout,
                 environment=visible,
                 descriptors=(*descriptors, *lease.descriptors),
                 on_line=on_line,
             )
-    return finished(planned) if outcome.kind == "ran" else outcome
+    return finished(planned)
 
 
 def finished(planned: PlannedStage) -> Outcome:
-    """The outcome of a stage that has come to its end as planned."""
+    """The outcome of a stage that was brought up to date as planned."""
     kind: Literal["restored", "ran"] = "restored" if planned.verdict == "restore" else "ran"
     return Outcome(kind=kind, message="; ".join(planned.reasons))
 

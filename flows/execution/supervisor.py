@@ -1,10 +1,10 @@
-"""A command that lives no longer than the one who asked for it.
+"""A command that lives no longer than the process that started it.
 
     python -m flows.execution.supervisor COMMAND …
 
 runs the command until it ends, or until standard input does. A flow holds the other end of that pipe: when it closes
 it, is cancelled, or dies by `kill -9`, the kernel closes the pipe, and the command ends with all that it has started:
-asked first (SIGTERM, so that a training saves its state), then killed.
+first by SIGTERM, so that a training saves its state, then by SIGKILL.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import psutil
 
 from stages.paths import search_path
 
-GRACE = 8.0  # seconds between asking and killing: all is over within 15, with what notices late
+GRACE = 8.0  # seconds between SIGTERM and SIGKILL: all is over within 15, with what notices late
 _PATIENCE = 4.0  # seconds in which the command may end by itself, once all that it started has
 _TAIL = 20  # last lines of output that are kept
 _POLL = 0.1
@@ -153,9 +153,9 @@ def _adopt_orphans() -> None:
 
 
 def _end_all(command: int) -> None:
-    """Ask all descendants to end, and kill those that have not after GRACE seconds.
+    """Terminate all descendants, and kill those that are left after GRACE seconds.
 
-    The command itself is asked last: a `dvc` whose stage has ended says so and goes, where a signal could meet it while
+    The command itself comes last: a `dvc` whose stage has ended says so and goes, where a signal could meet it while
     it writes dvc.lock.
     """
     start = time.monotonic()

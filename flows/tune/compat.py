@@ -9,5 +9,5 @@ TRIED_WITH = "5.0.0"
 
 
 def running_trial(study: Study, frozen: FrozenTrial) -> Trial:
-    """A trial that an earlier process has asked for and not told, to go on with. Optuna itself has it run no more."""
+    """A trial that an earlier process began and did not end, to go on with; Optuna has no public way to do that."""
     return Trial(study, frozen._trial_id)
