@@ -14,7 +14,7 @@ FORECAST = {"tasks": ["forecast"], "where": "here"}
 
 def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None:
     run = flows.start("pipeline/pipeline", options=FORECAST)
-    assert run.wait() == "COMPLETED"
+    assert run.wait() == "COMPLETED", run.message()
     stages = [f"{verb}@forecast" for verb in ("download", "preprocess", "train", "evaluate", "register")]
     assert set(run.tasks()) == set(stages)
     assert set(run.tasks().values()) <= {"Completed", "Restored"}  # another test may have had the same params
