@@ -7,7 +7,7 @@ dvc.yaml is the only graph; nothing here repeats it. Deciding costs some millise
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +15,9 @@ import yaml
 
 from stages.params import flatten
 
+from .compat import in_run_cache, open_repo
+
 if TYPE_CHECKING:
-    from dvc.repo import Repo
     from dvc.stage import Stage as DvcStage
 
 Verdict = Literal["cached", "restore", "run", "wait"]
@@ -36,16 +37,17 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """Whether a stage must run.
+class PlannedStage:
+    """Whether a stage must run, why, and where.
 
-    `cached`: nothing has changed. `restore`: it has a result in DVC's cache, which only has to be laid out. `run`: it
+    `cached`: nothing has changed. `restore`: DVC's cache has a result that only has to be checked out. `run`: it
     computes. `wait`: nothing of its own has changed, but a stage before it runs, and may or may not give something new.
     """
 
     name: str
     verdict: Verdict
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
+    pool: str | None = None  # the work pool that it runs on; None: this machine
 
 
 class Pipeline:
@@ -57,11 +59,10 @@ class Pipeline:
 
     def __init__(self, root: Path = Path()) -> None:
         from dvc.exceptions import DvcException
-        from dvc.repo import Repo
 
         self.root = root.resolve()
         try:
-            self._repo: Repo = Repo(str(self.root), _wait_for_lock=True)
+            self._repo = open_repo(self.root)
             with self._repo.lock:  # another process may be writing dvc.lock, which DVC does in place
                 graph = self._repo.index.graph
                 self.locked = locked_stages(self.root)
@@ -82,60 +83,57 @@ class Pipeline:
         """The stages whose outputs this one reads."""
         return self._upstream[name]
 
-    def downstream(self, name: str) -> tuple[str, ...]:
-        """The stages that read this one's outputs."""
-        return tuple(other for other in self if name in self._upstream[other])
-
     def resources(self, name: str) -> Resources:
         """What the stage asks for under `meta`. Raises PipelineError for a key that no flow reads."""
-        asked: Mapping[str, Any] = self._stages[name].meta or {}
-        unknown = asked.keys() - set(Resources.__slots__)
+        meta: Mapping[str, Any] = self._stages[name].meta or {}
+        unknown = meta.keys() - set(Resources.__slots__)
         if unknown:
             allowed = ", ".join(Resources.__slots__)
             raise PipelineError(f"dvc.yaml: {name}: meta: found {', '.join(sorted(unknown))}; allowed: {allowed}")
-        return Resources(**asked)
+        return Resources(**meta)
 
     def params(self, name: str) -> tuple[str, ...]:
         """The keys of params.yaml that the stage reads, as forecast.train; what stands below them counts, too."""
         return tuple(key for dep in self._stages[name].deps for key in getattr(dep, "params", ()))
 
     def has_remote(self) -> bool:
-        """Whether DVC's configuration names a default remote."""
+        """Whether DVC's configuration names a default remote, over which machines hand each other data."""
         return bool(self._repo.config["core"].get("remote"))
 
     def needed(self, targets: Iterable[str]) -> tuple[str, ...]:
         """The targets and all stages before them, in order. Raises PipelineError for a name that is no stage."""
-        waiting, found = list(targets), set()
+        waiting, needed = list(targets), set()
         unknown = [name for name in waiting if name not in self._stages]
         if unknown:
             raise PipelineError(f"{', '.join(unknown)}: no such stage; allowed: {', '.join(self)}")
         while waiting:
             name = waiting.pop()
-            if name not in found:
-                found.add(name)
+            if name not in needed:
+                needed.add(name)
                 waiting.extend(self._upstream[name])
-        return tuple(name for name in self if name in found)
+        return tuple(name for name in self if name in needed)
 
-    def plan(self, targets: Sequence[str] | None = None, *, force: bool = False) -> tuple[Decision, ...]:
-        """A decision for each stage that the targets need (all, where none are named)."""
-        decisions: dict[str, Decision] = {}
+    def plan(self, targets: Sequence[str] | None = None, *, force: bool = False) -> tuple[PlannedStage, ...]:
+        """Each stage that the targets need (all, where none are named), in order."""
+        plan: dict[str, PlannedStage] = {}
         for name in self.needed(targets) if targets is not None else tuple(self):
-            decision = self.decide(name, force=force)
-            running = [up for up in self._upstream[name] if decisions[up].verdict in ("run", "wait")]
-            if running and decision.verdict in ("cached", "restore"):
-                decision = Decision(name=name, verdict="wait", reasons=tuple(f"after {up}" for up in running))
-            decisions[name] = decision
-        return tuple(decisions.values())
+            stage = self.decide(name, force=force)
+            running = [up for up in self._upstream[name] if plan[up].verdict in ("run", "wait")]
+            if running and stage.verdict in ("cached", "restore"):
+                stage = replace(stage, verdict="wait", reasons=tuple(f"after {up}" for up in running))
+            plan[name] = stage
+        return tuple(plan.values())
 
-    def decide(self, name: str, *, force: bool = False) -> Decision:
+    def decide(self, name: str, *, force: bool = False) -> PlannedStage:
         """Whether this stage must run, whatever becomes of those before it."""
-        stage = self._stages[name]
         if force:
-            return Decision(name=name, verdict="run", reasons=("asked for",))
+            return PlannedStage(name=name, verdict="run", reasons=("asked for",))
+        stage = self._stages[name]
         reasons = tuple(_reasons(stage))
         if not reasons:
-            return Decision(name=name, verdict="cached", reasons=())
-        return Decision(name=name, verdict="restore" if _in_run_cache(self._repo, stage) else "run", reasons=reasons)
+            return PlannedStage(name=name, verdict="cached")
+        verdict: Verdict = "restore" if in_run_cache(self._repo, stage) else "run"
+        return PlannedStage(name=name, verdict=verdict, reasons=reasons)
 
 
 def _reasons(stage: DvcStage) -> Iterator[str]:
@@ -148,48 +146,19 @@ def _reasons(stage: DvcStage) -> Iterator[str]:
         if hasattr(dep, "read_params"):
             yield from _changed_params(dep)
         else:
-            yield from (f"{path}: {what}" for path, what in dep.status().items())
+            yield from (f"{path}: {status}" for path, status in dep.status().items())
+    plainer = {"deleted": "missing", "not in cache": "not in DVC's cache"}
     for out in stage.outs:
-        missing = {"deleted": "missing", "not in cache": "not in DVC's cache"}
-        yield from (f"output {path}: {missing.get(what, what)}" for path, what in out.status().items())
+        yield from (f"output {path}: {plainer.get(status, status)}" for path, status in out.status().items())
 
 
 def _changed_params(dep: Any) -> Iterator[str]:
     before = flatten(dep.hash_info.value or {})
     after = flatten(dep.read_params())
-    for key in [*after, *(key for key in before if key not in after)]:
+    for key in {**after, **before}:
         old, new = before.get(key, "nothing"), after.get(key, "nothing")
         if old != new:
             yield f"{key}: {old} → {new}"
-
-
-def _in_run_cache(repo: Repo, stage: DvcStage) -> bool:
-    """Whether DVC has a result for just these deps and params, so that a `dvc repro` would only lay it out.
-
-    DVC's own `stage_cache.restore(dry=True)` would do, but for two things: it believes the outputs of dvc.lock where
-    deps have changed, and it works in the present folder only.
-    """
-    from dvc.dependency.base import DependencyDoesNotExistError
-    from dvc.stage.cache import _can_hash
-    from dvc.stage.loader import StageLoader
-
-    known = [(entry, entry.hash_info, entry.meta) for entry in (*stage.deps, *stage.outs)]
-    command_changed = stage.cmd_changed
-    try:
-        if not stage.changed_stage() and not any(dep.changed() for dep in stage.deps) and stage.outs_cached():
-            return True
-        stage.save_deps()
-        found = repo.stage_cache._load(stage) if _can_hash(stage) else None
-        if found is None:
-            return False
-        StageLoader.fill_from_lock(stage, found)
-        return stage.outs_cached()
-    except DependencyDoesNotExistError:
-        return False
-    finally:
-        stage.cmd_changed = command_changed
-        for entry, hash_info, meta in known:
-            entry.hash_info, entry.meta = hash_info, meta
 
 
 def locked_stages(root: Path) -> tuple[str, ...]:
@@ -206,11 +175,10 @@ def sort_lock(root: Path, *, before: Sequence[str], order: Sequence[str]) -> Non
     """Put dvc.lock in the order of a serial `dvc repro`: the stages it had `before`, as they stood, then the new ones
     in the pipeline's `order`. DVC appends a new stage when it ends, so those that ran side by side stand as they ended.
     """
-    from dvc.repo import Repo
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     path = root / "dvc.lock"
-    with Repo(str(root), _wait_for_lock=True).lock:
+    with open_repo(root).lock:
         present = locked_stages(root)
         wanted = [name for name in dict.fromkeys((*before, *order, *present)) if name in present]
         if wanted == list(present):

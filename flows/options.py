@@ -1,31 +1,26 @@
-"""What a run of the pipeline may be asked for: the form in Prefect's UI, the options of `flows.run`."""
+"""The options of a run of the pipeline: the form in Prefect's UI, the arguments of `flows.run`."""
 
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from stages.tasks.protocol import Task
 
 
-def _known(name: str) -> str:
+def _check_task(name: str) -> str:
     if name not in Task.names():
         raise ValueError(f"found {name!r}; allowed: {', '.join(Task.names())}")
     return name
 
 
 Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
+TaskName = Annotated[str, AfterValidator(_check_task), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
 
 
-TaskName = Annotated[str, AfterValidator(_known), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
-
-
-VERBS: tuple[Verb, ...] = get_args(Verb)
-
-
-class Choice(BaseModel):
+class PipelineOptions(BaseModel):
     """What to run, and where."""
 
     tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")

@@ -1,7 +1,8 @@
 """A person decides who becomes champion: the flow shows a version beside the champion, waits for a form, acts on it.
 
-While it waits, it is no process but a row in Prefect's database: server, worker and machine may be restarted. What the
-person saw is kept there as well, so that what they approve is what they saw, whoever has become challenger meanwhile.
+While it waits, it is no process but a row in Prefect's database: server, worker and machine may be restarted. The
+versions that the person was shown are kept there as well, so that these are approved, whatever has become challenger
+meanwhile.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from stages.registry.status import Version
 from stages.tasks.protocol import Task
 
 from .execution import cancellation
-from .execution.supervisor import supervised
+from .execution.supervisor import run_supervised
 from .options import TaskName
 from .reports import pictures
 from .reports.report import MLFLOW_UI
-from .reports.tables import comparison
+from .reports.tables import comparison_report
 
-_SEEN = "seen"  # the key of what the person was shown, among the flow run's inputs
-_FORM = "decision"
+_SHOWN_KEY = "seen"  # of the versions that the person was shown, among the flow run's inputs
+_FORM_KEY = "decision"
 
 
 class Candidate(BaseModel):
@@ -48,7 +49,7 @@ class Candidate(BaseModel):
 
 
 class Decision(RunInput):
-    """What the person decides: the form that the flow waits for."""
+    """The form that the flow waits for."""
 
     decision: Literal["approve", "reject"] = Field(description="approve: this version becomes champion")
     by: str = Field(min_length=1, description="Who decides; stands on the version ever after")
@@ -59,64 +60,64 @@ class Decision(RunInput):
 def promote(candidate: Candidate) -> State[Any]:
     """Show a model version beside the champion, wait for a person, and move the alias if they approve."""
     with cancellation.stopping() as stop:
-        seen = cast("dict[str, str] | None", read_flow_run_input(_SEEN))
+        shown = cast("dict[str, str] | None", read_flow_run_input(_SHOWN_KEY))
         form = Decision
-        if seen is None:
-            shown = _show(candidate, stop)
-            if isinstance(shown, State):
-                return shown
-            compared, text = shown
-            seen = {"version": compared.candidate.version, "champion": _number(compared.champion)}
-            create_flow_run_input(_SEEN, seen)
+        if shown is None:
+            comparison = _compare(candidate, stop)
+            if isinstance(comparison, State):
+                return comparison
+            versions, text = comparison
+            shown = {"version": versions.candidate.version, "champion": _number(versions.champion)}
+            create_flow_run_input(_SHOWN_KEY, shown)
             form = Decision.with_initial_data(description=text)
-        answer = suspend_flow_run(wait_for_input=form, key=_FORM)
-        return _carry_out(candidate.task, seen, answer, stop)
+        decision = suspend_flow_run(wait_for_input=form, key=_FORM_KEY)
+        return _carry_out(candidate.task, shown, decision, stop)
 
 
-def _show(candidate: Candidate, stop: threading.Event) -> tuple[SideBySide, str] | State[Any]:
+def _compare(candidate: Candidate, stop: threading.Event) -> tuple[SideBySide, str] | State[Any]:
     """Show the comparison as an artifact; returns it, and as text. A final state where there is nothing to decide."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         failed = _promotion("compare", candidate.task, stop, version=candidate.version, folder=name)
         if failed is not None:
             return failed
-        compared = SideBySide.model_validate_json((folder / COMPARISON).read_text(encoding="utf-8"))
-        if compared.champion and compared.champion.version == compared.candidate.version:
-            return Completed(message=f"{compared.model} version {compared.candidate.version} is the champion already")
+        comparison = SideBySide.model_validate_json((folder / COMPARISON).read_text(encoding="utf-8"))
+        version = comparison.candidate.version
+        if comparison.champion and comparison.champion.version == version:
+            return Completed(message=f"{comparison.model} version {version} is the champion already")
         drawn = pictures.of_folder(folder / CURVE, folder / PICTURES)
-    text = comparison(Task(candidate.task), compared, os.environ.get(MLFLOW_UI))
-    create_markdown_artifact(
-        "\n\n".join(filter(None, [text, drawn])), key="report", description="The version that may become champion"
-    )
-    return compared, text
+    text = comparison_report(Task(candidate.task), comparison, os.environ.get(MLFLOW_UI))
+    report = f"{text}\n\n{drawn}" if drawn else text
+    create_markdown_artifact(report, key="report", description="The version that may become champion")
+    return comparison, text
 
 
-def _carry_out(task: str, seen: dict[str, str], answer: Decision, stop: threading.Event) -> State[Any]:
-    asked = {"by": answer.by, "reason": answer.reason, "run": f"{present_run.get_name()} ({present_run.get_id()})"}
-    failed = _promotion(answer.decision, task, stop, **seen, **asked)
+def _carry_out(task: str, shown: dict[str, str], decision: Decision, stop: threading.Event) -> State[Any]:
+    run = f"{present_run.get_name()} ({present_run.get_id()})"
+    failed = _promotion(decision.decision, task, stop, **shown, by=decision.by, reason=decision.reason, run=run)
     if failed is not None:
         return failed
-    name = f"{Task(task).description().model_name} version {seen['version']}"
-    before = "no champion before it" if seen["champion"] == NONE else f"after version {seen['champion']}"
-    if answer.decision == "approve":
-        return Completed(message=f"{name} is champion, {before}; approved by {answer.by}")
-    return Completed(message=f"{name} was rejected by {answer.by}", name="Rejected")
+    name = f"{Task(task).description().model_name} version {shown['version']}"
+    if decision.decision == "reject":
+        return Completed(message=f"{name} was rejected by {decision.by}", name="Rejected")
+    before = "no champion before it" if shown["champion"] == NONE else f"after version {shown['champion']}"
+    return Completed(message=f"{name} is champion, {before}; approved by {decision.by}")
 
 
 def _promotion(verb: str, task: str, stop: threading.Event, **options: str) -> State[Any] | None:
-    """Run `stages.registry.promotion` in a process of its own; a final state where it did not do what it was asked."""
-    log = get_run_logger()
+    """Run `stages.registry.promotion` in a process of its own; a final state where it was stopped or failed."""
     arguments = [f"--{name}={value}" for name, value in options.items()]
-    ended = supervised(
+    result = run_supervised(
         [sys.executable, "-m", "stages.registry.promotion", verb, task, *arguments],
         folder=Path(),
         stop=stop,
-        on_line=log.info,
+        on_line=get_run_logger().info,
     )
     if stop.is_set():
         return Cancelled(message="stopped")
-    if ended.status:
-        return Failed(message=next((line for line in reversed(ended.tail) if line.strip()), f"status {ended.status}"))
+    if result.status:
+        message = next((line for line in reversed(result.tail) if line.strip()), f"status {result.status}")
+        return Failed(message=message)
     return None
 
 

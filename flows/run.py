@@ -4,7 +4,7 @@
     python -m flows.run sketch video --up-to train   two tasks, up to their weights
     python -m flows.run sketch --set sketch.train.epochs=3
 
-It shows in the UI if `make up` has started the servers of this checkout, or PREFECT_API_URL names others; without,
+The run shows in the UI if `make up` has started the servers of this checkout, or PREFECT_API_URL names others; else
 Prefect starts a server for as long as the flow lasts. `python -m flows.plan` says beforehand what would run, and why.
 """
 
@@ -26,46 +26,43 @@ from .server.servers import ServersError, here
 def main() -> None:
     """Run the flow; status 1 if a stage failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m flows.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,  # PipelineOptions has the defaults
     )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(Task.names()))
-    parser.add_argument("--up-to", default="register", metavar="VERB", help="the last stage of each task")
+    parser.add_argument("--up-to", metavar="VERB", help="the last stage of each task")
     parser.add_argument("--force", action="store_true", help="run these stages even if nothing has changed")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a param for this run alone")
-    parser.add_argument("--where", default="auto", metavar="PLACE", help="auto, here or pool")
-    parser.add_argument("--pool", default="gpu", help="work pool for stages that run elsewhere")
-    parser.add_argument("--parallel", type=int, default=os.cpu_count(), help="stages at once on this machine")
-    chosen = parser.parse_args()
+    parser.add_argument(
+        "--set", action="append", dest="overrides", metavar="KEY=VALUE", help="a param for this run alone"
+    )
+    parser.add_argument("--where", metavar="PLACE", help="auto, here or pool")
+    parser.add_argument("--pool", help="work pool for stages that run elsewhere")
+    parser.add_argument("--parallel", type=int, metavar="N", help="stages at once on this machine")
+    args = vars(parser.parse_args())
     choose_server()
-    if not chosen.set:  # else it is asked for another folder
+    if "overrides" not in args:  # else the flow runs in another folder
         start_early(Path())
 
-    from .options import Choice
+    from .options import PipelineOptions
     from .pipeline import pipeline
 
     try:
-        choice = Choice(
-            tasks=chosen.tasks or list(Task.names()),
-            up_to=chosen.up_to,
-            force=chosen.force,
-            overrides=chosen.set,
-            where=chosen.where,
-            pool=chosen.pool,
-            parallel=chosen.parallel,
-        )
+        options = PipelineOptions(**args)
     except ValidationError as error:
-        sys.exit(mistakes(error))
-    state = pipeline(choice, return_state=True)
+        sys.exit(describe_errors(error))
+    state = pipeline(options, return_state=True)
     sys.exit(0 if state.is_completed() else 1)
 
 
-def mistakes(error: ValidationError) -> str:
-    """What is wrong with a form that was filled in on the command line, a line each."""
+def describe_errors(error: ValidationError) -> str:
+    """The errors in options from the command line, a line each."""
     return "\n".join(f"unroll: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def choose_server() -> None:
-    """Have Prefect use the server of this checkout where it runs. Before Prefect is imported, which reads variables."""
+    """Have Prefect use the server of this checkout if it runs. Call it before Prefect is imported."""
     if "PREFECT_API_URL" in os.environ:
         return
     try:

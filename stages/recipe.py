@@ -4,8 +4,8 @@
     python -m stages.recipe --list      the recipes and what they are
     git checkout params.yaml dvc.lock && dvc repro      go back
 
-A recipe holds only the keys it changes. params.yaml keeps its comments. A value that is data is replaced as a whole,
-also where it is a mapping: a recipe's categories are all there are.
+A recipe holds only the keys it changes. params.yaml keeps its comments. A mapping that is a value, such as a recipe's
+categories, is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -104,19 +104,19 @@ def main() -> None:
     parser.add_argument("name", nargs="?", help=", ".join(available()))
     parser.add_argument("--list", action="store_true", help="show the recipes")
     parser.add_argument("--only-params", action="store_true", help="change params.yaml and run nothing")
-    chosen = parser.parse_args()
-    if chosen.list or chosen.name is None:
+    args = parser.parse_args()
+    if args.list or args.name is None:
         for name, purpose in available().items():
             print(f"{name:<12} {purpose}")
         return
-    if chosen.name not in available():
-        sys.exit(f"unroll: recipe {chosen.name!r}: no such file in {RECIPES}/; there are: {', '.join(available())}")
+    if args.name not in available():
+        sys.exit(f"unroll: recipe {args.name!r}: no such file in {RECIPES}/; there are: {', '.join(available())}")
     try:
-        tasks = apply(RECIPES / f"{chosen.name}.yaml")
+        tasks = apply(RECIPES / f"{args.name}.yaml")
     except ParamsError as error:
         sys.exit(str(error))
-    print(f"{RECIPES}/{chosen.name}.yaml laid over {PARAMS_FILE}, on top of any edits there (`git diff {PARAMS_FILE}`)")
-    if not chosen.only_params:
+    print(f"{RECIPES}/{args.name}.yaml laid over {PARAMS_FILE}, on top of any edits there (`git diff {PARAMS_FILE}`)")
+    if not args.only_params:
         targets = [f"register@{task}" for task in tasks]
         sys.exit(subprocess.run([sys.executable, "-m", "dvc", "exp", "run", *targets], check=False).returncode)
 

@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect import get_run_logger
@@ -15,7 +14,7 @@ from prefect import get_run_logger
 from stages.params import PARAMS_FILE
 from stages.recipe import override
 
-from .stage import Checkout
+from .stage import Checkout, StageError
 from .worktree import experiments_lock, snapshot, worktree
 
 
@@ -27,16 +26,18 @@ def experiment(root: Path, overrides: Sequence[str]) -> Iterator[Path]:
         yield folder
 
 
-def lay_out(checkout: Checkout, stages: Iterable[str], *, stop: threading.Event) -> None:
+def check_out(checkout: Checkout, stages: Iterable[str]) -> None:
     """Fetch from the cache what has not changed, in one process rather than in one for each stage."""
-    checkout.dvc(*("checkout", "--quiet", "--allow-missing", *stages), stop=stop, on_line=get_run_logger().debug)
+    with suppress(StageError):  # what cannot be fetched is the stage's own concern
+        checkout.dvc(*("checkout", "--quiet", "--allow-missing", *stages), on_line=get_run_logger().debug)
 
 
-def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str, stop: threading.Event) -> None:
+def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str) -> None:
     """Save the folder as a DVC experiment. Only these stages count: the others' outputs may be of other params."""
     log = get_run_logger()
-    with experiments_lock(checkout.root):
-        saved = checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), stop=stop, on_line=log.debug)
-    if saved.kind != "ran":
-        raise RuntimeError(f"the experiment {name} could not be saved: {saved.message}")
+    try:
+        with experiments_lock(checkout.root):
+            checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), on_line=log.debug)
+    except StageError as error:
+        raise RuntimeError(f"the experiment {name} could not be saved: {error}") from None
     log.info("saved as the DVC experiment %s; `dvc exp apply %s` brings it into the checkout", name, name)

@@ -2,7 +2,7 @@
 
 A lock is an open file under flock(2): the kernel lifts it when the last process that has the file open is gone, also
 after `kill -9`. Its descriptor is handed on to the supervisor of the work that is done under it, so that it lasts until
-that work has ended, however the one who asked for it ended.
+that work has ended, however the process that started it ended.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POLL = 0.2  # seconds between two tries
 
 
 class StoppedError(RuntimeError):
-    """The work was told to end before it was done."""
+    """The work was stopped before it was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,47 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from ..dag import Decision
+from ..dag import PlannedStage
 from .locks import gpus
 from .stage import Checkout
 from .worktree import commit_of
 
 if TYPE_CHECKING:
-    from ..options import Choice
+    from ..options import PipelineOptions
 
 
-class PlaceError(ValueError):
+class PlacementError(ValueError):
     """Stages cannot run where the run asks for; the message says what is missing."""
 
 
-def placed(checkout: Checkout, decisions: Sequence[Decision], choice: Choice) -> dict[str, str]:
-    """The pool of each stage that is to run elsewhere. Raises PlaceError, or WorktreeError for uncommitted code."""
-    if choice.where == "here":
-        return {}
-    open_ = [d.name for d in decisions if d.verdict in ("run", "wait")]
-    asking = [name for name in open_ if checkout.pipeline.resources(name).gpus]
-    if choice.where == "auto":
-        if not asking or gpus() or not checkout.has_remote() or not has_worker(choice.pool):
-            return {}
-        chosen = asking
-    else:
-        chosen = open_
-        if chosen and not checkout.has_remote():
-            raise PlaceError(
-                "a stage elsewhere needs a DVC remote that both sides reach: `dvc remote add --default NAME URL`"
-            )
-        if chosen and not has_worker(choice.pool):
-            raise PlaceError(
-                f"no worker of the pool {choice.pool!r} is online: `prefect worker start --pool {choice.pool}`"
-            )
-    if chosen:
+def placement(checkout: Checkout, plan: Sequence[PlannedStage], options: PipelineOptions) -> tuple[PlannedStage, ...]:
+    """The plan with the pool of each stage that is to run elsewhere.
+
+    Raises PlacementError, or WorktreeError for uncommitted code.
+    """
+    elsewhere = _elsewhere(checkout, plan, options)
+    if elsewhere:
         commit_of(checkout.root)
-    return dict.fromkeys(chosen, choice.pool)
+    return tuple(replace(stage, pool=options.pool) if stage.name in elsewhere else stage for stage in plan)
+
+
+def _elsewhere(checkout: Checkout, plan: Sequence[PlannedStage], options: PipelineOptions) -> set[str]:
+    """The names of the stages that are to run on the pool."""
+    pipeline, pool = checkout.pipeline, options.pool
+    if options.where == "here":
+        return set()
+    unfinished = {stage.name for stage in plan if stage.verdict in ("run", "wait")}
+    if options.where == "auto":
+        need_gpus = {name for name in unfinished if pipeline.resources(name).gpus}
+        return need_gpus if need_gpus and not gpus() and pipeline.has_remote() and has_worker(pool) else set()
+    if unfinished and not pipeline.has_remote():
+        raise PlacementError(
+            "a stage elsewhere needs a DVC remote that both sides reach: `dvc remote add --default NAME URL`"
+        )
+    if unfinished and not has_worker(pool):
+        raise PlacementError(f"no worker of the pool {pool!r} is online: `prefect worker start --pool {pool}`")
+    return unfinished
 
 
 def has_worker(pool: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +18,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run as present_run
-from prefect.states import Cancelled, Cancelling, Failed
+from prefect.states import Cancelling
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel, Field
 
 from . import cancellation
 from .locks import StoppedError
-from .stage import Checkout, Outcome, held, run_stage
-from .states import outcome_of, state_of
+from .stage import UNCHANGED, Checkout, Outcome, StageError, finished, run_stage, stage_locks
+from .states import check_completed, state_of
 from .worktree import WorktreeError, commit_of, fetch, worktree
 
 _POLL = 1.0  # seconds between two looks at the run on the worker
@@ -45,75 +46,51 @@ class Order(BaseModel):
 @flow(name="stage", persist_result=False)
 def stage(order: Order) -> State[Any]:
     """Run one stage that another flow run has ordered, in a worktree of this worker's clone."""
-    log = get_run_logger()
     with cancellation.stopping(order.coordinator) as stop:
-        try:
-            fetch(Path(), order.commit)
-            with worktree(Path(), order.commit) as folder:
-                return state_of(_carry_out(order, folder, stop=stop, on_line=log.info))
-        except WorktreeError as error:
-            return Failed(message=str(error))
-        except StoppedError as error:
-            return Cancelled(message=str(error))
+        return state_of(partial(_run_order, order, stop, get_run_logger().info))
 
 
-def _carry_out(order: Order, folder: Path, *, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
-    (folder / "params.yaml").write_text(order.params, encoding="utf-8")
-    if order.lock:
-        (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
-    else:
-        (folder / "dvc.lock").unlink(missing_ok=True)
-    checkout = Checkout(folder)
-    upstream = checkout.pipeline.upstream(order.stage)
-    if upstream:
-        pulled = checkout.dvc("pull", "--quiet", *upstream, stop=stop, on_line=on_line)
-        if pulled.kind != "ran":
-            return pulled
-    outcome = run_stage(checkout, order.stage, force=order.force, stop=stop, on_line=on_line)
-    if outcome.kind in ("failed", "late"):
-        return outcome
-    pushed = checkout.dvc("push", "--quiet", "--run-cache", order.stage, stop=stop, on_line=on_line)
-    return outcome if pushed.kind == "ran" else pushed
+def _run_order(order: Order, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:
+    try:
+        fetch(Path(), order.commit)
+        with worktree(Path(), order.commit) as folder:
+            (folder / "params.yaml").write_text(order.params, encoding="utf-8")
+            if order.lock:
+                (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
+            else:
+                (folder / "dvc.lock").unlink(missing_ok=True)
+            checkout = Checkout(folder, stop=stop)
+            if upstream := checkout.pipeline.upstream(order.stage):
+                checkout.dvc("pull", "--quiet", *upstream, on_line=on_line)
+            outcome = run_stage(checkout, order.stage, force=order.force, on_line=on_line)
+            checkout.dvc("push", "--quiet", "--run-cache", order.stage, on_line=on_line)
+            return outcome
+    except WorktreeError as error:
+        raise StageError(str(error)) from None
 
 
 def send_stage(
-    checkout: Checkout,
-    name: str,
-    *,
-    pool: str,
-    force: bool = False,
-    stop: threading.Event,
-    on_line: Callable[[str], None],
+    checkout: Checkout, name: str, *, pool: str, force: bool = False, on_line: Callable[[str], None]
 ) -> Outcome:
-    """Bring one stage up to date on a worker of a pool; those before it must be.
+    """Bring one stage up to date on a worker of a pool; those before it must be. Raises as `Checkout.dvc` does.
 
     What has not changed, or lies in DVC's cache, is not sent. A worker that dies is replaced by another.
     """
-    with held(checkout, name, stop=stop, on_line=on_line) as descriptors:
-        decision = checkout.decide(name, force=force)
-        if decision.verdict == "cached":
-            return Outcome(kind="cached", message="nothing has changed")
-        if decision.verdict == "run":
-            upstream = checkout.pipeline.upstream(name)
-            if upstream:
-                pushed = checkout.dvc("push", "--quiet", *upstream, stop=stop, on_line=on_line)
-                if pushed.kind != "ran":
-                    return pushed
-            outcome = _order(checkout, name, pool=pool, force=force, stop=stop, on_line=on_line)
-            if outcome.kind in ("failed", "late"):
-                return outcome
-        pulled = checkout.dvc(
-            *("repro", "--quiet", "--single-item", "--pull", name), stop=stop, descriptors=descriptors, on_line=on_line
-        )
-    if pulled.kind != "ran":
-        return pulled
-    restored = decision.verdict == "restore"
-    return Outcome(kind="restored" if restored else "ran", message="; ".join(decision.reasons))
+    with stage_locks(checkout, name, on_line) as descriptors:
+        planned = checkout.decide(name, force=force)
+        if planned.verdict == "cached":
+            return UNCHANGED
+        if planned.verdict == "run":
+            if upstream := checkout.pipeline.upstream(name):
+                checkout.dvc("push", "--quiet", *upstream, on_line=on_line)
+            _order(checkout, name, pool=pool, force=force, on_line=on_line)
+        repro = ("repro", "--quiet", "--single-item", "--pull", name)
+        checkout.dvc(*repro, descriptors=descriptors, on_line=on_line)
+    return finished(planned)
 
 
-def _order(
-    checkout: Checkout, name: str, *, pool: str, force: bool, stop: threading.Event, on_line: Callable[[str], None]
-) -> Outcome:
+def _order(checkout: Checkout, name: str, *, pool: str, force: bool, on_line: Callable[[str], None]) -> None:
+    """Have a worker run the stage, and wait for it."""
     lock = checkout.root / "dvc.lock"
     order = Order(
         stage=name,
@@ -135,14 +112,15 @@ def _order(
             ),
         )
         on_line(f"ordered from the pool {pool}: {url_for(ordered) or ordered.name}")
-        state = _wait(ordered, stop=stop)
+        state = _wait(ordered, checkout.stop)
         if not state.is_crashed():
-            return outcome_of(state)
+            check_completed(state)
+            return
         on_line(f"the worker of {ordered.name} died ({state.message}); attempt {attempt} of {_TRIES}")
-    return Outcome(kind="failed", message=f"{_TRIES} workers of the pool {pool} died; the last: {state.message}")
+    raise StageError(f"{_TRIES} workers of the pool {pool} died; the last: {state.message}")
 
 
-def _wait(ordered: FlowRun, *, stop: threading.Event) -> State[Any]:
+def _wait(ordered: FlowRun, stop: threading.Event) -> State[Any]:
     with get_client(sync_client=True) as client:
         while True:
             state = client.read_flow_run(ordered.id).state

@@ -1,4 +1,4 @@
-"""One stage in a checkout: decided, locked, given its GPUs, run by DVC. What a flow does with it is told elsewhere.
+"""One stage in a checkout: decided, locked, given its GPUs, run by DVC. Nothing here knows Prefect.
 
 Any number of stages, flows and processes may do so at once in the same checkout. A stage runs alone, and while it runs
 nothing replaces the outputs that it reads: its own lock is held exclusively, those of the stages before it are shared.
@@ -18,52 +18,57 @@ from typing import Literal
 
 from stages.paths import program_path
 
-from ..dag import Decision, Pipeline
+from ..dag import Pipeline, PlannedStage
 from .locks import StoppedError, leased, locked
-from .supervisor import supervised
+from .supervisor import run_supervised
+
+
+class StageError(RuntimeError):
+    """A stage, or the `dvc` around it, failed; the message holds its last lines of output."""
+
+
+class TimeLimitError(StageError):
+    """A stage was ended at its time limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a stage ended.
+    """How a stage was brought up to date.
 
-    `cached`: nothing had changed, and no process was started. `restored`: DVC laid out a result it had. `ran`: it
-    computed. `failed` and `late` (past its time limit): `message` holds its last lines of output.
+    `cached`: nothing had changed, and no process was started. `restored`: DVC checked out a result it had. `ran`: it
+    computed.
     """
 
-    kind: Literal["cached", "restored", "ran", "failed", "late"]
-    message: str
+    kind: Literal["cached", "restored", "ran"]
+    message: str  # why it ran
+
+
+UNCHANGED = Outcome(kind="cached", message="nothing has changed")
 
 
 class Checkout:
-    """A folder with the pipeline in it, as one process sees it from several threads.
+    """A folder with the pipeline in it, for a piece of work that `stop` ends; may be used from several threads.
 
-    `environment` is handed to all that runs in it, on this machine.
+    `pipeline` is the graph as it was when this was made. All that runs here, on this machine, gets `environment`.
     """
 
-    def __init__(self, root: Path, *, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self, root: Path, *, stop: threading.Event, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.root = root.resolve()
+        self.stop = stop
         self._environment = environment
-        self._pipeline = Pipeline(self.root)
+        self.pipeline = self._latest = Pipeline(self.root)
         self._stamp = self._lock_stamp()
         self._mutex = threading.Lock()
 
-    @property
-    def pipeline(self) -> Pipeline:
-        """The graph, which stays as it was when this was made."""
-        return self._pipeline
-
-    def decide(self, name: str, *, force: bool = False) -> Decision:
+    def decide(self, name: str, *, force: bool = False) -> PlannedStage:
         """Whether a stage must run, as things are now."""
         with self._mutex:
             if self._stamp != self._lock_stamp():
                 self._stamp = self._lock_stamp()
-                self._pipeline = Pipeline(self.root)
-            return self._pipeline.decide(name, force=force)
-
-    def has_remote(self) -> bool:
-        """Whether DVC knows a default remote, over which machines hand each other data."""
-        return self._pipeline.has_remote()
+                self._latest = Pipeline(self.root)
+            return self._latest.decide(name, force=force)
 
     def lock_file(self, name: str) -> Path:
         """The file whose lock a stage holds while it runs. DVC's folder for such things; git does not see it."""
@@ -73,36 +78,30 @@ class Checkout:
         self,
         *arguments: str,
         timeout: float | None = None,
-        environment: Mapping[str, str] | None = None,
-        stop: threading.Event,
+        environment: Mapping[str, str] = MappingProxyType({}),
         descriptors: tuple[int, ...] = (),
         on_line: Callable[[str], None],
-    ) -> Outcome:
-        """Run a `dvc` command of its own process, which waits for DVC's lock where another has it."""
-        ended = supervised(
+    ) -> None:
+        """Run `dvc` in a process of its own, which waits for DVC's lock where another has it.
+
+        Raises StageError, TimeLimitError, and StoppedError when `stop` is set before it is done.
+        """
+        result = run_supervised(
             [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
             folder=self.root,
-            environment={
-                "PATH": program_path(),
-                "DVC_NO_ANALYTICS": "true",
-                **self._environment,
-                **(environment or {}),
-            },
+            environment={"PATH": program_path(), "DVC_NO_ANALYTICS": "true", **self._environment, **environment},
             timeout=timeout,
-            stop=stop,
+            stop=self.stop,
             descriptors=descriptors,
             on_line=on_line,
         )
-        if stop.is_set():
+        if self.stop.is_set():
             raise StoppedError(f"dvc {arguments[0]}: stopped")
-        tail = "\n".join(line for line in ended.tail if line.strip())
-        if ended.timed_out:
-            return Outcome(kind="late", message=f"not done after {timeout:g} s; it said last:\n{tail}")
-        if ended.status:
-            return Outcome(
-                kind="failed", message=f"dvc {arguments[0]} ended with {ended.status}; it said last:\n{tail}"
-            )
-        return Outcome(kind="ran", message=tail)
+        tail = "\n".join(line for line in result.tail if line.strip())
+        if result.timed_out:
+            raise TimeLimitError(f"not done after {timeout:g} s; it said last:\n{tail}")
+        if result.status:
+            raise StageError(f"dvc {arguments[0]} ended with {result.status}; it said last:\n{tail}")
 
     def _lock_stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -112,53 +111,45 @@ class Checkout:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def run_stage(
-    checkout: Checkout, name: str, *, force: bool = False, stop: threading.Event, on_line: Callable[[str], None]
-) -> Outcome:
-    """Bring one stage up to date; those before it must be. Raises StoppedError when `stop` is set before it is done.
+def run_stage(checkout: Checkout, name: str, *, force: bool = False, on_line: Callable[[str], None]) -> Outcome:
+    """Bring one stage up to date; those before it must be. Raises as `Checkout.dvc` does.
 
     Lines of output, and what it waits for, go to `on_line`.
     """
-    with held(checkout, name, stop=stop, on_line=on_line) as descriptors:
-        decision = checkout.decide(name, force=force)
-        if decision.verdict == "cached":
-            return Outcome(kind="cached", message="nothing has changed")
-        asked = checkout.pipeline.resources(name)
-        with leased(asked.gpus, stop=stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not asked.gpus else {}
-            outcome = checkout.dvc(
+    with stage_locks(checkout, name, on_line) as descriptors:
+        planned = checkout.decide(name, force=force)
+        if planned.verdict == "cached":
+            return UNCHANGED
+        needs = checkout.pipeline.resources(name)
+        with leased(needs.gpus, stop=checkout.stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not needs.gpus else {}
+            checkout.dvc(
                 *("repro", "--quiet", "--single-item", *(("--force",) if force else ()), name),
-                timeout=asked.timeout,
+                timeout=needs.timeout,
                 environment=visible,
-                stop=stop,
                 descriptors=(*descriptors, *lease.descriptors),
                 on_line=on_line,
             )
-    if outcome.kind != "ran":
-        return outcome
-    why = "; ".join(decision.reasons)
-    return Outcome(kind="restored" if decision.verdict == "restore" else "ran", message=why)
+    return finished(planned)
+
+
+def finished(planned: PlannedStage) -> Outcome:
+    """The outcome of a stage that was brought up to date as planned."""
+    kind: Literal["restored", "ran"] = "restored" if planned.verdict == "restore" else "ran"
+    return Outcome(kind=kind, message="; ".join(planned.reasons))
 
 
 @contextmanager
-def held(
-    checkout: Checkout, name: str, *, stop: threading.Event, on_line: Callable[[str], None]
-) -> Iterator[tuple[int, ...]]:
+def stage_locks(checkout: Checkout, name: str, on_line: Callable[[str], None]) -> Iterator[tuple[int, ...]]:
     """Hold a stage's lock alone and share those of the stages before it; gives their descriptors.
 
     Everybody takes them in the pipeline's order, so that no two wait for each other.
     """
     wanted = {name, *checkout.pipeline.upstream(name)}
     with ExitStack() as stack:
-        yield tuple(
-            stack.enter_context(
-                locked(
-                    checkout.lock_file(other),
-                    shared=other != name,
-                    stop=stop,
-                    on_wait=partial(on_line, f"waiting: another run is at {other}"),
-                )
-            )
-            for other in checkout.pipeline
-            if other in wanted
-        )
+        descriptors = []
+        for other in (other for other in checkout.pipeline if other in wanted):
+            on_wait = partial(on_line, f"waiting: another run is at {other}")
+            lock = locked(checkout.lock_file(other), shared=other != name, stop=checkout.stop, on_wait=on_wait)
+            descriptors.append(stack.enter_context(lock))
+        yield tuple(descriptors)

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 
-from .stage import Outcome
+from .locks import StoppedError
+from .stage import Outcome, StageError, TimeLimitError
 
-TOO_LATE = "TimedOut"  # Prefect's own name for the state
+TIMED_OUT = "TimedOut"  # Prefect's own name for the state
 
 _NAMES = {"cached": "Cached", "restored": "Restored", "ran": "Completed"}
 
 
-def state_of(outcome: Outcome) -> State[Any]:
-    """The state that Prefect shows for an outcome."""
-    match outcome.kind:
-        case "failed":
-            return Failed(message=outcome.message)
-        case "late":
-            return Failed(name=TOO_LATE, message=outcome.message)
-        case kind:
-            return Completed(name=_NAMES[kind], message=outcome.message)
+def state_of(work: Callable[[], Outcome]) -> State[Any]:
+    """Bring a stage up to date; returns the state that Prefect shows for how that ended."""
+    try:
+        outcome = work()
+    except TimeLimitError as error:
+        return Failed(name=TIMED_OUT, message=str(error))
+    except StageError as error:
+        return Failed(message=str(error))
+    except StoppedError as error:
+        return Cancelled(message=str(error))
+    return Completed(name=_NAMES[outcome.kind], message=outcome.message)
+
+
+def check_completed(state: State[Any]) -> None:
+    """Raise StageError for the final state of a stage's flow run that failed there, or was cancelled."""
+    if not state.is_completed():
+        raise (TimeLimitError if state.name == TIMED_OUT else StageError)(state.message or str(state.name))
 
 
 def failures(states: Mapping[str, State[Any]]) -> list[str]:
     """The stages that failed, each with what it said."""
     bad = {name: state for name, state in states.items() if state.is_failed() or state.is_crashed()}
     return [f"{name}: {state.message}" for name, state in bad.items()]
-
-
-def outcome_of(state: State[Any]) -> Outcome:
-    """The outcome behind the final state of a stage's flow run; what was cancelled there has failed for us."""
-    message = state.message or ""
-    if not state.is_completed():
-        return Outcome(kind="late" if state.name == TOO_LATE else "failed", message=message or f"{state.name}")
-    kinds = {name: kind for kind, name in _NAMES.items()}
-    return Outcome(kind=kinds.get(state.name or "", "ran"), message=message)  # type: ignore[arg-type]

@@ -1,10 +1,10 @@
-"""A command that lives no longer than the one who asked for it.
+"""A command that lives no longer than the process that started it.
 
     python -m flows.execution.supervisor COMMAND …
 
 runs the command until it ends, or until standard input does. A flow holds the other end of that pipe: when it closes
 it, is cancelled, or dies by `kill -9`, the kernel closes the pipe, and the command ends with all that it has started:
-asked first (SIGTERM, so that a training saves its state), then killed.
+first by SIGTERM, so that a training saves its state, then by SIGKILL.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ import psutil
 
 from stages.paths import search_path
 
-GRACE = 8.0  # seconds between asking and killing: all is over within 15, with what notices late
+GRACE = 8.0  # seconds between SIGTERM and SIGKILL: all is over within 15, with what notices late
 _PATIENCE = 4.0  # seconds in which the command may end by itself, once all that it started has
 _TAIL = 20  # last lines of output that are kept
 _POLL = 0.1
@@ -35,7 +36,7 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class CommandResult:
     """How a command ended: its status (negative: killed by that signal), and its last lines of output."""
 
     status: int
@@ -55,7 +56,7 @@ def hang_up(process: subprocess.Popen[Any], seconds: float) -> None:
         process.wait()
 
 
-def supervised(
+def run_supervised(
     command: Sequence[str],
     *,
     folder: Path,
@@ -64,7 +65,7 @@ def supervised(
     stop: threading.Event | None = None,
     descriptors: Sequence[int] = (),
     on_line: Callable[[str], None] = lambda line: None,
-) -> Ended:
+) -> CommandResult:
     """Run a command under a supervisor of its own, for as long as this process lives and this call lasts.
 
     Each line of its output, errors included, goes to `on_line`. After `timeout` seconds, or when `stop` is set, it is
@@ -84,7 +85,7 @@ def supervised(
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    lifeline = process.stdin
+    stdin = process.stdin
     timed_out = threading.Event()
 
     def watch() -> None:
@@ -95,54 +96,54 @@ def supervised(
                 break
             time.sleep(_POLL)
         with suppress(OSError):
-            lifeline.close()
+            stdin.close()
 
-    tail: list[str] = []
+    tail: deque[str] = deque(maxlen=_TAIL)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
         for line in process.stdout:
-            tail = [*tail[-_TAIL + 1 :], line.rstrip("\n")]
+            tail.append(line.rstrip("\n"))
             on_line(tail[-1])
         status = process.wait()
     finally:
         with suppress(OSError):
-            lifeline.close()
+            stdin.close()
         process.wait()
         process.stdout.close()
         watcher.join()
-    return Ended(status=status, tail=tuple(tail), timed_out=timed_out.is_set())
+    return CommandResult(status=status, tail=tuple(tail), timed_out=timed_out.is_set())
 
 
 def main(command: Sequence[str]) -> int:
     """Supervise; returns the command's status."""
     _adopt_orphans()
-    told = threading.Event()
+    stop = threading.Event()
 
-    def tell(number: int, frame: FrameType | None) -> None:
-        told.set()
+    def stop_now(number: int, frame: FrameType | None) -> None:
+        stop.set()
 
-    signal.signal(signal.SIGTERM, tell)
-    signal.signal(signal.SIGINT, tell)
+    signal.signal(signal.SIGTERM, stop_now)
+    signal.signal(signal.SIGINT, stop_now)
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         print(f"unroll: {command[0]}: {error.strerror}", file=sys.stderr)
         return 127
-    threading.Thread(target=_watch_lifeline, args=(told,), daemon=True).start()
-    while child.poll() is None and not told.wait(_POLL):
+    threading.Thread(target=_wait_for_end_of_stdin, args=(stop,), daemon=True).start()
+    while child.poll() is None and not stop.wait(_POLL):
         pass
     _end_all(child.pid)
     status = child.wait()
-    _bury()
+    _reap_orphans()
     return status
 
 
-def _watch_lifeline(told: threading.Event) -> None:
+def _wait_for_end_of_stdin(stop: threading.Event) -> None:
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 4096):
             pass
-    told.set()
+    stop.set()
 
 
 def _adopt_orphans() -> None:
@@ -152,14 +153,14 @@ def _adopt_orphans() -> None:
 
 
 def _end_all(command: int) -> None:
-    """Ask all descendants to end, and kill those that have not after GRACE seconds.
+    """Terminate all descendants, and kill those that are left after GRACE seconds.
 
-    The command itself is asked last: a `dvc` whose stage has ended says so and goes, where a signal could meet it while
+    The command itself comes last: a `dvc` whose stage has ended says so and goes, where a signal could meet it while
     it writes dvc.lock.
     """
     start = time.monotonic()
-    asked: set[int] = set()
-    while living := [child for child in psutil.Process().children(recursive=True) if _lives(child)]:
+    terminated: set[int] = set()
+    while living := [child for child in psutil.Process().children(recursive=True) if _is_alive(child)]:
         waited = time.monotonic() - start
         for child in living:
             if child.pid == command and waited < _PATIENCE:
@@ -167,20 +168,20 @@ def _end_all(command: int) -> None:
             with suppress(psutil.NoSuchProcess):
                 if waited > GRACE:
                     child.kill()
-                elif child.pid not in asked:
+                elif child.pid not in terminated:
                     child.terminate()
-            asked.add(child.pid)
+            terminated.add(child.pid)
         time.sleep(_POLL)
 
 
-def _bury() -> None:
-    """Take note of the deaths of those that were adopted; not every machine's init does."""
+def _reap_orphans() -> None:
+    """Collect the adopted processes that have ended; not every machine's init does."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_alive(process: psutil.Process) -> bool:
     with suppress(psutil.NoSuchProcess):
         return process.status() != psutil.STATUS_ZOMBIE
     return False

@@ -1,7 +1,7 @@
-"""What a run of the pipeline came to, as artifacts of the flow run: metrics against the champion, pictures, links.
+"""What a run of the pipeline achieved, as artifacts of the flow run: metrics against the champion, pictures, links.
 
-The registry is asked by a process beside the flow (`stages.registry.status`), which also sees to it that the registry
-has all that it should. Nothing here can fail a run: what cannot be told is a line in the log.
+A process beside the flow (`stages.registry.status`) asks the registry, and registers what is missing there. Nothing
+here can fail a run: what cannot be shown is a line in the log.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from stages.data.files import read_json
-from stages.registry.status import RegistryStatus
+from stages.registry.status import ModelStatus, RegistryStatus
 from stages.tasks.protocol import Task
 
-from ..dag import Decision
+from ..dag import PlannedStage
 from . import pictures
 from .registry_process import registry_process
-from .tables import Reached, links_table, metrics_table
+from .tables import TaskResult, links_table, metrics_table
 
 MLFLOW_UI = "UNROLL_MLFLOW_UI"  # address of MLflow's pages, where there are any
 
@@ -36,7 +36,7 @@ class Reporter:
             …
             report.finish(states)
 
-    Opened as early as may be, since what asks the registry takes seconds to start.
+    Open it as early as possible: the process that asks the registry takes seconds to start.
     """
 
     def __init__(self, root: Path, *, stop: threading.Event) -> None:
@@ -50,11 +50,11 @@ class Reporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._registry.end()
+        self._registry.close()
 
-    def expect(self, decisions: Sequence[Decision]) -> None:
+    def expect(self, plan: Sequence[PlannedStage]) -> None:
         """Ask the registry at once where nothing will run that could change its answer."""
-        if all(decision.verdict == "cached" for decision in decisions):
+        if all(stage.verdict == "cached" for stage in plan):
             self._registry.ask()
 
     def finish(self, states: Mapping[str, State[Any]]) -> None:
@@ -63,40 +63,43 @@ class Reporter:
         try:
             self._registry.ask()
             self._show_pictures(states)
-            found = self._registry.answer(self._stop)
+            answer = self._registry.answer(self._stop)
             if self._stop.is_set():
                 return
-            if isinstance(found, str):
-                log.warning("no word from the registry: %s", found)
+            if isinstance(answer, str):
+                log.warning("no word from the registry: %s", answer)
+                self._show_tables(states, {})
             else:
-                self._warn(found, states)
-            models = {} if isinstance(found, str) else found.models
-            reached = [
-                Reached(task=task, metrics=read_json(path), model=models.get(task.name))
-                for task in map(Task, tasks_of(states))
-                if ended_well(states, "evaluate", task.name) and (path := self._root / task.paths.metrics).is_file()
-            ]
-            if reached:
-                create_markdown_artifact(metrics_table(reached), key="metrics", description="Metrics of the test split")
-            if (ui := os.environ.get(MLFLOW_UI)) and (text := links_table(models, tasks_of(states), ui)):
-                create_markdown_artifact(text, key="links", description="Pages of MLflow")
+                self._warn(answer, states)
+                self._show_tables(states, answer.models)
         except Exception as error:  # a report that fails must not fail the work that it reports on
             log.warning("the report is not whole: %s: %s", type(error).__name__, error)
 
-    def _warn(self, found: RegistryStatus, states: Mapping[str, State[Any]]) -> None:
-        """Tell what `sync` said; a warning where the registry lacks what this run should have brought there."""
+    def _warn(self, standings: RegistryStatus, states: Mapping[str, State[Any]]) -> None:
+        """Log what `sync` said; a warning where the registry lacks what this run should have brought there."""
         log = get_run_logger()
-        for line in found.notes:
+        for line in standings.notes:
             log.debug("registry: %s", line)
-        if found.fault:
-            log.warning("the registry could not be checked: %s", found.fault)
+        if standings.fault:
+            log.warning("the registry could not be checked: %s", standings.fault)
         for name in tasks_of(states):
-            model = found.models.get(name)
+            model = standings.models.get(name)
             if model and model.has_receipt and not model.here and ended_well(states, "register", name):
                 log.warning("%s: the registry has no version of these outputs: dvc repro register@%s", name, name)
 
+    def _show_tables(self, states: Mapping[str, State[Any]], models: Mapping[str, ModelStatus]) -> None:
+        results = [
+            TaskResult(task=task, metrics=read_json(path), model=models.get(task.name))
+            for task in map(Task, tasks_of(states))
+            if ended_well(states, "evaluate", task.name) and (path := self._root / task.paths.metrics).is_file()
+        ]
+        if results:
+            create_markdown_artifact(metrics_table(results), key="metrics", description="Metrics of the test split")
+        if (ui := os.environ.get(MLFLOW_UI)) and (text := links_table(models, tasks_of(states), ui)):
+            create_markdown_artifact(text, key="links", description="Pages of MLflow")
+
     def _show_pictures(self, states: Mapping[str, State[Any]]) -> None:
-        """Those of tasks in which a stage ran: of the others, an earlier run shows the same."""
+        """Those of tasks in which a stage ran; an earlier run shows those of the others."""
         for name in tasks_of(states):
             paths = Task(name).paths
             if all(state.name == "Cached" for stage, state in states.items() if stage.endswith(f"@{name}")):

@@ -1,8 +1,8 @@
-"""Metrics and links as tables in Markdown, as Prefect shows them."""
+"""The plan, metrics and links as tables in Markdown, as Prefect shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,77 +12,90 @@ from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
 
+from ..dag import PlannedStage
+from ..plan import MEANING, reasons
+
 _SAME_DATA = ("data", "split", "n")  # what two signatures share whose metrics may be compared; the seed is training's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """What a task has reached in a checkout, and what the registry says of it where it has answered."""
+class TaskResult:
+    """The metrics of a task in a checkout, and its model in the registry where that has answered."""
 
     task: Task
     metrics: Mapping[str, Any]  # metrics/TASK.json
     model: ModelStatus | None
 
 
-def metrics_table(reached: Sequence[Reached]) -> str:
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, align: str = "") -> str:
+    """A table; `align` has a letter for each column, l or r, and none where all are aligned on the left."""
+    rules = ["---:" if side == "r" else "---" for side in align or "l" * len(columns)]
+    return "\n".join(table_row(cells) for cells in (columns, rules, *rows))
+
+
+def plan_table(plan: Sequence[PlannedStage]) -> str:
+    """Which stages run, where and why."""
+    rows = []
+    for stage in plan:
+        where = f"pool {stage.pool}" if stage.pool else "here"
+        where = "" if stage.verdict == "cached" else where
+        rows.append([f"`{stage.name}`", MEANING[stage.verdict], where, reasons(stage)])
+    return markdown_table(["stage", "what", "where", "why"], rows)
+
+
+def metrics_table(results: Sequence[TaskResult]) -> str:
     """The metrics that models are judged by, and below them all the others."""
-    rows = [_row(entry) for entry in reached]
-    columns = "| task | metric | this run | champion | | best baseline | n |"
-    parts = ["\n".join([columns, "|---|---|---:|---:|---|---:|---:|", *rows])]
-    if registered := [_registered(entry.model) for entry in reached if entry.model and entry.model.here]:
+    columns = ["task", "metric", "this run", "champion", "", "best baseline", "n"]
+    parts = [markdown_table(columns, map(_metric_row, results), align="llrrlrr")]
+    # Lines, not cells: the gate's reasons are long, and the page of an artifact is narrow.
+    models = [result.model for result in results if result.model]
+    registered = [
+        f"- `{model.name}` version {model.here.version}: {_decided(model.here)}" for model in models if model.here
+    ]
+    if registered:
         parts.append("\n".join(registered))
-    parts += [details(entry.task, entry.metrics, entry.model.champion if entry.model else None) for entry in reached]
+    for result in results:
+        champion = result.model.champion if result.model else None
+        columns = [result.task.name, "this run", "champion"]
+        theirs = champion.metrics if champion else {}
+        rows = [[name, _value(result.metrics, name), _value(theirs, name)] for name in _models_own(result.metrics)]
+        parts.append(markdown_table(columns, rows, align="lrr"))
     return "\n\n".join(parts)
 
 
-def _row(entry: Reached) -> str:
-    description = entry.task.description()
-    metric = description.metric
-    value = float(entry.metrics[metric])
-    best = best_baseline(entry.metrics, metric)
-    signature = parse_signature(str(entry.metrics.get("signature", "")))
-    champion = entry.model.champion if entry.model else None
-    here = entry.model.here if entry.model else None
-    cells = [
-        entry.task.name,
+def _metric_row(result: TaskResult) -> list[str]:
+    metric = result.task.description().metric
+    value = float(result.metrics[metric])
+    best = best_baseline(result.metrics, metric)
+    signature = str(result.metrics.get("signature", ""))
+    champion = result.model.champion if result.model else None
+    here = result.model.here if result.model else None
+    theirs = f"{_value(champion.metrics, metric) or 'unknown'}, version {champion.version}" if champion else "none"
+    return [
+        result.task.name,
         f"{metric} {_arrow(metric)}",
-        with_interval(entry.metrics, metric),
-        _champions(champion, metric),
-        against(value, str(entry.metrics.get("signature", "")), champion, here, metric),
-        f"{shown(best[1])} ({best[0].replace('_', ' ')}): {compared(value, best[1], metric)}" if best else "none",
-        signature.get("n", ""),
+        with_interval(result.metrics, metric),
+        theirs,
+        compare_with_champion(value, signature, champion, here, metric),
+        f"{shown(best[1])} ({best[0].replace('_', ' ')}): {compare(value, best[1], metric)}" if best else "none",
+        parse_signature(signature).get("n", ""),
     ]
-    return table_row(cells)
 
 
-def _registered(model: ModelStatus) -> str:
-    # A line, not a cell: the gate's reasons are long, and the page of an artifact is narrow.
-    assert model.here is not None
-    return f"- `{model.name}` version {model.here.version}: {_decided(model.here)}"
-
-
-def _decided(version: Version) -> str:
-    return f"{version.decision}: {version.reason}" if version.decision else "never judged"
-
-
-def _champions(champion: Version | None, metric: str) -> str:
-    if champion is None:
-        return "none"
-    return f"{_value(champion.metrics, metric) or 'unknown'}, version {champion.version}"
-
-
-def against(value: float, signature: str, champion: Version | None, here: Version | None, metric: str) -> str:
-    """How a value stands against the champion's: better, worse, equal, or why nothing can be said."""
+def compare_with_champion(
+    value: float, signature: str, champion: Version | None, here: Version | None, metric: str
+) -> str:
+    """How a value compares with the champion's: better, worse, equal, or why nothing can be said."""
     if champion is None or metric not in champion.metrics:
         return ""
     if here is not None and here.version == champion.version:
         return "it is the champion"
     if not same_data(signature, champion.signature):
         return "measured on other data"
-    return compared(value, champion.metrics[metric], metric)
+    return compare(value, champion.metrics[metric], metric)
 
 
-def compared(value: float, other: float, metric: str) -> str:
+def compare(value: float, other: float, metric: str) -> str:
     """`better`, `worse` or `equal`. In words: not every machine has a font for marks."""
     if value == other:
         return "equal"
@@ -95,19 +108,9 @@ def parse_signature(signature: str) -> dict[str, str]:
 
 
 def same_data(one: str, other: str) -> bool:
-    """Whether two signatures stand on the same examples of the same data."""
+    """Whether two signatures are of the same examples of the same data."""
     first, second = parse_signature(one), parse_signature(other)
     return all(first.get(key) == second.get(key) for key in _SAME_DATA) and bool(first)
-
-
-def details(task: Task, metrics: Mapping[str, Any], champion: Version | None) -> str:
-    """All metrics of a task, without the baselines', beside the champion's."""
-    numbers = [name for name, value in metrics.items() if isinstance(value, (int, float))]
-    names = [name for name in numbers if not name.startswith("baseline_") and not is_bound(metrics, name)]
-    theirs = champion.metrics if champion else {}
-    rows = [table_row([n, _value(metrics, n), _value(theirs, n)]) for n in names]
-    head = f"| {task.name} | this run | champion |"
-    return "\n".join([head, "|---|---:|---:|", *rows])
 
 
 def links_table(models: Mapping[str, ModelStatus], tasks: Sequence[str], ui: str) -> str:
@@ -117,8 +120,8 @@ def links_table(models: Mapping[str, ModelStatus], tasks: Sequence[str], ui: str
         model = models.get(name)
         if model and model.here:
             champion = version_link(model.name, model.champion, ui) if model.champion else "none"
-            rows.append(table_row([name, version_link(model.name, model.here, ui), run_link(model.here, ui), champion]))
-    return "\n".join(["| task | model | run | champion |", "|---|---|---|---|", *rows]) if rows else ""
+            rows.append([name, version_link(model.name, model.here, ui), run_link(model.here, ui), champion])
+    return markdown_table(["task", "model", "run", "champion"], rows) if rows else ""
 
 
 def version_link(model: str, version: Version, ui: str) -> str:
@@ -133,61 +136,63 @@ def run_link(version: Version, ui: str) -> str:
     return f"[{version.run_id[:8]}]({ui.rstrip('/')}/#/experiments/{version.experiment_id}/runs/{version.run_id})"
 
 
-def comparison(task: Task, compared: SideBySide, ui: str | None) -> str:
+def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str:
     """A version beside the champion, in Markdown: what is judged first, then all metrics, where each came from."""
-    description = task.description()
-    candidate, champion = compared.candidate, compared.champion
-    metric = description.metric
-    theirs = champion.metrics if champion else {}
-    head = [
+    candidate, champion = comparison.candidate, comparison.champion
+    metric = task.description().metric
+    ours, theirs = candidate.metrics, champion.metrics if champion else {}
+    others = [name for name in _models_own(ours) if name != metric]
+    columns = [
         task.name,
         f"version {candidate.version}",
         f"champion, version {champion.version}" if champion else "no champion",
     ]
-    baselines = baseline_keys(candidate.metrics, metric)
-    known = candidate.metrics
-    others = [n for n in known if n != metric and not n.startswith("baseline_") and not is_bound(known, n)]
-    names = [metric, *baselines, *others]
-    rows = [table_row([_name(n, metric), _value(candidate.metrics, n), _value(theirs, n)]) for n in names]
-    lines = [
-        f"**{compared.model} version {candidate.version}** {_verdict(compared, metric)}",
-        f"The registry's gate: {_decided(candidate)}. {_measured(candidate)}"
-        + (f" The champion: {_decided(champion)}. {_measured(champion)}" if champion else ""),
-        f"Code: commit `{compared.commit[:12]}`{' with uncommitted changes' if compared.dirty else ''}."
-        + _links(compared, ui),
-        "\n".join([table_row(head), "|---|---:|---:|", *rows]),
-    ]
-    return "\n\n".join(lines)
+    rows = [[f"**{metric}** {_arrow(metric)}", _value(ours, metric), _value(theirs, metric)]]
+    rows += [[n, _value(ours, n), _value(theirs, n)] for n in (*baseline_keys(ours, metric), *others)]
+    gate = f"The registry's gate: {_decided(candidate)}. {_measured_on(candidate)}"
+    if champion:
+        gate += f" The champion: {_decided(champion)}. {_measured_on(champion)}"
+    dirty = " with uncommitted changes" if comparison.dirty else ""
+    return "\n\n".join(
+        [
+            f"**{comparison.model} version {candidate.version}** {_headline(comparison, metric)}",
+            gate,
+            f"Code: commit `{comparison.commit[:12]}`{dirty}.{_links(comparison, ui)}",
+            markdown_table(columns, rows, align="lrr"),
+        ]
+    )
 
 
-def _verdict(compared: SideBySide, metric: str) -> str:
-    candidate, champion = compared.candidate, compared.champion
+def _headline(comparison: SideBySide, metric: str) -> str:
+    candidate, champion = comparison.candidate, comparison.champion
     if champion is None:
         return "would be the first champion."
     if metric not in candidate.metrics or metric not in champion.metrics:
         return f"cannot be compared with the champion: {metric} is not known of both."
-    found = against(candidate.metrics[metric], candidate.signature, champion, candidate, metric)
+    result = compare_with_champion(candidate.metrics[metric], candidate.signature, champion, candidate, metric)
     same = " on the same test data" if same_data(candidate.signature, champion.signature) else ""
-    return f"against the champion, version {champion.version}, by {metric}: {found}{same}."
+    return f"against the champion, version {champion.version}, by {metric}: {result}{same}."
 
 
-def _measured(version: Version) -> str:
-    known = parse_signature(version.signature)
-    if not known:
+def _measured_on(version: Version) -> str:
+    signature = parse_signature(version.signature)
+    if not signature:
         return "How it was measured is not known."
-    return f"Measured on {known.get('n', '?')} examples of data `{known.get('data', '?')[:12]}`."
+    return f"Measured on {signature.get('n', '?')} examples of data `{signature.get('data', '?')[:12]}`."
 
 
-def _links(compared: SideBySide, ui: str | None) -> str:
+def _links(comparison: SideBySide, ui: str | None) -> str:
     if not ui:
         return ""
-    versions = [compared.candidate, *([compared.champion] if compared.champion else [])]
-    linked = [f"{version_link(compared.model, version, ui)}, run {run_link(version, ui)}" for version in versions]
-    return f" In MLflow: {'; '.join(linked)}."
+    versions = [comparison.candidate, *([comparison.champion] if comparison.champion else [])]
+    links = [f"{version_link(comparison.model, version, ui)}, run {run_link(version, ui)}" for version in versions]
+    return f" In MLflow: {'; '.join(links)}."
 
 
-def _name(name: str, metric: str) -> str:
-    return f"**{name}** {_arrow(metric)}" if name == metric else name
+def _models_own(metrics: Mapping[str, Any]) -> list[str]:
+    """The metrics of the model itself: no baselines, no ends of intervals."""
+    numbers = [name for name, value in metrics.items() if isinstance(value, (int, float))]
+    return [name for name in numbers if not name.startswith("baseline_") and not is_bound(metrics, name)]
 
 
 def _value(metrics: Mapping[str, float], name: str) -> str:
@@ -196,3 +201,7 @@ def _value(metrics: Mapping[str, float], name: str) -> str:
 
 def _arrow(metric: str) -> str:
     return "↑" if higher_is_better(metric) else "↓"
+
+
+def _decided(version: Version) -> str:
+    return f"{version.decision}: {version.reason}" if version.decision else "never judged"

@@ -1,4 +1,4 @@
-"""What the server does by itself: it buries runs that have died unseen, and calls a webhook when one has failed.
+"""What the server does by itself: it marks runs that have died unseen as Crashed, and calls a webhook when one fails.
 
     UNROLL_WEBHOOK=https://… python -m flows.server.deploy
 
@@ -34,8 +34,8 @@ FAILURES = "unroll: a failed run calls the webhook"
 _BLOCK = "unroll-failures"
 _SILENCE = timedelta(seconds=90)  # three heartbeats; flows/pools/process.json says how often there is one
 _ENDED_BADLY = frozenset(f"prefect.flow-run.{name}" for name in ("Failed", "Crashed", "TimedOut"))
-_ORDERED = frozenset({"stage"})  # their failure is told by the run that ordered them
-_WAITING = frozenset({"promote"})  # has no process while it waits for a person, and no heart
+_ORDERED = frozenset({"stage"})  # the run that ordered it reports its failure
+_WAITING = frozenset({"promote"})  # has no process, and no heartbeat, while it waits for a person
 
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 
@@ -59,7 +59,8 @@ def create_automations(client: SyncPrefectClient, file: Path, environment: Mappi
         )
         _put(client, failures(flows_of(file, without=_ORDERED), block.save(_BLOCK, overwrite=True)))
         return
-    _remove(client, FAILURES)
+    for automation in client.read_automations_by_name(FAILURES):
+        client.delete_automation(automation.id)
     with suppress(ObjectNotFound):
         client.delete_block_document(client.read_block_document_by_name(_BLOCK, "webhook").id)
 
@@ -128,8 +129,3 @@ def _put(client: SyncPrefectClient, automation: AutomationCore) -> None:
             client.update_automation(known.id, wanted)
         return
     client.create_automation(automation)
-
-
-def _remove(client: SyncPrefectClient, name: str) -> None:
-    for automation in client.read_automations_by_name(name):
-        client.delete_automation(automation.id)

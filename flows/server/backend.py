@@ -1,8 +1,8 @@
 """PostgreSQL under Prefect's and MLflow's servers, in place of sqlite files: `make up BACKEND=postgres`.
 
 UNROLL_POSTGRES_URL names a server that is there, such as postgresql://me:password@host:5432; else one is started from
-the programs of this machine, on 127.0.0.1 with a password of its own. Passwords go on in the environment of the servers
-alone: they stand in no command line, log or file but `.prefect/postgres.password`.
+the programs of this machine, on 127.0.0.1 with a password of its own. Passwords are passed on in the environment of the
+servers alone: they stand in no command line, log or file but `.prefect/postgres.password`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -66,23 +67,10 @@ class Postgres:
             if os.geteuid() == 0:
                 for path in (self.data, password):
                     shutil.chown(path, _SYSTEM_USER, _SYSTEM_USER)
-            command = [
-                program("initdb"),
-                "-D",
-                str(self.data),
-                "-U",
-                _USER,
-                "--encoding",
-                "UTF8",
-                "--locale",
-                "C.UTF-8",
-            ]
-            done = subprocess.run(
-                [*_as_user(), *command, "--auth", "scram-sha-256", "--pwfile", password],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            user, locale = ("-U", _USER), ("--encoding", "UTF8", "--locale", "C.UTF-8")
+            login = ("--auth", "scram-sha-256", "--pwfile", str(password))
+            command = [*_as_user(), program("initdb"), "-D", str(self.data), *user, *locale, *login]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         finally:
             password.unlink()
         if done.returncode:
@@ -94,15 +82,15 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """The address of a database, with the password."""
-        if not self.own:
-            parts = urlsplit(os.environ["UNROLL_POSTGRES_URL"])
-            if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
-                found = without_credentials(os.environ["UNROLL_POSTGRES_URL"])
-                raise BackendError(
-                    f"UNROLL_POSTGRES_URL: found {found!r}; allowed: postgresql://user:password@host:5432"
-                )
-            return urlunsplit(("postgresql", parts.netloc, f"/{database}", parts.query, ""))
-        return f"postgresql://{_USER}:{self.password()}@{_HOST}:{self.port}/{database}"
+        if self.own:
+            return f"postgresql://{_USER}:{self.password()}@{_HOST}:{self.port}/{database}"
+        given = os.environ["UNROLL_POSTGRES_URL"]
+        parts = urlsplit(given)
+        if parts.scheme not in ("postgresql", "postgres") or not parts.hostname:
+            raise BackendError(
+                f"UNROLL_POSTGRES_URL: found {without_credentials(given)!r}; allowed: postgresql://user:password@host:5432"
+            )
+        return urlunsplit(("postgresql", parts.netloc, f"/{database}", parts.query, ""))
 
     def environment(self, server: str) -> Mapping[str, str]:
         """What Prefect's or MLflow's server reads to use its database."""
@@ -131,16 +119,13 @@ class Postgres:
 
         given = "" if self.own else urlsplit(os.environ["UNROLL_POSTGRES_URL"]).path.strip("/")
         try:
-            connection = psycopg2.connect(self.url(given or "postgres"), connect_timeout=15)
-            try:
+            with closing(psycopg2.connect(self.url(given or "postgres"), connect_timeout=15)) as connection:
                 connection.autocommit = True  # a database is not made within a transaction
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT datname FROM pg_database")
-                    there = {name for (name,) in cursor.fetchall()}
-                    for name in sorted(set(DATABASES.values()) - there):
+                    present = {name for (name,) in cursor.fetchall()}
+                    for name in sorted(set(DATABASES.values()) - present):
                         cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            finally:
-                connection.close()
         except psycopg2.Error as error:
             where = without_credentials(self.url(""))
             raise BackendError(f"PostgreSQL at {where}: {' '.join(str(error).split())}") from None

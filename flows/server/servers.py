@@ -18,10 +18,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -35,30 +35,24 @@ from ..execution.locks import gpus
 from .backend import BackendError, Postgres
 
 _HOST = "127.0.0.1"
+_PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
+_COMMANDS = {"prefect": ["prefect", "server", "start"], "mlflow": ["mlflow", "server", "--workers", "1"]}
 _START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
 _STOP_SECONDS = 15.0
 _LOG_LINES = 15  # of a server that did not start
 
+# No tool sends telemetry, and nothing runs that nobody needs.
+_QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes of 270 MB for the evaluation of language models
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+}
+
 
 class ServersError(RuntimeError):
     """A server cannot be started or reached; the message says which, and where its log lies."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """A process that `up` has started. An id is used again after a while, so the time of its start is kept, too."""
-
-    name: str
-    pid: int
-    started: float
-
-    def process(self) -> psutil.Process | None:
-        """The process, if it still runs."""
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(self.pid)
-            if process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        return None
 
 
 class Servers:
@@ -69,11 +63,12 @@ class Servers:
         self.root = root.resolve()
         self.folder = self.root / ".prefect"
         self.prefect = f"http://{_HOST}:{prefect_port}"
-        store = store_uri(self.root)
-        elsewhere = store.startswith("http")
-        self.mlflow = without_credentials(store) if elsewhere else f"http://{_HOST}:{mlflow_port}"
+        self._store = store_uri(self.root)
+        elsewhere = self._store.startswith("http")
+        self.mlflow = without_credentials(self._store) if elsewhere else f"http://{_HOST}:{mlflow_port}"
         self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
         self._backend = Postgres(self.folder, postgres_port) if postgres_port else None
+        self._state = self.folder / "servers.json"  # the processes that `up` has started
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,92 +89,86 @@ class Servers:
             running = self.running()
             for name, port in self._ports.items():
                 if name not in running:
-                    _refuse_taken(name, port)
-            self._stand_on_backend(running)
-            if "prefect" not in running:
-                database = self._backend.environment("prefect") if self._backend else {}
-                environment = {"PREFECT_UI_API_URL": f"{self.prefect}/api", **database}
-                self._start("prefect", _prefect_command(self._ports["prefect"]), environment)
-            if "mlflow" in self._ports and "mlflow" not in running:
-                store = {"MLFLOW_BACKEND_STORE_URI": store_uri(self.root)}
-                environment = {
-                    "PYTHONWARNINGS": "ignore",
-                    **(self._backend.environment("mlflow") if self._backend else store),
-                }
-                self._start("mlflow", _mlflow_command(self._ports["mlflow"]), environment)
-            self._wait("prefect", f"{self.prefect}/api/health")
-            self.deploy()
-            for pool in process_pools(self.root):
+                    _check_free(name, port)
+            self._start_backend(running)
+            for name, port in self._ports.items():
+                if name not in running:
+                    command = [sys.executable, "-m", *_COMMANDS[name], "--host", _HOST, "--port", str(port)]
+                    self._start(name, command, self._server_environment(name))
+            self._wait("prefect", lambda: _answers(f"{self.prefect}/api/health"))
+            self._deploy()
+            pools = process_pools(self.root)
+            for pool in pools:
                 if f"worker-{pool}" not in running:
                     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
                     self._start(f"worker-{pool}", command, {"UNROLL_CHECKOUT": str(self.root)})
             if "mlflow" in self._ports:
-                self._wait("mlflow", f"{self.mlflow}/health")
-            self._wait_for_workers()
+                self._wait("mlflow", lambda: _answers(f"{self.mlflow}/health"))
+            for pool in pools:
+                self._wait(f"worker-{pool}", lambda pool=pool: self._has_worker(pool))  # type: ignore[misc]
 
     def down(self) -> list[str]:
         """Stop what `up` has started, and nothing else; returns the names. A worker takes its flow runs with it."""
         self.folder.mkdir(exist_ok=True)
         with FileLock(self.folder / "servers.lock"):
-            stopped = []
+            stopped: list[str] = []
             # Workers first: what they run can still say on the server how it ended. The database last.
             groups = (lambda name: name.startswith("worker"), lambda name: name != "postgres", lambda name: True)
             for group in groups:
-                processes = [(n, p) for n, p in self.running().items() if group(n)]
-                stopped += [name for name, _ in processes]
-                _end([process for _, process in processes])
+                processes = {name: process for name, process in self.running().items() if group(name)}
+                stopped += processes
+                _end(list(processes.values()))
             self._state.unlink(missing_ok=True)
             return stopped
 
     def running(self) -> dict[str, psutil.Process]:
         """The processes of ours that run, by name."""
-        found = {server.name: server.process() for server in self._recorded()}
-        return {name: process for name, process in found.items() if process is not None}
+        found = {}
+        for entry in self._recorded():
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(entry["pid"])
+                # An id is used again after a while.
+                if process.create_time() == entry["started"] and process.status() != psutil.STATUS_ZOMBIE:
+                    found[entry["name"]] = process
+        return found
 
-    def deploy(self) -> None:
-        """Pools, deployments and automations as prefect.yaml and `automations` have them."""
+    def _server_environment(self, name: str) -> dict[str, str]:
+        if self._backend:
+            database = self._backend.environment(name)
+        else:
+            database = {} if name == "prefect" else {"MLFLOW_BACKEND_STORE_URI": self._store}
+        own = {"prefect": {"PREFECT_UI_API_URL": f"{self.prefect}/api"}, "mlflow": {"PYTHONWARNINGS": "ignore"}}
+        return {**own[name], **database}
+
+    def _deploy(self) -> None:
+        """Make pools, deployments and automations as prefect.yaml and `automations` have them."""
         environment = {**os.environ, **self.environment}
         environment.pop("UNROLL_CHECKOUT", None)  # each worker's own; `prefect deploy` would write ours into it
-        done = subprocess.run(
-            [sys.executable, "-m", "flows.server.deploy"],
-            cwd=self.root,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, "-m", "flows.server.deploy"]
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
 
-    def _stand_on_backend(self, running: Mapping[str, psutil.Process]) -> None:
-        """Start PostgreSQL if that is asked for and not there, and note on what the servers stand."""
+    def _start_backend(self, running: Mapping[str, psutil.Process]) -> None:
+        """Start PostgreSQL if that is chosen and not there, and note which backend the servers use."""
         chosen = "postgres" if self._backend else "sqlite"
         note = self.folder / "backend"
         if {"prefect", "mlflow"} & running.keys() and note.exists() and (found := note.read_text()) != chosen:
             raise ServersError(f"the servers that run stand on {found}, not on {chosen}; `make down` first")
         if self._backend is not None:
             if self._backend.own and "postgres" not in running:
-                _refuse_taken("postgres", self._backend.port)
+                _check_free("postgres", self._backend.port)
                 self._backend.initialise()
                 self._start("postgres", self._backend.command(), {})
-                deadline = time.monotonic() + _START_SECONDS
-                while not self._backend.answers():
-                    self._check_alive("postgres", deadline)
-                    time.sleep(0.2)
+                self._wait("postgres", self._backend.answers)
             self._backend.make_databases()
         note.write_text(chosen, encoding="utf-8")
 
-    @property
-    def _state(self) -> Path:
-        return self.folder / "servers.json"
-
-    def _recorded(self) -> list[Server]:
+    def _recorded(self) -> list[dict[str, Any]]:
         with suppress(FileNotFoundError):
-            return [Server(**entry) for entry in json.loads(self._state.read_text(encoding="utf-8"))]
+            entries: list[dict[str, Any]] = json.loads(self._state.read_text(encoding="utf-8"))
+            return entries
         return []
-
-    def _log(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
 
     def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         with self._log(name).open("w", encoding="utf-8") as log:
@@ -193,48 +182,26 @@ class Servers:
                 start_new_session=True,
             )
         started = psutil.Process(process.pid).create_time()
-        entries = [*self._recorded(), Server(name=name, pid=process.pid, started=started)]
+        entries = [*self._recorded(), {"name": name, "pid": process.pid, "started": started}]
         temporary = self._state.with_suffix(".partial")
-        temporary.write_text(json.dumps([asdict(entry) for entry in entries]), encoding="utf-8")
+        temporary.write_text(json.dumps(entries), encoding="utf-8")
         temporary.replace(self._state)
 
-    def _wait(self, name: str, address: str) -> None:
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while True:
-            with suppress(httpx.HTTPError):
-                if httpx.get(address, timeout=5).is_success:
-                    return
-            self._check_alive(name, deadline)
+        while not is_ready():
+            if name not in self.running() or time.monotonic() > deadline:
+                lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+                raise ServersError("\n".join([f"{name} did not start; {self._log(name)} ends with:", *lines]))
             time.sleep(0.2)
 
-    def _wait_for_workers(self) -> None:
-        pools = process_pools(self.root)
-        deadline = time.monotonic() + _START_SECONDS
-        for pool in pools:
-            while not self._online(pool):
-                self._check_alive(f"worker-{pool}", deadline)
-                time.sleep(0.2)
-
-    def _online(self, pool: str) -> bool:
+    def _has_worker(self, pool: str) -> bool:
         address = f"{self.prefect}/api/work_pools/{pool}/workers/filter"
         workers = httpx.post(address, json={}, timeout=10).raise_for_status().json()
         return any(worker["status"] == "ONLINE" for worker in workers)
-
-    def _check_alive(self, name: str, deadline: float) -> None:
-        if name in self.running() and time.monotonic() < deadline:
-            return
-        lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-        raise ServersError("\n".join([f"{name} did not start; {self._log(name)} ends with:", *lines]))
-
-
-# Nobody's tools report to anybody from here, and nothing runs that nobody asked for.
-_QUIET = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes of 270 MB for the evaluation of language models
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
-}
 
 
 def process_pools(root: Path) -> tuple[str, ...]:
@@ -247,15 +214,13 @@ def process_pools(root: Path) -> tuple[str, ...]:
     return tuple(pool["name"] for pool in here if not pool.get("gpus") or gpus())
 
 
-def _prefect_command(port: int) -> list[str]:
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", _HOST, "--port", str(port)]
+def _answers(address: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(address, timeout=5).is_success
+    return False
 
 
-def _mlflow_command(port: int) -> list[str]:
-    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--port", str(port), "--workers", "1"]
-
-
-def _refuse_taken(name: str, port: int) -> None:
+def _check_free(name: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -280,15 +245,6 @@ def _end(processes: Sequence[psutil.Process]) -> None:
     psutil.wait_procs(living, timeout=_STOP_SECONDS)
 
 
-def _say(servers: Servers) -> None:
-    running = servers.running()
-    print(f"Prefect   {servers.prefect:<28} flows, runs, artifacts")
-    print(f"MLflow    {servers.mlflow:<28} runs, models")
-    print(f"workers   {', '.join(name.removeprefix('worker-') for name in running if name.startswith('worker-'))}")
-    print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
-    print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")
-
-
 def here() -> Servers:
     """The servers of the checkout in the present folder. Raises ServersError for a port that is no number."""
     ports = {}
@@ -297,16 +253,13 @@ def here() -> Servers:
         found = os.environ.get(variable, default)
         if not found.isdigit():
             raise ServersError(f"{variable}: found {found!r}; allowed: a whole number")
-        ports[name] = int(found)
+        ports[f"{name}_port"] = int(found)
     backend = os.environ.get("UNROLL_BACKEND") or "sqlite"
     if backend not in ("sqlite", "postgres"):
         raise ServersError(f"UNROLL_BACKEND: found {backend!r}; allowed: sqlite, postgres")
-    return Servers(
-        Path(),
-        prefect_port=ports["prefect"],
-        mlflow_port=ports["mlflow"],
-        postgres_port=ports["postgres"] if backend == "postgres" else None,
-    )
+    if backend == "sqlite":
+        del ports["postgres_port"]
+    return Servers(Path(), **ports)
 
 
 def main() -> None:
@@ -315,24 +268,31 @@ def main() -> None:
         prog="python -m flows.server.servers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=["up", "down", "status"])
-    chosen = parser.parse_args().command
+    command = parser.parse_args().command
     try:
         servers = here()
-        if chosen == "up":
-            servers.up()
-            _say(servers)
-        elif chosen == "down":
+        if command == "down":
             stopped = servers.down()
             print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
-        elif servers.running():
-            _say(servers)
+            return
+        if command == "up":
+            servers.up()
+        if running := servers.running():
+            _print_addresses(servers, running)
         else:
             print("nothing is running; `make up` starts it")
     except (ServersError, BackendError) as error:
         sys.exit(f"unroll: servers: {error}")
 
 
-_PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
+def _print_addresses(servers: Servers, running: Mapping[str, psutil.Process]) -> None:
+    workers = [name.removeprefix("worker-") for name in running if name.startswith("worker-")]
+    print(f"Prefect   {servers.prefect:<28} flows, runs, artifacts")
+    print(f"MLflow    {servers.mlflow:<28} runs, models")
+    print(f"workers   {', '.join(workers)}")
+    print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
+    print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")
+
 
 if __name__ == "__main__":
     main()

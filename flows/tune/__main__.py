@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from stages.tasks.protocol import Task
 
-from ..run import choose_server, mistakes
+from ..run import choose_server, describe_errors
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         prog="python -m flows.tune",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        argument_default=argparse.SUPPRESS,  # the flow's own form has the defaults
+        argument_default=argparse.SUPPRESS,  # TuneOptions has the defaults
     )
     parser.add_argument("task", metavar="TASK", help=", ".join(Task.names()))
     parser.add_argument("--search", required=True, nargs="+", metavar="KEY=VALUES", help="params and their values")
@@ -41,17 +41,17 @@ def main() -> None:
     parser.add_argument("--where", metavar="PLACE", help="auto (default), here or pool")
     parser.add_argument("--pool", help="work pool for stages that run elsewhere (gpu)")
     parser.add_argument("--study", metavar="NAME", help="of the study; that of the flow run if not given")
-    chosen = vars(parser.parse_args())
+    args = vars(parser.parse_args())
     choose_server()
 
     from .flow import tune
-    from .options import Choice
+    from .options import TuneOptions
 
     try:
-        choice = Choice(**chosen)
+        options = TuneOptions(**args)
     except ValidationError as error:
-        sys.exit(mistakes(error))
-    state = tune(choice, return_state=True)
+        sys.exit(describe_errors(error))
+    state = tune(options, return_state=True)
     print(state.message)
     sys.exit(0 if state.is_completed() else 1)
 

@@ -15,11 +15,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -35,118 +33,116 @@ from stages.paths import project_root
 from ..dag import PipelineError
 from ..execution import cancellation
 from ..execution.locks import StoppedError, locked
-from ..execution.placement import PlaceError
+from ..execution.placement import PlacementError
 from ..execution.worktree import WorktreeError
-from ..pipeline import tell_ended
-from .mlflow_run import Facts
-from .options import Choice
-from .report import Table, report
+from .mlflow_run import StudyFacts
+from .options import TuneOptions
+from .report import TrialsTable, report
 from .space import SearchError, grid, space
-from .start import start_of
-from .study import Asked, Study
+from .study import Study, Suggestion
 from .study_run import StudyRun
-from .trial import Setting, UnfinishedError, run_trial
+from .study_snapshot import study_snapshot
+from .trial import StudyContext, UnfinishedError, run_trial
+
+_EXPECTED = (SearchError, ParamsError, PipelineError, PlacementError, WorktreeError, UnfinishedError)
 
 
 @flow(name="tune", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
-def tune(choice: Choice) -> State[Any]:
+def tune(options: TuneOptions) -> State[Any]:
     """Search for the params with the best validation metric."""
+    name = options.study or re.sub("[^A-Za-z0-9]+", "-", str(present_run.get_name())).strip("-") or "study"
+
+    def search() -> State[Any]:
+        # The threads end before the flow does, and after they were stopped.
+        with ThreadPoolExecutor(options.parallel) as threads, cancellation.stopping() as stop:
+            return _tune(options, name, threads, stop)
+
+    return _as_state(search)
+
+
+def _as_state(work: Callable[[], State[Any]]) -> State[Any]:
+    """The state that some work returns, or that of what it raises when it cannot be done or is stopped."""
     try:
-        # The threads end before the flow does, and after they were told to.
-        with ThreadPoolExecutor(choice.parallel) as threads, cancellation.stopping() as stop:
-            return _tune(choice, choice.study or _name(str(present_run.get_name())), threads, stop)
-    except (SearchError, ParamsError, PipelineError, PlaceError, WorktreeError, UnfinishedError) as error:
+        return work()
+    except _EXPECTED as error:
         return Failed(message=str(error))
     except StoppedError as error:
         return Cancelled(message=str(error))
 
 
-def _tune(choice: Choice, name: str, threads: ThreadPoolExecutor, stop: threading.Event) -> State[Any]:
+def _tune(options: TuneOptions, name: str, threads: ThreadPoolExecutor, stop: threading.Event) -> State[Any]:
     log = get_run_logger()
-    dimensions = space(choice.search)
-    if choice.method == "grid":
+    dimensions = space(options.search)
+    if options.method == "grid":
         grid(dimensions)  # refuses what has no end before anything runs
     folder = project_root() / ".prefect" / "studies" / name
     waiting = partial(log.info, "waiting: another run is at the study %s", name)
     with locked(folder / "lock", stop=stop, on_wait=waiting), StudyRun(folder, stop) as run:
-        begun = start_of(choice, dimensions, folder, stop)
+        snapshot = study_snapshot(options, dimensions, folder, stop)
         study = Study(
             folder / "study.jsonl",
             dimensions,
-            method=choice.method,
-            seed=choice.seed,
-            minimise=not higher_is_better(begun.monitor),
-            prune=choice.prune,
+            method=options.method,
+            seed=options.seed,
+            minimise=not higher_is_better(snapshot.monitor),
+            prune=options.prune,
         )
-        facts = Facts(
+        params = {key: str(value) for key, value in options.identity().items()}
+        facts = StudyFacts(study=name, task=options.task, params=params)
+        context = StudyContext(
             study=name,
-            task=choice.task,
-            params={key: str(value) for key, value in choice.asked_for().items()},
-        )
-        setting = Setting(
-            root=Path(),
-            study=name,
-            tree=begun.tree,
-            monitor=begun.monitor,
-            choice=choice.stages(choice.up_to),
+            tree=snapshot.tree,
+            monitor=snapshot.monitor,
+            options=options.of_a_trial(options.up_to),
             parent=run.begin(facts),
         )
-        if choice.prune and choice.where == "pool":
+        if options.prune and options.where == "pool":
             log.info("trainings on a pool are not pruned: what they measure is known here at their end")
-        _search(choice, setting, study, threads, Table(setting, study).show)
-        return report(setting, study, dimensions, facts, folder, run)
+        _search(options, context, study, threads)
+        return report(context, study, facts, run)
 
 
-def _search(
-    choice: Choice, setting: Setting, study: Study, threads: ThreadPoolExecutor, show: Callable[[], None]
-) -> None:
+def _search(options: TuneOptions, context: StudyContext, study: Study, threads: ThreadPoolExecutor) -> None:
     """Run trials, so many at once, until the study has all. Raises UnfinishedError where one could not be run."""
-    ended: SimpleQueue[int] = SimpleQueue()
-    running: dict[int, tuple[Future[State[Any]], threading.Event]] = {}
+    table = TrialsTable(context, study)
+    running: dict[Future[State[Any]], tuple[int, threading.Event]] = {}
     broken = ""
+
+    def stop_all() -> None:
+        for _, stop in running.values():
+            stop.set()
+
     try:
         while True:
-            while not broken and len(running) < choice.parallel and (asked := study.ask(choice.trials)):
-                own = threading.Event()
-                future = threads.submit(copy_context().run, _as_flow, setting, study, asked, own)
-                running[asked.number] = future, own
-                future.add_done_callback(partial(tell_ended, ended, asked.number))
-            show()
+            while not broken and len(running) < options.parallel and (suggestion := study.ask(options.trials)):
+                stop = threading.Event()
+                future = threads.submit(copy_context().run, _trial, context, study, suggestion, stop)
+                running[future] = suggestion.number, stop
+            table.show()
             if not running:
                 break
-            number = ended.get()
-            state = running.pop(number)[0].result()
-            if not study.is_told(number) and not broken:
-                broken = f"trial {number}: {state.message}"
-                for _, own in running.values():
-                    own.set()
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                state, (number, _) = future.result(), running.pop(future)
+                if not study.is_finished(number) and not broken:
+                    broken = f"trial {number}: {state.message}"
+                    stop_all()
     except BaseException:
-        for _, own in running.values():
-            own.set()
+        stop_all()
         raise
     if broken:
         raise UnfinishedError(f"{broken}; the study goes on with this trial when it is started again")
 
 
-def _as_flow(setting: Setting, study: Study, asked: Asked, stop: threading.Event) -> State[Any]:
+def _trial(context: StudyContext, study: Study, suggestion: Suggestion, stop: threading.Event) -> State[Any]:
     """A trial as a flow run of its own, below that of the study."""
 
     @flow(
         name="trial",
-        flow_run_name=setting.name(asked.number),
+        flow_run_name=context.name(suggestion.number),
         persist_result=False,
         task_runner=ThreadPoolTaskRunner(),  # type: ignore[arg-type]
     )
     def trial(params: list[str]) -> State[Any]:
-        try:
-            return run_trial(setting, study, asked, stop=stop)
-        except (ParamsError, PipelineError, PlaceError, WorktreeError, UnfinishedError) as error:
-            return Failed(message=str(error))
-        except StoppedError as error:
-            return Cancelled(message=str(error))
+        return _as_state(partial(run_trial, context, study, suggestion, stop=stop))
 
-    return trial(asked.assignments(), return_state=True)
-
-
-def _name(run: str) -> str:
-    return re.sub("[^A-Za-z0-9]+", "-", run).strip("-") or "study"
+    return trial(suggestion.assignments(), return_state=True)

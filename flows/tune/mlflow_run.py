@@ -5,13 +5,12 @@
 makes or finds the run and prints its id. At the line `end` on standard input it logs what came out and links the
 trainings; where standard input ends before, the study was stopped, and so the run is KILLED.
 
-A process of its own, since MLflow takes seconds to import and since it is there when the flow is not. FOLDER holds
-`study.json` (the fields of `Facts`) and, in the end, `trials.csv` and `trials.png`.
+A process of its own, since MLflow takes seconds to import, and since it outlives the flow. FOLDER holds
+`study.json` (the fields of `StudyFacts`) and, in the end, `trials.csv` and `trials.png`.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,13 +36,13 @@ PICTURE = "trials.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class StudyFacts:
     """What the run of a study is made of."""
 
     study: str
     task: str
     params: Mapping[str, str]
-    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.tune.study.Tried`
+    trials: Sequence[Mapping[str, Any]] = ()  # the fields of `flows.tune.study.TrialRecord`
     best: int | None = None  # the number of the best trial
 
     def write(self, folder: Path) -> None:
@@ -52,21 +51,20 @@ class Facts:
         (folder / FACTS).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
-    def read(cls, folder: Path) -> Facts:
+    def read(cls, folder: Path) -> StudyFacts:
         """Those that were left in the folder."""
         return cls(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
 
 
-def begin(client: MlflowClient, facts: Facts) -> str:
+def begin(client: MlflowClient, facts: StudyFacts) -> str:
     """The id of the study's run, which goes on; it is made where there is none."""
     from stages.tracking.mlflow_runs import experiment_id
 
     experiment = experiment_id(client, facts.task)
-    found = client.search_runs([experiment], f"tags.`{STUDY_TAG}` = '{facts.study}'")
-    if found:
-        run_id = found[0].info.run_id
-        client.update_run(run_id, status="RUNNING")
-        return run_id
+    runs = client.search_runs([experiment], f"tags.`{STUDY_TAG}` = '{facts.study}'")
+    if runs:
+        client.update_run(runs[0].info.run_id, status="RUNNING")
+        return runs[0].info.run_id
     tags = {"mlflow.runName": facts.study, STUDY_TAG: facts.study}
     run_id = client.create_run(experiment, tags=tags).info.run_id
     for name, value in facts.params.items():
@@ -74,24 +72,21 @@ def begin(client: MlflowClient, facts: Facts) -> str:
     return run_id
 
 
-def end(client: MlflowClient, facts: Facts, folder: Path) -> None:
-    """Log the objective by trial, the best params, table and picture; link each training that is nobody's yet."""
+def end(client: MlflowClient, facts: StudyFacts, folder: Path) -> None:
+    """Log the objective by trial, the best params, table and picture; link each training that has no parent yet."""
     from stages.tracking.mlflow_runs import deliver, find_run
 
     deliver()
     parent = begin(client, facts)
-    known = {point.step for point in client.get_metric_history(parent, "objective")}
+    logged = {point.step for point in client.get_metric_history(parent, "objective")}
     for trial in facts.trials:
-        if trial["objective"] is not None and trial["number"] not in known:
+        if trial["objective"] is not None and trial["number"] not in logged:
             client.log_metric(parent, "objective", trial["objective"], step=trial["number"])
         run = find_run(client, Task(facts.task), trial["signature"]) if trial["signature"] else None
-        if run is None:
-            continue
-        if PARENT_TAG not in run.data.tags:
+        if run is not None and PARENT_TAG not in run.data.tags:
             client.set_tag(run.info.run_id, PARENT_TAG, parent)
-        if trial["state"] == "pruned" and run.info.status == "KILLED":
+        if run is not None and trial["state"] == "pruned" and run.info.status == "KILLED":
             client.set_tag(run.info.run_id, PRUNED_TAG, "true")
-    for trial in facts.trials:
         if trial["number"] == facts.best:
             client.log_metric(parent, "best_objective", trial["objective"], step=trial["number"])
             client.set_tag(parent, "unroll.best_trial", str(facts.best))
@@ -102,15 +97,8 @@ def end(client: MlflowClient, facts: Facts, folder: Path) -> None:
     client.set_terminated(parent)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.tune.mlflow_run",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(folder: Path) -> None:
+    """Make or find the run, say its id, and wait for the end of the study."""
     from mlflow.exceptions import MlflowException
 
     from stages.tracking.mlflow_runs import open_client
@@ -118,10 +106,10 @@ def main() -> None:
     try:
         with redirect_stdout(sys.stderr):  # standard output is for answers
             client = open_client()
-            run_id = begin(client, Facts.read(folder))
+            run_id = begin(client, StudyFacts.read(folder))
             print(run_id, file=sys.__stdout__, flush=True)
             if sys.stdin.readline().strip() == END:
-                end(client, Facts.read(folder), folder)
+                end(client, StudyFacts.read(folder), folder)
                 print("ended", file=sys.__stdout__, flush=True)
             else:
                 client.set_terminated(run_id, "KILLED")
@@ -130,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What a search may be asked for: the form in Prefect's UI, the options of `flows.tune`."""
+"""The options of a search: the form in Prefect's UI, the arguments of `flows.tune`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from .. import options
-from ..options import TaskName
+from ..options import PipelineOptions, TaskName, Verb
 from .study import Method
 
 
-class Choice(BaseModel):
+class TuneOptions(BaseModel):
     """What to search, and how."""
 
     task: TaskName = Field(description="Task whose training is searched")
@@ -39,10 +38,10 @@ class Choice(BaseModel):
         description="Name of the study, that of this run if empty. A study of this name that was stopped goes on",
     )
 
-    def asked_for(self) -> dict[str, Any]:
-        """What makes a study what it is: the same for all its trials."""
+    def identity(self) -> dict[str, Any]:
+        """The options that make a study what it is: the same for all its trials."""
         return self.model_dump(include={"task", "search", "method", "seed", "prune", "overrides"})
 
-    def stages(self, up_to: options.Verb) -> options.Choice:
+    def of_a_trial(self, up_to: Verb) -> PipelineOptions:
         """The stages of one trial, one after the other."""
-        return options.Choice(tasks=[self.task], up_to=up_to, where=self.where, pool=self.pool, parallel=1)
+        return PipelineOptions(tasks=[self.task], up_to=up_to, where=self.where, pool=self.pool, parallel=1)

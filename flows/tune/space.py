@@ -91,12 +91,12 @@ def dimension(text: str) -> Dimension:
 
 def space(search: Sequence[str]) -> tuple[Dimension, ...]:
     """All lines of a search. Raises SearchError, also for a param that stands twice."""
-    found = tuple(dimension(text) for text in search)
-    keys = [one.key for one in found]
+    dimensions = tuple(dimension(text) for text in search)
+    keys = [one.key for one in dimensions]
     for key in keys:
         if keys.count(key) > 1:
             raise SearchError(f"search: found {key} twice; allowed: once")
-    return found
+    return dimensions
 
 
 def grid(dimensions: Sequence[Dimension]) -> list[dict[str, Any]]:
@@ -117,12 +117,17 @@ def check(dimensions: Sequence[Dimension], params: Mapping[str, Any], read: Sequ
     combination may still be refused, where a rule joins several params. Raises SearchError and ParamsError.
     """
     for one in dimensions:
-        if not any(f"{one.key}.".startswith(f"{key}.") for key in read):
+        if not any(is_below(one.key, key) for key in read):
             raise SearchError(f"search: {one.key}: no param that decides this training; allowed: {', '.join(read)}")
         if one.key.endswith(".train.monitor"):
             raise SearchError(f"search: {one.key}: trials are compared by it; allowed: as an override for all of them")
         for value in one.ends():
             _check_value(one.key, value, params)
+
+
+def is_below(key: str, other: str) -> bool:
+    """Whether a param is another one or stands below it, as forecast.train.epochs below forecast.train."""
+    return f"{key}.".startswith(f"{other}.")
 
 
 def _check_value(key: str, value: Any, params: Mapping[str, Any]) -> None:

@@ -88,13 +88,13 @@ def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
         for _ in range(2):  # a second time changes nothing
             deploy(flows, UNROLL_WEBHOOK=address)
         assert len(automations(flows)) == len(set(automations(flows))) == 2
-        good = flows.start("pipeline/pipeline", choice={"tasks": ["forecast"], "up_to": "download", "where": "here"})
+        good = flows.start("pipeline/pipeline", options={"tasks": ["forecast"], "up_to": "download", "where": "here"})
         assert good.wait() == "COMPLETED", good.message()
         time.sleep(QUIET_SECONDS)
         assert received == []
         bad = flows.start(
             "pipeline/pipeline",
-            choice={
+            options={
                 "tasks": ["forecast"],
                 "up_to": "preprocess",
                 "where": "here",
@@ -116,13 +116,13 @@ def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
 def test_a_long_run_lives_on_however_it_was_started(flows, silent):
     deploy(flows)
     overrides = [f"forecast.train.{key}" for key in ("epochs=100000", "patience=100000")]
-    choice = {
+    options = {
         "tasks": ["forecast"],
         "up_to": "train",
         "where": "here",
         "overrides": [*overrides, "forecast.train.seed=21"],
     }
-    ordered = flows.start("pipeline/pipeline", choice=choice)
+    ordered = flows.start("pipeline/pipeline", options=options)
     settings = [f"--set={setting}" for setting in (*overrides, "forecast.train.seed=22")]
     by_hand = subprocess.Popen(
         [sys.executable, "-m", "flows.run", "forecast", "--up-to=train", *settings],

@@ -195,7 +195,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[Team]:
 def test_a_flow_trains_and_registers_and_a_user_pulls_the_model_with_a_password_and_no_key_of_the_storage(
     team: Team, tmp_path: Path
 ) -> None:
-    run = team.house.start("pipeline/pipeline", choice={"tasks": ["forecast"], "up_to": "register"})
+    run = team.house.start("pipeline/pipeline", options={"tasks": ["forecast"], "up_to": "register"})
     assert run.wait(seconds=500) == "COMPLETED", run.message()
     assert team.rows("prefect", f"select state_type from flow_run where id = '{run.id}'") == [("COMPLETED",)]
     assert team.rows("mlflow", "select name, version from model_versions") == [("forecaster", 1)]

@@ -13,13 +13,13 @@ FORECAST = {"tasks": ["forecast"], "where": "here"}
 
 
 def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None:
-    run = flows.start("pipeline/pipeline", choice=FORECAST)
-    assert run.wait() == "COMPLETED"
+    run = flows.start("pipeline/pipeline", options=FORECAST)
+    assert run.wait() == "COMPLETED", run.message()
     stages = [f"{verb}@forecast" for verb in ("download", "preprocess", "train", "evaluate", "register")]
     assert set(run.tasks()) == set(stages)
     assert set(run.tasks().values()) <= {"Completed", "Restored"}  # another test may have had the same params
     assert "never ran" in run.artifacts()["plan"]
-    again = flows.start("pipeline/pipeline", choice=FORECAST)
+    again = flows.start("pipeline/pipeline", options=FORECAST)
     assert again.wait() == "COMPLETED"
     assert again.tasks() == dict.fromkeys(stages, "Cached")
     assert flows.clone.repro("register@forecast") == []
@@ -30,7 +30,7 @@ def test_two_triggers_at_the_same_time_share_the_work(flows: House) -> None:
     before = params.read_text(encoding="utf-8")
     override(["forecast.train.seed=11"], params)
     try:
-        runs = [flows.start("pipeline/pipeline", choice=FORECAST | {"up_to": "train"}) for _ in range(2)]
+        runs = [flows.start("pipeline/pipeline", options=FORECAST | {"up_to": "train"}) for _ in range(2)]
         assert [run.wait() for run in runs] == ["COMPLETED", "COMPLETED"]
         assert sorted(run.tasks()["train@forecast"] for run in runs) == ["Cached", "Completed"]
         assert "forecast.train.seed: 1 → 11" in runs[0].artifacts()["plan"]
@@ -41,8 +41,8 @@ def test_two_triggers_at_the_same_time_share_the_work(flows: House) -> None:
 def test_a_failing_stage_stops_only_what_depends_on_it(flows: House) -> None:
     source = ["kind=quickdraw", "url=file:///nowhere", "categories={cat: simplified, pig: simplified}"]
     overrides = ["forecast.train.seed=12", *(f"sketch.source.{setting}" for setting in source)]
-    choice = {"tasks": ["forecast", "sketch"], "up_to": "train", "where": "here", "overrides": overrides}
-    run = flows.start("pipeline/pipeline", choice=choice)
+    options = {"tasks": ["forecast", "sketch"], "up_to": "train", "where": "here", "overrides": overrides}
+    run = flows.start("pipeline/pipeline", options=options)
     assert run.wait() == "FAILED"
     tasks = run.tasks()
     assert tasks["train@forecast"] == "Completed"
@@ -59,8 +59,8 @@ def test_a_failing_stage_stops_only_what_depends_on_it(flows: House) -> None:
 def test_a_run_with_other_params_is_an_experiment_and_leaves_the_checkout_alone(flows: House) -> None:
     lock = flows.clone.folder / "dvc.lock"
     before = lock.read_bytes() if lock.exists() else b""
-    choice = FORECAST | {"up_to": "train", "overrides": ["forecast.train.seed=13"]}
-    run = flows.start("pipeline/pipeline", choice=choice)
+    options = FORECAST | {"up_to": "train", "overrides": ["forecast.train.seed=13"]}
+    run = flows.start("pipeline/pipeline", options=options)
     assert run.wait() == "COMPLETED", run.message()
     assert (lock.read_bytes() if lock.exists() else b"") == before
     assert flows.clone.run("git", "status", "--porcelain", "--untracked-files=no") == ""
@@ -71,6 +71,6 @@ def test_a_run_with_other_params_is_an_experiment_and_leaves_the_checkout_alone(
 
 
 def test_a_wrong_override_is_one_line(flows: House) -> None:
-    run = flows.start("pipeline/pipeline", choice=FORECAST | {"overrides": ["forecast.train.epochs=-3"]})
+    run = flows.start("pipeline/pipeline", options=FORECAST | {"overrides": ["forecast.train.epochs=-3"]})
     assert run.wait() == "FAILED"
     assert "forecast.train.epochs: found -3; allowed: " in run.message()

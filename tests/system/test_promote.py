@@ -20,7 +20,7 @@ ENDED_OR_WAITING = ("PAUSED", "COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 def registered(flows: House) -> MlflowClient:
     """The registry with two versions that no gate has promoted: the second one is the challenger."""
     for overrides in ([], ["forecast.train.seed=7"]):
-        run = flows.start("pipeline/pipeline", choice={**FORECAST, "overrides": overrides})
+        run = flows.start("pipeline/pipeline", options={**FORECAST, "overrides": overrides})
         assert run.wait(seconds=PATIENCE) == "COMPLETED", run.message()
     return MlflowClient(f"sqlite:///{flows.clone.folder / 'mlflow.db'}")
 

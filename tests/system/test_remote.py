@@ -29,9 +29,9 @@ class Far:
     clones: list[Path]
     workers: list[subprocess.Popen[bytes]]
 
-    def start(self, **choice: Any) -> Run:
+    def start(self, **options: Any) -> Run:
         common = {"tasks": ["forecast"], "where": "pool", "pool": "far"}
-        return self.house.start("pipeline/pipeline", choice=common | choice)
+        return self.house.start("pipeline/pipeline", options=common | options)
 
     def ordered(self, by: Run, stage: str) -> list[Run]:
         """The flow runs that a run has ordered for a stage, the oldest first."""

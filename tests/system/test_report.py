@@ -15,7 +15,7 @@ FORECAST = {"tasks": ["forecast"], "where": "here"}
 
 
 def finished(flows: House) -> Run:
-    run = flows.start("pipeline/pipeline", choice=FORECAST)
+    run = flows.start("pipeline/pipeline", options=FORECAST)
     assert run.wait() == "COMPLETED", run.message()
     return run
 
@@ -23,7 +23,7 @@ def finished(flows: House) -> Run:
 @pytest.fixture(scope="module")
 def forced(flows: House) -> Run:
     """A run in which stages have run, whatever ran before it."""
-    run = flows.start("pipeline/pipeline", choice={**FORECAST, "force": True})
+    run = flows.start("pipeline/pipeline", options={**FORECAST, "force": True})
     assert run.wait() == "COMPLETED", run.message()
     return run
 
@@ -53,8 +53,8 @@ def test_a_run_of_unchanged_stages_draws_nothing_and_registers_what_a_wiped_stor
 
 # A flow as a person would run it in a terminal, with a registry that nobody answers for.
 ALONE = """
-from flows.pipeline import Choice, pipeline
-pipeline(Choice(tasks=["forecast"], where="here"))
+from flows.pipeline import PipelineOptions, pipeline
+pipeline(PipelineOptions(tasks=["forecast"], where="here"))
 """
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from flows.dag import locked_stages, sort_lock
 from flows.execution.locks import StoppedError, leased
-from flows.execution.stage import Checkout, Outcome, run_stage
+from flows.execution.stage import Checkout, Outcome, StageError, TimeLimitError, run_stage
 
 pytestmark = pytest.mark.system
 
@@ -55,11 +55,16 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     (root / ".gitignore").write_text("runs.log\n")
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, check=True)
-    return Checkout(root)
+    return Checkout(root, stop=threading.Event())
 
 
-def run(checkout: Checkout, name: str, *, force: bool = False, stop: threading.Event | None = None) -> Outcome:
-    return run_stage(checkout, name, force=force, stop=stop or threading.Event(), on_line=lambda line: None)
+def run(checkout: Checkout, name: str, *, force: bool = False) -> Outcome:
+    return run_stage(checkout, name, force=force, on_line=lambda line: None)
+
+
+def another(checkout: Checkout) -> Checkout:
+    """The same folder as another process sees it."""
+    return Checkout(checkout.root, stop=threading.Event())
 
 
 def test_a_stage_runs_once_and_is_restored_from_the_cache(checkout: Checkout) -> None:
@@ -73,8 +78,7 @@ def test_a_stage_runs_once_and_is_restored_from_the_cache(checkout: Checkout) ->
 
 def test_two_who_want_the_same_stage_run_it_once(checkout: Checkout) -> None:
     with ThreadPoolExecutor() as pool:
-        # Two processes would each have a Checkout of its own.
-        kinds = pool.map(lambda one: run(one, "first").kind, [checkout, Checkout(checkout.root)])
+        kinds = pool.map(lambda one: run(one, "first").kind, [checkout, another(checkout)])
     assert sorted(kinds) == ["cached", "ran"]
     assert (checkout.root / "runs.log").read_text().splitlines() == ["one"]
 
@@ -97,7 +101,7 @@ def test_an_output_that_is_read_is_not_replaced(checkout: Checkout) -> None:
     ends: dict[str, float] = {}
 
     def timed(name: str, *, force: bool = False) -> None:
-        run(Checkout(checkout.root), name, force=force)
+        run(another(checkout), name, force=force)
         ends[name] = time.monotonic()
 
     reader = threading.Thread(target=timed, args=("slow",))
@@ -122,23 +126,20 @@ def _taken(checkout: Checkout, name: str) -> bool:
 
 
 def test_a_time_limit(checkout: Checkout) -> None:
-    outcome = run(checkout, "late")
-    assert outcome.kind == "late"
-    assert outcome.message.startswith("not done after 3 s")
+    with pytest.raises(TimeLimitError, match="^not done after 3 s"):
+        run(checkout, "late")
     assert not (checkout.root / "late.txt").exists()
 
 
 def test_a_failure_says_what_the_stage_said(checkout: Checkout) -> None:
-    outcome = run(checkout, "broken")
-    assert outcome.kind == "failed"
-    assert "something is wrong" in outcome.message
+    with pytest.raises(StageError, match="something is wrong"):
+        run(checkout, "broken")
 
 
 def test_stopped(checkout: Checkout) -> None:
-    stop = threading.Event()
-    threading.Timer(2.0, stop.set).start()
+    threading.Timer(2.0, checkout.stop.set).start()
     with pytest.raises(StoppedError):
-        run(checkout, "late", stop=stop)
+        run(checkout, "late")
 
 
 def test_a_stage_sees_only_the_gpu_that_it_leased(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,11 +157,11 @@ def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
     script = (
         "import os, signal, threading\nfrom pathlib import Path\nfrom flows.execution.locks import leased\n"
-        "from flows.execution.supervisor import supervised\n"
+        "from flows.execution.supervisor import run_supervised\n"
         "with leased(1, stop=threading.Event()) as lease:\n"
         "    command = ['sh', '-c', 'trap \"\" TERM; echo ready; sleep 4']\n"
         "    kill = lambda line: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    supervised(command, folder=Path('.'), descriptors=lease.descriptors, on_line=kill)\n"
+        "    run_supervised(command, folder=Path('.'), descriptors=lease.descriptors, on_line=kill)\n"
     )
     asker = subprocess.run([sys.executable, "-c", script], check=False)
     killed = time.monotonic()

@@ -41,7 +41,7 @@ def trains(flows: House) -> bool:
 
 
 def in_training(flows: House, seed: int) -> Run:
-    run = flows.start("pipeline/pipeline", choice=long_training(seed))
+    run = flows.start("pipeline/pipeline", options=long_training(seed))
     run.wait_for_task("train@forecast")
     wait_until(lambda: trains(flows), "a training at work")
     return run

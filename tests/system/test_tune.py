@@ -51,7 +51,7 @@ def status_of(flows: House, study: str) -> str:
 
 
 def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: House) -> None:
-    choice: dict[str, Any] = {
+    options: dict[str, Any] = {
         "task": "forecast",
         "search": ["forecast.train.learning_rate=[0.000001, 0.01]", "forecast.model.hidden_size=[8]"],
         "method": "grid",
@@ -60,7 +60,7 @@ def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: Hous
         "study": "rates",
     }
     before = flows.clone.run("git", "status", "--porcelain")
-    run = flows.start("tune/tune", choice=choice)
+    run = flows.start("tune/tune", options=options)
     assert run.wait(seconds=400) == "COMPLETED", run.message()
     assert flows.clone.run("git", "status", "--porcelain") == before
     assert trials(run) == {
@@ -78,7 +78,7 @@ def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: Hous
         f"| **1** | 0.01 | 8 | **{float(best['objective']):.6g}** | 1 | complete | `rates-001` |" in artifacts["trials"]
     )
     assert "dvc exp apply rates-001" in artifacts["trials"]
-    assert artifacts["trials-plot"].startswith("![trials](data:image/png;base64,")
+    assert artifacts["trials-plot"].startswith("**trials**\n\n![trials](data:image/webp;base64,")
     assert "dvc exp apply rates-001" in run.message()
 
     tags = mlflow_tags(flows)
@@ -88,11 +88,11 @@ def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: Hous
         "rates-001",
     }
 
-    again = flows.start("tune/tune", choice=choice)
+    again = flows.start("tune/tune", options=options)
     assert again.wait() == "COMPLETED"
     assert trials(again) == {}
     assert again.message() == run.message()
-    other = flows.start("tune/tune", choice={**choice, "seed": 2})
+    other = flows.start("tune/tune", options={**options, "seed": 2})
     assert other.wait() == "FAILED"
     assert other.message() == "study rates: begun with seed 1; found 2; allowed: the same, or another name"
 
@@ -107,7 +107,7 @@ def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: Hous
 
 @pytest.mark.parametrize("end", ["cancel", "interrupt", "kill"])
 def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House, end: str) -> None:
-    choice: dict[str, Any] = {
+    options: dict[str, Any] = {
         "task": "forecast",
         "search": ["forecast.train.learning_rate=log(1e-4, 1e-1)"],
         "trials": 2,
@@ -125,7 +125,7 @@ def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House, en
         saved = list((flows.clone.folder / ".resume").glob("*/checkpoint.safetensors"))
         return len(saved) == sum("-m stages.train" in command for command in commands) == 2
 
-    run = flows.start("tune/tune", choice=choice)
+    run = flows.start("tune/tune", options=options)
     wait_until(training, "two trainings at work")
     since = time.monotonic()
     if end == "cancel":
@@ -136,11 +136,11 @@ def test_a_search_that_is_stopped_leaves_no_process_and_goes_on(flows: House, en
     assert time.monotonic() - since < ALL_OVER
     assert run.wait() == ("CANCELLED" if end == "cancel" else "CRASHED")
     wait_until(lambda: status_of(flows, f"stopped-{end}") == "KILLED", "a run that is closed", seconds=ALL_OVER)
-    asked = {name: params for name, (_, params) in trials(run).items()}
-    assert len(asked) == 2
+    suggested = {name: params for name, (_, params) in trials(run).items()}
+    assert len(suggested) == 2
 
-    again = flows.start("tune/tune", choice=choice)
+    again = flows.start("tune/tune", options=options)
     assert again.wait(seconds=400) == "COMPLETED", again.message()
     assert status_of(flows, f"stopped-{end}") == "FINISHED"
-    assert trials(again) == {name: ("Completed", params) for name, params in asked.items()}
+    assert trials(again) == {name: ("Completed", params) for name, params in suggested.items()}
     assert [row["epochs"] for row in table(flows, f"stopped-{end}")] == ["200", "200"]

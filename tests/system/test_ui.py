@@ -64,8 +64,8 @@ def test_run_with_the_form_and_read_the_report(flows: House, page: Page, tmp_pat
     run = submit(page, flows)
     page.goto(f"{flows.servers.prefect}/runs/flow-run/{run.id}")
     expect(page.get_by_text("Completed", exact=True).first).to_be_visible(timeout=240_000)
-    choice = run.facts()["parameters"]["choice"]
-    assert (choice["tasks"], choice["up_to"], choice["parallel"]) == (["forecast"], "register", 1)
+    options = run.facts()["parameters"]["options"]
+    assert (options["tasks"], options["up_to"], options["parallel"]) == (["forecast"], "register", 1)
     assert {name.partition("@")[2] for name in run.tasks()} == {"forecast"}
     page.get_by_text("Artifacts", exact=True).click()
     page.get_by_text("metrics", exact=True).first.click()
@@ -77,8 +77,8 @@ def test_run_with_the_form_and_read_the_report(flows: House, page: Page, tmp_pat
 @pytest.mark.slow
 def test_cancel(flows: House, page: Page) -> None:
     overrides = [f"forecast.train.{key}" for key in ("epochs=2000", "patience=2000", "seed=21")]
-    choice = {"tasks": ["forecast"], "up_to": "train", "where": "here", "overrides": overrides}
-    run = flows.start("pipeline/pipeline", choice=choice)
+    options = {"tasks": ["forecast"], "up_to": "train", "where": "here", "overrides": overrides}
+    run = flows.start("pipeline/pipeline", options=options)
     page.goto(f"{flows.servers.prefect}/runs/flow-run/{run.id}")
     run.wait_for_task("train@forecast")
     page.reload()

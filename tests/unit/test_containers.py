@@ -1,4 +1,4 @@
-"""The pools docker and kubernetes, the image and the manifests, as far as they can be checked without an engine.
+"""The pools docker and kubernetes and the manifests, as far as they can be checked without an engine.
 
 Prefect's own classes render the templates, Kubernetes' own schemas and docker-py judge what comes out.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import shutil
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -262,31 +260,6 @@ def test_image_pools_and_manifests_speak_of_the_same_user_and_folders():
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
 
-def test_the_linter_finds_nothing_in_the_dockerfile():
-    hadolint = Path(sys.executable).parent / "hadolint"
-    done = subprocess.run([hadolint, "deploy/Dockerfile"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_the_image_holds_what_git_has_and_nothing_that_it_ignores(tmp_path):
-    tracked = _git("ls-files").splitlines()
-    ignored = [
-        line.strip("/").replace("*", "x") + ("/file" if line.endswith("/") else "")
-        for line in (REPOSITORY / ".gitignore").read_text("utf-8").splitlines()
-    ]
-    secret = [".dvc/config.local", ".git/config", ".env", ".env.local", ".netrc"]
-    local = [".dvc/cache/files/md5/00/1", ".dvc/tmp/lock", ".prefect/prefect.db"]
-    local += [".git/worktrees/a/HEAD", ".git/hooks/post-checkout", ".git/logs/HEAD", ".git/FETCH_HEAD"]
-    kept = [*tracked, ".git/HEAD", ".git/objects/pack/1.pack", ".git/refs/heads/main"]
-    left_out = [*ignored, "stages/__pycache__/a.pyc", "mlflow.db-wal", *secret, *local]
-    for path in kept + left_out:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).touch()
-    context = _context(tmp_path)
-    assert set(kept) - context == set()
-    assert set(left_out) & context == set()
-
-
 def _template(name: str) -> dict[str, Any]:
     template: dict[str, Any] = json.loads((REPOSITORY / "flows/pools" / f"{name}.json").read_text("utf-8"))
     return template
@@ -345,18 +318,3 @@ def _put(document: Any, path: str, value: Any) -> None:
     for key in parents:
         document = document[int(key)] if key.isdigit() else document[key]
     document[last] = value
-
-
-def _context(folder: Path) -> set[str]:
-    """The files of a folder that `docker build` would see."""
-    from docker.utils.build import exclude_paths
-
-    lines = (REPOSITORY / ".dockerignore").read_text("utf-8").splitlines()
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    return set(exclude_paths(str(folder), patterns))
-
-
-def _git(*arguments: str) -> str:
-    git = shutil.which("git")
-    assert git
-    return subprocess.run([git, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout

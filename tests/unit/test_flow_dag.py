@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.dag import Decision, Pipeline, PipelineError, Resources
-from flows.plan import markdown
+from flows.dag import Pipeline, PipelineError, PlannedStage, Resources
+from flows.reports.tables import plan_table
 
 DVC_YAML = """
 stages:
@@ -53,8 +53,8 @@ def repro(folder: Path) -> list[str]:
         return [stage.name for stage in repo.reproduce()]
 
 
-def planned(folder: Path, **options: object) -> dict[str, Decision]:
-    return {decision.name: decision for decision in Pipeline(folder).plan(**options)}  # type: ignore[arg-type]
+def planned(folder: Path, **options: object) -> dict[str, PlannedStage]:
+    return {stage.name: stage for stage in Pipeline(folder).plan(**options)}  # type: ignore[arg-type]
 
 
 def test_stages_come_in_order_with_what_they_wait_for(folder: Path) -> None:
@@ -62,7 +62,6 @@ def test_stages_come_in_order_with_what_they_wait_for(folder: Path) -> None:
     assert sorted(pipeline) == ["first@a", "first@b", "second"]
     assert list(pipeline)[-1] == "second"
     assert pipeline.upstream("second") == ("first@a", "first@b")
-    assert pipeline.downstream("first@a") == ("second",)
     assert pipeline.resources("first@a") == Resources(gpus=1, retries=2, timeout=60)
     assert pipeline.resources("second") == Resources()
     assert pipeline.needed(["first@b"]) == ("first@b",)
@@ -85,7 +84,7 @@ def test_a_changed_param_is_named_with_both_values(folder: Path) -> None:
     assert after["first@a"].verdict == "run"
     assert after["first@a"].reasons == ("a.rate: 1 → 2", "a.shape: nothing → y", "a.name: x → nothing")
     assert after["first@b"].verdict == "cached"
-    assert after["second"] == Decision(name="second", verdict="wait", reasons=("after first@a",))
+    assert after["second"] == PlannedStage(name="second", verdict="wait", reasons=("after first@a",))
     # What waits runs only if what it reads has changed: here the file is the same.
     assert repro(folder) == ["first@a"]
 
@@ -93,7 +92,7 @@ def test_a_changed_param_is_named_with_both_values(folder: Path) -> None:
 def test_a_changed_file_and_a_missing_output_are_named(folder: Path) -> None:
     repro(folder)
     (folder / "second.txt").unlink()
-    assert planned(folder)["second"] == Decision(
+    assert planned(folder)["second"] == PlannedStage(
         name="second", verdict="restore", reasons=("output second.txt: missing",)
     )
     (folder / "source.txt").write_text("two\n")
@@ -113,10 +112,10 @@ def test_what_dvc_has_done_before_is_restored_and_asking_changes_nothing(folder:
 
 def test_force_and_targets(folder: Path) -> None:
     repro(folder)
-    decisions = planned(folder, targets=["first@a"], force=True)
-    assert list(decisions) == ["first@a"]
-    assert decisions["first@a"].verdict == "run"
-    assert decisions["first@a"].reasons == ("asked for",)
+    plan = planned(folder, targets=["first@a"], force=True)
+    assert list(plan) == ["first@a"]
+    assert plan["first@a"].verdict == "run"
+    assert plan["first@a"].reasons == ("asked for",)
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -130,8 +129,9 @@ def test_mistakes_are_one_line(folder: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def test_the_plan_as_markdown_keeps_to_a_few_reasons() -> None:
-    decision = Decision(name="train@sketch", verdict="run", reasons=tuple(f"file {i}: modified" for i in range(6)))
-    assert markdown([decision], {"train@sketch": "gpu"}).splitlines()[2] == (
+    reasons = tuple(f"file {i}: modified" for i in range(6))
+    stage = PlannedStage(name="train@sketch", verdict="run", reasons=reasons, pool="gpu")
+    assert plan_table([stage]).splitlines()[2] == (
         "| `train@sketch` | runs | pool gpu "
         "| file 0: modified; file 1: modified; file 2: modified; file 3: modified; and 2 more |"
     )

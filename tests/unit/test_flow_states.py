@@ -2,38 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import ValidationError
 
 from flows.execution.cancellation import stopping
+from flows.execution.locks import StoppedError
 from flows.execution.remote import Order
-from flows.execution.stage import Outcome
-from flows.execution.states import outcome_of, state_of
-from flows.options import Choice
+from flows.execution.stage import Outcome, StageError, TimeLimitError
+from flows.execution.states import check_completed, state_of
+from flows.options import PipelineOptions
 from flows.pipeline import summary
 from stages.tasks.protocol import Task
 
 
-@pytest.mark.parametrize("kind", ["cached", "restored", "ran", "failed", "late"])
-def test_an_outcome_survives_the_way_over_the_server(kind: str) -> None:
-    outcome = Outcome(kind=kind, message="why")  # type: ignore[arg-type]
-    assert outcome_of(state_of(outcome)) == outcome
+@pytest.mark.parametrize(("kind", "name"), [("cached", "Cached"), ("restored", "Restored"), ("ran", "Completed")])
+def test_a_stage_that_is_up_to_date_is_completed_under_the_name_of_how(kind: Any, name: str) -> None:
+    state = state_of(lambda: Outcome(kind=kind, message="why"))
+    assert (state.type, state.name, state.message) == (StateType.COMPLETED, name, "why")
+    check_completed(state)
+
+
+@pytest.mark.parametrize("error", [StageError, TimeLimitError])
+def test_a_failure_survives_the_way_over_the_server(error: type[StageError]) -> None:
+    with pytest.raises(StageError, match="^why$") as caught:
+        check_completed(state_of(failing(error("why"))))
+    assert caught.type is error
 
 
 def test_a_stage_that_was_cancelled_elsewhere_has_failed_for_the_one_who_ordered_it() -> None:
-    assert outcome_of(Cancelled(message="by a person")) == Outcome(kind="failed", message="by a person")
+    assert state_of(failing(StoppedError("by a person"))).is_cancelled()
+    with pytest.raises(StageError, match="by a person"):
+        check_completed(Cancelled(message="by a person"))
+
+
+def failing(error: Exception) -> Callable[[], Outcome]:
+    def work() -> Outcome:
+        raise error
+
+    return work
 
 
 def test_the_form_starts_with_all_tasks_and_names_mistakes() -> None:
-    assert Choice().tasks == list(Task.names())
-    assert Choice(tasks=["video", "sketch"], up_to="train").targets() == ("train@video", "train@sketch")
+    assert PipelineOptions().tasks == list(Task.names())
+    assert PipelineOptions(tasks=["video", "sketch"], up_to="train").targets() == ("train@video", "train@sketch")
     # What learns from the data of another has none of its own to fetch.
-    assert Choice(tasks=["drawing", "sketch"], up_to="preprocess").targets() == ("preprocess@sketch",)
+    assert PipelineOptions(tasks=["drawing", "sketch"], up_to="preprocess").targets() == ("preprocess@sketch",)
     with pytest.raises(ValidationError, match="found 'sketches'; allowed: "):
-        Choice(tasks=["sketches"])
+        PipelineOptions(tasks=["sketches"])
     with pytest.raises(ValidationError, match="at least 1 item"):
-        Choice(tasks=[])
+        PipelineOptions(tasks=[])
 
 
 def test_an_order_takes_nothing_that_git_could_read_as_an_option() -> None:

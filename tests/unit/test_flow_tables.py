@@ -10,10 +10,10 @@ from PIL import Image
 
 from flows.reports import pictures
 from flows.reports.tables import (
-    Reached,
-    against,
-    compared,
-    comparison,
+    TaskResult,
+    compare,
+    compare_with_champion,
+    comparison_report,
     links_table,
     metrics_table,
     parse_signature,
@@ -39,7 +39,7 @@ def version(number: str, mae: float, *, signature: str = SIGNATURE, run_id: str 
     )
 
 
-def reached(here: Version | None, champion: Version | None, mae: float = 2.0) -> Reached:
+def result(here: Version | None, champion: Version | None, mae: float = 2.0) -> TaskResult:
     metrics = {
         "mae": mae,
         "mae_low": mae - 0.5,
@@ -49,7 +49,7 @@ def reached(here: Version | None, champion: Version | None, mae: float = 2.0) ->
         "signature": SIGNATURE,
     }
     model = ModelStatus(name="forecaster", has_receipt=True, here=here, champion=champion)
-    return Reached(task=Task("forecast"), metrics=metrics, model=model)
+    return TaskResult(task=Task("forecast"), metrics=metrics, model=model)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def reached(here: Version | None, champion: Version | None, mae: float = 2.0) ->
     ],
 )
 def test_better_and_worse_follow_the_metric(value, other, metric, expected):
-    assert compared(value, other, metric) == expected
+    assert compare(value, other, metric) == expected
 
 
 def test_numbers_of_other_data_are_not_compared():
     other = SIGNATURE.replace("n:51", "n:3")
     champion = version("3", 2.5, signature=other)
-    assert against(2.0, SIGNATURE, champion, version("4", 2.0), "mae") == "measured on other data"
+    assert compare_with_champion(2.0, SIGNATURE, champion, version("4", 2.0), "mae") == "measured on other data"
     assert not same_data(SIGNATURE, other)
     assert not same_data("", "")
 
@@ -79,7 +79,7 @@ def test_another_training_seed_and_other_versions_of_libraries_are_no_other_data
 
 
 def test_a_row_says_what_was_reached_against_champion_and_baseline():
-    lines = metrics_table([reached(version("4", 2.0), version("3", 2.5))]).splitlines()
+    lines = metrics_table([result(version("4", 2.0), version("3", 2.5))]).splitlines()
     assert lines[2] == (
         "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | 2.5000, version 3 | better | 4.0000 (naive): better | 51 |"
     )
@@ -87,26 +87,26 @@ def test_a_row_says_what_was_reached_against_champion_and_baseline():
 
 
 def test_the_champion_is_not_compared_with_itself():
-    row = metrics_table([reached(version("3", 2.0), version("3", 2.0))]).splitlines()[2]
+    row = metrics_table([result(version("3", 2.0), version("3", 2.0))]).splitlines()[2]
     assert "| it is the champion |" in row
 
 
 def test_without_an_answer_of_the_registry_the_metrics_are_shown():
-    entry = Reached(task=Task("forecast"), metrics=reached(None, None).metrics, model=None)
+    entry = TaskResult(task=Task("forecast"), metrics=result(None, None).metrics, model=None)
     lines = metrics_table([entry]).splitlines()
     assert lines[2] == "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | none |  | 4.0000 (naive): better | 51 |"
     assert "version" not in "".join(lines)
 
 
 def test_all_metrics_but_the_baselines_stand_beside_the_champions():
-    text = metrics_table([reached(version("4", 2.0), version("3", 2.5))])
+    text = metrics_table([result(version("4", 2.0), version("3", 2.5))])
     assert "| rmse | 2.5000 | 3.0000 |" in text
     assert "mae_low" not in text
     assert "baseline_naive_mae" not in text
 
 
 def test_links_lead_to_version_run_and_champion():
-    entry = reached(version("4", 2.0), version("3", 2.5))
+    entry = result(version("4", 2.0), version("3", 2.5))
     assert entry.model is not None
     assert links_table({"forecast": entry.model}, ["forecast", "sketch"], "http://host/").splitlines()[2:] == [
         "| forecast | [forecaster 4](http://host/#/models/forecaster/versions/4) "
@@ -117,10 +117,10 @@ def test_links_lead_to_version_run_and_champion():
 
 
 def test_a_person_sees_baselines_of_the_metric_the_gates_verdict_and_the_champion():
-    found = SideBySide(
+    comparison = SideBySide(
         model="forecaster", candidate=version("4", 2.0), champion=version("3", 2.5), commit="f" * 40, dirty=True
     )
-    text = comparison(Task("forecast"), found, None)
+    text = comparison_report(Task("forecast"), comparison, None)
     assert text.startswith("**forecaster version 4** against the champion, version 3, by mae: better on the same test")
     assert "| forecast | version 4 | champion, version 3 |" in text
     assert "| **mae** ↓ | 2.0000 | 2.5000 |" in text

@@ -18,5 +18,5 @@ def test_the_one_that_was_started_early_is_used_once_and_ends_when_told() -> Non
     stopped.set()
     assert early.answer(stopped) == "no answer within 300 s"  # a flow that is stopped does not wait for it
     for process in (early, later):
-        process.end()
+        process.close()
         assert process._process.poll() is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.tune.space import space
-from flows.tune.study import Method, Study, Tried
+from flows.tune.study import Method, Study, TrialRecord
 
 WIDE = space(["forecast.train.learning_rate=log(1e-4, 1e-1)", "forecast.model.hidden_size=log_int(8, 256)"])
 NARROW = space(["forecast.model.kind=[gru, lstm]", "forecast.model.layers=int(1, 2)"])
@@ -20,23 +20,23 @@ def opened(file: Path, method: Method = "tpe", *, seed: int = 3, prune: bool = T
 
 def tried(
     file: Path, method: Method = "tpe", *, trials: int = 12, cut: Collection[int] = (), seed: int = 3, dimensions=WIDE
-) -> list[Tried]:
+) -> list[TrialRecord]:
     """Run a study whose objective falls with the epochs; `cut` are the asks after which its process is killed."""
     study, asks = opened(file, method, seed=seed, dimensions=dimensions), 0
-    while asked := study.ask(trials):
+    while suggestion := study.ask(trials):
         asks += 1
-        height = float(asked.values.get("forecast.train.learning_rate", 0.5))
+        height = float(suggestion.values.get("forecast.train.learning_rate", 0.5))
         if asks in cut:
-            study.report(asked.number, 0, height + 1)
+            study.report(suggestion.number, 0, height + 1)
             study = opened(file, method, seed=seed, dimensions=dimensions)
             continue
         for epoch in range(6):
-            if study.report(asked.number, epoch, height + 1 / (epoch + 1)):
-                study.tell(asked.number, "pruned", epochs=epoch + 1)
+            if study.report(suggestion.number, epoch, height + 1 / (epoch + 1)):
+                study.tell(suggestion.number, "pruned", epochs=epoch + 1)
                 break
         else:
-            study.tell(asked.number, "complete", objective=height, epochs=6)
-    return study.tried()
+            study.tell(suggestion.number, "complete", objective=height, epochs=6)
+    return study.records()
 
 
 @pytest.mark.parametrize("method", ["tpe", "random"])
@@ -64,29 +64,29 @@ def test_a_grid_is_tried_point_by_point_and_ends(tmp_path: Path) -> None:
 
 def test_equal_params_are_tried_once(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.jsonl", "random", dimensions=NARROW)
-    asked = []
+    suggestions = []
     while one := study.ask(12):  # all at the same time
-        asked.append(one)
-    assert len({str(one.values) for one in asked}) == len(asked) <= 4
-    for one in asked:
+        suggestions.append(one)
+    assert len({str(one.values) for one in suggestions}) == len(suggestions) <= 4
+    for one in suggestions:
         study.tell(one.number, "complete", objective=float(one.number), epochs=1)
-    twins = [one for one in study.tried() if one.twin_of is not None]
-    assert len(study.tried()) == 12
-    assert len(twins) == 12 - len(asked)
-    for twin in twins:
-        original = study.tried()[twin.twin_of or 0]
-        assert (twin.values, twin.objective, twin.state) == (original.values, original.objective, "complete")
-        assert twin.message == f"the params of trial {original.number}"
+    duplicates = [one for one in study.records() if one.duplicate_of is not None]
+    assert len(study.records()) == 12
+    assert len(duplicates) == 12 - len(suggestions)
+    for record in duplicates:
+        original = study.records()[record.duplicate_of or 0]
+        assert (record.values, record.objective, record.state) == (original.values, original.objective, "complete")
+        assert record.message == f"the params of trial {original.number}"
 
 
 def test_the_first_trials_and_epochs_are_not_pruned(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.jsonl", "random")
     pruned_at = []
     for height in (1.0, 2.0, 3.0, 4.0, 9.0):
-        asked = study.ask(5)
-        assert asked is not None
-        pruned_at.append([epoch for epoch in range(6) if study.report(asked.number, epoch, height)])
-        study.tell(asked.number, "pruned" if pruned_at[-1] else "complete", objective=height)
+        suggestion = study.ask(5)
+        assert suggestion is not None
+        pruned_at.append([epoch for epoch in range(6) if study.report(suggestion.number, epoch, height)])
+        study.tell(suggestion.number, "pruned" if pruned_at[-1] else "complete", objective=height)
     # The fifth is worse than the median of 1, 2, 3 and 4; epochs 0 to 2 say little. What is pruned remains so.
     assert pruned_at == [[], [], [], [], [3, 4, 5]]
     best = study.best()
@@ -97,29 +97,29 @@ def test_the_first_trials_and_epochs_are_not_pruned(tmp_path: Path) -> None:
 def test_nothing_is_pruned_where_that_is_off(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.jsonl", "random", prune=False)
     for height in (1.0, 1.0, 1.0, 1.0, 1.0, 9.0):
-        asked = study.ask(6)
-        assert asked is not None
-        assert not any(study.report(asked.number, epoch, height) for epoch in range(9))
-        study.tell(asked.number, "complete", objective=height)
+        suggestion = study.ask(6)
+        assert suggestion is not None
+        assert not any(study.report(suggestion.number, epoch, height) for epoch in range(9))
+        study.tell(suggestion.number, "complete", objective=height)
 
 
 def test_more_can_be_better(tmp_path: Path) -> None:
     study = Study(tmp_path / "study.jsonl", WIDE, method="random", seed=1, minimise=False, prune=True)
     for height in (1.0, 3.0, 2.0):
-        asked = study.ask(3)
-        assert asked is not None
-        study.tell(asked.number, "complete", objective=height)
+        suggestion = study.ask(3)
+        assert suggestion is not None
+        study.tell(suggestion.number, "complete", objective=height)
     best = study.best()
     assert best is not None
     assert best.number == 1
 
 
-def test_a_trial_that_failed_is_told_and_not_the_best(tmp_path: Path) -> None:
+def test_a_trial_that_failed_is_finished_and_not_the_best(tmp_path: Path) -> None:
     study = opened(tmp_path / "study.jsonl")
-    asked = study.ask(1)
-    assert asked is not None
-    assert not study.is_told(asked.number)
-    study.tell(asked.number, "failed", message="train@forecast: loss is nan")
-    assert study.is_told(asked.number)
+    suggestion = study.ask(1)
+    assert suggestion is not None
+    assert not study.is_finished(suggestion.number)
+    study.tell(suggestion.number, "failed", message="train@forecast: loss is nan")
+    assert study.is_finished(suggestion.number)
     assert study.best() is None
-    assert [(one.state, one.message) for one in study.tried()] == [("failed", "train@forecast: loss is nan")]
+    assert [(one.state, one.message) for one in study.records()] == [("failed", "train@forecast: loss is nan")]

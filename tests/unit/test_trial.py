@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from flows import pipeline
+from flows.options import PipelineOptions
 from flows.tune import trial
 from flows.tune.mlflow_run import TRIAL_TAG
 from flows.tune.space import space
 from flows.tune.study import Study
-from flows.tune.trial import Setting, Watch
+from flows.tune.trial import StudyContext, Watch
 from stages.tracking import spool
 
 
@@ -31,11 +31,11 @@ def study(tmp_path: Path) -> Study:
         prune=True,
     )
     for _ in range(4):
-        asked = study.ask(5)
-        assert asked is not None
+        suggestion = study.ask(5)
+        assert suggestion is not None
         for epoch in range(6):
-            study.report(asked.number, epoch, 1.0)
-        study.tell(asked.number, "complete", objective=1.0)
+            study.report(suggestion.number, epoch, 1.0)
+        study.tell(suggestion.number, "complete", objective=1.0)
     assert study.ask(5)
     return study
 
@@ -62,22 +62,21 @@ def training(folder: Path, name: str) -> spool.Spool:
     return spool.Spool(spool.Start(**facts, **empty, tags={TRIAL_TAG: name}, difference=""), folder)
 
 
-def tell(told: spool.Spool, epoch: int, value: float) -> None:
+def append(training: spool.Spool, epoch: int, value: float) -> None:
     values = {"epoch": epoch, "validation_quantile_error": value}
-    told.append({"kind": "metrics", "time": 0, "step": epoch, "at": 10 * epoch, "values": values})
-    told.append({"kind": "metrics", "time": 0, "step": 10 * epoch, "at": 10 * epoch, "values": {"step_loss": 9.0}})
+    training.append({"kind": "metrics", "time": 0, "step": epoch, "at": 10 * epoch, "values": values})
+    training.append({"kind": "metrics", "time": 0, "step": 10 * epoch, "at": 10 * epoch, "values": {"step_loss": 9.0}})
 
 
 def watched(study: Study, watch: Watch, stop: threading.Event) -> Any:
-    setting = Setting(
-        root=Path(),
+    context = StudyContext(
         study="study",
         tree="",
         monitor="quantile_error",
-        choice=pipeline.Choice(tasks=["forecast"]),
+        options=PipelineOptions(tasks=["forecast"]),
         parent="",
     )
-    return trial._watched(setting, study, 4, watch, stop=stop)
+    return trial._watched(context, study, 4, watch, stop=stop)
 
 
 def until(condition: Any) -> None:
@@ -92,17 +91,17 @@ def test_a_training_that_is_worse_than_the_median_is_ended_and_no_other(study: S
     watch, stop = Watch(), threading.Event()
     with watched(study, watch, stop):
         for epoch in range(6):
-            tell(other, epoch, 100.0)
+            append(other, epoch, 100.0)
         for epoch in range(3):
-            tell(own, epoch, 2.0)
-        until(lambda: len(study.seen(4)) == 3)
+            append(own, epoch, 2.0)
+        until(lambda: len(study.reported(4)) == 3)
         assert not stop.is_set()
-        tell(own, 3, 2.0)
+        append(own, 3, 2.0)
         until(stop.is_set)
     assert watch.pruned.is_set()
     assert watch.signature == "of-study-004"
-    assert study.seen(4) == {0: 2.0, 1: 2.0, 2: 2.0, 3: 2.0}
-    assert study.seen(3) == dict.fromkeys(range(6), 1.0)
+    assert study.reported(4) == {0: 2.0, 1: 2.0, 2: 2.0, 3: 2.0}
+    assert study.reported(3) == dict.fromkeys(range(6), 1.0)
 
 
 def test_a_spool_that_cannot_be_read_or_was_sent_ends_no_watch(study: Study, folder: Path) -> None:
@@ -111,10 +110,10 @@ def test_a_spool_that_cannot_be_read_or_was_sent_ends_no_watch(study: Study, fol
     watch, stop = Watch(), threading.Event()
     with watched(study, watch, stop):
         own = training(folder, "study-004")
-        tell(own, 0, 0.5)
-        until(lambda: study.seen(4) == {0: 0.5})
+        append(own, 0, 0.5)
+        until(lambda: study.reported(4) == {0: 0.5})
         own.path.unlink()
         again = training(folder, "study-004")
-        tell(again, 1, 0.25)
-        until(lambda: study.seen(4) == {0: 0.5, 1: 0.25})
+        append(again, 1, 0.25)
+        until(lambda: study.reported(4) == {0: 0.5, 1: 0.25})
     assert not stop.is_set()
