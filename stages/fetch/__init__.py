@@ -21,7 +21,8 @@ from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
-from .remote import DownloadError, Files, Remote, from_environment, public
+from ..data.files import write_json
+from .remote import DownloadError, FileSystems, from_environment, redacted
 from .transfer import Cancelled, Fetched, Limits, Request, Transfer
 from .web import Web
 
@@ -50,12 +51,12 @@ def fetch_all(
 
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
     """
-    _refuse_nonsense(requests, workers)
+    _validate(requests, workers)
     requests = [replace(request, url=from_environment(request.url)) for request in requests]
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)
-    files = Files(idle=limits.idle)
+    files = FileSystems(idle=limits.idle)
     fetched: dict[Path, Fetched] = {}
     with (
         closing(web),
@@ -72,11 +73,11 @@ def fetch_all(
                 fetched[transfer.request.target] = result
                 bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
 
-        def remote(url: str) -> Remote:
-            return web if urlsplit(url).scheme.lower() in ("http", "https") else files
-
-        transfers = [Transfer(r, partials, remote(r.url), limits, stop, progress) for r in requests]
-        _in_threads(run, transfers, workers, stop)
+        transfers = [
+            Transfer(request, partials, web if _is_web(request.url) else files, limits, stop, progress)
+            for request in requests
+        ]
+        _run_in_threads(run, transfers, workers, stop)
     for transfer in transfers:
         transfer.publish()
     _write_record(record, requests, fetched)
@@ -87,11 +88,15 @@ def join_url(base: str, *parts: str) -> str:
 
     Names on s3, gs and disks are what they are: fsspec takes a `%20` in them literally.
     """
-    web = urlsplit(base).scheme.lower() in ("http", "https")
-    return "/".join([base.rstrip("/"), *(quote(part) if web else part for part in (p.strip("/") for p in parts))])
+    names = [part.strip("/") for part in parts]
+    return "/".join([base.rstrip("/"), *(quote(name) if _is_web(base) else name for name in names)])
 
 
-def _refuse_nonsense(requests: Sequence[Request], workers: int) -> None:
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme.lower() in ("http", "https")
+
+
+def _validate(requests: Sequence[Request], workers: int) -> None:
     if workers < 1:
         raise ValueError(f"found workers={workers}; allowed are 1 and more")
     seen: set[Path] = set()
@@ -100,11 +105,11 @@ def _refuse_nonsense(requests: Sequence[Request], workers: int) -> None:
             raise ValueError(f"{request.target} is the target of two requests")
         if request.lines is not None and request.lines < 1:
             found = f"found lines={request.lines}; allowed are 1 and more, or None for all"
-            raise ValueError(f"{public(request.url)}: {found}")
+            raise ValueError(f"{redacted(request.url)}: {found}")
         seen.add(request.target)
 
 
-def _in_threads(
+def _run_in_threads(
     run: Callable[[Transfer], None], transfers: Sequence[Transfer], workers: int, stop: threading.Event
 ) -> None:
     """Run all, raise the first error, wait for nobody who is stuck.
@@ -115,6 +120,7 @@ def _in_threads(
     outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def work() -> None:
+        outcome: BaseException | None = None
         try:
             while not stop.is_set():
                 with lock:
@@ -123,11 +129,10 @@ def _in_threads(
                     break
                 run(transfer)
         except Cancelled:
-            outcomes.put(None)
+            pass
         except BaseException as error:
-            outcomes.put(error)
-        else:
-            outcomes.put(None)
+            outcome = error
+        outcomes.put(outcome)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(transfers)))]
     for thread in threads:
@@ -152,9 +157,5 @@ def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path,
             raise ValueError(f"{record}: found no record of downloads; delete it and fetch again") from None
     for request in requests:
         name = Path(os.path.relpath(request.target, record.parent)).as_posix()
-        entries[name] = {"url": public(request.url), "file": name, **asdict(fetched[request.target])}
-    record.parent.mkdir(parents=True, exist_ok=True)
-    temporary = record.with_name(f".{record.name}.partial")
-    text = json.dumps([entries[name] for name in sorted(entries)], indent=2, sort_keys=True, ensure_ascii=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(record)
+        entries[name] = {"url": redacted(request.url), "file": name, **asdict(fetched[request.target])}
+    write_json(record, [entries[name] for name in sorted(entries)])

@@ -24,7 +24,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from stages.fetch import DownloadError, Limits, Request, fetch_all, from_environment, join_url
-from stages.fetch.remote import public
+from stages.fetch.remote import redacted
 from tests.unit.http_server import Fault, Host, google_hash, serving
 
 CONTENT = random.Random(1).randbytes(300_000)
@@ -500,7 +500,7 @@ fetch_all(requests, Path("{folder.raw}/downloads.json"), partials=Path("{folder.
     ],
 )
 def test_secrets_in_urls_are_not_shown(url: str, shown: str) -> None:
-    assert public(url) == shown
+    assert redacted(url) == shown
 
 
 @pytest.mark.parametrize(
