@@ -23,16 +23,15 @@ from stages.models.weights import save_network
 from stages.params import TrainParams
 from stages.preprocessing.preparation import Preparation
 from stages.tasks.video import params as video_params
-from stages.tasks.video.data.columns import ENCODER_NAME, FEATURES, PICTURE, SIDE
-from stages.tasks.video.data.efficientnet import EfficientNetLite0, SameConvolution
-from stages.tasks.video.data.encode import FrameEncoder
-from stages.tasks.video.data.encoding import smaller
+from stages.tasks.video.data.columns import EMBEDDING_SIZE, ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE
+from stages.tasks.video.data.efficientnet import EfficientNetLite0, FrameEncoder, SameConvolution
+from stages.tasks.video.data.encode import downscale
 from stages.tasks.video.data.pretrained import _names_in_timm, from_file, pretrained
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.augment import augmented_features
-from stages.tasks.video.model.frames import PretrainedEncoder
-from stages.tasks.video.model.moments import FeatureMoments
+from stages.tasks.video.model.encoders import PretrainedEncoder
 from stages.tasks.video.model.network import ClipClassifier, build, dataset
+from stages.tasks.video.model.pooling import FeatureMoments
 from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
 from stages.tasks.video.serve.predictor import Predictor
@@ -69,7 +68,7 @@ def test_a_picture_gets_the_features_of_the_published_network() -> None:
     torch.set_num_threads(1)
     network = EfficientNetLite0()
     network.load_state_dict(pretrained())
-    rows, columns = torch.arange(SIDE)[:, None], torch.arange(SIDE)[None]
+    rows, columns = torch.arange(ENCODED_SIDE)[:, None], torch.arange(ENCODED_SIDE)[None]
     levels = [rows * (c + 2) + columns * 3 * (c + 1) + rows * columns // 40 for c in range(3)]
     with torch.inference_mode():
         (features,) = network((torch.stack(levels, dim=2) % 256).to(torch.uint8)[None])
@@ -85,10 +84,10 @@ def test_features_are_the_picture_and_what_is_where_in_it() -> None:
     network = EfficientNetLite0().eval()
     pictures = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)  # 3 x 3 places in the last blocks
     with torch.inference_mode():
-        found, places = network.features(pictures), network._places(pictures)
-        assert torch.equal(found[:, :PICTURE], network(pictures))
-    assert found.shape == (2, FEATURES)
-    assert torch.equal(found[:, PICTURE:].view(2, 192, 3, 3), places)
+        found, places = network.features(pictures), network._feature_maps(pictures)
+        assert torch.equal(found[:, :EMBEDDING_SIZE], network(pictures))
+    assert found.shape == (2, FEATURE_SIZE)
+    assert torch.equal(found[:, EMBEDDING_SIZE:].view(2, 192, 3, 3), places)
 
 
 def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
@@ -121,7 +120,7 @@ def weights_of_timm() -> dict[str, torch.Tensor]:
         found[f"{convolution}.weight"] = torch.ones(shapes[f"{ours}.weight"])
         found |= {f"{norm}.weight": torch.full(channels, 3.0), f"{norm}.bias": torch.zeros(channels)}
         found |= {f"{norm}.running_mean": torch.ones(channels), f"{norm}.running_var": torch.full(channels, 0.999)}
-    return found | {"classifier.weight": torch.zeros(1000, PICTURE)}
+    return found | {"classifier.weight": torch.zeros(1000, EMBEDDING_SIZE)}
 
 
 def test_weights_of_a_file_come_by_the_names_that_timm_gives_them(tmp_path: Path) -> None:
@@ -161,7 +160,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_frame_gets_its_features_whatever_is_beside_it(encoder: FrameEncoder) -> None:
     frames = np.random.default_rng(1).integers(0, 256, (18, 32, 32, 3), dtype=np.uint8)
     together = encoder.features(frames)
-    assert together.shape == (18, FEATURES)
+    assert together.shape == (18, FEATURE_SIZE)
     assert together.dtype == np.float16
     for time in (0, 15, 16, 17):
         alone = encoder.features(frames[time : time + 1])[0]
@@ -172,7 +171,7 @@ def test_a_frame_gets_its_features_whatever_is_beside_it(encoder: FrameEncoder) 
 def test_frames_to_look_at_are_means_over_squares() -> None:
     frame = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
     # 0 1 4 5 have the mean 2.5, which is rounded to even; 10 11 14 15 have 12.5.
-    assert smaller(frame, 2)[0, :, :, 0].tolist() == [[2, 4], [10, 12]]
+    assert downscale(frame, 2)[0, :, :, 0].tolist() == [[2, 4], [10, 12]]
 
 
 def here(function: Callable[[str], Any], items: Iterable[str], *, processes: int) -> Iterator[tuple[str, Any]]:
@@ -197,12 +196,12 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
 ) -> None:
     store, description = open_prepared(prepared)
     assert store.metadata["shape"] == [16, 16, 3]
-    assert description["decoding"]["size"] == SIDE
+    assert description["decoding"]["size"] == ENCODED_SIDE
     assert description["encoder"]["sha256"].startswith("57934424")
     clip = store.value("id", 0)
     decoding = preparing.decoding_of(PrepareParams.model_validate(PREPARE))
-    frames = preparing.read_or_explain(tmp_path / "raw/clips", decoding, clip).frames  # type: ignore[union-attr]
-    assert np.array_equal(store.sequence("frames", 0).reshape(-1, 16, 16, 3), smaller(frames, 16))
+    frames = preparing.try_read_clip(tmp_path / "raw/clips", decoding, clip).frames  # type: ignore[union-attr]
+    assert np.array_equal(store.sequence("frames", 0).reshape(-1, 16, 16, 3), downscale(frames, 16))
     features, mirrored = store.sequence("features", 0), store.sequence("features_mirrored", 0)
     np.testing.assert_allclose(features, encoder.features(frames), atol=4e-3)
     np.testing.assert_allclose(mirrored, encoder.features(frames[:, :, ::-1]), atol=4e-3)
@@ -212,7 +211,7 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     params = Params.model_validate(PARAMS)
     test = dataset(prepared, "test", params, augment=False)
     batch = test.batch(np.arange(len(test)))
-    assert batch.values.shape == (len(test), 4, FEATURES)
+    assert batch.values.shape == (len(test), 4, FEATURE_SIZE)
     assert np.array_equal(batch.values[0].numpy(), test.features(0))
     model = params.model.model_copy(update={"moments": True})
     network = build(model, description).eval()
@@ -236,7 +235,7 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
 def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     save_file(EfficientNetLite0().state_dict(), tmp_path / ENCODER_NAME)
-    data = {**ENCODED, "decoding": {**DATA["decoding"], "size": 32, "channels": 3}}  # type: ignore[dict-item]
+    data = {**ENCODED, "decoding": {**DATA["decoding"], "size": 32, "channels": 3}}
     params = ModelParams.model_validate(MODEL_OF_FEATURES)
     save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -262,7 +261,7 @@ def network_of(changes: dict[str, Any]) -> ClipClassifier:
 
 def features_of(*lengths: int) -> list[np.ndarray]:
     generator = np.random.default_rng(1)
-    return [generator.random((length, FEATURES)).astype(np.float16) for length in lengths]
+    return [generator.random((length, FEATURE_SIZE)).astype(np.float16) for length in lengths]
 
 
 def batch_of(clips: list[np.ndarray]) -> Batch:
@@ -283,7 +282,7 @@ def test_a_clip_gets_the_answer_from_its_own_features_in_their_order(changes: di
 
 
 def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing() -> None:
-    moments = FeatureMoments(FEATURES, 3)
+    moments = FeatureMoments(FEATURE_SIZE, 3)
     clips = features_of(2, 11, 5)
     batch = batch_of(clips)
     assert not moments(batch.values, batch.lengths).any()
@@ -318,7 +317,7 @@ def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None
 
 TUNED = {
     **DATA,
-    "decoding": {**DATA["decoding"], "size": 32, "channels": 3},  # type: ignore[dict-item]
+    "decoding": {**DATA["decoding"], "size": 32, "channels": 3},
     "encoder": {"name": "efficientnet_lite0", "frozen": False},
 }
 
@@ -346,11 +345,11 @@ def test_fine_tuning_begins_with_the_pretrained_weights(prepared: Path, tmp_path
     frames = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8)
     lengths = torch.tensor([3, 2])
     with torch.inference_mode():
-        random = network.encoder(frames, lengths)
+        random, _ = network.encoder(frames, lengths)
         network.start_from(prepared)
-        tuned = network.encoder(frames, lengths)
+        tuned, _ = network.encoder(frames, lengths)
         features = torch.from_numpy(encoder.features(frames.flatten(0, 1).numpy()))
-        frozen = network.encoder.reader(features[:, :PICTURE].view(2, 3, -1))
+        frozen, _ = network.encoder.reader(features[:, :EMBEDDING_SIZE].view(2, 3, -1), lengths)
     assert torch.allclose(tuned[0], frozen[0], atol=1e-2)
     assert torch.allclose(tuned[1, :2], frozen[1, :2], atol=1e-2)
     assert not torch.allclose(random[0], frozen[0], atol=1e-2)
@@ -426,4 +425,4 @@ def test_moments_are_those_of_stored_features() -> None:
 
 
 def test_the_schema_knows_the_side_that_is_encoded() -> None:
-    assert video_params._ENCODED_SIDE == SIDE
+    assert video_params._ENCODED_SIDE == ENCODED_SIDE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from stages.models.batch import Batch, pad
 from stages.tasks.video.data.decode import Decoding
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
-from stages.tasks.video.evaluate.pictures import in_turn
-from stages.tasks.video.model.frames import changes
+from stages.tasks.video.evaluate.pictures import interleave_classes
+from stages.tasks.video.model.encoders import changes
 from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import ModelParams, Params
 from tests.unit.test_engine import PARAMS as ENGINE_PARAMS
@@ -47,7 +48,7 @@ MODEL = {
 DECODING = Decoding(
     size=16, channels=1, frames=8, min_frames=4, max_decoded_frames=100, max_pixels=10**6, max_seconds=30.0
 )
-DATA = {"classes": ["Dark", "Grey", "Light"], "decoding": DECODING.as_json(), "clips": {}}
+DATA = {"classes": ["Dark", "Grey", "Light"], "decoding": asdict(DECODING), "clips": {}}
 
 
 def _clips(*lengths: int, side: int = 16) -> list[np.ndarray]:
@@ -158,6 +159,6 @@ def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp
 
 def test_clips_come_one_of_each_class_in_turn(prepared: Path) -> None:
     clips = dataset(prepared, "test", Params.model_validate(PARAMS), augment=False)
-    order = in_turn(clips, seed=1)
+    order = interleave_classes(clips, seed=1)
     assert sorted(order.tolist()) == list(range(6))
     assert clips.labels[order].tolist() == [0, 1, 2, 0, 1, 2]

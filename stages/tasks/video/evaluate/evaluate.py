@@ -16,8 +16,8 @@ from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
 from ..params import Params
 from .baselines import ShuffledClips, single_frame_predictions
-from .pictures import in_turn, strips
-from .prefixes import courses
+from .pictures import draw_clips, interleave_classes
+from .prefixes import predict_prefixes
 
 _BATCH_SIZE = 32
 
@@ -54,12 +54,13 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         }
     )
     count = params.evaluate.pictures
-    some = in_turn(test, seed=params.evaluate.seed)[:count]
+    random = interleave_classes(test, seed=params.evaluate.seed)[:count]
     for name, chosen, title in (
-        ("clips", some, "Random clips of each class in turn"),
+        ("clips", random, "Random clips of each class in turn"),
         ("mistakes", *mistakes(probabilities, test.labels, count)),
     ):
-        report.picture(name, strips(test, chosen, probabilities, courses(network, test, chosen), title))
+        answers = predict_prefixes(network, test, chosen)
+        report.picture(name, draw_clips(test, chosen, probabilities, answers, title))
 
 
 def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the network answers while a clip goes on: to its first frame, its first two, and so on to all of them."""
+"""The network's answers while a clip goes on: to its first frame, its first two, and so on to all of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ....training.loop import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier
 
-_MOST_STEPS = 32  # answers to a clip: of a longer one, evenly over its frames
+_MAX_STEPS = 32  # answers to a clip: of a longer one, evenly over its frames
 _BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
+class PrefixProbabilities:
     """The probabilities of the classes after each of some numbers of frames; the last is the whole clip."""
 
     seen: np.ndarray  # (steps,) frames that were seen, ascending
@@ -53,13 +53,13 @@ class Prefixes:
 
 def _steps(length: int) -> np.ndarray:
     """After how many of a clip's frames it is asked about, from one to all: `(steps,)` int64."""
-    return np.linspace(1, length, min(length, _MOST_STEPS)).round().astype(np.int64)
+    return np.linspace(1, length, min(length, _MAX_STEPS)).round().astype(np.int64)
 
 
-def courses(network: ClipClassifier, clips: ClipDataset, chosen: np.ndarray) -> list[Course]:
-    """How the answer to each of the `chosen` clips comes about."""
+def predict_prefixes(network: ClipClassifier, clips: ClipDataset, chosen: np.ndarray) -> list[PrefixProbabilities]:
+    """The answers to each of the `chosen` clips as it goes on."""
     prefixes = Prefixes(clips, chosen)
     logits = torch.from_numpy(predict(network, prefixes, _BATCH_SIZE)).double()
     ends = np.cumsum([len(seen) for seen in prefixes.seen])[:-1]
     parts = np.split(torch.softmax(logits, dim=1).numpy(), ends)
-    return [Course(seen=seen, probabilities=part) for seen, part in zip(prefixes.seen, parts, strict=True)]
+    return [PrefixProbabilities(seen=seen, probabilities=part) for seen, part in zip(prefixes.seen, parts, strict=True)]

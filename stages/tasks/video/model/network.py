@@ -15,15 +15,13 @@ from ....models.convolution import PictureEncoder
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
-from ..data.columns import ENCODER_NAME, FEATURES
+from ..data.columns import ENCODER_NAME, FEATURE_SIZE
 from ..params import ModelParams, Params
 from .clips import ClipDataset
-from .conv_lstm import ConvLSTMEncoder
-from .frames import FeatureReader, PretrainedEncoder, frames_of
-from .moments import FeatureMoments
-from .pooling import TimePooling
-from .volumes import VolumeEncoder
+from .encoders import Conv3dEncoder, ConvLSTMEncoder, FeatureReader, PretrainedEncoder, normalize_frames
+from .pooling import FeatureMoments, TimePooling
 
+Encoder = PictureEncoder | Conv3dEncoder | ConvLSTMEncoder | FeatureReader | PretrainedEncoder
 Pretrained = Literal["frozen", "tuned"] | None  # how the preprocess stage's encoder is used, where it brings one
 
 # Frames that are read together before self-attention. On the sample 5 reach 1.00 on the validation split, and 1 reaches
@@ -55,42 +53,30 @@ class ClipClassifier(Network):
         self._encoder_rate = params.encoder_rate
         self.frame_changes = params.frame_changes
         self.label_smoothing = params.label_smoothing
-        self.encoder: PictureEncoder | VolumeEncoder | ConvLSTMEncoder | FeatureReader | PretrainedEncoder
-        if pretrained == "frozen":
-            self.encoder = FeatureReader(FEATURES, params.features, frame_changes=params.frame_changes)
-        elif pretrained == "tuned":
-            self.encoder = PretrainedEncoder(params.features, frame_changes=params.frame_changes)
-        else:
-            self.encoder = _encoder(params, channels * (2 if params.frame_changes else 1))
+        self._pretrained = pretrained
+        self.encoder = _encoder(params, channels, pretrained)
         self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
         self.dropout = nn.Dropout(params.dropout)
         size = params.features if self.recurrent is None else self.recurrent.output_size
         self.pooling = TimePooling(params.pooling, size)
         self.output = nn.Linear(self.pooling.output_size, classes)
-        self.moments = FeatureMoments(FEATURES, classes) if params.moments else None
+        self.moments = FeatureMoments(FEATURE_SIZE, classes) if params.moments else None
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 3008)`
         float16, to `(batch, classes)` logits.
         """
-        if isinstance(self.encoder, FeatureReader):
-            features, lengths = self.encoder(batch.values), batch.lengths
-        elif isinstance(self.encoder, PretrainedEncoder):
-            features, lengths = self.encoder(batch.values, batch.lengths), batch.lengths
+        values, lengths = batch.values, batch.lengths
+        if self._pretrained is None:
+            values = normalize_frames(values, frame_changes=self.frame_changes)
+        if isinstance(self.encoder, PictureEncoder):
+            features = self.encoder(values.flatten(0, 1)).unflatten(0, values.shape[:2])
         else:
-            features, lengths = self._encoded(batch)
+            features, lengths = self.encoder(values, lengths)
         if self.recurrent is not None:
             features = self.recurrent(self.dropout(features), lengths)
         logits: Tensor = self.output(self.dropout(self.pooling(features, lengths)))
-        return logits if self.moments is None else logits + self.moments(batch.values, lengths)
-
-    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """`(batch, time, features)` of the network's own encoder, and how many of the times are each clip's."""
-        frames = frames_of(batch.values, frame_changes=self.frame_changes)
-        if isinstance(self.encoder, PictureEncoder):
-            return self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]), batch.lengths
-        found: tuple[Tensor, Tensor] = self.encoder(frames, batch.lengths)
-        return found
+        return logits if self.moments is None else logits + self.moments(batch.values, batch.lengths)
 
     def start_from(self, prepared: Path) -> None:
         """The pretrained encoder's weights, where it goes on from them; what its features are in the training clips,
@@ -115,10 +101,15 @@ class ClipClassifier(Network):
         return classification_losses(self(batch), batch.targets, label_smoothing=smoothing)
 
 
-def _encoder(params: ModelParams, channels: int) -> PictureEncoder | VolumeEncoder | ConvLSTMEncoder:
-    """From frames of so many `channels` to `features` numbers at each time."""
+def _encoder(params: ModelParams, channels: int, pretrained: Pretrained) -> Encoder:
+    """From stored features, or frames of so many `channels`, to `features` numbers at each time."""
+    if pretrained == "frozen":
+        return FeatureReader(FEATURE_SIZE, params.features, frame_changes=params.frame_changes)
+    if pretrained == "tuned":
+        return PretrainedEncoder(params.features, frame_changes=params.frame_changes)
+    channels *= 2 if params.frame_changes else 1
     if params.kind in ("cnn3d", "cnn3d_rnn"):
-        return VolumeEncoder(channels, params.channels, params.features, temporal_strides=params.temporal_strides)
+        return Conv3dEncoder(channels, params.channels, params.features, temporal_strides=params.temporal_strides)
     if params.kind == "conv_lstm":
         return ConvLSTMEncoder(
             channels, params.channels, params.features, hidden_channels=params.hidden_size, layers=params.layers
