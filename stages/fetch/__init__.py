@@ -7,13 +7,14 @@ written down in a record that holds no time and no secret: equal files give equa
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -22,8 +23,9 @@ from urllib.parse import quote, urlsplit
 from tqdm import tqdm
 
 from ..data.files import write_json
-from .remote import DownloadError, FileSystems, from_environment, redacted
-from .transfer import Cancelled, Fetched, Limits, Request, Transfer
+from .partial import Partial
+from .remote import DownloadError, from_environment, read_file, redacted
+from .transfer import Cancelled, Limits, Request, Transfer
 from .web import Web
 
 __all__ = ["DownloadError", "Limits", "Request", "fetch_all", "from_environment", "join_url"]
@@ -56,8 +58,7 @@ def fetch_all(
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)
-    files = FileSystems(idle=limits.idle)
-    fetched: dict[Path, Fetched] = {}
+    fetched: dict[Path, dict[str, Any]] = {}
     with (
         closing(web),
         tqdm(total=known, desc="download", unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar,
@@ -73,10 +74,12 @@ def fetch_all(
                 fetched[transfer.request.target] = result
                 bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
 
-        transfers = [
-            Transfer(request, partials, web if _is_web(request.url) else files, limits, stop, progress)
-            for request in requests
-        ]
+        def transfer_of(request: Request) -> Transfer:
+            partial = Partial(partials, f"{request.url}\n{request.lines}\n{request.target}", progress)
+            read = web.read if _is_web(request.url) else functools.partial(read_file, idle=limits.idle)
+            return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop)
+
+        transfers = [transfer_of(request) for request in requests]
         _run_in_threads(run, transfers, workers, stop)
     for transfer in transfers:
         transfer.publish()
@@ -148,7 +151,7 @@ def _run_in_threads(
             thread.join(max(0.0, end - time.monotonic()))
 
 
-def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path, Fetched]) -> None:
+def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path, dict[str, Any]]) -> None:
     entries: dict[str, dict[str, Any]] = {}
     if record.exists():
         try:
@@ -157,5 +160,5 @@ def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path,
             raise ValueError(f"{record}: found no record of downloads; delete it and fetch again") from None
     for request in requests:
         name = Path(os.path.relpath(request.target, record.parent)).as_posix()
-        entries[name] = {"url": redacted(request.url), "file": name, **asdict(fetched[request.target])}
+        entries[name] = {"url": redacted(request.url), "file": name, **fetched[request.target]}
     write_json(record, [entries[name] for name in sorted(entries)])

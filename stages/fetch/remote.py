@@ -1,7 +1,7 @@
 """Reading a URL from an offset on: what every kind of host gives, a response or an error.
 
 The errors say what may follow: `TransientError` (try again), `CannotResume` (begin anew) or `DownloadError` (final).
-`FileSystems` reads everything that fsspec does (file, s3, gs, …); HTTP stands in web.py.
+`read_file` takes everything that fsspec reads (file, s3, gs, …); HTTP stands in web.py.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
@@ -70,14 +70,9 @@ class Response:
     md5: str | None = None  # of the whole file, in hexadecimal, only where the host states it for certain
 
 
-class Remote(Protocol):
-    """A way to read URLs."""
-
-    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> AbstractContextManager[Response]:
-        """Ask for the bytes `start` to `stop`; `version` is the one that the bytes before `start` came from.
-
-        The response may begin at 0 all the same, where the host ignores ranges or the file has changed.
-        """
+# Asks for the bytes `start` to `stop` of a URL; `version` is the one that the bytes before `start` came from. The
+# response may begin at 0 all the same, where the host ignores ranges or the file has changed.
+Read = Callable[[str, int, int | None, Version | None], AbstractContextManager[Response]]
 
 
 def redacted(url: str) -> str:
@@ -100,44 +95,39 @@ def _is_path(url: str) -> bool:
     return "://" not in url or url.startswith(("file://", "local://", "memory://"))
 
 
-class FileSystems:
-    """Every other URL and plain paths, by fsspec, in pieces."""
+@contextmanager
+def read_file(url: str, start: int, stop: int | None, version: Version | None, *, idle: float) -> Iterator[Response]:
+    """`Read` for every URL but those of the web, and for plain paths, by fsspec, in pieces; `idle` seconds for each."""
+    with _errors(url):
+        system, path = fsspec.url_to_fs(url)
+    # The time bound, for the file systems that take one: those that reach over a network by asyncio.
+    bound = {"timeout": idle} if system.async_impl else {}
 
-    def __init__(self, *, idle: float) -> None:
-        self._idle = idle
-
-    @contextmanager
-    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> Iterator[Response]:
+    def describe() -> dict[str, Any]:
         with _errors(url):
-            system, path = fsspec.url_to_fs(url)
-        # The time bound, for the file systems that take one: those that reach over a network by asyncio.
-        bound = {"timeout": self._idle} if system.async_impl else {}
+            info: dict[str, Any] = system.info(path, **bound)
+        return info
 
-        def describe() -> dict[str, Any]:
+    def chunks() -> Iterator[bytes]:
+        position, until = start, start
+        while position == until and (end is None or position < end):
+            until = position + _PIECE if end is None else min(end, position + _PIECE)
             with _errors(url):
-                info: dict[str, Any] = system.info(path, **bound)
-            return info
+                piece = system.cat_file(path, start=position, end=until, **bound)
+            yield piece
+            position += len(piece)
+        if now.differs(_version(describe())):
+            raise CannotResume("the file changed while it was read")
 
-        def chunks() -> Iterator[bytes]:
-            position, until = start, start
-            while position == until and (end is None or position < end):
-                until = position + _PIECE if end is None else min(end, position + _PIECE)
-                with _errors(url):
-                    piece = system.cat_file(path, start=position, end=until, **bound)
-                yield piece
-                position += len(piece)
-            if now.differs(_version(describe())):
-                raise CannotResume("the file changed while it was read")
-
-        info = describe()
-        if info.get("type") == "directory":
-            raise DownloadError(f"{redacted(url)}: expected a file, found a folder")
-        now, total = _version(info), info.get("size")
-        if start and (version is None or version.differs(now)):
-            start, stop = 0, None
-        end = total if stop is None else stop if total is None else min(stop, total)
-        md5 = md5_from_base64(info.get("md5Hash") or "")  # Google's name for it
-        yield Response(start=start, stop=end, total=total, version=now, md5=md5, chunks=chunks())
+    info = describe()
+    if info.get("type") == "directory":
+        raise DownloadError(f"{redacted(url)}: expected a file, found a folder")
+    now, total = _version(info), info.get("size")
+    if start and (version is None or version.differs(now)):
+        start, stop = 0, None
+    end = total if stop is None else stop if total is None else min(stop, total)
+    md5 = md5_from_base64(info.get("md5Hash") or "")  # Google's name for it
+    yield Response(start=start, stop=end, total=total, version=now, md5=md5, chunks=chunks())
 
 
 def _version(info: dict[str, Any]) -> Version:

@@ -7,12 +7,12 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .partial import Metadata, Partial
-from .remote import CannotResume, DownloadError, Remote, Response, TransientError, redacted
+from .remote import CannotResume, DownloadError, Read, Response, TransientError, redacted
 
 _log = logging.getLogger(__name__)
 _MIN_RANGE, _MAX_RANGE = 2**16, 2**26  # bytes in one range request for lines
@@ -50,63 +50,49 @@ class Limits:
     longest_wait: float = 120.0  # seconds between two attempts; a host that asks for more is left alone
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fetched:
-    """What came: the bytes kept, their md5, the remote version they are from, whether they are the whole of it."""
-
-    bytes: int
-    md5: str
-    etag: str | None
-    generation: str | None
-    complete: bool
-
-
+@dataclass(kw_only=True, slots=True)
 class Transfer:
     """Fetches one request into its partial by `run`, puts it in its place by `publish`."""
 
-    def __init__(
-        self,
-        request: Request,
-        folder: Path,
-        remote: Remote,
-        limits: Limits,
-        stop: threading.Event,
-        progress: Callable[[int], object],
-    ) -> None:
-        self.request = request
-        self._url = redacted(request.url)
-        self._partial = Partial(folder, f"{request.url}\n{request.lines}\n{request.target}", progress)
-        self._remote, self._limits, self._stop = remote, limits, stop
-        self._deadline = 0.0
-        self._best_size = 0  # bytes the partial had at most
-        self._failures = 0  # attempts in a row that brought nothing new
-        self._restarts = 0
-        self._reached = False  # whether a byte came in this run
+    request: Request
+    partial: Partial
+    read: Read
+    limits: Limits
+    stop: threading.Event
+    _deadline: float = field(default=0.0, init=False)
+    _best_size: int = field(default=0, init=False)  # bytes the partial had at most
+    _failures: int = field(default=0, init=False)  # attempts in a row that brought nothing new
+    _restarts: int = field(default=0, init=False)
+    _reached: bool = field(default=False, init=False)  # whether a byte came in this run
 
-    def run(self) -> Fetched:
-        """Fetch and check; the checked file is left as the partial. Raises DownloadError, Cancelled."""
-        self._deadline = time.monotonic() + self._limits.total
+    def run(self) -> dict[str, Any]:
+        """Fetch and check; the checked file is left as the partial. Returns what came: the `bytes` kept, their `md5`,
+        `etag` and `generation` of the remote version, whether they are the whole of it, `complete`.
+
+        Raises DownloadError, Cancelled.
+        """
+        self._deadline = time.monotonic() + self.limits.total
         try:
-            with self._partial.open():
-                self._best_size = self._partial.size
+            with self.partial.open():
+                self._best_size = self.partial.size
                 while error := self._attempt():
                     self._wait(error)
                 return self._check()
         except BlockingIOError:
-            raise DownloadError(f"{self._url}: another process is fetching it into {self._partial.path}") from None
+            raise self._error(f"another process is fetching it into {self.partial.path}") from None
         except OSError as error:
-            raise DownloadError(f"{self._url}: cannot write {self._partial.path}: {error.strerror or error}") from None
+            raise self._error(f"cannot write {self.partial.path}: {error.strerror or error}") from None
 
     def publish(self) -> None:
         """Give the checked file its name."""
         try:
-            self._partial.publish(self.request.target)
+            self.partial.publish(self.request.target)
         except OSError as error:
-            raise DownloadError(f"{self._url}: cannot write {self.request.target}: {error.strerror or error}") from None
+            raise self._error(f"cannot write {self.request.target}: {error.strerror or error}") from None
 
     def _attempt(self) -> TransientError | None:
         """Get all that is missing; an error where another attempt may do so."""
-        before, partial = self._best_size, self._partial
+        before, partial = self._best_size, self.partial
         try:
             if partial.metadata and partial.metadata.finished and not self._unchanged(partial.metadata):
                 self._restart()
@@ -127,43 +113,43 @@ class Transfer:
 
         Raises DownloadError where that is too long, or where there were enough attempts.
         """
-        limits, asked = self._limits, error.wait or 0.0
+        limits, asked = self.limits, error.wait or 0.0
         allowed = limits.attempts
         if error.unreachable and not self._reached:
             allowed = min(allowed, _UNREACHED_ATTEMPTS)
         if asked > limits.longest_wait:
             wait = f"; it asks to wait {asked:,.0f} s, allowed are {limits.longest_wait:,g} s"
-            raise DownloadError(f"{self._url}: {error}{wait}{self._kept()}")
+            raise self._error(f"{error}{wait}{self._kept()}")
         if self._failures >= allowed or self._restarts >= limits.attempts:
-            raise DownloadError(f"{self._url}: {error}{self._kept()}")
+            raise self._error(f"{error}{self._kept()}")
         pause = limits.backoff * 2 ** max(0, self._failures - 1) * random.SystemRandom().uniform(0.5, 1)
         pause = min(max(pause, asked), limits.longest_wait)
-        _log.warning("%s: %s; trying again in %.1f s", self._url, error, pause)
-        self._stop.wait(pause)
+        _log.warning("%s: %s; trying again in %.1f s", redacted(self.request.url), error, pause)
+        self.stop.wait(pause)
 
     def _restart(self) -> None:
         """Begin anew with another version of the remote file; how often is bounded, since a host may never settle."""
-        self._partial.reset()
+        self.partial.reset()
         self._best_size = 0
         self._restarts += 1
 
     def _unchanged(self, metadata: Metadata) -> bool:
         """Whether the remote file still is the one that an earlier start fetched."""
         self._check_time()
-        with self._remote.read(self.request.url, 0, 1, None) as response:
+        with self.read(self.request.url, 0, 1, None) as response:
             known = metadata.version.validator or metadata.version.generation
             return bool(known) and response.version == metadata.version and response.total == metadata.total
 
     def _advance(self) -> None:
         """One request: the rest of the file, or the next range of its lines."""
         self._check_time()
-        partial = self._partial
+        partial = self.partial
         if partial.size and not (partial.metadata and partial.metadata.version.validator):
             partial.reset()  # nothing could tell whether the rest is of the same version
         version = partial.metadata.version if partial.metadata else None
         start = partial.size
         stop = None if self.request.lines is None else start + self._range_size(self.request.lines)
-        with self._remote.read(self.request.url, start, stop, version) as response:
+        with self.read(self.request.url, start, stop, version) as response:
             self._accept(response)
             for chunk in response.chunks:
                 self._check_time()
@@ -179,7 +165,7 @@ class Transfer:
 
     def _accept(self, response: Response) -> None:
         """Look at a response's head before its bytes are taken; go back to 0 where it does."""
-        partial, metadata, total = self._partial, self._partial.metadata, response.total
+        partial, metadata, total = self.partial, self.partial.metadata, response.total
         if metadata and (metadata.version.differs(response.version) or metadata.total != total):
             self._restart()
         elif metadata and response.start != partial.size:
@@ -188,22 +174,22 @@ class Transfer:
             raise CannotResume("the remote file has changed")
         if self.request.size is not None and total is not None and total != self.request.size:
             found = f"expected {self.request.size:,} bytes as the request says, found {total:,}"
-            raise DownloadError(f"{self._url}: {found}; the file was not kept")
-        if total is not None and total > self._limits.size and self.request.lines is None:
-            raise DownloadError(f"{self._url}: expected at most {self._limits.size:,} bytes, found {total:,}")
+            raise self._error(f"{found}; the file was not kept")
+        if total is not None and total > self.limits.size and self.request.lines is None:
+            raise self._error(f"expected at most {self.limits.size:,} bytes, found {total:,}")
         if partial.metadata is None:
             partial.start(Metadata(version=response.version, total=total, md5=response.md5))
 
     def _append(self, chunk: bytes) -> bool:
         """Add what came to the partial, no more than the wanted lines; whether the last of them is now there."""
-        partial, lines = self._partial, self.request.lines
+        partial, lines = self.partial, self.request.lines
         enough = lines is not None and partial.line_ends + chunk.count(b"\n") >= lines
         if lines is not None and enough:
             missing = lines - partial.line_ends
             chunk = b"".join(line + b"\n" for line in chunk.split(b"\n", missing)[:missing])
-        if partial.size + len(chunk) > self._limits.size:
+        if partial.size + len(chunk) > self.limits.size:
             partial.discard()
-            raise DownloadError(f"{self._url}: expected at most {self._limits.size:,} bytes, found more")
+            raise self._error(f"expected at most {self.limits.size:,} bytes, found more")
         partial.append(chunk)
         self._best_size = max(self._best_size, partial.size)
         self._reached = self._reached or bool(chunk)
@@ -211,14 +197,14 @@ class Transfer:
 
     def _range_size(self, lines: int) -> int:
         """Bytes that the missing lines may take, by the lines seen so far, and a little more."""
-        seen, size = self._partial.line_ends, self._partial.size
+        seen, size = self.partial.line_ends, self.partial.size
         # Before a line has ended a little is asked for, then twice as much each time.
         needed = int(1.1 * (lines - seen) * size / seen) + 1 if seen else size
         return min(max(needed, _MIN_RANGE), _MAX_RANGE)
 
-    def _check(self) -> Fetched:
+    def _check(self) -> dict[str, Any]:
         """Compare with what the request and the host say; a file that fails is not kept."""
-        partial, request, metadata = self._partial, self.request, self._partial.metadata
+        partial, request, metadata = self.partial, self.request, self.partial.metadata
         assert metadata is not None
         md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
         for chunk in partial.chunks():
@@ -236,22 +222,20 @@ class Transfer:
             if expected is not None and expected.lower() != found:
                 partial.discard()
                 what = f"expected {kind} {expected} {by}, found {found}"
-                raise DownloadError(f"{self._url}: {what}; the file was not kept")
-        return Fetched(
-            bytes=partial.size,
-            md5=md5.hexdigest(),
-            etag=metadata.version.etag,
-            generation=metadata.version.generation,
-            complete=metadata.complete,
-        )
+                raise self._error(f"{what}; the file was not kept")
+        version = {"etag": metadata.version.etag, "generation": metadata.version.generation}
+        return {"bytes": partial.size, "md5": md5.hexdigest(), **version, "complete": metadata.complete}
 
     def _check_time(self) -> None:
-        if self._stop.is_set():
+        if self.stop.is_set():
             raise Cancelled
         if time.monotonic() > self._deadline:
-            found = f"expected within {self._limits.total:,g} s, found {self._partial.size:,} bytes by then"
-            raise DownloadError(f"{self._url}: {found}{self._kept()}")
+            found = f"expected within {self.limits.total:,g} s, found {self.partial.size:,} bytes by then"
+            raise self._error(f"{found}{self._kept()}")
 
     def _kept(self) -> str:
-        size = self._partial.size
+        size = self.partial.size
         return f"; the {size:,} bytes that came are kept for the next start" if size else ""
+
+    def _error(self, text: str) -> DownloadError:
+        return DownloadError(f"{redacted(self.request.url)}: {text}")
