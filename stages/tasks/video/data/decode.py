@@ -128,11 +128,10 @@ def _open(path: Path, decoding: Decoding, deadline: float) -> tuple[InputContain
         raise _too_slow(decoding) from None
     except (av.FFmpegError, OSError) as error:
         raise ClipError("not_a_clip", f"no video container that can be read: {_reason(error)}") from None
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        container.close()
-        raise ClipError("no_video", "the file holds no video stream")
     try:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise ClipError("no_video", "the file holds no video stream")
         _check_size(stream.codec_context.width * stream.codec_context.height, decoding)
     except ClipError:
         container.close()
