@@ -67,6 +67,10 @@ class Host:
         self.files[path] = Resource(content, **settings)  # type: ignore[arg-type]
         return self.files[path]
 
+    def ranges(self) -> list[str | None]:
+        """The ranges that were asked for, in their order."""
+        return [asked.range for asked in self.asked]
+
     def count(self, change: int) -> None:
         with self._lock:
             self._now += change
