@@ -23,16 +23,8 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = {"b/second.txt": b"two\nlines\n" * 500, "a.txt": b"first\n", "b/empty": b""}
 JUNK = {"__MACOSX/._a.txt": b"x", "b/.DS_Store": b"x", "b/._second.txt": b"x"}
 ESCAPES = [
-    "../a",
-    "b/../../a",
-    "/etc/a",
-    "\\\\host\\a",
-    "b\\..\\..\\a",
-    "C:\\a",
-    "c:a",
-    "a\nb",
-    "n" * 256,
-    "x/" * 600 + "a",
+    *("../a", "b/../../a", "/etc/a", "\\\\host\\a", "b\\..\\..\\a", "C:\\a", "c:a"),
+    *("a\nb", "n" * 256, "x/" * 600 + "a"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Encoded frames: the published network, once for each clip, and nothing but its features reaches who reads them."""
+"""Encoded frames: the published network, once for each clip, frozen or learning on."""
 
 from __future__ import annotations
 
@@ -12,48 +12,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
 from stages.data.prepared import open_prepared
 from stages.evaluation.report import Report
-from stages.models.batch import Batch, pad
+from stages.models.batch import Batch
 from stages.models.weights import save_network
 from stages.params import TrainParams
 from stages.preprocessing.preparation import Preparation
-from stages.tasks.video import params as video_params
 from stages.tasks.video.data.columns import EMBEDDING_SIZE, ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE
 from stages.tasks.video.data.efficientnet import EfficientNetLite0, FrameEncoder, SameConvolution
 from stages.tasks.video.data.encode import downscale
 from stages.tasks.video.data.pretrained import _names_in_timm, from_file, pretrained
 from stages.tasks.video.evaluate.evaluate import evaluate
-from stages.tasks.video.model.augment import augmented_features
 from stages.tasks.video.model.encoders import PretrainedEncoder
-from stages.tasks.video.model.network import ClipClassifier, build, dataset
-from stages.tasks.video.model.pooling import FeatureMoments
-from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
+from stages.tasks.video.model.network import build, dataset
+from stages.tasks.video.params import ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
 from stages.tasks.video.serve.predictor import Predictor
 from stages.training import loop
-from tests.unit import test_video_model, test_video_prepare
-from tests.unit.test_video_model import DATA, MODEL, STILL
+from tests.unit.test_video_features import ENCODED, MODEL_OF_FEATURES, PARAMS, PREPARE, batch_of
+from tests.unit.test_video_model import DATA
 from tests.unit.video_clips import write_clip
-
-ENCODED = {**DATA, "encoder": {"name": "efficientnet_lite0", "frozen": True}, "assets": [ENCODER_NAME]}
-MODEL_OF_FEATURES = {**MODEL, "augmentation": {**STILL, "flip": True}}
-ENCODING = {"color": "rgb", "encoder": "efficientnet_lite0", "mirrored": True}
-PREPARE = {**test_video_prepare.PARAMS, **ENCODING}
-PARAMS = {
-    **test_video_model.PARAMS,
-    "prepare": {
-        **test_video_model.PARAMS["prepare"],
-        "color": "rgb",
-        "encoder": "efficientnet_lite0",
-        "mirrored": True,
-    },
-    "model": MODEL_OF_FEATURES,
-}
 
 
 @pytest.fixture(scope="module")
@@ -246,75 +227,6 @@ def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monk
     assert np.allclose(together["probability"], alone, atol=1e-4)
 
 
-KINDS = [
-    {"kind": "cnn_lstm"},
-    {"kind": "cnn_lstm", "frame_changes": False, "bidirectional": True, "pooling": "attention"},
-    {"kind": "transformer", "pooling": "mean", "moments": True},
-]
-every_kind = pytest.mark.parametrize("changes", KINDS, ids=str)
-
-
-def network_of(changes: dict[str, Any]) -> ClipClassifier:
-    torch.manual_seed(0)
-    return build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
-
-
-def features_of(*lengths: int) -> list[np.ndarray]:
-    generator = np.random.default_rng(1)
-    return [generator.random((length, FEATURE_SIZE)).astype(np.float16) for length in lengths]
-
-
-def batch_of(clips: list[np.ndarray]) -> Batch:
-    values, lengths = pad(clips)
-    return Batch(values=values, lengths=lengths, targets=torch.zeros(len(clips), dtype=torch.int64))
-
-
-@every_kind
-def test_a_clip_gets_the_answer_from_its_own_features_in_their_order(changes: dict[str, Any]) -> None:
-    network = network_of(changes).eval()
-    clips = features_of(2, 11, 5)
-    with torch.inference_mode():
-        together = network(batch_of(clips))
-        for row, clip in zip(together, clips, strict=True):
-            assert torch.allclose(network(batch_of([clip]))[0], row, atol=1e-5)
-        backwards = network(batch_of([clips[1][::-1].copy()]))[0]
-    assert (together[1] - backwards).abs().max() > 1e-5
-
-
-def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing() -> None:
-    moments = FeatureMoments(FEATURE_SIZE, 3)
-    clips = features_of(2, 11, 5)
-    batch = batch_of(clips)
-    assert not moments(batch.values, batch.lengths).any()
-    moments.standardise(clips)
-    nn.init.normal_(moments.output.weight)
-    together = moments(batch.values, batch.lengths)
-    for row, clip in zip(together, clips, strict=True):
-        alone = batch_of([clip[::-1].copy()])
-        assert torch.allclose(moments(alone.values, alone.lengths)[0], row, atol=1e-2)
-
-
-@every_kind
-def test_the_gradient_reaches_all_weights(changes: dict[str, Any]) -> None:
-    network = network_of(changes).train()
-    network.losses(batch_of(features_of(7)))["loss"][0].backward()
-    assert not [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
-
-
-def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None:
-    params = AugmentationParams.model_validate({**STILL, "flip": True, "stride": 3})
-    time = np.arange(20.0)[:, None]
-    examples = np.arange(60)
-    shown = augmented_features([(time, -time - 1)] * 60, params, examples, seed=1, epoch=2)
-    mirrored = [bool((clip < 0).any()) for clip in shown]
-    assert all((clip < 0).all() == flipped for clip, flipped in zip(shown, mirrored, strict=True))
-    assert 15 < sum(mirrored) < 45
-    still = params.model_copy(update={"flip": False})
-    plain = augmented_features([(time, -time - 1)] * 60, still, examples, seed=1, epoch=2)
-    for clip, flipped, unflipped in zip(shown, mirrored, plain, strict=True):
-        assert np.array_equal(-clip - 1 if flipped else clip, unflipped)
-
-
 TUNED = {
     **DATA,
     "decoding": {**DATA["decoding"], "size": 32, "channels": 3},
@@ -378,51 +290,3 @@ def test_a_fine_tuned_model_carries_its_own_weights_alone(tmp_path: Path) -> Non
     answer = Predictor(tmp_path / "weights").predict(pd.DataFrame({"path": [str(clip)]}))
     assert answer["label"][0] in DATA["classes"]
     assert not (tmp_path / "weights" / ENCODER_NAME).exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"color": "gray"}, "color rgb where encoder is efficientnet_lite0; found gray"),
-        ({"size": 40}, "a size that divides 224 where encoder is efficientnet_lite0; found 40"),
-        ({"weights": "/home/a.safetensors"}, "pattern"),
-        ({"weights": "file:///a"}, "weights and weights_sha256 both"),
-        ({"weights": "file:///a", "weights_sha256": "0"}, "pattern"),
-        (
-            {"encoder": "none", "weights": "file:///a", "weights_sha256": 64 * "0"},
-            "weights empty where encoder is none",
-        ),
-        ({"encoder": "none"}, "mirrored false where no features are stored"),
-        ({"frozen": False}, "mirrored false where no features are stored"),
-        ({"encoder": "none", "mirrored": False, "frozen": False}, "frozen true where encoder is none"),
-        ({"encoder": "resnet"}, "'efficientnet_lite0'"),
-    ],
-)
-def test_frames_that_cannot_be_encoded_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        PrepareParams.model_validate({**PREPARE, **changes})
-
-
-@pytest.mark.parametrize(
-    ("block", "changes", "message"),
-    [
-        ("model", {"kind": "cnn3d"}, "kind cnn_lstm or transformer .* found cnn3d"),
-        ("model", {"augmentation": {**STILL, "shift": 0.1}}, "with shift, crop, brightness and color 0"),
-        ("prepare", {"mirrored": False}, "prepare.mirrored true where"),
-    ],
-)
-def test_a_network_that_cannot_read_features_is_refused(block: str, changes: dict[str, Any], message: str) -> None:
-    Params.model_validate(PARAMS)
-    with pytest.raises(ValidationError, match=message):
-        Params.model_validate({**PARAMS, block: {**PARAMS[block], **changes}})
-
-
-def test_moments_are_those_of_stored_features() -> None:
-    with_moments = {**PARAMS, "model": {**PARAMS["model"], "moments": True}}
-    Params.model_validate(with_moments)
-    with pytest.raises(ValidationError, match="model.moments false where no features are stored"):
-        Params.model_validate({**with_moments, "prepare": {**PARAMS["prepare"], "frozen": False, "mirrored": False}})
-
-
-def test_the_schema_knows_the_side_that_is_encoded() -> None:
-    assert video_params._ENCODED_SIDE == ENCODED_SIDE

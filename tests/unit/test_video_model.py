@@ -48,7 +48,7 @@ MODEL = {
 DECODING = Decoding(
     size=16, channels=1, frames=8, min_frames=4, max_decoded_frames=100, max_pixels=10**6, max_seconds=30.0
 )
-DATA = {"classes": ["Dark", "Grey", "Light"], "decoding": asdict(DECODING), "clips": {}}
+DATA: dict[str, Any] = {"classes": ["Dark", "Grey", "Light"], "decoding": asdict(DECODING), "clips": {}}
 
 
 def _clips(*lengths: int, side: int = 16) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from stages.tasks.video.evaluate import pictures
 from stages.tasks.video.evaluate.pictures import draw_clips
 from stages.tasks.video.evaluate.prefixes import Prefixes, PrefixProbabilities, predict_prefixes
 from stages.tasks.video.model.clips import ClipDataset
-from tests.unit import test_video_encoder
+from tests.unit import test_video_features
 from tests.unit.test_video_kinds import KINDS, network_of
 from tests.unit.test_video_model import DATA
 from tests.unit.video_clips import write_store
@@ -53,9 +53,9 @@ def test_nothing_of_later_frames_is_in_an_answer(changes: dict[str, Any], tmp_pa
     assert_answers_to_first_frames(network_of(changes).eval(), clips_in(tmp_path))
 
 
-@pytest.mark.parametrize("changes", test_video_encoder.KINDS, ids=str)
+@pytest.mark.parametrize("changes", test_video_features.KINDS, ids=str)
 def test_nothing_of_later_features_is_in_an_answer(changes: dict[str, Any], tmp_path: Path) -> None:
-    network = test_video_encoder.network_of(changes).eval()
+    network = test_video_features.network_of(changes).eval()
     assert_answers_to_first_frames(network, clips_in(tmp_path, encoded=True))
 
 
