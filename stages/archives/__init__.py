@@ -27,8 +27,9 @@ _REFUSED = {"link": "a link", "special": "no usual file", "encrypted": "encrypte
 
 
 def check_can_unpack(name: str) -> None:
-    """Raises ArchiveError where an archive of this name needs a program that is not installed: to be asked before it
-    is fetched. (A rar that holds its files as they are needs none.)
+    """Before a download: raises ArchiveError where an archive of this name needs a program that is not installed.
+
+    A rar that holds its files as they are needs none.
     """
     if name.lower().endswith(".rar"):
         find_tool(name)

@@ -113,17 +113,17 @@ class Transfer:
 
         Raises DownloadError where that is too long, or where there were enough attempts.
         """
-        limits, asked = self.limits, error.wait or 0.0
+        limits, wait = self.limits, error.wait or 0.0
         allowed = limits.attempts
         if error.unreachable and not self._reached:
             allowed = min(allowed, _UNREACHED_ATTEMPTS)
-        if asked > limits.longest_wait:
-            wait = f"; it asks to wait {asked:,.0f} s, allowed are {limits.longest_wait:,g} s"
-            raise self._error(f"{error}{wait}{self._kept()}")
+        if wait > limits.longest_wait:
+            asks = f"; it asks to wait {wait:,.0f} s, allowed are {limits.longest_wait:,g} s"
+            raise self._error(f"{error}{asks}{self._kept()}")
         if self._failures >= allowed or self._restarts >= limits.attempts:
             raise self._error(f"{error}{self._kept()}")
         pause = limits.backoff * 2 ** max(0, self._failures - 1) * random.SystemRandom().uniform(0.5, 1)
-        pause = min(max(pause, asked), limits.longest_wait)
+        pause = min(max(pause, wait), limits.longest_wait)
         _log.warning("%s: %s; trying again in %.1f s", redacted(self.request.url), error, pause)
         self.stop.wait(pause)
 

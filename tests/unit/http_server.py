@@ -40,7 +40,7 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request that came."""
 
     path: str
@@ -54,7 +54,7 @@ class Host:
 
     def __init__(self) -> None:
         self.files: dict[str, Resource] = {}
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.sent = 0  # bytes of bodies
         self.at_once = 0  # the most requests that were answered at the same time
         self.closing = threading.Event()
@@ -69,7 +69,7 @@ class Host:
 
     def ranges(self) -> list[str | None]:
         """The ranges that were asked for, in their order."""
-        return [asked.range for asked in self.asked]
+        return [request.range for request in self.requests]
 
     def count(self, change: int) -> None:
         with self._lock:
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, host: Host) -> None:
         path, asked = unquote(urlsplit(self.path).path), self.headers
-        host.asked.append(Asked(path, asked["Range"], asked["If-Range"], asked["Accept-Encoding"]))
+        host.requests.append(ReceivedRequest(path, asked["Range"], asked["If-Range"], asked["Accept-Encoding"]))
         file = host.files.get(path)
         fault = file.faults.pop(0) if file and file.faults else Fault()
         if file is None or fault.status is not None:

@@ -48,7 +48,7 @@ def test_a_file_arrives_whole_with_a_record_that_is_the_same_on_every_machine(ho
         },
     ]
     assert folder.left() == ["clock.ndjson", "downloads.json", "empty"]
-    assert {asked.accept_encoding for asked in host.asked} == {"identity"}
+    assert {request.accept_encoding for request in host.requests} == {"identity"}
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(host: Host, folder: Folder) -> None:
@@ -56,7 +56,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(host: Host, folder: Fold
     folder.fetch(folder.request(f"{host.url}/f", md5=hashlib.md5(CONTENT).hexdigest(), size=300_000))
     assert folder.read() == CONTENT
     assert host.ranges() == [None, "bytes=100000-", "bytes=150000-"]
-    assert host.asked[1].if_range == '"first"'
+    assert host.requests[1].if_range == '"first"'
     assert host.sent == len(CONTENT)
 
 
@@ -92,7 +92,7 @@ def test_a_host_that_never_stays_with_one_version_is_given_up(host: Host, folder
     host.put("/f", CONTENT, faults=faults)
     with pytest.raises(DownloadError, match="the connection broke"):
         folder.fetch(folder.request(f"{host.url}/f"))
-    assert len(host.asked) == 5  # the first, and four that began anew
+    assert len(host.requests) == 5  # the first, and four that began anew
 
 
 def test_a_part_is_not_continued_where_nothing_tells_versions_apart(host: Host, folder: Folder) -> None:
@@ -132,7 +132,7 @@ def test_files_that_came_are_not_fetched_again_when_another_one_failed(host: Hos
 def test_what_may_pass_is_tried_again(host: Host, folder: Folder, status: int) -> None:
     host.put("/f", CONTENT, faults=[Fault(status=status), Fault(status=status)])
     folder.fetch(folder.request(f"{host.url}/f"))
-    assert len(host.asked) == 3
+    assert len(host.requests) == 3
 
 
 @pytest.mark.parametrize(("status", "text"), [(403, "Forbidden"), (404, "Not Found"), (410, "Gone")])
@@ -141,7 +141,7 @@ def test_what_will_not_pass_is_asked_once(host: Host, folder: Folder, status: in
     with pytest.raises(DownloadError) as error:
         folder.fetch(folder.request(f"{host.url}/f?key=secret"))
     assert str(error.value) == f"{host.url}/f: expected the file, found HTTP {status} {text}"
-    assert len(host.asked) == 1
+    assert len(host.requests) == 1
     assert folder.left() == []
 
 
@@ -167,7 +167,7 @@ def test_a_host_that_asks_for_a_long_wait_is_left_alone(host: Host, folder: Fold
     host.put("/f", CONTENT, faults=[Fault(status=429, headers={"Retry-After": "3600"})])
     with pytest.raises(DownloadError, match="HTTP 429 Too Many Requests; it asks to wait 3,600 s, allowed are 120 s"):
         folder.fetch(folder.request(f"{host.url}/f"))
-    assert len(host.asked) == 1
+    assert len(host.requests) == 1
 
 
 def test_waits_grow(host: Host, folder: Folder, caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ def test_first_lines_are_taken_with_range_requests_and_no_more_is_read(host: Hos
     assert folder.record()[0]["complete"] is False
     assert folder.record()[0]["md5"] == hashlib.md5(expected).hexdigest()
     assert host.ranges()[0] == "bytes=0-65535"
-    assert len(host.asked) == 2
+    assert len(host.requests) == 2
     assert host.sent < 1.15 * len(expected)
 
 
@@ -38,7 +38,7 @@ def test_first_lines_of_a_host_that_ignores_ranges_are_read_only_as_far_as_neede
     host.put("/f", LINES * 200, ranges=False)
     folder.fetch(folder.request(f"{host.url}/f", lines=10))
     assert folder.read() == first_lines(10)
-    assert len(host.asked) == 1
+    assert len(host.requests) == 1
     time.sleep(0.05)
     assert host.sent < len(LINES) * 100  # what the sockets hold, not the 52 MB
 

@@ -167,7 +167,7 @@ def test_nonsense_is_refused_before_anything_is_asked(host: Host, folder: Folder
         folder.fetch(folder.request(f"{host.url}/a", lines=0))
     with pytest.raises(ValueError, match="found workers=0"):
         folder.fetch(workers=0)
-    assert host.asked == []
+    assert host.requests == []
 
 
 def test_a_password_comes_from_the_environment_and_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,8 +40,8 @@ def assert_answers_to_first_frames(network: torch.nn.Module, clips: ClipDataset)
     chosen = np.array([2, 0, 1])
     for clip, answers in zip(chosen, predict_prefixes(network, clips, chosen), strict=True):  # type: ignore[arg-type]
         whole = clips.features(clip) if clips.encoded else clips.clip(clip)
-        assert answers.seen.tolist() == list(range(1, len(whole) + 1))
-        for seen, probabilities in zip(answers.seen, answers.probabilities, strict=True):
+        assert answers.lengths.tolist() == list(range(1, len(whole) + 1))
+        for seen, probabilities in zip(answers.lengths, answers.probabilities, strict=True):
             values, lengths = pad([whole[:seen]])
             with torch.inference_mode():
                 alone = network(Batch(values=values, lengths=lengths))[0].softmax(dim=0)
@@ -61,7 +61,7 @@ def test_nothing_of_later_features_is_in_an_answer(changes: dict[str, Any], tmp_
 
 def test_a_long_clip_is_asked_about_from_its_first_frame_to_its_last_in_few_steps(tmp_path: Path) -> None:
     prefixes = Prefixes(clips_in(tmp_path), np.array([3, 1]))
-    seen = prefixes.seen[0]
+    seen = prefixes.by_clip[0]
     assert (len(seen), seen[0], seen[-1]) == (32, 1, 40)
     assert set(np.diff(seen)) == {1, 2}
     assert len(prefixes) == 34
@@ -77,9 +77,9 @@ def test_a_strip_has_the_answer_above_it_and_ends_with_its_probability(tmp_path:
     probabilities = np.array([[0.7, 0.2, 0.1], [0.3, 0.1, 0.6]])
     found = [
         PrefixProbabilities(
-            seen=np.array([1, 3, 5]), probabilities=np.stack([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2], probabilities[0]])
+            lengths=np.array([1, 3, 5]), probabilities=np.stack([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2], probabilities[0]])
         ),
-        PrefixProbabilities(seen=np.array([1, 2]), probabilities=np.stack([[0.5, 0.1, 0.4], probabilities[1]])),
+        PrefixProbabilities(lengths=np.array([1, 2]), probabilities=np.stack([[0.5, 0.1, 0.4], probabilities[1]])),
     ]
     (axes,) = draw_clips(clips, np.array([0, 1]), probabilities, found, "Two clips").axes
     assert [text.get_text() for text in axes.texts if text.get_text() not in "01"] == [

@@ -3,7 +3,7 @@
 Frames are counted and taken in the order in which the decoder gives them. Timestamps (often not monotone in UCF-101)
 and frame counts in headers are not trusted. Sound is never touched.
 
-prepare.py and serve.py both read clips through here, so that a network is asked about what it was trained on.
+The preprocess stage and the registered model both read clips here: a network is asked about what it was trained on.
 """
 
 from __future__ import annotations
@@ -235,5 +235,5 @@ def _too_slow(decoding: Decoding) -> ClipError:
 
 
 def _reason(error: Exception) -> str:
-    """FFmpeg's words, without the path in them: it differs from machine to machine."""
+    """FFmpeg's message without the path, which differs from machine to machine."""
     return str(getattr(error, "strerror", None) or type(error).__name__)

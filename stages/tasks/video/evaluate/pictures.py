@@ -1,4 +1,4 @@
-"""Clips as strips of frames, and the answers to them while they go on."""
+"""Clips as strips of frames, with the network's answers to their prefixes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RIGHT, _WRONG, _OTHER = "tab:green", "tab:red", "silver"
 
 
 def interleave_classes(clips: ClipDataset, *, seed: int) -> np.ndarray:
-    """All clips, one of each class in turn, at random within a class: `(clips,)`."""
+    """All clips, one of each class in turn, shuffled within a class: `(clips,)`."""
     turn = np.empty(len(clips), dtype=np.int64)
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
     for label in np.unique(clips.labels):
@@ -88,9 +88,9 @@ def _draw_probabilities(
     axes: Axes, answers: PrefixProbabilities, *, left: float, bottom: float, right: int, predicted: int
 ) -> None:
     """Lines `_CURVE` high over the width of a strip, each answer below the frame that was the last to be seen."""
-    first, last = answers.seen[0], answers.seen[-1]
+    first, last = answers.lengths[0], answers.lengths[-1]
     # The first frame shown is the clip's first, the last its last, and each is a unit wide.
-    across = left + 0.5 + (answers.seen - first) / max(last - first, 1) * (_STRIP - 1)
+    across = left + 0.5 + (answers.lengths - first) / max(last - first, 1) * (_STRIP - 1)
     for level in (0, 1):
         axes.plot((left, left + _STRIP), (bottom - level * _CURVE,) * 2, color="gainsboro", linewidth=0.6)
         axes.text(left - 0.05, bottom - level * _CURVE, str(level), fontsize=6, color="gray", ha="right", va="center")

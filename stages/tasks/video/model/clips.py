@@ -15,7 +15,7 @@ from .augment import augmented, augmented_features
 
 
 class ClipDataset:
-    """Clips of a store, changed at random if `augmentation` says how: those of one split, or those in the given rows.
+    """Clips of one split of a store, or of the given rows, changed at random if `augmentation` says how.
 
     Batches hold features where the store has them, and frames where not.
     """
@@ -27,8 +27,7 @@ class ClipDataset:
         self._shape = tuple(self._store.metadata["shape"])
         self._rows = self._store.rows(chosen) if isinstance(chosen, str) else chosen
         self.encoded = FEATURES in self._store.columns
-        self._augmentation = augmentation
-        self._seed = seed
+        self._augmentation, self._seed = augmentation, seed
         self.classes: list[str] = description["classes"]
         self.lengths = self._store.column("length")[self._rows]
         self.labels = self._store.column("label")[self._rows].astype(np.int64)
@@ -63,6 +62,6 @@ class ClipDataset:
         return Batch(values=values, lengths=lengths, targets=torch.from_numpy(self.labels[examples]))
 
     def _mirrored(self, example: int) -> np.ndarray:
-        """The features of the mirrored clip where the store has them; where not, nothing is mirrored."""
+        """The features of the mirrored clip, or of the clip itself where the store has none."""
         column = MIRRORED_FEATURES if MIRRORED_FEATURES in self._store.columns else FEATURES
         return self._store.sequence(column, self._rows[example])

@@ -1,4 +1,4 @@
-"""The video classifier: an encoder of frames or clips, layers that look along the clip, pooling, a label."""
+"""The video classifier: an encoder of frames or clips, layers over time, pooling, logits."""
 
 from __future__ import annotations
 
@@ -30,22 +30,21 @@ _CONTEXT = 5
 
 
 class ClipClassifier(Network):
-    """Vectors along the clip, pooled over its time → logits. What is before them is the model's `kind`:
+    """Encoder, layers over time, pooling over time → logits. `kind` names what comes before the pooling:
 
-    `cnn_lstm`: a CNN reads each frame, recurrent layers of the cell that `cell` names read the frames;
+    `cnn_lstm`: a CNN over each frame, then recurrent layers of the cell that `cell` names;
     `transformer`: the same CNN, a convolution over neighbouring frames, self-attention over all;
     `cnn3d`: a 3D CNN alone, which sees as far along the clip as its layers reach;
-    `cnn3d_rnn`: recurrent layers over what the 3D CNN says;
+    `cnn3d_rnn`: recurrent layers over the outputs of the 3D CNN;
     `conv_lstm`: recurrent layers whose state is a map of places, over the maps of the frame CNN.
 
-    With `frame_changes` the CNN sees beside each frame what changed since the one before. A CNN forgets places when it
-    takes means over them; a change keeps the direction in which something went.
+    With `frame_changes` the CNN sees beside each frame what changed since the one before: it forgets places when it
+    takes means over them, and a change keeps the direction of a motion.
 
-    Where the preprocess stage has encoded the frames, `cnn_lstm` and `transformer` read the features in place of their
-    CNN and, with `moments`, a linear layer beside them reads the features' moments over the clip. Where it brings a
-    pretrained encoder that is not frozen, that one is their CNN.
+    Over stored features (`pretrained` frozen) `cnn_lstm` and `transformer` have no CNN and, with `moments`, a linear
+    layer beside them reads the features' moments over the clip. Tuned, the pretrained encoder is their CNN.
 
-    A clip's logits do not depend on what it is batched with, nor on the padding.
+    A clip's logits depend neither on its batch nor on the padding.
     """
 
     def __init__(self, params: ModelParams, channels: int, classes: int, *, pretrained: Pretrained = None) -> None:
@@ -79,9 +78,7 @@ class ClipClassifier(Network):
         return logits if self.moments is None else logits + self.moments(batch.values, batch.lengths)
 
     def start_from(self, prepared: Path) -> None:
-        """The pretrained encoder's weights, where it goes on from them; what its features are in the training clips,
-        where it has read them already.
-        """
+        """Load the weights of a pretrained encoder that is tuned; take the moments' scales from the training clips."""
         if isinstance(self.encoder, PretrainedEncoder):
             self.encoder.pretrained.load_state_dict(load_file(prepared / ENCODER_NAME))
         if self.moments is not None:
@@ -89,8 +86,8 @@ class ClipClassifier(Network):
             self.moments.standardise(clips.features(example) for example in range(len(clips)))
 
     def rate(self, name: str) -> float:
-        """Less for what has been learned on many more pictures (Howard and Ruder, "Universal Language Model
-        Fine-tuning for Text Classification", 2018, section 3.2).
+        """Less for the pretrained encoder (Howard and Ruder, "Universal Language Model Fine-tuning for Text
+        Classification", 2018, section 3.2).
         """
         return self._encoder_rate if name.startswith("encoder.pretrained.") else 1.0
 
@@ -118,7 +115,7 @@ def _encoder(params: ModelParams, channels: int, pretrained: Pretrained) -> Enco
 
 
 def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
-    """What reads the features along the clip; None where the encoder has done so."""
+    """The layers over time; None where the encoder has read along the clip."""
     if params.kind in ("cnn3d", "conv_lstm"):
         return None
     if params.kind == "transformer":
@@ -144,7 +141,7 @@ def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
-    """A network with fresh weights for the classes and the frames, or features, that `description.json` tells of."""
+    """A network with fresh weights for the classes and the frames, or features, of `description.json`."""
     encoder = data.get("encoder")
     pretrained: Pretrained = None if encoder is None else "frozen" if encoder["frozen"] else "tuned"
     return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]), pretrained=pretrained)

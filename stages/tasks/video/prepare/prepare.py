@@ -1,4 +1,4 @@
-"""Raw clips into the sequence store: a few small frames of each, decoded once, and their features where asked for."""
+"""Raw clips into the sequence store: a few small frames of each, and the encoder's features of them."""
 
 from __future__ import annotations
 
@@ -123,5 +123,5 @@ def _split(raw: Path, clips: list[str], params: PrepareParams) -> dict[str, str]
         return split_by_group(groups, validation_share=share, test_share=params.test_share, seed=seed)
     official = read_official(raw, int(params.split.removeprefix("ucf101_")))
     # The lists name clips as CLASS/clip.avi; an archive may hold them one folder deeper.
-    found = {clip: official[name] for clip in groups if (name := "/".join(clip.split("/")[-2:])) in official}
-    return split_officially(groups, found, validation_share=share, seed=seed)
+    listed = {clip: official[name] for clip in groups if (name := "/".join(clip.split("/")[-2:])) in official}
+    return split_officially(groups, listed, validation_share=share, seed=seed)
