@@ -30,7 +30,7 @@ class Member:
 
 @contextmanager
 def archive_errors(archive: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise into ArchiveError; around their calls only."""
+    """Turn whatever the libraries raise into ArchiveError; for generators, which never see an error of their consumer."""
     try:
         yield
     except ArchiveError:
@@ -53,9 +53,8 @@ class Meter:
         self._count = 0
 
     def read(self, stream: Any, size: int) -> bytes:
-        """At most `size` bytes, none at the end. Raises ArchiveError."""
-        with archive_errors(self._archive):
-            chunk: bytes = stream.read(size)
+        """At most `size` bytes, none at the end. Raises ArchiveError where there were too many."""
+        chunk: bytes = stream.read(size)
         self._count += len(chunk)
         if self._count > max(RATIO_FROM, MAX_RATIO * self._weight):
             limit = f"{MAX_RATIO} times the archive's {self._weight:,} bytes"
@@ -64,8 +63,6 @@ class Meter:
 
     def chunks(self, open_: Callable[[], Any]) -> Iterator[bytes]:
         """All bytes of the stream that `open_` gives. Raises ArchiveError."""
-        with archive_errors(self._archive):
-            stream = open_()
-        with stream:
+        with archive_errors(self._archive), open_() as stream:
             while chunk := self.read(stream, 2**20):
                 yield chunk

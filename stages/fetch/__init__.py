@@ -12,11 +12,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from ..data.files import write_json
 from .partial import Partial
 from .remote import DownloadError, from_environment, read_file, redacted
-from .transfer import Cancelled, Limits, Request, Transfer
+from .transfer import Limits, Request, Transfer
 from .web import Web
 
 __all__ = ["DownloadError", "Limits", "Request", "fetch_all", "from_environment", "join_url"]
@@ -68,19 +68,17 @@ def fetch_all(
             with lock:
                 bar.update(count)
 
-        def run(transfer: Transfer) -> None:
-            result = transfer.run()
-            with lock:
-                fetched[transfer.request.target] = result
-                bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
-
         def transfer_of(request: Request) -> Transfer:
             partial = Partial(partials, f"{request.url}\n{request.lines}\n{request.target}", progress)
             read = web.read if _is_web(request.url) else functools.partial(read_file, idle=limits.idle)
             return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop)
 
         transfers = [transfer_of(request) for request in requests]
-        _run_in_threads(run, transfers, workers, stop)
+        with closing(_run_in_threads(transfers, workers, stop)) as results:
+            for target, entry in results:
+                fetched[target] = entry
+                with lock:
+                    bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
     for transfer in transfers:
         transfer.publish()
     _write_record(record, requests, fetched)
@@ -113,37 +111,36 @@ def _validate(requests: Sequence[Request], workers: int) -> None:
 
 
 def _run_in_threads(
-    run: Callable[[Transfer], None], transfers: Sequence[Transfer], workers: int, stop: threading.Event
-) -> None:
-    """Run all, raise the first error, wait for nobody who is stuck.
+    transfers: Sequence[Transfer], workers: int, stop: threading.Event
+) -> Generator[tuple[Path, dict[str, Any]]]:
+    """Run all and give each target and its result as they come; raise the first error, wait for nobody who is stuck.
 
     The threads are daemons, which those of an executor are not: Ctrl-C must not wait for a host that has gone silent.
     """
-    lock, pending = threading.Lock(), iter(transfers)
-    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+    pending: SimpleQueue[Transfer] = SimpleQueue()
+    outcomes: SimpleQueue[tuple[Path, dict[str, Any]] | BaseException] = SimpleQueue()
+    for transfer in transfers:
+        pending.put(transfer)
 
     def work() -> None:
-        outcome: BaseException | None = None
         try:
-            while not stop.is_set():
-                with lock:
-                    transfer = next(pending, None)
-                if transfer is None:
-                    break
-                run(transfer)
-        except Cancelled:
+            while True:
+                transfer = pending.get_nowait()
+                outcomes.put((transfer.request.target, transfer.run()))
+        except Empty:
             pass
         except BaseException as error:
-            outcome = error
-        outcomes.put(outcome)
+            outcomes.put(error)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(transfers)))]
     for thread in threads:
         thread.start()
     try:
-        for _ in threads:
-            if error := outcomes.get():
-                raise error
+        for _ in transfers:
+            outcome = outcomes.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
     finally:
         stop.set()
         end = time.monotonic() + _GRACE
