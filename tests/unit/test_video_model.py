@@ -88,7 +88,7 @@ def prepared(tmp_path: Path) -> Path:
     generator = np.random.default_rng(1)
 
     def clip(label: int, length: int) -> tuple[np.ndarray, int]:
-        return (generator.integers(0, 20, (length, *DECODING.shape)) + 100 * label).astype(np.uint8), label
+        return (generator.integers(0, 20, (length, 16, 16, 1)) + 100 * label).astype(np.uint8), label
 
     lengths = {"train": (4, 5, 6, 4), "validation": (5,), "test": (6, 4)}
     clips = {split: [clip(label, n) for n in chosen for label in range(3)] for split, chosen in lengths.items()}

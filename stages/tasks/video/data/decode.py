@@ -54,11 +54,6 @@ class Decoding:
     max_pixels: int  # of one frame as it is in the file; a clip with larger ones is refused
     max_seconds: float  # of work; a clip that takes longer is refused
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)` of a frame."""
-        return (self.size, self.size, self.channels)
-
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -217,7 +212,7 @@ def _picture(frame: av.VideoFrame, reformatter: VideoReformatter, decoding: Deco
     kind = "gray" if decoding.channels == 1 else "rgb24"
     small = reformatter.reformat(frame, decoding.size, decoding.size, kind, interpolation=_SCALING, threads=1)
     turns = round(frame.rotation / 90)  # against the clock, as the display matrix says and numpy turns
-    return np.rot90(small.to_ndarray().reshape(decoding.shape), turns)
+    return np.rot90(small.to_ndarray().reshape(decoding.size, decoding.size, decoding.channels), turns)
 
 
 def _check_time(deadline: float, decoding: Decoding) -> None:

@@ -28,10 +28,8 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 _MAX_BYTES = 1 << 26  # of a file with weights; the network's own are 14 MB
 _EPSILON = 1e-3  # of its batch norms
 
-Names = Mapping[str, tuple[str, str]]  # our convolution → the file's convolution and the batch norm after it
 
-
-def pretrained() -> dict[str, Tensor]:
+def from_package() -> dict[str, Tensor]:
     """The package's weights for `EfficientNetLite0`, with its batch norms in its convolutions.
 
     Raises ValueError where the package is not installed or its file is another than the known one.
@@ -70,8 +68,10 @@ def from_file(address: str, sha256: str) -> dict[str, Tensor]:
     return folded
 
 
-def fold_batch_norms(weights: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
+def fold_batch_norms(weights: Mapping[str, Tensor], names: Mapping[str, tuple[str, str]]) -> dict[str, Tensor]:
     """A file's tensors under our names, each convolution with the batch norm that follows it; the rest is left out.
+
+    `names`: our convolution → the file's convolution and the batch norm after it.
 
     γ (w ∗ x − μ) / √(σ² + ε) + β = (s w) ∗ x + (β − s μ) with s = γ / √(σ² + ε).
     """

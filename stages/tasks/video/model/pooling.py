@@ -57,14 +57,10 @@ class TimePooling(nn.Module):
         if self.kind == "last":
             return last_step(outputs, lengths)
         mask = length_mask(lengths, outputs.shape[1])
-        if self.kind == "mean":
-            return masked_mean(outputs, mask)
-        if self.kind == "max":
-            return masked_max(outputs, mask)
-        if self.kind == "statistics":
-            return _statistics(outputs, mask)
-        pooled: Tensor = self.attention(outputs, mask)
-        return pooled
+        if self.kind == "attention":
+            pooled: Tensor = self.attention(outputs, mask)
+            return pooled
+        return {"mean": masked_mean, "max": masked_max, "statistics": _statistics}[self.kind](outputs, mask)
 
 
 class FeatureMoments(nn.Module):

@@ -91,13 +91,13 @@ def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
     """
     from safetensors.torch import save_file
 
-    from ..data.pretrained import PACKAGE, SHA256, from_file, pretrained
+    from ..data.pretrained import PACKAGE, SHA256, from_file, from_package
 
     if params.weights:
         weights = from_file(params.weights, params.weights_sha256)
         source = {"file": PurePosixPath(params.weights).name, "sha256": params.weights_sha256}
     else:
-        weights, source = pretrained(), {"package": PACKAGE, "sha256": SHA256}
+        weights, source = from_package(), {"package": PACKAGE, "sha256": SHA256}
     save_file(weights, path)
     description: dict[str, Any] = {"encoder": {"name": params.encoder, "frozen": params.frozen, **source}}
     return {**description, "assets": [path.name]} if params.frozen else description
