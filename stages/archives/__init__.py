@@ -1,4 +1,4 @@
-"""Archives from outside: unpacked without a member leaving the folder, a link, a surprise or a flood.
+"""Untrusted archives, unpacked within bounds: no member leaves the folder, no links, no bombs.
 
 An archive is refused as a whole or unpacked as a whole: what was refused leaves nothing behind.
 """

@@ -1,4 +1,4 @@
-"""What stands in a zip, tar or rar archive, member after member, in the archive's order and in one pass.
+"""The members of zip, tar and rar archives, in the archive's order and in one pass.
 
 Nothing here trusts a header: bytes are metered as they are unpacked, and an archive that unpacks to absurdly more than
 it weighs is refused while that happens.

@@ -1,8 +1,8 @@
-"""Downloads that hold: https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
+"""Downloads over https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
 
-A broken connection is taken up where it broke, by this run or the next; a remote file that has changed begins anew. All
-files get their final names together, once the last has come, so that a folder is never half of something. What came is
-written down in a record that holds no time and no secret: equal files give equal bytes.
+A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew. All
+files get their final names together, after the last has come, so that a folder is never half of something. The record
+of what came holds no time and no secret: equal files give equal bytes.
 """
 
 from __future__ import annotations

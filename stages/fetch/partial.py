@@ -1,7 +1,7 @@
-"""A partial download: the bytes that came so far, and beside them a note that says of which remote version they are.
+"""A partial download: the bytes that came so far, and beside them a file that says of which remote version they are.
 
 It lies outside the folder that the file is meant for, since DVC empties that folder before it runs a stage, and stays
-there until it is published, so that a fetch of many files which is broken off need not fetch the finished ones again.
+there until it is published, so that an interrupted fetch of many files need not fetch the finished ones again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Metadata:
 
 
 class Partial:
-    """The partial of the download that is known by `key`; `progress` is told of bytes gained and lost."""
+    """The partial of the download known by `key`; `progress` gets the bytes gained, and lost as negative numbers."""
 
     def __init__(self, folder: Path, key: str, progress: Callable[[int], object]) -> None:
         self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.partial"

@@ -1,4 +1,4 @@
-"""Reading a URL from an offset on: what every kind of host gives, a response or an error.
+"""Reads of a URL from an offset on: the response and the errors that all kinds of hosts share.
 
 The errors say what may follow: `TransientError` (try again), `CannotResume` (begin anew) or `DownloadError` (final).
 `read_file` takes everything that fsspec reads (file, s3, gs, …); HTTP stands in web.py.
@@ -41,7 +41,7 @@ class CannotResume(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """What tells one version of a remote file from the next, as far as the host says."""
+    """What distinguishes versions of a remote file, as far as the host says."""
 
     etag: str | None = None
     generation: str | None = None
@@ -131,7 +131,7 @@ def read_file(url: str, start: int, stop: int | None, version: Version | None, *
 
 
 def _version(info: dict[str, Any]) -> Version:
-    """The version of a file; each file system has names of its own for what tells it."""
+    """The version of a file; each file system has its own names for it."""
     etag = info.get("ETag") or info.get("etag")
     modified = info.get("mtime") or info.get("LastModified") or info.get("updated") or info.get("created")
     return Version(

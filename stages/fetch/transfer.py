@@ -1,4 +1,4 @@
-"""One file on its way: requests until all is there, attempts until one succeeds, checks before it counts."""
+"""The download of one file: requests until all is there, retries after errors that may pass, checks at the end."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Transfer:
             raise self._error(f"cannot write {self.request.target}: {error.strerror or error}") from None
 
     def _attempt(self) -> TransientError | None:
-        """Get all that is missing; an error where another attempt may do so."""
+        """Get all that is missing; returns the error where another attempt may succeed."""
         before, partial = self._best_size, self.partial
         try:
             if partial.metadata and partial.metadata.finished and not self._unchanged(partial.metadata):
@@ -109,9 +109,9 @@ class Transfer:
         return None
 
     def _wait(self, error: TransientError) -> None:
-        """Doubled for each failure, drawn from the upper half of it, at least as long as the host asks.
+        """Exponential backoff with jitter, at least as long as the host asks.
 
-        Raises DownloadError where that is too long, or where there were enough attempts.
+        Raises DownloadError where that is too long, or after the last attempt.
         """
         limits, wait = self.limits, error.wait or 0.0
         allowed = limits.attempts
@@ -164,7 +164,7 @@ class Transfer:
             raise TransientError("the answer was empty")
 
     def _accept(self, response: Response) -> None:
-        """Look at a response's head before its bytes are taken; go back to 0 where it does."""
+        """Check a response's head before its bytes are taken; go back to 0 where it does."""
         partial, metadata, total = self.partial, self.partial.metadata, response.total
         if metadata and (metadata.version.differs(response.version) or metadata.total != total):
             self._restart()
@@ -181,7 +181,7 @@ class Transfer:
             partial.start(Metadata(version=response.version, total=total, md5=response.md5))
 
     def _append(self, chunk: bytes) -> bool:
-        """Add what came to the partial, no more than the wanted lines; whether the last of them is now there."""
+        """Append to the partial, no more than the wanted lines; returns whether the last of them is now there."""
         partial, lines = self.partial, self.request.lines
         enough = lines is not None and partial.line_ends + chunk.count(b"\n") >= lines
         if lines is not None and enough:

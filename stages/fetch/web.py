@@ -1,4 +1,4 @@
-"""HTTP: range requests that are guarded against a change of the file, and what hosts do instead of answering them."""
+"""HTTP: range requests, guarded against a change of the file, and hosts that ignore ranges, compress or ask to wait."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Web:
         self._longest_wait = longest_wait
         self._stop = stop
         self._without_ranges: set[str] = set()
-        self._not_before: dict[str, float] = {}  # by host: what one thread was told holds for all
+        self._not_before: dict[str, float] = {}  # by host, for all threads
 
     def close(self) -> None:
         self._client.close()

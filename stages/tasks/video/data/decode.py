@@ -44,7 +44,7 @@ class ClipError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoding:
-    """What a clip becomes, and what decoding it may cost at the most."""
+    """How clips are decoded, and what that may cost."""
 
     size: int  # pixels of the square that every frame is scaled to, whatever its shape
     channels: Literal[1, 3]  # brightness, or red, green and blue
@@ -100,7 +100,7 @@ def try_read_clip(folder: Path, decoding: Decoding, name: str) -> Clip | ClipErr
 
 
 def evenly_spaced(count: int, wanted: int) -> np.ndarray:
-    """Which of `count` frames make `wanted`: the middles of as many equal parts; all, where there are fewer."""
+    """The indices of `wanted` of `count` frames: the middles of as many equal parts; all, where there are fewer."""
     taken = min(count, wanted)
     return ((np.arange(taken) + 0.5) * count / max(taken, 1)).astype(np.int64)
 

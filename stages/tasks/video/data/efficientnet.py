@@ -96,9 +96,7 @@ class EfficientNetLite0(nn.Module):
         return self._embed(self.blocks[-1](self._feature_maps(pictures)))
 
     def features(self, pictures: Tensor) -> Tensor:
-        """The same, and what is where: the maps of the last block but one, means over three times three parts of them;
-        `(batch, 1280 + 9 * 192)`.
-        """
+        """The same beside the maps of the last block but one, averaged over 3 x 3 places: `(batch, 1280 + 9 * 192)`."""
         maps = self._feature_maps(pictures)
         places = functional.adaptive_avg_pool2d(maps, 3).flatten(1)
         return torch.cat([self._embed(self.blocks[-1](maps)), places], dim=1)

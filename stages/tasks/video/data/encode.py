@@ -1,4 +1,4 @@
-"""What a clip becomes where its frames are encoded: small frames to look at, and the features that a network reads.
+"""Clips decoded and encoded: small frames to look at, and the features that a network reads.
 
 It imports nothing heavy: the preprocess stage loads torch only where it encodes.
 """

@@ -1,4 +1,4 @@
-"""From the outputs, or features, at a clip's frames to what they are over the clip, whatever their number."""
+"""Pooling over time: one vector a clip from its steps, or logits from the moments of its features."""
 
 from __future__ import annotations
 
