@@ -1,4 +1,4 @@
-"""What stands in a zip, tar or rar archive, member after member, in the archive's order and in one pass.
+"""The members of zip, tar and rar archives, in the archive's order and in one pass.
 
 Nothing here trusts a header: bytes are metered as they are unpacked, and an archive that unpacks to absurdly more than
 it weighs is refused while that happens.
@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
-from .entries import Entry, Kind, Meter, reading
-from .rar import rar_entries
+from .member import Kind, Member, Meter, archive_errors
+from .rar import rar_members
 
-_LONGEST_HEADER = 2**20  # bytes
+_MAX_HEADER = 2**20  # bytes
 
-_UNPACK: dict[bytes, Callable[[IO[bytes]], Any]] = {
+_DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
@@ -38,47 +38,24 @@ _DESCRIBING = (
 )
 
 
-@contextmanager
-def opened(archive: Path) -> Iterator[Iterator[Entry]]:
+def read_members(archive: Path) -> Generator[Member]:
     """The members of an archive, whatever its name ends in. Raises ArchiveError where it is none or cannot be read."""
-    with reading(archive):
-        file = archive.open("rb")
-    with file:
-        with reading(archive):
-            start = file.read(512)
-            file.seek(0)
+    with archive_errors(archive), archive.open("rb") as file:
+        start = file.read(512)
+        file.seek(0)
         if start.startswith(b"Rar!\x1a\x07"):
-            found = rar_entries(archive)
+            yield from rar_members(archive)
         elif start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-            found = _zip_entries(archive, file)
+            yield from _zip_members(archive, file)
         else:
-            found = _tar_entries(archive, file, start)
-        try:
-            yield _guarded(archive, found)
-        finally:
-            found.close()
+            yield from _tar_members(archive, file, start)
 
 
-def _guarded(archive: Path, found: Iterator[Entry]) -> Iterator[Entry]:
-    while True:
-        with reading(archive):
-            entry = next(found, None)
-        if entry is None:
-            return
-        yield entry
-
-
-def _zip_entries(archive: Path, file: IO[bytes]) -> Generator[Entry]:
-    counts = [0]
+def _zip_members(archive: Path, file: IO[bytes]) -> Iterator[Member]:
+    meter = Meter(archive)
     with zipfile.ZipFile(file) as content:
         for info in content.infolist():
-
-            def unpack(info: zipfile.ZipInfo = info) -> io.RawIOBase:
-                with reading(archive):
-                    return Meter(content.open(info), archive, counts)
-
-            encrypted = bool(info.flag_bits & 1)
-            yield Entry(name=info.filename, size=info.file_size, kind=_zip_kind(info), encrypted=encrypted, open=unpack)
+            yield Member(info.filename, _zip_kind(info), partial(meter.chunks, partial(content.open, info)))
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> Kind:
@@ -87,22 +64,19 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
         return "link"
     if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "special"
-    return "folder" if info.is_dir() else "file"
+    if info.is_dir():
+        return "folder"
+    return "encrypted" if info.flag_bits & 1 else "file"
 
 
-def _tar_entries(archive: Path, file: IO[bytes], start: bytes) -> Generator[Entry]:
-    unpacked = next((open_(file) for magic, open_ in _UNPACK.items() if start.startswith(magic)), file)
-    metered: Any = io.BufferedReader(Meter(unpacked, archive, [0]))
+def _tar_members(archive: Path, file: IO[bytes], start: bytes) -> Iterator[Member]:
+    unpacked = next((open_(file) for magic, open_ in _DECOMPRESSORS.items() if start.startswith(magic)), file)
+    metered: Any = SimpleNamespace(read=partial(Meter(archive).read, unpacked))
     with tarfile.open(fileobj=metered, mode="r|", tarinfo=_Header) as content:
         for info in content:
             content.members = []  # type: ignore[attr-defined]  # it would keep them all
-
-            def unpack(info: tarfile.TarInfo = info) -> io.RawIOBase:
-                stream = content.extractfile(info)
-                assert stream is not None
-                return Meter(stream, archive, [0])
-
-            yield Entry(name=info.name, size=info.size, kind=_tar_kind(info), encrypted=False, open=unpack)
+            chunks = partial(Meter(archive).chunks, partial(content.extractfile, info))
+            yield Member(info.name, _tar_kind(info), chunks)
     while metered.read(2**20):
         pass  # to the end, where gzip and its like have the only checksum there is
 
@@ -126,6 +100,6 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} where a member or the end mark should stand") from None
-        if header.type in _DESCRIBING and header.size > _LONGEST_HEADER:
+        if header.type in _DESCRIBING and header.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {header.size:,} bytes")
         return header

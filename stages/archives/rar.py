@@ -8,15 +8,17 @@ import select
 import shutil
 import subprocess
 import zlib
-from collections.abc import Generator
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import rarfile
 
-from .entries import ArchiveError, Entry, Kind, Meter, reading
+from .member import ArchiveError, Kind, Member, Meter
 
-_PATIENCE = 120  # seconds for the tool's next byte; bsdtar 3.6.2 never ends with some hard links
+_MAX_SILENCE = 120  # seconds for the tool's next byte; bsdtar 3.6.2 never ends with some hard links
 # By what they can unpack: bsdtar no solid archives, 7z none at all without a plug-in that is often missing. rarfile
 # has such a table of its own, but its command for bsdtar names the archive "--" (rarfile 4.5).
 _TOOLS = (
@@ -28,30 +30,21 @@ _TOOLS = (
 )
 
 
-def rar_entries(archive: Path) -> Generator[Entry]:
+def rar_members(archive: Path) -> Iterator[Member]:
     """The members of a rar in one file, of any version of the format, without a password."""
-    with rarfile.RarFile(archive, errors="strict") as content:
+    with rarfile.RarFile(archive, errors="strict") as content, closing(_ToolOutput(archive)) as output:
         if content.needs_password():
             raise ArchiveError(f"{archive}: encrypted; allowed are archives without a password")
         if len(content.volumelist()) > 1:
             raise ArchiveError(f"{archive}: one of several volumes; allowed is an archive in one file")
         if not content.infolist():
             raise rarfile.BadRarFile("it has no members")
-        output, start, counts = _RarOutput(archive), 0, [0]
-        try:
-            for info in content.infolist():
-
-                def unpack(info: Any = info, start: int = start) -> io.RawIOBase:
-                    with reading(archive):
-                        stored = info.compress_type == rarfile.RAR_M0
-                        stream = content.open(info) if stored else output.section(info, start)
-                        return Meter(stream, archive, counts)
-
-                kind, encrypted = _kind(info), info.needs_password()
-                yield Entry(name=info.filename, size=info.file_size, kind=kind, encrypted=encrypted, open=unpack)
-                start += info.file_size if kind == "file" else 0
-        finally:
-            output.close()
+        meter, start = Meter(archive), 0
+        for info in content.infolist():
+            stored, kind = info.compress_type == rarfile.RAR_M0, _kind(info)
+            open_ = partial(content.open, info) if stored else partial(_ToolFile, output, info, start)
+            yield Member(info.filename, kind, partial(meter.chunks, open_))
+            start += info.file_size if kind in ("file", "encrypted") else 0
 
 
 def _kind(info: Any) -> Kind:
@@ -59,10 +52,12 @@ def _kind(info: Any) -> Kind:
         return "link"
     if info.is_dir():
         return "folder"
-    return "file" if info.is_file() else "special"
+    if not info.is_file():
+        return "special"
+    return "encrypted" if info.needs_password() else "file"
 
 
-def tool(archive: str | Path) -> tuple[str, ...]:
+def find_tool(archive: str | Path) -> tuple[str, ...]:
     """What prints all files of a rar, whose path comes after it, to its output, one after the other.
 
     Raises ArchiveError, with the archive's name, where no such program is installed.
@@ -70,12 +65,12 @@ def tool(archive: str | Path) -> tuple[str, ...]:
     for command in _TOOLS:
         if shutil.which(command[0]):
             return command
-    names = ", ".join(dict.fromkeys(command[0] for command in _TOOLS))
+    names = ", ".join(command[0] for command in _TOOLS)
     hint = "on Debian: apt install unar or libarchive-tools"
     raise ArchiveError(f"{archive}: to unpack a rar one of these programs must be installed: {names} ({hint})")
 
 
-class _RarOutput:
+class _ToolOutput:
     """All files of a rar, one after the other, as the tool prints them.
 
     One run of the tool for all: rarfile starts it for each member, and in a solid archive each of those unpacks all
@@ -86,34 +81,29 @@ class _RarOutput:
         self._archive = archive
         self._process: subprocess.Popen[bytes] | None = None
         self._tool = ""
-        self.position = 0
+        self._position = 0
 
-    def section(self, info: Any, start: int) -> IO[bytes]:
-        """The bytes of one file, which begins at `start`; sections are asked for in their order."""
+    def seek(self, start: int) -> None:
+        """Pass over what is printed before `start`."""
         if self._process is None:
             quiet = subprocess.DEVNULL
-            command = [*tool(self._archive), str(self._archive.resolve())]
+            command = [*find_tool(self._archive), str(self._archive.resolve())]
             self._process = subprocess.Popen(command, bufsize=0, stdin=quiet, stdout=subprocess.PIPE, stderr=quiet)
             self._tool = command[0]
-        while self.position < start:
-            self.read(min(2**20, start - self.position))
-        return io.BufferedReader(_RarSection(self, info))
+        while self._position < start:
+            self.read(start - self._position)
 
     def read(self, size: int) -> bytes:
-        """Exactly so many bytes. Raises ArchiveError where they do not come."""
+        """The next bytes, at least one and at most `size`. Raises ArchiveError where none come."""
         assert self._process is not None
         assert self._process.stdout is not None
-        chunks, missing = [], size
-        while missing:
-            came, _, _ = select.select([self._process.stdout], [], [], _PATIENCE)
-            chunk = os.read(self._process.stdout.fileno(), missing) if came else b""
-            if not chunk:
-                how = "it ended early" if came else f"nothing came for {_PATIENCE} s"
-                raise ArchiveError(f"{self._archive}: damaged, or {self._tool} cannot unpack it: {how}")
-            chunks.append(chunk)
-            missing -= len(chunk)
-        self.position += size
-        return b"".join(chunks)
+        ready, _, _ = select.select([self._process.stdout], [], [], _MAX_SILENCE)
+        chunk = os.read(self._process.stdout.fileno(), min(size, 2**20)) if ready else b""
+        if not chunk:
+            how = "it ended early" if ready else f"nothing came for {_MAX_SILENCE} s"
+            raise ArchiveError(f"{self._archive}: damaged, or {self._tool} cannot unpack it: {how}")
+        self._position += len(chunk)
+        return chunk
 
     def close(self) -> None:
         if self._process is not None and self._process.stdout is not None:
@@ -122,22 +112,21 @@ class _RarOutput:
             self._process.wait()
 
 
-class _RarSection(io.RawIOBase):
+class _ToolFile(io.RawIOBase):
     """One file within the tool's output, checked against the archive's checksum when its last byte is read."""
 
-    def __init__(self, output: _RarOutput, info: Any) -> None:
+    def __init__(self, output: _ToolOutput, info: Any, start: int) -> None:
+        output.seek(start)
         self._output, self._info = output, info
-        self._left: int = info.file_size
+        self._missing: int = info.file_size
         self._crc = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._output.read(min(len(buffer), self._left))
-        self._left -= len(chunk)
+    def read(self, size: int = -1) -> bytes:
+        if not self._missing:
+            return b""
+        chunk = self._output.read(min(size, self._missing))
+        self._missing -= len(chunk)
         self._crc = zlib.crc32(chunk, self._crc)
-        if not self._left and self._info.CRC is not None and self._crc != self._info.CRC:
+        if not self._missing and self._info.CRC is not None and self._crc != self._info.CRC:
             raise rarfile.BadRarFile(f"{self._info.filename}: wrong checksum")
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        return chunk

@@ -1,28 +1,31 @@
-"""Downloads that hold: https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
+"""Downloads over https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
 
-A broken connection is taken up where it broke, by this run or the next; a remote file that has changed begins anew. All
-files get their final names together, once the last has come, so that a folder is never half of something. What came is
-written down in a record that holds no time and no secret: equal files give equal bytes.
+A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew. All
+files get their final names together, after the last has come, so that a folder is never half of something. The record
+of what came holds no time and no secret: equal files give equal bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from tqdm import tqdm
 
-from .remote import DownloadError, Files, Remote, from_environment, public
-from .transfer import Cancelled, Fetched, Limits, Request, Transfer
+from ..data.files import write_json
+from .partial import Partial
+from .remote import DownloadError, from_environment, read_file, redacted
+from .transfer import Limits, Request, Transfer
 from .web import Web
 
 __all__ = ["DownloadError", "Limits", "Request", "fetch_all", "from_environment", "join_url"]
@@ -50,13 +53,12 @@ def fetch_all(
 
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
     """
-    _refuse_nonsense(requests, workers)
+    _validate(requests, workers)
     requests = [replace(request, url=from_environment(request.url)) for request in requests]
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)
-    files = Files(idle=limits.idle)
-    fetched: dict[Path, Fetched] = {}
+    fetched: dict[Path, dict[str, Any]] = {}
     with (
         closing(web),
         tqdm(total=known, desc="download", unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar,
@@ -66,17 +68,17 @@ def fetch_all(
             with lock:
                 bar.update(count)
 
-        def run(transfer: Transfer) -> None:
-            result = transfer.run()
-            with lock:
-                fetched[transfer.request.target] = result
-                bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
+        def transfer_of(request: Request) -> Transfer:
+            partial = Partial(partials, f"{request.url}\n{request.lines}\n{request.target}", progress)
+            read = web.read if _is_web(request.url) else functools.partial(read_file, idle=limits.idle)
+            return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop)
 
-        def remote(url: str) -> Remote:
-            return web if urlsplit(url).scheme.lower() in ("http", "https") else files
-
-        transfers = [Transfer(r, partials, remote(r.url), limits, stop, progress) for r in requests]
-        _in_threads(run, transfers, workers, stop)
+        transfers = [transfer_of(request) for request in requests]
+        with closing(_run_in_threads(transfers, workers, stop)) as results:
+            for target, entry in results:
+                fetched[target] = entry
+                with lock:
+                    bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
     for transfer in transfers:
         transfer.publish()
     _write_record(record, requests, fetched)
@@ -87,11 +89,15 @@ def join_url(base: str, *parts: str) -> str:
 
     Names on s3, gs and disks are what they are: fsspec takes a `%20` in them literally.
     """
-    web = urlsplit(base).scheme.lower() in ("http", "https")
-    return "/".join([base.rstrip("/"), *(quote(part) if web else part for part in (p.strip("/") for p in parts))])
+    names = [part.strip("/") for part in parts]
+    return "/".join([base.rstrip("/"), *(quote(name) if _is_web(base) else name for name in names)])
 
 
-def _refuse_nonsense(requests: Sequence[Request], workers: int) -> None:
+def _is_web(url: str) -> bool:
+    return urlsplit(url).scheme.lower() in ("http", "https")
+
+
+def _validate(requests: Sequence[Request], workers: int) -> None:
     if workers < 1:
         raise ValueError(f"found workers={workers}; allowed are 1 and more")
     seen: set[Path] = set()
@@ -100,42 +106,41 @@ def _refuse_nonsense(requests: Sequence[Request], workers: int) -> None:
             raise ValueError(f"{request.target} is the target of two requests")
         if request.lines is not None and request.lines < 1:
             found = f"found lines={request.lines}; allowed are 1 and more, or None for all"
-            raise ValueError(f"{public(request.url)}: {found}")
+            raise ValueError(f"{redacted(request.url)}: {found}")
         seen.add(request.target)
 
 
-def _in_threads(
-    run: Callable[[Transfer], None], transfers: Sequence[Transfer], workers: int, stop: threading.Event
-) -> None:
-    """Run all, raise the first error, wait for nobody who is stuck.
+def _run_in_threads(
+    transfers: Sequence[Transfer], workers: int, stop: threading.Event
+) -> Generator[tuple[Path, dict[str, Any]]]:
+    """Run all and give each target and its result as they come; raise the first error, wait for nobody who is stuck.
 
     The threads are daemons, which those of an executor are not: Ctrl-C must not wait for a host that has gone silent.
     """
-    lock, pending = threading.Lock(), iter(transfers)
-    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
+    pending: SimpleQueue[Transfer] = SimpleQueue()
+    outcomes: SimpleQueue[tuple[Path, dict[str, Any]] | BaseException] = SimpleQueue()
+    for transfer in transfers:
+        pending.put(transfer)
 
     def work() -> None:
         try:
-            while not stop.is_set():
-                with lock:
-                    transfer = next(pending, None)
-                if transfer is None:
-                    break
-                run(transfer)
-        except Cancelled:
-            outcomes.put(None)
+            while True:
+                transfer = pending.get_nowait()
+                outcomes.put((transfer.request.target, transfer.run()))
+        except Empty:
+            pass
         except BaseException as error:
             outcomes.put(error)
-        else:
-            outcomes.put(None)
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(workers, len(transfers)))]
     for thread in threads:
         thread.start()
     try:
-        for _ in threads:
-            if error := outcomes.get():
-                raise error
+        for _ in transfers:
+            outcome = outcomes.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield outcome
     finally:
         stop.set()
         end = time.monotonic() + _GRACE
@@ -143,7 +148,7 @@ def _in_threads(
             thread.join(max(0.0, end - time.monotonic()))
 
 
-def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path, Fetched]) -> None:
+def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path, dict[str, Any]]) -> None:
     entries: dict[str, dict[str, Any]] = {}
     if record.exists():
         try:
@@ -152,9 +157,5 @@ def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path,
             raise ValueError(f"{record}: found no record of downloads; delete it and fetch again") from None
     for request in requests:
         name = Path(os.path.relpath(request.target, record.parent)).as_posix()
-        entries[name] = {"url": public(request.url), "file": name, **asdict(fetched[request.target])}
-    record.parent.mkdir(parents=True, exist_ok=True)
-    temporary = record.with_name(f".{record.name}.partial")
-    text = json.dumps([entries[name] for name in sorted(entries)], indent=2, sort_keys=True, ensure_ascii=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(record)
+        entries[name] = {"url": redacted(request.url), "file": name, **fetched[request.target]}
+    write_json(record, [entries[name] for name in sorted(entries)])

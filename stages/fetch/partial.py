@@ -1,7 +1,7 @@
-"""A partial download: the bytes that came so far, and notes beside them that say of which remote version they are.
+"""A partial download: the bytes that came so far, and beside them a file that says of which remote version they are.
 
 It lies outside the folder that the file is meant for, since DVC empties that folder before it runs a stage, and stays
-there until it is published, so that a fetch of many files which is broken off need not fetch the finished ones again.
+there until it is published, so that an interrupted fetch of many files need not fetch the finished ones again.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ..data.files import write_json
 from .remote import Version
 
 
 @dataclass(kw_only=True, slots=True)
-class Notes:
+class Metadata:
     """What is known of a partial. No URL: it may hold a password."""
 
     version: Version
     total: int | None  # bytes of the remote file
     md5: str | None  # of the remote file, where the host states it
-    settled: bool = False  # nothing more is wanted
+    finished: bool = False  # nothing more is wanted
     complete: bool = False  # it is the whole remote file
 
 
 class Partial:
-    """The partial of the download that is known by `key`; `progress` is told of bytes gained and lost."""
+    """The partial of the download known by `key`; `progress` gets the bytes gained, and lost as negative numbers."""
 
     def __init__(self, folder: Path, key: str, progress: Callable[[int], object]) -> None:
         self.path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.partial"
-        self.notes: Notes | None = None
+        self.metadata: Metadata | None = None
         self.size = 0
         self.line_ends = 0
-        self._notes_path = self.path.with_suffix(".json")
+        self._metadata_path = self.path.with_suffix(".json")
         self._progress = progress
         self._file: BinaryIO
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
+    def open(self) -> Iterator[None]:
         """Open it for this process alone, with what an earlier start left. Raises BlockingIOError where it is taken."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as self._file:
@@ -56,37 +57,37 @@ class Partial:
             try:
                 yield
             finally:
-                if not self.size and not (self.notes and self.notes.settled):
+                if not self.size and not (self.metadata and self.metadata.finished):
                     self.discard()
 
     def _restore(self) -> None:
         self.size = self._file.seek(0, os.SEEK_END)
         self._progress(self.size)
         try:
-            raw = json.loads(self._notes_path.read_text(encoding="utf-8"))
-            self.notes = Notes(**{**raw, "version": Version(**raw["version"])})
+            stored = json.loads(self._metadata_path.read_text(encoding="utf-8"))
+            self.metadata = Metadata(**{**stored, "version": Version(**stored["version"])})
         except (OSError, ValueError, TypeError, KeyError):
-            self.notes = None
-        if self.notes is None or (self.notes.total is not None and self.size > self.notes.total):
-            self.begin_anew()
+            self.metadata = None
+        if self.metadata is None or (self.metadata.total is not None and self.size > self.metadata.total):
+            self.reset()
         self.line_ends = sum(chunk.count(b"\n") for chunk in self.chunks())
 
-    def begin_anew(self) -> None:
-        """Forget all bytes and notes."""
+    def reset(self) -> None:
+        """Forget all bytes and what is known of them."""
         self._progress(-self.size)
         self._file.truncate(0)
-        self._notes_path.unlink(missing_ok=True)
-        self.notes, self.size, self.line_ends = None, 0, 0
+        self._metadata_path.unlink(missing_ok=True)
+        self.metadata, self.size, self.line_ends = None, 0, 0
 
     def discard(self) -> None:
         """Forget all, and leave no file behind."""
-        self.begin_anew()
+        self.reset()
         self.path.unlink(missing_ok=True)
 
-    def begin(self, notes: Notes) -> None:
+    def start(self, metadata: Metadata) -> None:
         """Say what the bytes that follow are of; written before the first of them."""
-        self.notes = notes
-        self._write_notes(notes)
+        self.metadata = metadata
+        write_json(self._metadata_path, asdict(metadata))
 
     def append(self, chunk: bytes) -> None:
         self._file.write(chunk)
@@ -97,18 +98,13 @@ class Partial:
     def flush(self) -> None:
         self._file.flush()
 
-    def settle(self, *, complete: bool) -> None:
+    def finish(self, *, complete: bool) -> None:
         """Say that nothing more is wanted, once the bytes are safely on the disk."""
-        assert self.notes is not None
+        assert self.metadata is not None
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.notes.settled, self.notes.complete = True, complete
-        self._write_notes(self.notes)
-
-    def _write_notes(self, notes: Notes) -> None:
-        temporary = self._notes_path.with_suffix(".json.partial")
-        temporary.write_text(json.dumps(asdict(notes)), encoding="utf-8")
-        temporary.replace(self._notes_path)
+        self.metadata.finished, self.metadata.complete = True, complete
+        write_json(self._metadata_path, asdict(self.metadata))
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes there are, from the first."""
@@ -128,4 +124,4 @@ class Partial:
             shutil.copyfile(self.path, beside)
             beside.replace(target)
             self.path.unlink()
-        self._notes_path.unlink(missing_ok=True)
+        self._metadata_path.unlink(missing_ok=True)

@@ -1,35 +1,32 @@
-"""What a host is to a download: it is asked for the bytes of a URL from an offset on, and gives a reply or an error.
+"""Reads of a URL from an offset on: the response and the errors that all kinds of hosts share.
 
-The errors say what may follow: `Interrupted` (try again), `Stale` (what was read so far cannot be continued) or
-`DownloadError` (final). `Files` reads everything that fsspec does (file, s3, gs, …); HTTP stands in web.py.
+The errors say what may follow: `TransientError` (try again), `CannotResume` (begin anew) or `DownloadError` (final).
+`read_file` takes everything that fsspec reads (file, s3, gs, …); HTTP stands in web.py.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
 
 _PIECE = 2**23  # bytes asked of fsspec at a time
 _HINTS = {"NoCredentialsError": "for a public bucket set FSSPEC_S3='{\"anon\": true}' in the environment"}
-
-Result = TypeVar("Result")
+_FINAL = (PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError, NotImplementedError)
 
 
 class DownloadError(ValueError):
     """A file could not be fetched; one line that names its URL, what was expected and what was found."""
 
 
-class Interrupted(Exception):
+class TransientError(Exception):
     """An attempt failed in a way that may pass. `wait`: seconds the host asks for; `unreachable`: nobody answered."""
 
     def __init__(self, reason: str, *, wait: float | None = None, unreachable: bool = False) -> None:
@@ -38,13 +35,13 @@ class Interrupted(Exception):
         self.unreachable = unreachable
 
 
-class Stale(Exception):
+class CannotResume(Exception):
     """The bytes read so far cannot be continued with this host; begin anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Version:
-    """What tells one version of a remote file from the next, as far as the host says."""
+    """What distinguishes versions of a remote file, as far as the host says."""
 
     etag: str | None = None
     generation: str | None = None
@@ -62,28 +59,23 @@ class Version:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
+class Response:
     """The bytes from `start` to `stop` (None: to the end) of a file of `total` bytes (None: unknown)."""
 
-    start: int
-    stop: int | None
-    total: int | None
-    version: Version
-    md5: str | None  # of the whole file, in hexadecimal, only where the host states it for certain
     chunks: Iterator[bytes]
+    start: int = 0
+    stop: int | None = None
+    total: int | None = None
+    version: Version
+    md5: str | None = None  # of the whole file, in hexadecimal, only where the host states it for certain
 
 
-class Remote(Protocol):
-    """A way to read URLs."""
-
-    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> AbstractContextManager[Reply]:
-        """Ask for the bytes `start` to `stop`; `version` is the one that the bytes before `start` came from.
-
-        The reply may begin at 0 all the same, where the host ignores ranges or the file has changed.
-        """
+# Asks for the bytes `start` to `stop` of a URL; `version` is the one that the bytes before `start` came from. The
+# response may begin at 0 all the same, where the host ignores ranges or the file has changed.
+Read = Callable[[str, int, int | None, Version | None], AbstractContextManager[Response]]
 
 
-def public(url: str) -> str:
+def redacted(url: str) -> str:
     """The URL as it may be shown and recorded: without user, password, query and fragment, which may hold secrets."""
     parts = (re.sub(r"(?<=://)[^/?#]*@", "", part) for part in url.split("::"))  # fsspec chains URLs with ::
     return "::".join(part if _is_path(part) else re.sub(r"[?#].*", "", part, flags=re.DOTALL) for part in parts)
@@ -91,13 +83,11 @@ def public(url: str) -> str:
 
 def from_environment(url: str) -> str:
     """A URL with `${NAME}` replaced from the environment: where a password or a signature comes from."""
-
-    def value(found: re.Match[str]) -> str:
-        if (secret := os.environ.get(found[1])) is None:
-            raise DownloadError(f"{public(url)}: the environment has no {found[1]}, which the address asks for")
-        return secret
-
-    return re.sub(r"\$\{(\w+)\}", value, url)
+    try:
+        return re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], url)
+    except KeyError as error:
+        name = error.args[0]
+        raise DownloadError(f"{redacted(url)}: the environment has no {name}, which the address asks for") from None
 
 
 def _is_path(url: str) -> bool:
@@ -105,87 +95,83 @@ def _is_path(url: str) -> bool:
     return "://" not in url or url.startswith(("file://", "local://", "memory://"))
 
 
-class Files:
-    """Every other URL and plain paths, by fsspec, in pieces."""
+@contextmanager
+def read_file(url: str, start: int, stop: int | None, version: Version | None, *, idle: float) -> Iterator[Response]:
+    """`Read` for every URL but those of the web, and for plain paths, by fsspec, in pieces; `idle` seconds for each."""
+    with _errors(url):
+        system, path = fsspec.url_to_fs(url)
+    # The time bound, for the file systems that take one: those that reach over a network by asyncio.
+    bound = {"timeout": idle} if system.async_impl else {}
 
-    def __init__(self, *, idle: float) -> None:
-        self._idle = idle
+    def describe() -> dict[str, Any]:
+        with _errors(url):
+            info: dict[str, Any] = system.info(path, **bound)
+        return info
 
-    @contextmanager
-    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> Iterator[Reply]:
-        system, path = _asked(url, partial(fsspec.url_to_fs, url))
-        now, total, md5 = self._describe(url, system, path)
-        if start and (version is None or version.differs(now)):
-            start, stop = 0, None
-        end = total if stop is None else stop if total is None else min(stop, total)
+    def chunks() -> Iterator[bytes]:
+        position, until = start, start
+        while position == until and (end is None or position < end):
+            until = position + _PIECE if end is None else min(end, position + _PIECE)
+            with _errors(url):
+                piece = system.cat_file(path, start=position, end=until, **bound)
+            yield piece
+            position += len(piece)
+        if now.differs(_version(describe())):
+            raise CannotResume("the file changed while it was read")
 
-        def chunks() -> Iterator[bytes]:
-            position, until = start, start
-            while position == until and (end is None or position < end):
-                until = position + _PIECE if end is None else min(end, position + _PIECE)
-                piece = _asked(url, partial(system.cat_file, path, start=position, end=until, **self._bounded(system)))
-                yield piece
-                position += len(piece)
-            if now.differs(self._describe(url, system, path)[0]):
-                raise Stale("the file changed while it was read")
-
-        yield Reply(start=start, stop=end, total=total, version=now, md5=md5, chunks=chunks())
-
-    def _bounded(self, system: fsspec.AbstractFileSystem) -> dict[str, float]:
-        """The time bound, for the file systems that take one: those that reach over a network by asyncio."""
-        return {"timeout": self._idle} if system.async_impl else {}
-
-    def _describe(
-        self, url: str, system: fsspec.AbstractFileSystem, path: str
-    ) -> tuple[Version, int | None, str | None]:
-        """The file's version, its size in bytes, its md5; each file system has names of its own for them."""
-        info: dict[str, Any] = _asked(url, partial(system.info, path, **self._bounded(system)))
-        if info.get("type") == "directory":
-            raise DownloadError(f"{public(url)}: expected a file, found a folder")
-        etag = info.get("ETag") or info.get("etag")
-        modified = info.get("mtime") or info.get("LastModified") or info.get("updated") or info.get("created")
-        version = Version(
-            etag=str(etag) if etag else None,
-            generation=str(info["generation"]) if info.get("generation") else None,
-            modified=f"{modified} {info.get('ino', '')}".strip() if modified else None,
-        )
-        stated = info.get("md5Hash")  # Google's, in base64
-        return version, info.get("size"), hexadecimal(stated) if stated else None
+    info = describe()
+    if info.get("type") == "directory":
+        raise DownloadError(f"{redacted(url)}: expected a file, found a folder")
+    now, total = _version(info), info.get("size")
+    if start and (version is None or version.differs(now)):
+        start, stop = 0, None
+    end = total if stop is None else stop if total is None else min(stop, total)
+    md5 = md5_from_base64(info.get("md5Hash") or "")  # Google's name for it
+    yield Response(start=start, stop=end, total=total, version=now, md5=md5, chunks=chunks())
 
 
-_FINAL = (PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError, NotImplementedError)
+def _version(info: dict[str, Any]) -> Version:
+    """The version of a file; each file system has its own names for it."""
+    etag = info.get("ETag") or info.get("etag")
+    modified = info.get("mtime") or info.get("LastModified") or info.get("updated") or info.get("created")
+    return Version(
+        etag=str(etag) if etag else None,
+        generation=str(info["generation"]) if info.get("generation") else None,
+        modified=f"{modified} {info.get('ino', '')}".strip() if modified else None,
+    )
 
 
-def _asked(url: str, call: Callable[[], Result]) -> Result:
-    """The call's result, its errors sorted into those that may pass and those that will not."""
+@contextmanager
+def _errors(url: str) -> Iterator[None]:
+    """Sorts what fsspec raises into errors that may pass and errors that will not; around its calls only."""
     try:
-        return call()
+        yield
     except FileNotFoundError:
-        raise DownloadError(f"{public(url)}: expected the file, found none of that name") from None
+        raise DownloadError(f"{redacted(url)}: expected the file, found none of that name") from None
     except _FINAL as error:
-        raise DownloadError(f"{public(url)}: cannot be read: {one_line(error)}") from None
+        raise DownloadError(f"{redacted(url)}: cannot be read: {one_line(error)}") from None
     except Exception as error:  # each file system has exceptions of its own
         hint = _HINTS.get(type(error).__name__)
         if hint:
-            raise DownloadError(f"{public(url)}: {one_line(error)}; {hint}") from None
+            raise DownloadError(f"{redacted(url)}: {one_line(error)}; {hint}") from None
         if _is_path(url):
-            raise Interrupted(f"cannot be read: {one_line(error)}") from None
+            raise TransientError(f"cannot be read: {one_line(error)}") from None
         where = urlsplit(url).netloc.rpartition("@")[2] or urlsplit(url).scheme
         text = "no answer came in time" if isinstance(error, TimeoutError) else one_line(error)
         reason = f"cannot read from {where}: is there a network? ({text})"
-        raise Interrupted(reason, unreachable=True) from None
+        raise TransientError(reason, unreachable=True) from None
 
 
-def hexadecimal(base64_digest: str) -> str | None:
-    """An md5 as Google writes it, as everybody else does; None where it is none."""
+def md5_from_base64(digest: str) -> str | None:
+    """An md5 as Google writes it, in hexadecimal; None where it is none."""
     try:
-        digest = base64.b64decode(base64_digest, validate=True)
-    except (binascii.Error, ValueError):
+        content = base64.b64decode(digest, validate=True)
+    except ValueError:
         return None
-    return digest.hex() if len(digest) == 16 else None
+    return content.hex() if len(content) == 16 else None
 
 
 def one_line(error: BaseException) -> str:
     """The error in one line, without what looks like the query or the user of a URL."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r"\b[a-z0-9+]+://\S+", lambda match: public(match.group().rstrip("'\",)")), text)
+    return re.sub(r"\b[a-z0-9+]+://\S+", lambda match: redacted(match.group().rstrip("'\",)")), text)

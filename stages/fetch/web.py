@@ -1,4 +1,4 @@
-"""HTTP: range requests that are guarded against a change of the file, and what hosts do instead of answering them."""
+"""HTTP: range requests, guarded against a change of the file, and hosts that ignore ranges, compress or ask to wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .remote import DownloadError, Interrupted, Reply, Stale, Version, hexadecimal, one_line, public
+from .remote import CannotResume, DownloadError, Response, TransientError, Version, md5_from_base64, one_line, redacted
 
 _CONNECT = 15.0  # seconds; less where `idle` is
 _COMPRESSED = {".gz", ".tgz", ".svgz"}  # names whose content is meant to stay compressed
@@ -33,78 +33,66 @@ class Web:
         self._longest_wait = longest_wait
         self._stop = stop
         self._without_ranges: set[str] = set()
-        self._quiet_until: dict[str, float] = {}  # by host: what one thread was told holds for all
+        self._not_before: dict[str, float] = {}  # by host, for all threads
 
     def close(self) -> None:
         self._client.close()
 
     @contextmanager
-    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> Iterator[Reply]:
+    def read(self, url: str, start: int, stop: int | None, version: Version | None) -> Iterator[Response]:
         headers = {}
         if url not in self._without_ranges and (start or stop is not None):
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
             if start and version and version.validator:
                 headers["If-Range"] = version.validator
         host = urlsplit(url).hostname or ""
-        self._stop.wait(max(0.0, self._quiet_until.get(host, 0.0) - time.monotonic()))
+        self._stop.wait(max(0.0, self._not_before.get(host, 0.0) - time.monotonic()))
         try:
             with self._client.stream("GET", url, headers=headers) as response:
-                yield self._reply(response, url, host, ranged="Range" in headers, start=start)
+                yield self._response(response, url, host, ranged="Range" in headers, start=start)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
-            raise DownloadError(f"{public(url)}: not a URL that can be followed: {one_line(error)}") from None
+            raise DownloadError(f"{redacted(url)}: not a URL that can be followed: {one_line(error)}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             port = urlsplit(url).port
             where = f"{host}:{port}" if port else host
             reason = f"cannot reach {where}: is there a network? ({one_line(error)})"
-            raise Interrupted(reason, unreachable=True) from None
+            raise TransientError(reason, unreachable=True) from None
         except httpx.TimeoutException:
-            raise Interrupted(f"no byte came for {self._idle:g} s") from None
+            raise TransientError(f"no byte came for {self._idle:g} s") from None
         except httpx.RequestError as error:
-            raise Interrupted(f"the connection broke: {one_line(error)}") from None
+            raise TransientError(f"the connection broke: {one_line(error)}") from None
 
-    def _reply(self, response: httpx.Response, url: str, host: str, *, ranged: bool, start: int) -> Reply:
+    def _response(self, response: httpx.Response, url: str, host: str, *, ranged: bool, start: int) -> Response:
         status, headers = response.status_code, response.headers
         found = f"HTTP {status} {response.reason_phrase}".strip()
         if status in (408, 425, 429) or status >= 500:
             wait = _retry_after(headers.get("Retry-After"))
             if wait is not None:
-                self._quiet_until[host] = time.monotonic() + min(wait, self._longest_wait)
-            raise Interrupted(found, wait=wait)
+                self._not_before[host] = time.monotonic() + min(wait, self._longest_wait)
+            raise TransientError(found, wait=wait)
         if status == 416 and start == 0 and headers.get("Content-Range", "").replace(" ", "") == "bytes*/0":
-            return Reply(start=0, stop=None, total=0, version=_version(headers), md5=None, chunks=iter(()))
+            return Response(chunks=iter(()), total=0, version=_version(headers))
         if status == 416 and ranged:
             self._without_ranges.update({url} if start == 0 else ())
-            raise Stale(found)
+            raise CannotResume(found)
         if status not in (200, 206):
-            raise DownloadError(f"{public(url)}: expected the file, found {found}")
+            raise DownloadError(f"{redacted(url)}: expected the file, found {found}")
         encoded = headers.get("Content-Encoding", "identity").lower() not in ("identity", "")
-        keep = PurePosixPath(urlsplit(url).path).suffix.lower() in _COMPRESSED
+        encoded = encoded and PurePosixPath(urlsplit(url).path).suffix.lower() not in _COMPRESSED
         span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", ""))
-        stop: int | None
-        total: int | None
-        if status == 206:
-            if span is None or (encoded and not keep):
-                self._without_ranges.add(url)
-                raise Stale(f"{found} with Content-Range {headers.get('Content-Range')!r}")
-            first, last, total = (int(group) for group in span.groups())
-            stop = last + 1
-        elif encoded and not keep:
+        if status == 206 and (encoded or span is None):
+            self._without_ranges.add(url)
+            raise CannotResume(f"{found} with Content-Range {headers.get('Content-Range')!r}")
+        if encoded:
             # The host compresses although identity was asked for: neither its length nor its hash is the file's.
             self._without_ranges.add(url)
-            version, decoded = _version(headers), response.iter_bytes()
-            return Reply(start=0, stop=None, total=None, version=version, md5=None, chunks=decoded)
-        else:
-            length = headers.get("Content-Length", "")
-            total = int(length) if length.isdigit() else None
-            first, stop = 0, total
-        return Reply(
-            start=first,
-            stop=stop,
-            total=total,
-            version=_version(headers),
-            md5=_stated_md5(headers),
-            chunks=response.iter_raw(),
-        )
+            return Response(chunks=response.iter_bytes(), version=_version(headers))
+        chunks, version, md5 = response.iter_raw(), _version(headers), _stated_md5(headers)
+        if status == 206 and span:
+            first, last, total = (int(group) for group in span.groups())
+            return Response(chunks=chunks, start=first, stop=last + 1, total=total, version=version, md5=md5)
+        length = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdigit() else None
+        return Response(chunks=chunks, stop=length, total=length, version=version, md5=md5)
 
 
 def _version(headers: httpx.Headers) -> Version:
@@ -122,7 +110,7 @@ def _stated_md5(headers: httpx.Headers) -> str | None:
     if headers.get("x-goog-stored-content-encoding", "identity") == "identity":
         for part in re.split(r"[,\s]+", headers.get("x-goog-hash", "")):
             if part.startswith("md5="):
-                return hexadecimal(part.removeprefix("md5="))
+                return md5_from_base64(part.removeprefix("md5="))
     plain = headers.get("x-amz-server-side-encryption", "AES256") == "AES256"
     customer = "x-amz-server-side-encryption-customer-algorithm" in headers
     etag = headers.get("ETag", "").strip('"')

@@ -40,7 +40,7 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request that came."""
 
     path: str
@@ -54,7 +54,7 @@ class Host:
 
     def __init__(self) -> None:
         self.files: dict[str, Resource] = {}
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.sent = 0  # bytes of bodies
         self.at_once = 0  # the most requests that were answered at the same time
         self.closing = threading.Event()
@@ -67,6 +67,10 @@ class Host:
         self.files[path] = Resource(content, **settings)  # type: ignore[arg-type]
         return self.files[path]
 
+    def ranges(self) -> list[str | None]:
+        """The ranges that were asked for, in their order."""
+        return [request.range for request in self.requests]
+
     def count(self, change: int) -> None:
         with self._lock:
             self._now += change
@@ -77,80 +81,82 @@ def google_hash(content: bytes) -> str:
     return "crc32c=AAAAAA==,md5=" + base64.b64encode(hashlib.md5(content).digest()).decode()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.host = host
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        pass  # a client that has gone
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.server.host.count(1)
+        try:
+            with suppress(ConnectionError):
+                self._answer(self.server.host)
+        finally:
+            self.server.host.count(-1)
+
+    def _answer(self, host: Host) -> None:
+        path, asked = unquote(urlsplit(self.path).path), self.headers
+        host.requests.append(ReceivedRequest(path, asked["Range"], asked["If-Range"], asked["Accept-Encoding"]))
+        file = host.files.get(path)
+        fault = file.faults.pop(0) if file and file.faults else Fault()
+        if file is None or fault.status is not None:
+            return self._head(fault.status or 404, {"Content-Length": "0", **fault.headers})
+        file.content = file.content if fault.content is None else fault.content
+        file.etag = fault.etag or file.etag
+        host.closing.wait(file.delay)
+        headers, status, body, total = dict(file.headers), 200, file.content, len(file.content)
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", asked["Range"] or "")
+        same = not file.guarded or asked["If-Range"] in (None, file.etag, file.headers.get("Last-Modified"))
+        if span and file.ranges and same:
+            start, stop = int(span[1]), min(total, int(span[2]) + 1 if span[2] else total)
+            if start >= total:
+                return self._head(416, {"Content-Range": f"bytes */{total}", "Content-Length": "0"})
+            status, body = 206, body[start:stop]
+            headers["Content-Range"] = f"bytes {start}-{stop - 1}/{total}"
+        headers |= {"ETag": file.etag} if file.etag else {}
+        if file.chunked:
+            headers["Connection"] = "close"
+        else:
+            headers.setdefault("Content-Length", str(len(body)))
+        self._head(status, headers)
+        self._body(host, body, fault)
+        self.close_connection = self.close_connection or fault.after is not None or file.chunked
+
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _body(self, host: Host, body: bytes, fault: Fault) -> None:
+        end = len(body) if fault.after is None else min(fault.after, len(body))
+        for at in range(0, end, 2**14):
+            piece = body[at : min(at + 2**14, end)]
+            self.wfile.write(piece)
+            host.sent += len(piece)
+        if end < len(body) and fault.stall:
+            self.wfile.flush()
+            host.closing.wait(5)
+
+
 @contextmanager
 def serving() -> Iterator[Host]:
     """A host on 127.0.0.1, for as long as the block runs."""
     host = Host()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            host.count(1)
-            try:
-                with suppress(ConnectionError):
-                    answer(self)
-            finally:
-                host.count(-1)
-
-    def answer(handler: Handler) -> None:
-        path, headers = unquote(urlsplit(handler.path).path), handler.headers
-        host.asked.append(Asked(path, headers["Range"], headers["If-Range"], headers["Accept-Encoding"]))
-        file = host.files.get(path)
-        fault = file.faults.pop(0) if file and file.faults else Fault()
-        if file is None or fault.status is not None:
-            handler.send_response_only(fault.status or 404)
-            for name, value in {"Content-Length": "0", **fault.headers}.items():
-                handler.send_header(name, value)
-            handler.end_headers()
-            return
-        file.content = file.content if fault.content is None else fault.content
-        file.etag = fault.etag or file.etag
-        host.closing.wait(file.delay)
-        total, start, stop, status = len(file.content), 0, len(file.content), 200
-        span = re.fullmatch(r"bytes=(\d+)-(\d*)", headers["Range"] or "")
-        same = not file.guarded or headers["If-Range"] in (None, file.etag, file.headers.get("Last-Modified"))
-        extra = dict(file.headers)
-        if span and file.ranges and same:
-            start, stop = int(span[1]), min(total, int(span[2]) + 1 if span[2] else total)
-            if start >= total:
-                handler.send_response_only(416)
-                handler.send_header("Content-Range", f"bytes */{total}")
-                handler.send_header("Content-Length", "0")
-                handler.end_headers()
-                return
-            status, extra["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{total}"
-        body = file.content[start:stop]
-        if not file.chunked:
-            extra.setdefault("Content-Length", str(len(body)))
-        if file.etag:
-            extra["ETag"] = file.etag
-        handler.send_response_only(status)
-        for name, value in extra.items():
-            handler.send_header(name, value)
-        if file.chunked:
-            handler.send_header("Connection", "close")
-        handler.end_headers()
-        for at in range(0, len(body), 2**14):
-            piece = body[at : at + 2**14]
-            broken = fault.after is not None and at + len(piece) > fault.after
-            if broken and fault.after is not None:
-                piece = piece[: fault.after - at]
-            handler.wfile.write(piece)
-            host.sent += len(piece)
-            if broken:
-                handler.wfile.flush()
-                if fault.stall:
-                    host.closing.wait(5)
-                break
-        handler.close_connection = handler.close_connection or fault.after is not None or file.chunked
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
+    server = _Server(host)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     host.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -112,7 +112,7 @@ def test_a_clip_is_asked_by_its_path_and_drawn_with_its_group(tmp_path: Path) ->
     store, description = open_prepared(folders[0])
     rows = store.rows("test")
     paths = video.examples(*folders, ALL)["path"].tolist()
-    decoding = Decoding.from_json(description["decoding"])
+    decoding = Decoding(**description["decoding"])
     for path, row in zip(paths, rows, strict=True):
         assert Path(path).is_absolute()
         assert read_clip(Path(path), decoding).frames.ravel().tolist() == store.sequence("frames", row).ravel().tolist()

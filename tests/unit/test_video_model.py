@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from stages.models.batch import Batch, pad
 from stages.tasks.video.data.decode import Decoding
 from stages.tasks.video.evaluate.baselines import ShuffledClips, cells
 from stages.tasks.video.evaluate.evaluate import evaluate
-from stages.tasks.video.evaluate.pictures import in_turn
-from stages.tasks.video.model.frames import changes
+from stages.tasks.video.evaluate.pictures import interleave_classes
+from stages.tasks.video.model.encoders import changes
 from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import ModelParams, Params
 from tests.unit.test_loop import PARAMS as ENGINE_PARAMS
@@ -47,7 +49,7 @@ MODEL = {
 DECODING = Decoding(
     size=16, channels=1, frames=8, min_frames=4, max_decoded_frames=100, max_pixels=10**6, max_seconds=30.0
 )
-DATA = {"classes": ["Dark", "Grey", "Light"], "decoding": DECODING.as_json(), "clips": {}}
+DATA: dict[str, Any] = {"classes": ["Dark", "Grey", "Light"], "decoding": asdict(DECODING), "clips": {}}
 
 
 def _clips(*lengths: int, side: int = 16) -> list[np.ndarray]:
@@ -86,7 +88,7 @@ def prepared(tmp_path: Path) -> Path:
     generator = np.random.default_rng(1)
 
     def clip(label: int, length: int) -> tuple[np.ndarray, int]:
-        return (generator.integers(0, 20, (length, *DECODING.shape)) + 100 * label).astype(np.uint8), label
+        return (generator.integers(0, 20, (length, 16, 16, 1)) + 100 * label).astype(np.uint8), label
 
     lengths = {"train": (4, 5, 6, 4), "validation": (5,), "test": (6, 4)}
     clips = {split: [clip(label, n) for n in chosen for label in range(3)] for split, chosen in lengths.items()}
@@ -158,6 +160,6 @@ def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp
 
 def test_clips_come_one_of_each_class_in_turn(prepared: Path) -> None:
     clips = dataset(prepared, "test", Params.model_validate(PARAMS), augment=False)
-    order = in_turn(clips, seed=1)
+    order = interleave_classes(clips, seed=1)
     assert sorted(order.tolist()) == list(range(6))
     assert clips.labels[order].tolist() == [0, 1, 2, 0, 1, 2]

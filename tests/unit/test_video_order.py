@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.evaluation.report import Report
-from stages.tasks.video.data.columns import FEATURES
+from stages.tasks.video.data.columns import FEATURE_SIZE
 from stages.tasks.video.evaluate.evaluate import evaluate
 from stages.tasks.video.model.network import build, dataset
 from stages.tasks.video.params import Params
@@ -41,7 +41,7 @@ def bars(count: int, *, seed: int) -> list[tuple[np.ndarray, int]]:
 
 def said_to(frames: np.ndarray) -> np.ndarray:
     """What an encoder might say to each frame: numbers of its own for each place of the bar, `(time, 1280)` float16."""
-    words = np.random.default_rng(0).normal(size=(_SIDE, FEATURES))
+    words = np.random.default_rng(0).normal(size=(_SIDE, FEATURE_SIZE))
     return (frames[:, 0, :, 0] / 255 @ words).astype(np.float16)
 
 

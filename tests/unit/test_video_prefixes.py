@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from stages.models.batch import Batch, pad
-from stages.tasks.video.data.columns import FEATURES
+from stages.tasks.video.data.columns import FEATURE_SIZE
 from stages.tasks.video.evaluate import pictures
-from stages.tasks.video.evaluate.pictures import strips
-from stages.tasks.video.evaluate.prefixes import Course, Prefixes, courses
+from stages.tasks.video.evaluate.pictures import draw_clips
+from stages.tasks.video.evaluate.prefixes import Prefixes, PrefixProbabilities, predict_prefixes
 from stages.tasks.video.model.clips import ClipDataset
-from tests.unit import test_video_encoder
+from tests.unit import test_video_features
 from tests.unit.test_video_kinds import KINDS, network_of
 from tests.unit.test_video_model import DATA
 from tests.unit.video_clips import write_store
@@ -24,7 +24,7 @@ _LENGTHS = (5, 2, 8, 40)
 
 
 def said_to(frames: np.ndarray) -> np.ndarray:
-    return np.random.default_rng(1).normal(size=(len(frames), FEATURES)).astype(np.float16)
+    return np.random.default_rng(1).normal(size=(len(frames), FEATURE_SIZE)).astype(np.float16)
 
 
 def clips_in(folder: Path, *, encoded: bool = False) -> ClipDataset:
@@ -38,10 +38,10 @@ def clips_in(folder: Path, *, encoded: bool = False) -> ClipDataset:
 def assert_answers_to_first_frames(network: torch.nn.Module, clips: ClipDataset) -> None:
     """Each clip cut short by hand, and asked about alone."""
     chosen = np.array([2, 0, 1])
-    for clip, course in zip(chosen, courses(network, clips, chosen), strict=True):  # type: ignore[arg-type]
+    for clip, answers in zip(chosen, predict_prefixes(network, clips, chosen), strict=True):  # type: ignore[arg-type]
         whole = clips.features(clip) if clips.encoded else clips.clip(clip)
-        assert course.seen.tolist() == list(range(1, len(whole) + 1))
-        for seen, probabilities in zip(course.seen, course.probabilities, strict=True):
+        assert answers.lengths.tolist() == list(range(1, len(whole) + 1))
+        for seen, probabilities in zip(answers.lengths, answers.probabilities, strict=True):
             values, lengths = pad([whole[:seen]])
             with torch.inference_mode():
                 alone = network(Batch(values=values, lengths=lengths))[0].softmax(dim=0)
@@ -53,15 +53,15 @@ def test_nothing_of_later_frames_is_in_an_answer(changes: dict[str, Any], tmp_pa
     assert_answers_to_first_frames(network_of(changes).eval(), clips_in(tmp_path))
 
 
-@pytest.mark.parametrize("changes", test_video_encoder.KINDS, ids=str)
+@pytest.mark.parametrize("changes", test_video_features.KINDS, ids=str)
 def test_nothing_of_later_features_is_in_an_answer(changes: dict[str, Any], tmp_path: Path) -> None:
-    network = test_video_encoder.network_of(changes).eval()
+    network = test_video_features.network_of(changes).eval()
     assert_answers_to_first_frames(network, clips_in(tmp_path, encoded=True))
 
 
 def test_a_long_clip_is_asked_about_from_its_first_frame_to_its_last_in_few_steps(tmp_path: Path) -> None:
     prefixes = Prefixes(clips_in(tmp_path), np.array([3, 1]))
-    seen = prefixes.seen[0]
+    seen = prefixes.by_clip[0]
     assert (len(seen), seen[0], seen[-1]) == (32, 1, 40)
     assert set(np.diff(seen)) == {1, 2}
     assert len(prefixes) == 34
@@ -76,10 +76,12 @@ def test_a_strip_has_the_answer_above_it_and_ends_with_its_probability(tmp_path:
     clips = clips_in(tmp_path)
     probabilities = np.array([[0.7, 0.2, 0.1], [0.3, 0.1, 0.6]])
     found = [
-        Course(seen=np.array([1, 3, 5]), probabilities=np.stack([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2], probabilities[0]])),
-        Course(seen=np.array([1, 2]), probabilities=np.stack([[0.5, 0.1, 0.4], probabilities[1]])),
+        PrefixProbabilities(
+            lengths=np.array([1, 3, 5]), probabilities=np.stack([[0.1, 0.6, 0.3], [0.4, 0.4, 0.2], probabilities[0]])
+        ),
+        PrefixProbabilities(lengths=np.array([1, 2]), probabilities=np.stack([[0.5, 0.1, 0.4], probabilities[1]])),
     ]
-    (axes,) = strips(clips, np.array([0, 1]), probabilities, found, "Two clips").axes
+    (axes,) = draw_clips(clips, np.array([0, 1]), probabilities, found, "Two clips").axes
     assert [text.get_text() for text in axes.texts if text.get_text() not in "01"] == [
         "Dark 0.70",
         "Light 0.60, is Dark",

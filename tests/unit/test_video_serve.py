@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import fsspec
@@ -34,7 +34,7 @@ def predictor(tmp_path: Path) -> Predictor:
 def _predictor(tmp_path: Path, kind: str, decoding: Decoding = DECODING) -> Predictor:
     torch.manual_seed(0)
     params = ModelParams.model_validate({**MODEL, "kind": kind})
-    data = {**DATA, "decoding": decoding.as_json()}
+    data = {**DATA, "decoding": asdict(decoding)}
     save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
     return Predictor(tmp_path / "weights")
 

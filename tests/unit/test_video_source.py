@@ -126,7 +126,7 @@ def test_an_archive_that_nothing_here_unpacks_is_not_fetched(tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path))
     with serving() as server, pytest.raises(ArchiveError, match=r"UCF101\.rar: to unpack a rar one of these programs"):
         download(_params("ucf101", f"{server.url}/UCF101.rar"), tmp_path / "raw")
-    assert not server.asked
+    assert not server.requests
 
 
 def test_an_archive_larger_than_allowed_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from stages.data.store import ragged
 from stages.preprocessing.preparation import Preparation
-from stages.tasks.video.data.columns import COLUMN, FEATURES
+from stages.tasks.video.data.columns import FEATURE_SIZE, FEATURES
 from stages.tasks.video.source.sample import encode
 
 
@@ -32,16 +32,16 @@ def write_store(
     *,
     encoder: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Path:
-    """Prepared data of `(frames, label)` by split, each a group of its own, with what `encoder` makes of the frames."""
+    """Prepared data of `(frames, label)` by split, each a group of its own, with features if `encoder` gives them."""
     shape = clips["train"][0][0].shape[1:]
     columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
-    columns |= {COLUMN: ragged(np.float16, FEATURES)} if encoder else {}
+    columns |= {FEATURES: ragged(np.float16, FEATURE_SIZE)} if encoder else {}
     with Preparation(folder, max_rejected_share=0.0) as output:
         with output.store(columns, metadata={"shape": shape}) as store:
             for split, members in clips.items():
                 for number, (frames, label) in enumerate(members):
                     name = f"{split} {number:03d}"
                     row = {"id": name, "split": split, "length": len(frames), "label": label, "group": name}
-                    store.append({**row, "frames": frames, **({COLUMN: encoder(frames)} if encoder else {})})
+                    store.append({**row, "frames": frames, **({FEATURES: encoder(frames)} if encoder else {})})
         output.describe(data)
     return folder

@@ -1,3 +1,5 @@
+"""Video: clips to classes."""
+
 from ..protocol import Description
 
 DESCRIPTION = Description(

@@ -14,7 +14,9 @@ from ...params import PrepareParams as CommonPrepareParams
 # A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
 Class = Annotated[str, Field(pattern=r"^[^./\\][^/\\]{0,99}$")]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
-_ENCODED_SIDE = 224  # pixels of the frames that the encoder reads; prepare/columns.py, on which downloads do not depend
+_ENCODED_SIDE = (
+    224  # pixels of the frames that the encoder reads; ENCODED_SIDE of data/columns.py, which imports nothing from here
+)
 
 
 class SourceParams(Block):
@@ -67,21 +69,16 @@ class PrepareParams(CommonPrepareParams):
         return pattern
 
     @model_validator(mode="after")
-    def _can_be_long_enough(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.min_frames > self.max_decoded_frames:
             raise ValueError("min_frames of at most max_decoded_frames; with more, every clip is rejected")
-        return self
-
-    @model_validator(mode="after")
-    def _can_be_encoded(self) -> Self:
         if bool(self.weights) != bool(self.weights_sha256):
             raise ValueError("weights and weights_sha256 both, or both empty")
-        if self.encoder == "none":
-            if self.weights:
-                raise ValueError(f"weights empty where encoder is none; found {self.weights}")
-            if not self.frozen:
-                raise ValueError("frozen true where encoder is none: there are no weights to go on from")
-        elif self.color != "rgb":
+        if self.encoder == "none" and self.weights:
+            raise ValueError(f"weights empty where encoder is none; found {self.weights}")
+        if self.encoder == "none" and not self.frozen:
+            raise ValueError("frozen true where encoder is none: there are no weights to go on from")
+        if self.encoder != "none" and self.color != "rgb":
             raise ValueError(f"color rgb where encoder is {self.encoder}; found {self.color}")
         if self.mirrored and not self.encoded:
             raise ValueError("mirrored false where no features are stored: frames are mirrored as they are read")
@@ -132,22 +129,14 @@ class ModelParams(Block):
     augmentation: AugmentationParams
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
+    def _fits_together(self) -> Self:
         if len(self.temporal_strides) != len(self.channels):
             raise ValueError("as many temporal_strides as channels")
         heads_divide(self.kind, self.hidden_size, self.heads)
-        return self
-
-    @model_validator(mode="after")
-    def _last_step_has_read_all(self) -> Self:
         if self.bidirectional and self.pooling == "last":
             raise ValueError(
                 "another pooling than last where bidirectional is true; the last step has read one frame backwards"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _truncated_in_one_direction(self) -> Self:
         if self.bidirectional and self.truncation:
             raise ValueError(f"truncation 0 where bidirectional is true; found {self.truncation}")
         return self
@@ -177,15 +166,13 @@ class Params(TaskParams):
                 f"model.kind cnn_lstm or transformer where prepare.encoder is {encoder}: its features leave no "
                 f"places to convolve over; found {self.model.kind}"
             )
-        if not self.prepare.encoded:
-            if self.model.moments:
-                raise ValueError("model.moments false where no features are stored: there is nothing to take them of")
-            return self
-        if changes.shift or changes.crop or changes.brightness or changes.color:
+        if self.model.moments and not self.prepare.encoded:
+            raise ValueError("model.moments false where no features are stored: there is nothing to take them of")
+        if self.prepare.encoded and (changes.shift or changes.crop or changes.brightness or changes.color):
             raise ValueError(
                 f"model.augmentation with shift, crop, brightness and color 0 where prepare.encoder is {encoder} and "
                 f"frozen: features cannot be changed as frames can"
             )
-        if changes.flip and not self.prepare.mirrored:
+        if self.prepare.encoded and changes.flip and not self.prepare.mirrored:
             raise ValueError("prepare.mirrored true where features are read and model.augmentation.flip is true")
         return self

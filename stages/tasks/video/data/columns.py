@@ -1,10 +1,9 @@
-"""What the store holds of encoded frames, and the names that it has there."""
+"""Encoded frames in the store: sizes and names."""
 
 from __future__ import annotations
 
-SIDE = 224  # pixels of the frames that are encoded: the pictures that the encoder has learned from
-PICTURE = 1280  # numbers that the encoder makes of a picture
-PLACES = 3 * 3 * 192  # what it has in its last block but one, in three times three places
-FEATURES = PICTURE + PLACES  # numbers a frame that are kept
-COLUMN, MIRRORED_COLUMN = "features", "features_mirrored"  # of frames as they are, and as a mirror shows them
+ENCODED_SIDE = 224  # pixels of the frames that are encoded: the pictures that the encoder has learned from
+EMBEDDING_SIZE = 1280  # numbers in the encoder's embedding of a picture
+FEATURE_SIZE = EMBEDDING_SIZE + 3 * 3 * 192  # stored for a frame: with its last block but one, in 3 x 3 places
+FEATURES, MIRRORED_FEATURES = "features", "features_mirrored"  # columns: of frames as they are, and of mirrored ones
 ENCODER_NAME = "encoder.safetensors"  # its weights, beside the store, and in a trained model

@@ -3,7 +3,7 @@
 Frames are counted and taken in the order in which the decoder gives them. Timestamps (often not monotone in UCF-101)
 and frame counts in headers are not trusted. Sound is never touched.
 
-prepare.py and serve.py both read clips through here, so that a network is asked about what it was trained on.
+The preprocess stage and the registered model both read clips here: a network is asked about what it was trained on.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import numpy as np
@@ -44,7 +44,7 @@ class ClipError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoding:
-    """What a clip becomes, and what decoding it may cost at the most."""
+    """How clips are decoded, and what that may cost."""
 
     size: int  # pixels of the square that every frame is scaled to, whatever its shape
     channels: Literal[1, 3]  # brightness, or red, green and blue
@@ -54,25 +54,16 @@ class Decoding:
     max_pixels: int  # of one frame as it is in the file; a clip with larger ones is refused
     max_seconds: float  # of work; a clip that takes longer is refused
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(height, width, channels)` of a frame."""
-        return (self.size, self.size, self.channels)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Decoding:
-        return Decoding(**value)
-
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """The frames of a clip, `(time, height, width, channels)` uint8, and what had to be done to get them."""
+    """The frames of a clip, `(time, height, width, channels)` uint8, what had to be done to get them and, where they
+    are encoded, their features by column of the store, each `(time, 3008)` float16.
+    """
 
     frames: np.ndarray
     repairs: tuple[str, ...] = ()
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_clip(path: Path, decoding: Decoding) -> Clip:
@@ -85,7 +76,7 @@ def read_clip(path: Path, decoding: Decoding) -> Clip:
     # Counting packets is cheap, and nearly always one packet is one frame. Where not, the second pass knows better.
     expected = min(_count_packets(path, decoding, deadline), decoding.max_decoded_frames)
     for _ in range(2):
-        taken, count, repairs = _decode(path, decoding, positions(expected, decoding.frames), deadline)
+        taken, count, repairs = _decode(path, decoding, evenly_spaced(expected, decoding.frames), deadline)
         if count == expected:
             break
         expected = count
@@ -94,7 +85,7 @@ def read_clip(path: Path, decoding: Decoding) -> Clip:
     return Clip(np.stack(taken), repairs)
 
 
-def read_or_explain(folder: Path, decoding: Decoding, name: str) -> Clip | ClipError:
+def try_read_clip(folder: Path, decoding: Decoding, name: str) -> Clip | ClipError:
     """`read_clip` of `folder/name` in a process of its own: an error is returned, not raised.
 
     A decoder that hangs within one packet, where no deadline is looked at, is ended with its process.
@@ -108,8 +99,8 @@ def read_or_explain(folder: Path, decoding: Decoding, name: str) -> Clip | ClipE
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def positions(count: int, wanted: int) -> np.ndarray:
-    """Which of `count` frames make `wanted`: the middles of as many equal parts; all, where there are fewer."""
+def evenly_spaced(count: int, wanted: int) -> np.ndarray:
+    """The indices of `wanted` of `count` frames: the middles of as many equal parts; all, where there are fewer."""
     taken = min(count, wanted)
     return ((np.arange(taken) + 0.5) * count / max(taken, 1)).astype(np.int64)
 
@@ -121,7 +112,7 @@ def _open(path: Path, decoding: Decoding, deadline: float) -> tuple[InputContain
             options={
                 "format_whitelist": CONTAINERS,
                 "protocol_whitelist": "file",
-                "max_pixels": _most_pixels(decoding),  # av.open itself decodes frames, to learn their format
+                "max_pixels": _decoder_max_pixels(decoding),  # av.open itself decodes frames, to learn their format
             },
             metadata_errors="replace",
             timeout=max(deadline - time.monotonic(), 0.0),
@@ -132,11 +123,10 @@ def _open(path: Path, decoding: Decoding, deadline: float) -> tuple[InputContain
         raise _too_slow(decoding) from None
     except (av.FFmpegError, OSError) as error:
         raise ClipError("not_a_clip", f"no video container that can be read: {_reason(error)}") from None
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        container.close()
-        raise ClipError("no_video", "the file holds no video stream")
     try:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream):
+            raise ClipError("no_video", "the file holds no video stream")
         _check_size(stream.codec_context.width * stream.codec_context.height, decoding)
     except ClipError:
         container.close()
@@ -144,11 +134,11 @@ def _open(path: Path, decoding: Decoding, deadline: float) -> tuple[InputContain
     # One thread, since several clips are decoded at once and a damaged one must break at the same frame every time.
     stream.codec_context.thread_count = 1
     # The header may state smaller frames than come: the decoder refuses larger ones before it makes room for them.
-    stream.codec_context.options = {"max_pixels": _most_pixels(decoding)}
+    stream.codec_context.options = {"max_pixels": _decoder_max_pixels(decoding)}
     return container, stream
 
 
-def _most_pixels(decoding: Decoding) -> str:
+def _decoder_max_pixels(decoding: Decoding) -> str:
     """What decoders may make room for: they count whole blocks, of up to 128 pixels a side, and not what is shown."""
     return str(2 * decoding.max_pixels + 128 * 128)
 
@@ -162,7 +152,7 @@ def _count_packets(path: Path, decoding: Decoding, deadline: float) -> int:
                 count += packet.size > 0
                 if count > decoding.max_decoded_frames:
                     break
-                _check(deadline, decoding)
+                _check_time(deadline, decoding)
         except av.ExitError:
             raise _too_slow(decoding) from None
         except av.FFmpegError:
@@ -183,7 +173,7 @@ def _decode(
     with container:
         packets = container.demux(stream)
         while True:
-            _check(deadline, decoding)
+            _check_time(deadline, decoding)
             try:
                 packet = next(packets)
                 frames = packet.decode()
@@ -222,10 +212,10 @@ def _picture(frame: av.VideoFrame, reformatter: VideoReformatter, decoding: Deco
     kind = "gray" if decoding.channels == 1 else "rgb24"
     small = reformatter.reformat(frame, decoding.size, decoding.size, kind, interpolation=_SCALING, threads=1)
     turns = round(frame.rotation / 90)  # against the clock, as the display matrix says and numpy turns
-    return np.rot90(small.to_ndarray().reshape(decoding.shape), turns)
+    return np.rot90(small.to_ndarray().reshape(decoding.size, decoding.size, decoding.channels), turns)
 
 
-def _check(deadline: float, decoding: Decoding) -> None:
+def _check_time(deadline: float, decoding: Decoding) -> None:
     if time.monotonic() > deadline:
         raise _too_slow(decoding)
 
@@ -240,5 +230,5 @@ def _too_slow(decoding: Decoding) -> ClipError:
 
 
 def _reason(error: Exception) -> str:
-    """FFmpeg's words, without the path in them: it differs from machine to machine."""
+    """FFmpeg's message without the path, which differs from machine to machine."""
     return str(getattr(error, "strerror", None) or type(error).__name__)

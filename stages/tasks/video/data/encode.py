@@ -1,43 +1,39 @@
-"""Frames as features of a network that has learned to name pictures."""
+"""Clips decoded and encoded: small frames to look at, and the features that a network reads.
+
+It imports nothing heavy: the preprocess stage loads torch only where it encodes.
+"""
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import load_file
 
-from .columns import FEATURES
-from .efficientnet import EfficientNetLite0
-
-_BATCH_SIZE = 16  # frames: of 224 pixels a side their widest maps take 77 MB
+from .columns import FEATURES, MIRRORED_FEATURES
+from .decode import Clip, ClipError, Decoding, try_read_clip
 
 
-class FrameEncoder:
-    """EfficientNet-Lite0 with the weights of a file that the preprocess stage wrote."""
-
-    def __init__(self, path: Path) -> None:
-        self._network = EfficientNetLite0()
-        self._network.load_state_dict(load_file(path))
-        self._network.eval()
-
-    def features(self, frames: np.ndarray) -> np.ndarray:
-        """Frames `(time, height, width, 3)` uint8 to `(time, 3008)` float16, which hold them to 0.05 %."""
-        found = np.empty((len(frames), FEATURES), dtype=np.float16)
-        with torch.inference_mode():
-            for start in range(0, len(frames), _BATCH_SIZE):
-                # A copy, since frames may be mirrored or turned views.
-                part = torch.from_numpy(frames[start : start + _BATCH_SIZE].copy())
-                found[start : start + _BATCH_SIZE] = self._network.features(part).numpy()
-        return found
-
-
-@cache
-def encoder_of_process(path: Path) -> FrameEncoder:
-    """The encoder of a process that works on clip after clip, on one thread: several such processes work side by side,
-    and another number would give other bits.
+def encode_clip(
+    folder: Path, decoding: Decoding, weights: Path, mirrored: bool, size: int, name: str
+) -> Clip | ClipError:
+    """`try_read_clip` of `folder/name` with its frames' features by column, in a process of its own; the mirrored
+    frames are encoded, too, if `mirrored`. The frames are averaged down to squares of `size` pixels.
     """
-    torch.set_num_threads(1)
-    return FrameEncoder(path)
+    from .efficientnet import encoder_of_process
+
+    clip = try_read_clip(folder, decoding, name)
+    if isinstance(clip, ClipError):
+        return clip
+    encoder = encoder_of_process(weights)
+    features = {FEATURES: encoder.features(clip.frames)}
+    if mirrored:
+        features[MIRRORED_FEATURES] = encoder.features(clip.frames[:, :, ::-1])
+    return replace(clip, frames=downscale(clip.frames, size), features=features)
+
+
+def downscale(frames: np.ndarray, size: int) -> np.ndarray:
+    """Square frames `(time, side, side, channels)`, averaged down to a `size` that divides their side."""
+    time, side, _, channels = frames.shape
+    cells = frames.reshape(time, size, side // size, size, side // size, channels)
+    return np.rint(cells.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)

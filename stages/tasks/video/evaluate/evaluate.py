@@ -1,4 +1,4 @@
-"""How well the network tells clips apart, what single frames tell, and what is left when their order is lost."""
+"""Metrics of the network on the test clips, in order and shuffled, beside two baselines; and pictures."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
 from ..params import Params
 from .baselines import ShuffledClips, single_frame_predictions
-from .pictures import in_turn, strips
-from .prefixes import courses
+from .pictures import draw_clips, interleave_classes
+from .prefixes import predict_prefixes
 
 _BATCH_SIZE = 32
 
 
 def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Report) -> None:
     """Measure the network on the test clips, in order and shuffled, and two baselines, by class and by number of
-    frames; draw random clips and the surest mistakes as strips of frames, with the answers to their first frames.
+    frames; draw random clips and the most confident mistakes as strips of frames, with the answers to their prefixes.
 
     `shuffled_accuracy`: the same network where each clip's frames come in a random order.
-    `baseline_single_frame_accuracy`: a linear classifier of frames, learnt from random frames of the training clips and
-    asked about the middle frame of each test clip.
+    `baseline_single_frame_accuracy`: a linear classifier of random frames of the training clips, on the middle frame of
+    each test clip.
     """
     train = dataset(folder, "train", params, augment=False)
     test = dataset(folder, "test", params, augment=False)
@@ -54,12 +54,13 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         }
     )
     count = params.evaluate.pictures
-    some = in_turn(test, seed=params.evaluate.seed)[:count]
+    random = interleave_classes(test, seed=params.evaluate.seed)[:count]
     for name, chosen, title in (
-        ("clips", some, "Random clips of each class in turn"),
+        ("clips", random, "Random clips of each class in turn"),
         ("mistakes", *mistakes(probabilities, test.labels, count)),
     ):
-        report.picture(name, strips(test, chosen, probabilities, courses(network, test, chosen), title))
+        answers = predict_prefixes(network, test, chosen)
+        report.picture(name, draw_clips(test, chosen, probabilities, answers, title))
 
 
 def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Clips as strips of frames, and the answers to them while they go on."""
+"""Clips as strips of frames, with the network's answers to their prefixes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..model.clips import ClipDataset
-from .prefixes import Course
+from .prefixes import PrefixProbabilities
 
-_COLUMNS = 2  # clips beside each other
+_CLIPS_PER_ROW = 2  # clips beside each other
 _STRIP = 8  # frames of a clip in the picture
 _BETWEEN = 1  # pixels between two frames
 _OTHERS = 3  # classes that are drawn beside the clip's own and the answer
@@ -23,8 +23,8 @@ _APART = 0.7  # between two clips beside each other
 _RIGHT, _WRONG, _OTHER = "tab:green", "tab:red", "silver"
 
 
-def in_turn(clips: ClipDataset, *, seed: int) -> np.ndarray:
-    """All clips, one of each class in turn, at random within a class: `(clips,)`."""
+def interleave_classes(clips: ClipDataset, *, seed: int) -> np.ndarray:
+    """All clips, one of each class in turn, shuffled within a class: `(clips,)`."""
     turn = np.empty(len(clips), dtype=np.int64)
     generator = np.random.Generator(np.random.Philox(key=[seed, 1]))
     for label in np.unique(clips.labels):
@@ -33,19 +33,23 @@ def in_turn(clips: ClipDataset, *, seed: int) -> np.ndarray:
     return np.lexsort((clips.labels, turn))
 
 
-def strips(
-    clips: ClipDataset, examples: np.ndarray, probabilities: np.ndarray, found: Sequence[Course], title: str
+def draw_clips(
+    clips: ClipDataset,
+    examples: np.ndarray,
+    probabilities: np.ndarray,
+    prefixes: Sequence[PrefixProbabilities],
+    title: str,
 ) -> Figure:
-    """Clips as strips of frames, below each the probabilities of the classes as the clip went on, `found`; above it the
+    """Clips as strips of frames, below each the probabilities of the classes as the clip went on; above it the
     class as predicted by `probabilities` `(clips, classes)`, and as it is where that differs.
     """
-    columns = min(_COLUMNS, len(examples))
+    columns = min(_CLIPS_PER_ROW, len(examples))
     rows = -(-len(examples) // columns)
     width, height = columns * (_STRIP + _APART) - _APART, rows * _TALL
     figure = Figure(figsize=(_INCH * width + 0.3, _INCH * height + 0.7), layout="constrained")
     # All in one panel, whose unit is the side of a frame: panels for themselves take seconds to lay out.
     axes = figure.add_subplot(xlim=(-0.3, width), ylim=(height, -_NAME), aspect="equal")
-    for place, (example, course) in enumerate(zip(examples, found, strict=True)):
+    for place, (example, answers) in enumerate(zip(examples, prefixes, strict=True)):
         row, column = divmod(place, columns)
         left, top = column * (_STRIP + _APART), row * _TALL
         axes.imshow(
@@ -61,7 +65,7 @@ def strips(
             fontsize=9,
             va="bottom",
         )
-        _draw_course(axes, course, left=left, bottom=top + 1 + _GAP + _CURVE, right=right, predicted=predicted)
+        _draw_probabilities(axes, answers, left=left, bottom=top + 1 + _GAP + _CURVE, right=right, predicted=predicted)
     kinds = {"its class": _RIGHT, "the answer, where wrong": _WRONG, "likeliest other classes": _OTHER}
     lines = [Line2D([], [], color=color, label=label) for label, color in kinds.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8, frameon=False)
@@ -80,18 +84,20 @@ def _strip(clip: np.ndarray) -> np.ndarray:
     return row.squeeze(-1) if row.shape[-1] == 1 else row
 
 
-def _draw_course(axes: Axes, course: Course, *, left: float, bottom: float, right: int, predicted: int) -> None:
+def _draw_probabilities(
+    axes: Axes, answers: PrefixProbabilities, *, left: float, bottom: float, right: int, predicted: int
+) -> None:
     """Lines `_CURVE` high over the width of a strip, each answer below the frame that was the last to be seen."""
-    first, last = course.seen[0], course.seen[-1]
+    first, last = answers.lengths[0], answers.lengths[-1]
     # The first frame shown is the clip's first, the last its last, and each is a unit wide.
-    across = left + 0.5 + (course.seen - first) / max(last - first, 1) * (_STRIP - 1)
+    across = left + 0.5 + (answers.lengths - first) / max(last - first, 1) * (_STRIP - 1)
     for level in (0, 1):
         axes.plot((left, left + _STRIP), (bottom - level * _CURVE,) * 2, color="gainsboro", linewidth=0.6)
         axes.text(left - 0.05, bottom - level * _CURVE, str(level), fontsize=6, color="gray", ha="right", va="center")
-    likeliest = np.argsort(-course.probabilities.max(axis=0), kind="stable")
+    likeliest = np.argsort(-answers.probabilities.max(axis=0), kind="stable")
     others = [label for label in likeliest.tolist() if label not in (right, predicted)][:_OTHERS]
     lines = [(label, _OTHER, 0.8) for label in others] + [(right, _RIGHT, 1.5)]
     lines += [(predicted, _WRONG, 1.5)] if predicted != right else []
     for label, color, thickness in lines:
-        heights = bottom - course.probabilities[:, label] * _CURVE
+        heights = bottom - answers.probabilities[:, label] * _CURVE
         axes.plot(across, heights, color=color, linewidth=thickness, solid_joinstyle="round")

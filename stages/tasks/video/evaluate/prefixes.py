@@ -1,4 +1,4 @@
-"""What the network answers while a clip goes on: to its first frame, its first two, and so on to all of them."""
+"""The network's answers to the prefixes of a clip: its first frame, its first two, and so on to all of them."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier
 
-_MOST_STEPS = 32  # answers to a clip: of a longer one, evenly over its frames
+_MAX_PREFIXES = 32  # of a clip; of a longer one, evenly over its frames
 _BATCH_SIZE = 32
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Course:
-    """The probabilities of the classes after each of some numbers of frames; the last is the whole clip."""
+class PrefixProbabilities:
+    """The probabilities of the classes for some prefixes of a clip; the last is the whole clip."""
 
-    seen: np.ndarray  # (steps,) frames that were seen, ascending
-    probabilities: np.ndarray  # (steps, classes)
+    lengths: np.ndarray  # (prefixes,) frames, ascending
+    probabilities: np.ndarray  # (prefixes, classes)
 
 
 class Prefixes:
-    """The beginnings of clips, each an example of its own: a network that reads backwards, or pools over all frames, is
-    asked anew after each frame and knows nothing of those to come.
+    """The beginnings of clips, each an example of its own: a network that reads backwards, or pools over all frames,
+    must not see the frames to come.
     """
 
     def __init__(self, clips: ClipDataset, chosen: np.ndarray) -> None:
         self._clips = clips
-        self.seen = [_steps(int(clips.lengths[clip])) for clip in chosen]
-        self._clip = np.repeat(chosen, [len(seen) for seen in self.seen])
-        self.lengths = np.concatenate(self.seen)
+        self.by_clip = [_prefix_lengths(int(clips.lengths[clip])) for clip in chosen]
+        self._clip = np.repeat(chosen, [len(lengths) for lengths in self.by_clip])
+        self.lengths = np.concatenate(self.by_clip)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -45,21 +45,20 @@ class Prefixes:
         """The first frames, or their features, as `ClipDataset` gives those of whole clips."""
         lengths = torch.from_numpy(self.lengths[examples])
         values = self._clips.batch(self._clip[examples]).values[:, : int(lengths.max())]
-        unseen = ~length_mask(lengths, values.shape[1])
-        return Batch(
-            values=values.masked_fill(unseen.reshape(*unseen.shape, *[1] * (values.ndim - 2)), 0), lengths=lengths
-        )
+        padding = ~length_mask(lengths, values.shape[1])
+        padding = padding.reshape(*padding.shape, *[1] * (values.ndim - 2))
+        return Batch(values=values.masked_fill(padding, 0), lengths=lengths)
 
 
-def _steps(length: int) -> np.ndarray:
-    """After how many of a clip's frames it is asked about, from one to all: `(steps,)` int64."""
-    return np.linspace(1, length, min(length, _MOST_STEPS)).round().astype(np.int64)
+def _prefix_lengths(length: int) -> np.ndarray:
+    """The frames in each prefix of a clip, from one to all: `(prefixes,)` int64."""
+    return np.linspace(1, length, min(length, _MAX_PREFIXES)).round().astype(np.int64)
 
 
-def courses(network: ClipClassifier, clips: ClipDataset, chosen: np.ndarray) -> list[Course]:
-    """How the answer to each of the `chosen` clips comes about."""
+def predict_prefixes(network: ClipClassifier, clips: ClipDataset, chosen: np.ndarray) -> list[PrefixProbabilities]:
+    """The answers to the prefixes of each of the `chosen` clips."""
     prefixes = Prefixes(clips, chosen)
     logits = torch.from_numpy(predict(network, prefixes, _BATCH_SIZE)).double()
-    ends = np.cumsum([len(seen) for seen in prefixes.seen])[:-1]
+    ends = np.cumsum([len(lengths) for lengths in prefixes.by_clip])[:-1]
     parts = np.split(torch.softmax(logits, dim=1).numpy(), ends)
-    return [Course(seen=seen, probabilities=part) for seen, part in zip(prefixes.seen, parts, strict=True)]
+    return [PrefixProbabilities(lengths=n, probabilities=part) for n, part in zip(prefixes.by_clip, parts, strict=True)]

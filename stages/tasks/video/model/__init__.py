@@ -1,0 +1,1 @@
+"""The network, its batches and the augmentation of clips."""

@@ -37,7 +37,7 @@ def augmented_features(
     seed: int,
     epoch: int,
 ) -> list[np.ndarray]:
-    """Features `(shown, features)` of each clip and of the mirrored clip, one of the two, of the frames that are shown:
+    """Of the features of each clip and of the mirrored clip, one of the two at the frames shown, `(shown, features)`:
     drawn as `augmented` draws them.
     """
     draws = _draws([len(clip) for clip, _ in clips], params, examples, seed=seed, epoch=epoch)
@@ -76,7 +76,7 @@ def _changed(clip: np.ndarray, params: AugmentationParams, draw: np.ndarray) -> 
 
 
 def shown_frames(length: int, params: AugmentationParams, draw: np.ndarray) -> np.ndarray:
-    """The numbers of the frames to show of a clip with `length`, ascending, one may come twice: `(shown,)` int64."""
+    """The indices of the frames to show of a clip, ascending, one may come twice: `(shown,)` int64."""
     stride = min(1 + int(draw[11] * params.stride), max(1, length // _LEAST_FRAMES))
     start = int(draw[12] * stride)
     # Evenly between as much slower and as much faster, in ratios: 1 - speed to 1 / (1 - speed) times as fast.

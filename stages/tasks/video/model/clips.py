@@ -9,13 +9,13 @@ import torch
 
 from ....data.prepared import open_prepared
 from ....models.batch import Batch, pad
-from ..data.columns import COLUMN, MIRRORED_COLUMN
+from ..data.columns import FEATURES, MIRRORED_FEATURES
 from ..params import AugmentationParams
 from .augment import augmented, augmented_features
 
 
 class ClipDataset:
-    """Clips of a store, changed at random if `augmentation` says how: those of one split, or those in the given rows.
+    """Clips of one split of a store, or of the given rows, changed at random if `augmentation` says how.
 
     Batches hold features where the store has them, and frames where not.
     """
@@ -26,9 +26,8 @@ class ClipDataset:
         self._store, description = open_prepared(folder)
         self._shape = tuple(self._store.metadata["shape"])
         self._rows = self._store.rows(chosen) if isinstance(chosen, str) else chosen
-        self.encoded = COLUMN in self._store.columns
-        self._augmentation = augmentation
-        self._seed = seed
+        self.encoded = FEATURES in self._store.columns
+        self._augmentation, self._seed = augmentation, seed
         self.classes: list[str] = description["classes"]
         self.lengths = self._store.column("length")[self._rows]
         self.labels = self._store.column("label")[self._rows].astype(np.int64)
@@ -44,8 +43,8 @@ class ClipDataset:
         return self._store.sequence("frames", self._rows[example]).reshape(-1, *self._shape)
 
     def features(self, example: int) -> np.ndarray:
-        """What the encoder said to the frames of one clip, `(time, features)` float16."""
-        return self._store.sequence(COLUMN, self._rows[example])
+        """The encoder's features of the frames of one clip, `(time, features)` float16."""
+        return self._store.sequence(FEATURES, self._rows[example])
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Clips padded to the longest, with their labels: frames `(batch, time, height, width, channels)` uint8, or
@@ -63,6 +62,6 @@ class ClipDataset:
         return Batch(values=values, lengths=lengths, targets=torch.from_numpy(self.labels[examples]))
 
     def _mirrored(self, example: int) -> np.ndarray:
-        """The features of the mirrored clip where the store has them; where not, nothing is mirrored."""
-        column = MIRRORED_COLUMN if MIRRORED_COLUMN in self._store.columns else COLUMN
+        """The features of the mirrored clip, or of the clip itself where the store has none."""
+        column = MIRRORED_FEATURES if MIRRORED_FEATURES in self._store.columns else FEATURES
         return self._store.sequence(column, self._rows[example])

@@ -1,4 +1,4 @@
-"""The video classifier: an encoder of frames or clips, layers that look along the clip, pooling, a label."""
+"""The video classifier: an encoder of frames or clips, layers over time, pooling, logits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from ....models.convolution import PictureEncoder
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
-from ..data.columns import ENCODER_NAME, FEATURES
+from ..data.columns import ENCODER_NAME, FEATURE_SIZE
 from ..params import ModelParams, Params
 from .clips import ClipDataset
-from .conv_lstm import ConvLSTMEncoder
-from .frames import FeatureReader, PretrainedEncoder, frames_of
-from .moments import FeatureMoments
-from .pooling import TimePooling
-from .volumes import VolumeEncoder
+from .encoders import Conv3dEncoder, ConvLSTMEncoder, FeatureReader, PretrainedEncoder, normalize_frames
+from .pooling import FeatureMoments, TimePooling
 
+Encoder = PictureEncoder | Conv3dEncoder | ConvLSTMEncoder | FeatureReader | PretrainedEncoder
 Pretrained = Literal["frozen", "tuned"] | None  # how the preprocess stage's encoder is used, where it brings one
 
 # Frames that are read together before self-attention. On the sample 5 reach 1.00 on the validation split, and 1 reaches
@@ -32,22 +30,21 @@ _CONTEXT = 5
 
 
 class ClipClassifier(Network):
-    """Vectors along the clip, pooled over its time → logits. What is before them is the model's `kind`:
+    """Encoder, layers over time, pooling over time → logits. `kind` names what comes before the pooling:
 
-    `cnn_lstm`: a CNN reads each frame, recurrent layers of the cell that `cell` names read the frames;
+    `cnn_lstm`: a CNN over each frame, then recurrent layers of the cell that `cell` names;
     `transformer`: the same CNN, a convolution over neighbouring frames, self-attention over all;
     `cnn3d`: a 3D CNN alone, which sees as far along the clip as its layers reach;
-    `cnn3d_rnn`: recurrent layers over what the 3D CNN says;
+    `cnn3d_rnn`: recurrent layers over the outputs of the 3D CNN;
     `conv_lstm`: recurrent layers whose state is a map of places, over the maps of the frame CNN.
 
-    With `frame_changes` the CNN sees beside each frame what changed since the one before. A CNN forgets places when it
-    takes means over them; a change keeps the direction in which something went.
+    With `frame_changes` the CNN sees beside each frame what changed since the one before: it forgets places when it
+    takes means over them, and a change keeps the direction of a motion.
 
-    Where the preprocess stage has encoded the frames, `cnn_lstm` and `transformer` read the features in place of their
-    CNN and, with `moments`, a linear layer beside them reads the features' moments over the clip. Where it brings a
-    pretrained encoder that is not frozen, that one is their CNN.
+    Over stored features (`pretrained` frozen) `cnn_lstm` and `transformer` have no CNN and, with `moments`, a linear
+    layer beside them reads the features' moments over the clip. Tuned, the pretrained encoder is their CNN.
 
-    A clip's logits do not depend on what it is batched with, nor on the padding.
+    A clip's logits depend neither on its batch nor on the padding.
     """
 
     def __init__(self, params: ModelParams, channels: int, classes: int, *, pretrained: Pretrained = None) -> None:
@@ -55,47 +52,33 @@ class ClipClassifier(Network):
         self._encoder_rate = params.encoder_rate
         self.frame_changes = params.frame_changes
         self.label_smoothing = params.label_smoothing
-        self.encoder: PictureEncoder | VolumeEncoder | ConvLSTMEncoder | FeatureReader | PretrainedEncoder
-        if pretrained == "frozen":
-            self.encoder = FeatureReader(FEATURES, params.features, frame_changes=params.frame_changes)
-        elif pretrained == "tuned":
-            self.encoder = PretrainedEncoder(params.features, frame_changes=params.frame_changes)
-        else:
-            self.encoder = _encoder(params, channels * (2 if params.frame_changes else 1))
+        self._pretrained = pretrained
+        self.encoder = _encoder(params, channels, pretrained)
         self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
         self.dropout = nn.Dropout(params.dropout)
         size = params.features if self.recurrent is None else self.recurrent.output_size
         self.pooling = TimePooling(params.pooling, size)
         self.output = nn.Linear(self.pooling.output_size, classes)
-        self.moments = FeatureMoments(FEATURES, classes) if params.moments else None
+        self.moments = FeatureMoments(FEATURE_SIZE, classes) if params.moments else None
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 3008)`
         float16, to `(batch, classes)` logits.
         """
-        if isinstance(self.encoder, FeatureReader):
-            features, lengths = self.encoder(batch.values), batch.lengths
-        elif isinstance(self.encoder, PretrainedEncoder):
-            features, lengths = self.encoder(batch.values, batch.lengths), batch.lengths
+        values, lengths = batch.values, batch.lengths
+        if self._pretrained is None:
+            values = normalize_frames(values, frame_changes=self.frame_changes)
+        if isinstance(self.encoder, PictureEncoder):
+            features = self.encoder(values.flatten(0, 1)).unflatten(0, values.shape[:2])
         else:
-            features, lengths = self._encoded(batch)
+            features, lengths = self.encoder(values, lengths)
         if self.recurrent is not None:
             features = self.recurrent(self.dropout(features), lengths)
         logits: Tensor = self.output(self.dropout(self.pooling(features, lengths)))
-        return logits if self.moments is None else logits + self.moments(batch.values, lengths)
-
-    def _encoded(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """`(batch, time, features)` of the network's own encoder, and how many of the times are each clip's."""
-        frames = frames_of(batch.values, frame_changes=self.frame_changes)
-        if isinstance(self.encoder, PictureEncoder):
-            return self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]), batch.lengths
-        found: tuple[Tensor, Tensor] = self.encoder(frames, batch.lengths)
-        return found
+        return logits if self.moments is None else logits + self.moments(batch.values, batch.lengths)
 
     def load_pretrained(self, prepared: Path) -> None:
-        """The pretrained encoder's weights, where it goes on from them; what its features are in the training clips,
-        where it has read them already.
-        """
+        """Load the weights of a pretrained encoder that is tuned; take the moments' scales from the training clips."""
         if isinstance(self.encoder, PretrainedEncoder):
             self.encoder.pretrained.load_state_dict(load_file(prepared / ENCODER_NAME))
         if self.moments is not None:
@@ -103,8 +86,8 @@ class ClipClassifier(Network):
             self.moments.standardise(clips.features(example) for example in range(len(clips)))
 
     def lr_multiplier(self, name: str) -> float:
-        """Less for what has been learned on many more pictures (Howard and Ruder, "Universal Language Model
-        Fine-tuning for Text Classification", 2018, section 3.2).
+        """Less for the pretrained encoder (Howard and Ruder, "Universal Language Model Fine-tuning for Text
+        Classification", 2018, section 3.2).
         """
         return self._encoder_rate if name.startswith("encoder.pretrained.") else 1.0
 
@@ -115,10 +98,15 @@ class ClipClassifier(Network):
         return classification_losses(self(batch), batch.targets, label_smoothing=smoothing)
 
 
-def _encoder(params: ModelParams, channels: int) -> PictureEncoder | VolumeEncoder | ConvLSTMEncoder:
-    """From frames of so many `channels` to `features` numbers at each time."""
+def _encoder(params: ModelParams, channels: int, pretrained: Pretrained) -> Encoder:
+    """From stored features, or frames of so many `channels`, to `features` numbers at each time."""
+    if pretrained == "frozen":
+        return FeatureReader(FEATURE_SIZE, params.features, frame_changes=params.frame_changes)
+    if pretrained == "tuned":
+        return PretrainedEncoder(params.features, frame_changes=params.frame_changes)
+    channels *= 2 if params.frame_changes else 1
     if params.kind in ("cnn3d", "cnn3d_rnn"):
-        return VolumeEncoder(channels, params.channels, params.features, temporal_strides=params.temporal_strides)
+        return Conv3dEncoder(channels, params.channels, params.features, temporal_strides=params.temporal_strides)
     if params.kind == "conv_lstm":
         return ConvLSTMEncoder(
             channels, params.channels, params.features, hidden_channels=params.hidden_size, layers=params.layers
@@ -127,7 +115,7 @@ def _encoder(params: ModelParams, channels: int) -> PictureEncoder | VolumeEncod
 
 
 def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
-    """What reads the features along the clip; None where the encoder has done so."""
+    """The layers over time; None where the encoder has read along the clip."""
     if params.kind in ("cnn3d", "conv_lstm"):
         return None
     if params.kind == "transformer":
@@ -153,7 +141,7 @@ def _layers(params: ModelParams) -> RecurrentStack | TransformerStack | None:
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
-    """A network with fresh weights for the classes and the frames, or features, that `description.json` tells of."""
+    """A network with fresh weights for the classes and the frames, or features, of `description.json`."""
     encoder = data.get("encoder")
     pretrained: Pretrained = None if encoder is None else "frozen" if encoder["frozen"] else "tuned"
     return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]), pretrained=pretrained)

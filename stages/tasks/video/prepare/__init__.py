@@ -1,0 +1,1 @@
+"""Raw clips into the sequence store, and which split each goes to."""

@@ -1,8 +1,9 @@
-"""Raw clips into the sequence store: a few small frames of each, decoded once, and their features where asked for."""
+"""Raw clips into the sequence store: a few small frames of each, and the encoder's features of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,9 +15,9 @@ from tqdm import tqdm
 from ....data.store import SPLITS, ragged
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
-from ..data.columns import COLUMN, ENCODER_NAME, FEATURES, MIRRORED_COLUMN, SIDE
-from ..data.decode import Clip, ClipError, Decoding, read_or_explain
-from ..data.encoding import EncodedClip, Encoding, read_and_encode
+from ..data.columns import ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE, FEATURES, MIRRORED_FEATURES
+from ..data.decode import Clip, ClipError, Decoding, try_read_clip
+from ..data.encode import encode_clip
 from ..data.layout import CLIPS, find_clips, label_of
 from ..params import PrepareParams
 from .splits import group_of, read_official, split_by_group, split_officially
@@ -35,9 +36,42 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     """
     decoding = decoding_of(params)
     clips = find_clips(raw / CLIPS)
-    splits = _split(raw, list(clips), params)
+    splits = _split(raw, clips, params)
+    accepted = _accepted(clips, splits, output)
+    classes = sorted({label_of(clip) for clip in accepted})
+    shape = (params.size, params.size, decoding.channels)
+    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
+    description: dict[str, Any] = {"classes": classes, "decoding": asdict(decoding)}
+    decode: Callable[[str], Clip | ClipError] = partial(try_read_clip, raw / CLIPS, decoding)
+    if params.encoder != "none":
+        description |= _write_encoder(params, output.folder / ENCODER_NAME)
+    if params.encoded:
+        weights = output.folder / ENCODER_NAME
+        decode = partial(encode_clip, raw / CLIPS, decoding, weights, params.mirrored, params.size)
+        features = [FEATURES, MIRRORED_FEATURES] if params.mirrored else [FEATURES]
+        columns |= dict.fromkeys(features, ragged(np.float16, FEATURE_SIZE))
+    counts = dict.fromkeys(SPLITS, 0)
+    with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": shape}) as store:
+        results = ordered_map(decode, accepted, processes=min(cores(), len(accepted)))
+        for name, clip in tqdm(results, desc="decode", total=len(accepted), unit="clip", disable=None):
+            if not isinstance(clip, Clip):
+                crashed = "the decoder crashed on it, or did not come back"
+                rule, reason = ("crashed", crashed) if isinstance(clip, Crash) else (clip.rule, str(clip))
+                output.reject(id=name, file=name, rule=rule, reason=reason)
+                continue
+            for rule in clip.repairs:
+                output.repair(rule)
+            counts[splits[name]] += 1
+            row = {"id": name, "split": splits[name], "length": len(clip.frames), "frames": clip.frames}
+            label, group = classes.index(label_of(name)), group_of(name, params.group_pattern)
+            store.append({**row, "label": label, "group": group, **clip.features})
+    output.describe({**description, "clips": counts})
+
+
+def _accepted(clips: list[str], splits: Mapping[str, str], output: Preparation) -> list[str]:
+    """The clips to decode; the others are rejected."""
     trained = {label_of(clip) for clip, split in splits.items() if split == "train"}
-    wanted: list[str] = []
+    accepted = []
     for clip in clips:
         if "/" not in clip:
             output.reject(id=clip, file=clip, rule="no_class", reason="lies in no folder; allowed: CLASS/clip.ext")
@@ -47,47 +81,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             reason = f"no clip of class {label_of(clip)} is left to train on; needed: more groups"
             output.reject(id=clip, file=clip, rule="class_not_trained", reason=reason)
         else:
-            wanted.append(clip)
-    classes = sorted({label_of(clip) for clip in wanted})
-    shape = (params.size, params.size, decoding.channels)
-    columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
-    described: dict[str, Any] = {"classes": classes, "decoding": decoding.as_json()}
-    decode: Callable[[str], Clip | EncodedClip | ClipError] = partial(read_or_explain, raw / CLIPS, decoding)
-    weights = output.folder / ENCODER_NAME
-    if params.encoder != "none":
-        described |= _write_encoder(params, weights)
-    if params.encoded:
-        encoding = Encoding(weights=weights, mirrored=params.mirrored, size=params.size)
-        columns |= {COLUMN: ragged(np.float16, FEATURES)}
-        columns |= {MIRRORED_COLUMN: ragged(np.float16, FEATURES)} if params.mirrored else {}
-        decode = partial(read_and_encode, raw / CLIPS, decoding, encoding)
-    counts = dict.fromkeys(SPLITS, 0)
-    with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": shape}) as store:
-        results = ordered_map(decode, wanted, processes=min(cores(), len(wanted)))
-        for clip, result in tqdm(results, desc="decode", total=len(wanted), unit="clip", disable=None):
-            if isinstance(result, Crash):
-                output.reject(
-                    id=clip, file=clip, rule="crashed", reason="the decoder crashed on it, or did not come back"
-                )
-                continue
-            if isinstance(result, ClipError):
-                output.reject(id=clip, file=clip, rule=result.rule, reason=str(result))
-                continue
-            for rule in result.repairs:
-                output.repair(rule)
-            counts[splits[clip]] += 1
-            store.append(
-                {
-                    "id": clip,
-                    "split": splits[clip],
-                    "length": len(result.frames),
-                    "label": classes.index(label_of(clip)),
-                    "group": group_of(clip, params.group_pattern),
-                    "frames": result.frames,
-                    **(result.features if isinstance(result, EncodedClip) else {}),
-                }
-            )
-    output.describe({**described, "clips": counts})
+            accepted.append(clip)
+    return accepted
 
 
 def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
@@ -96,20 +91,22 @@ def _write_encoder(params: PrepareParams, path: Path) -> dict[str, Any]:
     """
     from safetensors.torch import save_file
 
-    from ..data.pretrained import PACKAGE, SHA256, from_file, pretrained
+    from ..data.pretrained import PACKAGE, SHA256, from_file, from_package
 
-    weights = from_file(params.weights, params.weights_sha256) if params.weights else pretrained()
+    if params.weights:
+        weights = from_file(params.weights, params.weights_sha256)
+        source = {"file": PurePosixPath(params.weights).name, "sha256": params.weights_sha256}
+    else:
+        weights, source = from_package(), {"package": PACKAGE, "sha256": SHA256}
     save_file(weights, path)
-    source = {"file": PurePosixPath(params.weights).name, "sha256": params.weights_sha256}
-    source = source if params.weights else {"package": PACKAGE, "sha256": SHA256}
-    described: dict[str, Any] = {"encoder": {"name": params.encoder, "frozen": params.frozen, **source}}
-    return {**described, "assets": [path.name]} if params.frozen else described
+    description: dict[str, Any] = {"encoder": {"name": params.encoder, "frozen": params.frozen, **source}}
+    return {**description, "assets": [path.name]} if params.frozen else description
 
 
 def decoding_of(params: PrepareParams) -> Decoding:
-    """The decoder's orders, as the `prepare` block gives them."""
+    """How clips are decoded, as the `prepare` block says."""
     return Decoding(
-        size=SIDE if params.encoded else params.size,
+        size=ENCODED_SIDE if params.encoded else params.size,
         channels=1 if params.color == "gray" else 3,
         frames=params.frames,
         min_frames=params.min_frames,
@@ -126,5 +123,5 @@ def _split(raw: Path, clips: list[str], params: PrepareParams) -> dict[str, str]
         return split_by_group(groups, validation_share=share, test_share=params.test_share, seed=seed)
     official = read_official(raw, int(params.split.removeprefix("ucf101_")))
     # The lists name clips as CLASS/clip.avi; an archive may hold them one folder deeper.
-    found = {clip: official[name] for clip in groups if (name := "/".join(clip.split("/")[-2:])) in official}
-    return split_officially(groups, found, validation_share=share, seed=seed)
+    listed = {clip: official[name] for clip in groups if (name := "/".join(clip.split("/")[-2:])) in official}
+    return split_officially(groups, listed, validation_share=share, seed=seed)

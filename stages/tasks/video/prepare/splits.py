@@ -1,4 +1,4 @@
-"""Which clips are trained on and which are tested on: whole groups, never single clips, or UCF-101's official lists.
+"""Train, validation and test: whole groups, never single clips, or UCF-101's official lists.
 
 A group is what clips share beside their class: in UCF-101 the actor and the scene, in the sample the digit. A network
 that has seen one clip of a group knows something of the others.

@@ -1,0 +1,1 @@
+"""The registered model: clips at any path or address to classes."""

@@ -55,8 +55,8 @@ def _local(address: str) -> Path | None:
 
 
 def _copy_in_time(address: str, target: Path, max_bytes: int, max_seconds: float) -> None:
-    """Copy in a thread of its own, which is left to its library's own bounds once the time is over: of a host that has
-    fallen silent, no library can be told when to give up in the same way.
+    """Copy in a thread of its own, which is abandoned once the time is over: each library behind fsspec bounds in its
+    own way, or not at all, how long it waits for a silent host.
     """
     deadline = time.monotonic() + max_seconds
     failures: list[Exception] = []

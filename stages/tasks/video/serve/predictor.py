@@ -16,7 +16,7 @@ from ....serving import predictor
 from ....serving.predictor import Item, Row
 from ..data.columns import ENCODER_NAME
 from ..data.decode import Decoding, read_clip
-from ..data.encode import FrameEncoder
+from ..data.efficientnet import FrameEncoder
 from ..model.network import build
 from ..params import ModelParams
 from .local_copy import local_copy
@@ -40,7 +40,7 @@ class Predictor(predictor.Predictor):
     def __init__(self, folder: Path) -> None:
         self._network, data = load_network(folder, build, ModelParams)
         self._classes: list[str] = data["classes"]
-        self._decoding = Decoding.from_json(data["decoding"])
+        self._decoding = Decoding(**data["decoding"])
         self._encoder = FrameEncoder(folder / ENCODER_NAME) if ENCODER_NAME in data.get("assets", []) else None
 
     def read(self, item: Item) -> np.ndarray:

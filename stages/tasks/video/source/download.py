@@ -39,11 +39,11 @@ def download(params: SourceParams, folder: Path) -> None:
     url = params.url or join_url(ucf101["url"], ucf101["archive"])
     known = ucf101 if params.kind == "ucf101" else None
     write = _from_archive if urlsplit(url).path.lower().endswith(ARCHIVES) else _from_tree
-    found = {label_of(clip) for clip in write(url, known, params, folder)} - {""}
-    missing = sorted(set(params.classes) - found)
-    if missing or not found:
-        some = ", ".join(sorted(found)[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-        raise ValueError(f"{url}: no clips of {', '.join(missing) or 'any class'}; found are {some or 'none'}")
+    classes = {label_of(clip) for clip in write(url, known, params, folder)} - {""}
+    missing = sorted(set(params.classes) - classes)
+    if missing or not classes:
+        found = ", ".join(sorted(classes)[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+        raise ValueError(f"{url}: no clips of {', '.join(missing) or 'any class'}; found are {found or 'none'}")
 
 
 def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import av
@@ -55,7 +55,8 @@ def write_sample(folder: Path, *, clips_per_class: int, seed: int) -> None:
     """
     digits = read_digits()
     order = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(digits))
-    for motion, number in tqdm(list(_numbered(clips_per_class)), desc="digits in motion", unit="clip", disable=None):
+    clips = list(product(MOTIONS, range(clips_per_class)))
+    for motion, number in tqdm(clips, desc="digits in motion", unit="clip", disable=None):
         group, clip = divmod(number, CLIPS_PER_GROUP)
         # Philox's key is 128 bits: the seed and what sets this clip apart.
         generator = np.random.Generator(np.random.Philox(key=[seed, 1 + number * len(MOTIONS) + MOTIONS.index(motion)]))
@@ -63,10 +64,6 @@ def write_sample(folder: Path, *, clips_per_class: int, seed: int) -> None:
         target = folder / motion / f"v_{motion}_g{group + 1:02d}_c{clip + 1:02d}.mp4"
         target.parent.mkdir(parents=True, exist_ok=True)
         encode(frames, target)
-
-
-def _numbered(clips_per_class: int) -> Iterator[tuple[str, int]]:
-    return ((motion, number) for motion in MOTIONS for number in range(clips_per_class))
 
 
 def read_digits() -> np.ndarray:

@@ -39,7 +39,7 @@ def _entries(system: Any, place: str, kind: str) -> dict[str, str]:
         if getattr(error, "status", None) in (403, 405):  # a web server that shows files and lists none
             return {}
         raise ValueError(f"{place}: cannot be listed: {error or type(error).__name__}") from None
-    found = {}
+    names = {}
     for entry in listed:
         path = str(entry["name"])
         # A web server's index does not say what is a folder; their links end in a slash, and may lead anywhere.
@@ -48,5 +48,5 @@ def _entries(system: Any, place: str, kind: str) -> dict[str, str]:
         name = path.rstrip("/").rpartition("/")[2]
         name = unquote(name) if web else name
         if inside and actual == kind and name and not name.startswith(".") and not set(name) & set("/\\?\0"):
-            found[name] = path
-    return dict(sorted(found.items()))
+            names[name] = path
+    return dict(sorted(names.items()))
