@@ -25,7 +25,7 @@ from stages.models.transformer import HeadedAttention
 from stages.params import load as load_params
 from stages.tasks.translation.data.tokenizer import END, PADDING, START
 from stages.tasks.translation.model.network import Translator, build, dataset, make_batch
-from stages.tasks.translation.model.scheduled import ScheduledSampling
+from stages.tasks.translation.model.scheduled_sampling import ScheduledSampling
 from stages.tasks.translation.model.translate import VOCABULARY, sample, translate
 from stages.tasks.translation.params import ModelParams, Params
 from stages.training import loop

@@ -17,10 +17,10 @@ from stages.data.store import SequenceStore
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.translation.data.readers import (
     MAX_LINE,
+    BadRecord,
     Corpus,
     Pair,
     Part,
-    Unreadable,
     read_corpus,
     read_pairs,
     write_corpus,
@@ -72,7 +72,7 @@ def held_out(folder: Path, *, train: str, test: str) -> Path:
     return folder
 
 
-def records(folder: Path, *parts: Part) -> list[Pair | Unreadable]:
+def records(folder: Path, *parts: Part) -> list[Pair | BadRecord]:
     return list(read_pairs(folder, Corpus(source_language="en", target_language="de", parts=parts)))
 
 
@@ -92,7 +92,7 @@ def test_a_tab_separated_line_is_two_columns_and_nothing_else(tmp_path: Path) ->
     found = records(tmp_path, Part(files=["pairs.tsv"], split="drawn"))
     pairs = [(r.id, r.source, r.target) for r in found if isinstance(r, Pair)]
     assert pairs == [("pairs.tsv:1", "a", "b"), ("pairs.tsv:4", '"g', "h"), ("pairs.tsv:6", "k\x85", "l")]
-    refused = [(r.id, r.rule, r.reason) for r in found if isinstance(r, Unreadable)]
+    refused = [(r.id, r.rule, r.reason) for r in found if isinstance(r, BadRecord)]
     assert refused == [
         ("pairs.tsv:2", "wrong_columns", "found 1 tab-separated columns; allowed: 2"),
         ("pairs.tsv:3", "wrong_columns", "found 3 tab-separated columns; allowed: 2"),
@@ -133,7 +133,7 @@ def test_lines_of_aligned_files_belong_together(tmp_path: Path) -> None:
         ("train.en.gz:1", "a", "A"),
         ("train.en.gz:3", "c", "C"),
     ]
-    assert [(r.id, r.rule) for r in found if isinstance(r, Unreadable)] == [("train.en.gz:2", "not_utf8")]
+    assert [(r.id, r.rule) for r in found if isinstance(r, BadRecord)] == [("train.en.gz:2", "not_utf8")]
 
 
 def test_aligned_files_of_unequal_length_are_unusable(tmp_path: Path) -> None:

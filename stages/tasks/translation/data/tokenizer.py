@@ -130,23 +130,18 @@ class SubwordTokenizer(Tokenizer):
         self._subwords.save(str(path), pretty=True)
 
 
-def train_tokenizer(kind: Kind, texts: Iterable[str], size: int) -> Tokenizer:
-    """A tokenizer of one language, or of both, learned from `texts`."""
-    return (CharacterTokenizer if kind == "character" else SubwordTokenizer).train(texts, size)
-
-
-def load_tokenizer(kind: Kind, path: Path) -> Tokenizer:
-    """A tokenizer that was saved to `path`."""
-    return (CharacterTokenizer if kind == "character" else SubwordTokenizer).load(path)
+KINDS: dict[Kind, type[CharacterTokenizer] | type[SubwordTokenizer]] = {
+    "character": CharacterTokenizer,
+    "subword": SubwordTokenizer,
+}
 
 
 def load_tokenizers(folder: Path, data: Mapping[str, Any]) -> tuple[Tokenizer, Tokenizer]:
     """The source's tokenizer and the target's, from a folder of prepared data or of weights; one and the same where
     `data`, which describes the prepared data, names one file.
     """
-    kind, names = data["tokenizer"], data["assets"]
-    found = {name: load_tokenizer(kind, folder / name) for name in names}
-    return found[names[0]], found[names[-1]]
+    tokenizers = [KINDS[data["tokenizer"]].load(folder / name) for name in data["assets"]]
+    return tokenizers[0], tokenizers[-1]
 
 
 def without_mark(text: str) -> str:
