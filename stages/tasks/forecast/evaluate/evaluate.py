@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
@@ -60,7 +59,7 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     _report_predictions(report, actuals, forecasts, names)
     _report_slices(report, actuals, measured, names)
     _report_calibration(report, actuals, forecasts)
-    holidays = open_prepared(folder)[1]["holidays"]
+    holidays = windows.data["holidays"]
     _draw(report, windows, actuals, forecasts, {} if holidays is None else names_by_day(holidays))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ....evaluation.bootstrap import Scores, ratio
 from ..data.series import HORIZON, SEASON
-from ..model.windows import Windows
+from ..model.windows import RawWindows
 
 _MANY_SERIES = 30  # from so many on they are what is drawn again; of fewer, four weeks of each
 _BLOCK_DAYS = 28
@@ -46,7 +46,7 @@ class Forecasts:
     baselines: Mapping[str, np.ndarray]
 
 
-def read_actuals(windows: Windows) -> Actuals:
+def read_actuals(windows: RawWindows) -> Actuals:
     """What came in the seven days of each window."""
     examples, store = range(len(windows)), windows.store
     values, observed = (np.stack(part) for part in zip(*map(windows.future, examples), strict=True))

@@ -140,26 +140,19 @@ class FeatureEncoder:
         return steps, ahead
 
 
-class Windows:
-    """The windows of a split over all series, in the order of the store and then of time.
+class RawWindows:
+    """The windows of a split over all series, in the order of the store and then of time, in the data's own units."""
 
-    Batches have `targets` `(batch, 7)`, scaled, and in `context` their `weights` `(batch, 7)`: 1, or 0 for a day that
-    was not observed.
-    """
-
-    def __init__(self, folder: Path, params: ModelParams, origins: Origins) -> None:
-        self.store, data = open_prepared(folder)
-        self.features = FeatureEncoder(params, data)
+    def __init__(self, folder: Path, origins: Origins) -> None:
+        self.store, self.data = open_prepared(folder)
         self._columns = self.store.columns
         borders = (self.store.column(name).tolist() for name in ("train_end", "validation_end", "length"))
         self._ranges = [origins(*cut) for cut in zip(*borders, strict=True)]
         self._ends = np.cumsum([len(r) for r in self._ranges])
         self._starts = self.store.column("start").astype("datetime64[D]").astype(np.int64)
-        all_origins = [np.asarray(r, dtype=np.int64) for r in self._ranges]
-        self.lengths = np.minimum(np.concatenate(all_origins), params.context_days)
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return int(self._ends[-1])
 
     def locate(self, example: int) -> tuple[int, int]:
         """The row of an example's series in the store, and its origin."""
@@ -186,6 +179,20 @@ class Windows:
         ahead = slice(origin, origin + HORIZON)
         return self.store.sequence("values", row)[ahead], self.store.sequence("observed", row)[ahead] > 0
 
+
+class Windows(RawWindows):
+    """Windows as a network sees them.
+
+    Batches have `targets` `(batch, 7)`, scaled, and in `context` their `weights` `(batch, 7)`: 1, or 0 for a day that
+    was not observed.
+    """
+
+    def __init__(self, folder: Path, params: ModelParams, origins: Origins) -> None:
+        super().__init__(folder, origins)
+        self.features = FeatureEncoder(params, self.data)
+        all_origins = [np.asarray(r, dtype=np.int64) for r in self._ranges]
+        self.lengths = np.minimum(np.concatenate(all_origins), params.context_days)
+
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         batch = self.features.encode([self.history(e) for e in examples])
         values, observed = (np.stack(part) for part in zip(*(self.future(e) for e in examples), strict=True))
@@ -209,8 +216,8 @@ def test_origins(train_end: int, validation_end: int, length: int) -> range:
     return range(validation_end, length - HORIZON + 1)
 
 
-def rolling_origins(count: int, step: int) -> Origins:
-    """Of the test days' origins every `step`th, counted back from the last, `count` at most."""
+def rolling_origins(count: int | None, step: int) -> Origins:
+    """Of the test days' origins every `step`th, counted back from the last, `count` at most, or all."""
 
     def origins(train_end: int, validation_end: int, length: int) -> range:
         return test_origins(train_end, validation_end, length)[::-1][::step][:count][::-1]

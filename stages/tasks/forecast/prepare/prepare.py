@@ -54,7 +54,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     covariates = {"known": params.known_columns, "past": params.past_columns}
     columns = {name: ragged(np.float64, len(names)) for name, names in covariates.items() if names}
     held_out = params.validation_days + params.test_days
-    moments = _Moments(["", *params.known_columns, *params.past_columns])  # the values first, which have no name
+    names = ["", *params.known_columns, *params.past_columns]  # the values first, which have no name
+    sums = np.zeros((3, len(names)))
     first_days: list[int] = []
     last_days: list[int] = []
     with output.store({**COLUMNS, **columns}, rows_per_batch=64) as writer:
@@ -64,7 +65,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 continue
             length = len(series.values)
             known, past = _covariates(observations, series, params, output)
-            moments.add(np.column_stack([series.values, known, past])[: length - held_out])
+            learned = np.column_stack([series.values, known, past])[: length - held_out]
+            sums += [np.full(len(names), len(learned)), learned.sum(axis=0), (learned**2).sum(axis=0)]
             writer.append(
                 {
                     "id": name,
@@ -93,7 +95,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             "max_gap_days": params.max_gap_days,
             "known_columns": params.known_columns,
             "past_columns": params.past_columns,
-            "moments": moments.by_name(),
+            "moments": _moments(names, sums),
             "holidays": holidays,
         }
     )
@@ -135,23 +137,14 @@ def _covariates(
     return values[:, :known], values[:, known:]
 
 
-class _Moments:
-    """Mean and standard deviation of columns, added up series by series."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._sums = np.zeros((3, len(names)))
-
-    def add(self, values: np.ndarray) -> None:
-        """Add `(time, columns)`."""
-        self._sums += [np.full(len(self._names), len(values)), values.sum(axis=0), (values**2).sum(axis=0)]
-
-    def by_name(self) -> dict[str, list[float]]:
-        """Name → mean and deviation; the deviation of a column that never changes is 1."""
-        mean, squares = self._sums[1:] / np.maximum(self._sums[0], 1.0)
-        deviation = np.sqrt(np.maximum(squares - mean**2, 0.0))
-        deviation[deviation <= 1e-9 * np.abs(mean)] = 1.0
-        return dict(zip(self._names, np.stack([mean, deviation], axis=1).tolist(), strict=True))
+def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:
+    """Name → mean and standard deviation; the deviation of a column that never changes is 1. `sums` are of ones, values
+    and squares, `(3, columns)`.
+    """
+    mean, squares = sums[1:] / np.maximum(sums[0], 1.0)
+    deviation = np.sqrt(np.maximum(squares - mean**2, 0.0))
+    deviation[deviation <= 1e-9 * np.abs(mean)] = 1.0
+    return dict(zip(names, np.stack([mean, deviation], axis=1).tolist(), strict=True))
 
 
 def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation) -> dict[str, _Observations]:

@@ -105,8 +105,8 @@ class Predictor(BasePredictor):
         )
         next_day = series.start + len(series.values)
         self._check_holidays(series.start, next_day)
-        known, history = self._known(rows, days, series), self._past(rows, days, series)
-        return Request(name, History(series.values, next_day, known=known, past=history))
+        known, past_columns = self._known(rows, days, series), self._past(rows, days, series)
+        return Request(name, History(series.values, next_day, known=known, past=past_columns))
 
     def _check_holidays(self, start: int, next_day: int) -> None:
         """Raises ValueError for a day that the network looks at and the table of holidays does not hold."""
@@ -116,30 +116,26 @@ class Predictor(BasePredictor):
             read, known = (f"{calendar_date(a)} to {calendar_date(b)}" for a, b in ((first, last), bounds))
             raise ValueError(f"ds: the days from {read} are read; allowed are {known}, whose holidays the model knows")
 
-    def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray | None:
+    def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`known_columns` on the series' days and the seven days ahead, `(time + 7, columns)`."""
         names = self._covariates.known_columns
-        if not names:
-            return None
         values, given = _covariates_on_days(rows, names, days, series, HORIZON)
         missing = np.argwhere(~given[-HORIZON:]).tolist()
         if missing:
-            day, column = missing[0]
+            ahead, column = missing[0]
             raise ValueError(
-                f"{names[column]} is missing on {calendar_date(series.start + len(series.values) + day)}; allowed are "
-                f"rows with it, and without y, for each of the {HORIZON} days ahead"
+                f"{names[column]} is missing on {calendar_date(series.start + len(series.values) + ahead)}; allowed "
+                f"are rows with it, and without y, for each of the {HORIZON} days ahead"
             )
         return values
 
-    def _past(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray | None:
+    def _past(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`past_columns` on the series' days, `(time, columns)`."""
         names = self._covariates.past_columns
-        if not names:
-            return None
         values, given = _covariates_on_days(rows, names, days, series, 0)
-        for name, known in zip(names, given.any(axis=0), strict=True):
-            if not known:
-                raise ValueError(f"{name} is missing on all days; allowed is at least one number")
+        empty = np.flatnonzero(~given.any(axis=0))
+        if len(empty):
+            raise ValueError(f"{names[empty[0]]} is missing on all days; allowed is at least one number")
         return values
 
     def answer(self, examples: Sequence[Request], options: Mapping[str, Any]) -> list[list[Row]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tarfile
 import zipfile
 from importlib.util import find_spec
@@ -66,6 +67,4 @@ def _unpack(archive: Path, params: SourceParams) -> None:
         raise ValueError(f"{params.url}: an archive without a *{suffix} file; source.kind is {params.kind}")
     for number, path in enumerate(paths):
         path.rename(archive.with_name(f"series-{number:03d}{suffix}"))
-    for folder in sorted((p for p in inside.rglob("*") if p.is_dir()), reverse=True):
-        folder.rmdir()
-    inside.rmdir()
+    shutil.rmtree(inside)
