@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -68,14 +67,11 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
     settings = params.evaluate
     histories = [windows.history(i).values for i in range(len(windows))]
     statistics = [name for name in settings.baselines if name in STATISTICS]
+    # These take longest: they run in other processes while the network forecasts. No limit is 0, and `history[-0:]` is
+    # the whole of it.
+    recent = [np.array(history[-settings.autoets_days :]) for history in histories]
     baselines: dict[str, np.ndarray] = {}
-    with ExitStack() as stack:
-        if statistics:
-            # They take longest: they run in other processes while the network forecasts. No limit is 0, and
-            # `history[-0:]` is the whole of it.
-            recent = [np.array(history[-settings.autoets_days :]) for history in histories]
-            background = statistics_in_background(statistics, recent, processes=settings.processes)
-            fitted = stack.enter_context(background)
+    with statistics_in_background(statistics, recent, processes=settings.processes) as fitted:
         forecasts = predict(network, windows, BATCH_SIZE, network.forecast)
         if "naive" in settings.baselines:
             baselines["naive"] = np.stack([naive(history) for history in histories])

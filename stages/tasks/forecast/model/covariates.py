@@ -30,13 +30,12 @@ class Covariates:
             self._first_day, self._holidays = _holiday_features(_required(data, "holidays"), params.holiday_days)
         self.known_columns: Sequence[str] = _required(data, "known_columns") if "known_columns" in chosen else []
         self.past_columns: Sequence[str] = _required(data, "past_columns") if "past_columns" in chosen else []
-        self._known_moments, self._past_moments = (
+        self.known_moments, self.past_moments = (
             np.array([data["moments"][name] for name in names]).reshape(-1, 2).T
             for names in (self.known_columns, self.past_columns)
         )
-        self.calendar_size = 7 * self._week + 2 * _HARMONICS * self._year
-        self.calendar_size += 0 if self._holidays is None else self._holidays.shape[1]
-        self.known = self.calendar_size + len(self.known_columns)
+        self.known = 7 * self._week + 2 * _HARMONICS * self._year + len(self.known_columns)
+        self.known += 0 if self._holidays is None else self._holidays.shape[1]
         self.past = len(self.past_columns)
 
     @property
@@ -45,7 +44,7 @@ class Covariates:
         return None if self._holidays is None else (self._first_day, self._first_day + len(self._holidays) - 1)
 
     def calendar(self, days: np.ndarray) -> np.ndarray:
-        """Days since 1970-01-01 of any shape `(…)` to `(…, calendar_size)`, float32.
+        """Days since 1970-01-01 of any shape `(…)` to `(…, features)`, float32.
 
         `day_of_week` is one-hot, Monday first; `day_of_year` is the sine and the cosine of waves a year and half a year
         long; `holidays` has a number for each holiday and each of the days around it, 1 where it is that day.
@@ -62,13 +61,11 @@ class Covariates:
             parts.append(self._holidays[days - self._first_day])
         return np.concatenate(parts, axis=-1)
 
-    def scaled_known(self, values: np.ndarray) -> np.ndarray:
-        """Values of `known_columns`, `(…, columns)`, in deviations from their mean over the training days; float32."""
-        return _scaled(values, self._known_moments)
 
-    def scaled_past(self, values: np.ndarray) -> np.ndarray:
-        """The same of `past_columns`."""
-        return _scaled(values, self._past_moments)
+def standardize(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Values `(…, columns)` in deviations from their mean; `moments` are both, `(2, columns)`. float32."""
+    mean, deviation = moments
+    return ((values - mean) / deviation).astype(np.float32)
 
 
 def _required(data: Mapping[str, Any], key: str) -> Any:
@@ -77,11 +74,6 @@ def _required(data: Mapping[str, Any], key: str) -> Any:
             f"model.covariates: found {key}; the data has none: prepare.{key} is empty, or names nothing seen"
         )
     return data[key]
-
-
-def _scaled(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    mean, deviation = moments
-    return ((values - mean) / deviation).astype(np.float32)
 
 
 def _holiday_features(table: Mapping[str, Any], reach: int) -> tuple[int, np.ndarray]:

@@ -20,7 +20,7 @@ from ....data.prepared import open_prepared
 from ....models.batch import Batch
 from ..data.series import HORIZON, MIN_HISTORY, calendar_date
 from ..params import ModelParams
-from .covariates import Covariates
+from .covariates import Covariates, standardize
 
 Origins = Callable[[int, int, int], range]  # (train_end, validation_end, length) → the origins of a split
 
@@ -83,12 +83,12 @@ class FeatureEncoder:
             ahead = [calendar[row, length : length + HORIZON]]
             if covariates.known_columns:
                 assert history.known is not None, "a model with known_columns is given them"
-                known = covariates.scaled_known(history.known[len(history.values) - length :])
+                known = standardize(history.known[len(history.values) - length :], covariates.known_moments)
                 steps.append(known[:length])
                 ahead.append(known[length:])
             if covariates.past_columns:
                 assert history.past is not None, "a model with past_columns is given them"
-                steps.append(covariates.scaled_past(history.past[-length:]))
+                steps.append(standardize(history.past[-length:], covariates.past_moments))
             if self._params.last_year:
                 step, day = self._last_year(history.values, length, scale)
                 steps.append(step)

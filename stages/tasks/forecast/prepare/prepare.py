@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -153,14 +153,7 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
     for path in files:
         for record in tqdm(_read(path, params), desc=path.name, unit="value", leave=False, disable=None):
             if isinstance(record, BadRecord):
-                output.reject(
-                    id=record.where,
-                    file=path.name,
-                    rule=record.rule,
-                    reason=record.reason,
-                    content=record.content,
-                    records=record.observations,
-                )
+                output.reject(file=path.name, **asdict(record))
                 continue
             observations = by_series.setdefault(record.series, _Observations())
             observations.days.append(record.day)

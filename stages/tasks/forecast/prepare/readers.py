@@ -36,11 +36,11 @@ class Observation:
 class BadRecord:
     """A record that is set aside: `rule` is the short name it is counted under."""
 
-    where: str  # such as "line 12"
+    id: str  # where it stands, such as "line 12"
     rule: str
     reason: str
     content: str
-    observations: int  # how many values were lost with it
+    records: int  # how many values were lost with it
 
 
 def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
@@ -77,9 +77,11 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
                 except ValueError as error:
                     yield BadRecord(where, "covariate", str(error), content, lost)
                     continue
-                id = cells[params.id_column].strip() if params.id_column else ""
-                for name in columns:
-                    series = name if not params.id_column else f"{id}/{name}" if len(columns) > 1 else id
+                names = {name: name for name in columns}
+                if params.id_column:
+                    id = cells[params.id_column].strip()
+                    names = {name: f"{id}/{name}" if len(columns) > 1 else id for name in columns}
+                for name, series in names.items():
                     try:
                         yield Observation(series, day, _number(cells[name], f"{name}: "), covariates)
                     except ValueError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,12 +34,7 @@ from ..params import NEEDED_QUANTILES, ModelParams
 BATCH_SIZE = 512  # series at a time
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A series to forecast, and its name in the answer."""
-
-    name: str
-    history: History
+Request = tuple[str, History]  # a series by its name in the answer
 
 
 class Predictor(BasePredictor):
@@ -106,7 +100,7 @@ class Predictor(BasePredictor):
         next_day = series.start + len(series.values)
         self._check_holidays(series.start, next_day)
         known, past_columns = self._known(rows, days, series), self._past(rows, days, series)
-        return Request(name, History(series.values, next_day, known=known, past=past_columns))
+        return name, History(series.values, next_day, known=known, past=past_columns)
 
     def _check_holidays(self, start: int, next_day: int) -> None:
         """Raises ValueError for a day that the network looks at and the table of holidays does not hold."""
@@ -143,15 +137,16 @@ class Predictor(BasePredictor):
         for start in range(0, len(examples), BATCH_SIZE):
             requests = examples[start : start + BATCH_SIZE]
             with torch.inference_mode():
-                batch = self._network.features.encode([request.history for request in requests])
+                batch = self._network.features.encode([history for _, history in requests])
                 forecasts = self._network.forecast(batch).numpy()
             answers.extend(map(self._rows, requests, forecasts))
         return answers
 
     def _rows(self, request: Request, forecast: np.ndarray) -> list[Row]:
+        name, history = request
         return [
-            dict(zip(self.outputs, (request.name, pd.Timestamp(calendar_date(day)), *numbers), strict=True))
-            for day, numbers in enumerate(forecast[:, [0, *self._quantiles]].tolist(), request.history.next_day)
+            dict(zip(self.outputs, (name, pd.Timestamp(calendar_date(day)), *numbers), strict=True))
+            for day, numbers in enumerate(forecast[:, [0, *self._quantiles]].tolist(), history.next_day)
         ]
 
 

@@ -48,7 +48,6 @@ class Pair:
     """A record that could be read."""
 
     id: str  # FILE:LINE, counted from 1
-    file: str
     split: Literal["drawn", "test"]
     source: str
     target: str
@@ -96,7 +95,7 @@ def read_pairs(folder: Path, corpus: Corpus) -> Iterator[Pair | BadRecord]:
             except _RecordError as error:
                 yield BadRecord(id, error.file, error.rule, str(error), error.content)
             else:
-                yield Pair(id, part.files[0], part.split, source, target)
+                yield Pair(id, part.split, source, target)
 
 
 def _records(folder: Path, part: Part) -> Iterator[Sequence[bytes]]:

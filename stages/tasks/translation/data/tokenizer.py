@@ -20,7 +20,7 @@ Kind = Literal["character", "subword"]
 
 PADDING, UNKNOWN, START, END = range(4)
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
-_MARK = re.compile("^<[A-Za-z_]{1,20}>")  # at a text's start, such as <en_US>: one token
+MARK = re.compile("<([A-Za-z_]{1,20})>")  # at a text's start, such as <en_US>, a language or a locale: one token
 
 
 class Tokenizer(ABC):
@@ -146,9 +146,10 @@ def load_tokenizers(folder: Path, data: Mapping[str, Any]) -> tuple[Tokenizer, T
 
 def without_mark(text: str) -> str:
     """The text after its mark, where it has one."""
-    return _MARK.sub("", text).lstrip()
+    mark = MARK.match(text)
+    return text[mark.end() if mark else 0 :].lstrip()
 
 
 def _characters(text: str) -> list[str]:
-    mark = _MARK.match(text)
+    mark = MARK.match(text)
     return [mark.group(), *text[mark.end() :]] if mark else list(text)

@@ -5,7 +5,6 @@ What is scored is a *segment*: see `segments.py` for which pairs of the test spl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from ....evaluation.calibration import calibration_figure, expected_calibration_
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters, sliced, slices_figure
 from ....training.loop import spread
-from ..data.tokenizer import load_tokenizers, without_mark
+from ..data.tokenizer import MARK, load_tokenizers, without_mark
 from ..model.network import SentencePairs, Translator
 from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
@@ -27,7 +26,6 @@ from .segments import read_segments
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
 _DATES = "date"  # the source language of the sample, whose marks are locales
-_MARK = re.compile("<([A-Za-z_]{1,20})>")  # before a source, such as a language or a locale
 _TABLE_ROWS = 8  # of the best and as many of the worst translations
 _N_BEST_SENTENCES, _N_BEST = 4, 5  # sentences of which more than one translation is shown, and how many
 
@@ -92,7 +90,7 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
 def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
     which, names = quarters(lengths)
     parts = sliced(exact, "source tokens", which, names, higher_is_better=True)
-    marks = [_MARK.match(text) for text in texts]
+    marks = [MARK.match(text) for text in texts]
     if all(marks):
         found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
         parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)

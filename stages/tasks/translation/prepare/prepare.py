@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -132,9 +133,7 @@ def _clean_pairs(
     tested: set[bytes] = set()  # sources that the publisher holds out
     for record in tqdm(records, desc="pairs", unit="pair", leave=False, disable=None):
         if isinstance(record, BadRecord):
-            output.reject(
-                id=record.id, file=record.file, rule=record.rule, reason=record.reason, content=record.content
-            )
+            output.reject(**asdict(record))
             continue
         source, source_rules = normalise(record.source)
         target, target_rules = normalise(record.target)
@@ -151,7 +150,8 @@ def _clean_pairs(
             rule, reason = "in_test_set", "found its source in the publisher's test set; allowed: new sources"
         if rule:
             content = f"{record.source}\t{record.target}"
-            output.reject(id=record.id, file=record.file, rule=rule, reason=reason, content=content)
+            file = record.id.rpartition(":")[0]
+            output.reject(id=record.id, file=file, rule=rule, reason=reason, content=content)
             continue
         for name in sorted({*source_rules, *target_rules}):
             output.repair(name)
