@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.tasks.forecast.data.series import Series, SeriesError, calendar_date, regularize
+from stages.tasks.forecast.data.series import Rejection, Series, calendar_date, regularize
 
 
 def made(days: list[int], values: list[float], **rules: object) -> Series:
@@ -14,7 +14,7 @@ def made(days: list[int], values: list[float], **rules: object) -> Series:
 
 
 def broken(days: list[int], values: list[float], **rules: object) -> str:
-    with pytest.raises(SeriesError) as caught:
+    with pytest.raises(Rejection) as caught:
         made(days, values, **rules)
     return caught.value.rule
 

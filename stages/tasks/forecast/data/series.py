@@ -32,8 +32,8 @@ MIN_YEAR, MAX_YEAR = 1700, 2250  # what pandas' nanoseconds can hold
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class SeriesError(ValueError):
-    """A series that cannot be used; `rule` is the short name it is counted under."""
+class Rejection(ValueError):
+    """A series or a record that cannot be used; `rule` is the short name it is counted under."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
@@ -70,12 +70,12 @@ def regularize(
 ) -> Series:
     """The series of some observations: `days` `(n,)` integers since 1970-01-01, `values` `(n,)`, NaN where missing.
 
-    Raises SeriesError for a series that is not daily, has fewer than `min_days` days, or never changes.
+    Raises Rejection for a series that is not daily, has fewer than `min_days` days, or never changes.
     """
     known = ~np.isnan(values)
     days, values = np.asarray(days, dtype=np.int64)[known], np.asarray(values, dtype=np.float64)[known]
     if not len(days):
-        raise SeriesError("too_short", f"no values; allowed are at least {min_days} days")
+        raise Rejection("too_short", f"no values; allowed are at least {min_days} days")
     unsorted = int((days < np.maximum.accumulate(days)).sum())
     order = np.argsort(days, kind="stable")
     values = values[order]
@@ -86,16 +86,16 @@ def regularize(
 
     spacing = np.diff(days)
     if len(spacing) and np.median(spacing) > 1:
-        raise SeriesError("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
+        raise Rejection("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
     gaps = np.flatnonzero(spacing > max_gap_days + 1)
     dropped = int(gaps[-1]) + 1 if len(gaps) else 0
     days, values = days[dropped:], values[dropped:]
     length = int(days[-1] - days[0]) + 1
     if length < min_days:
         after = f" after the last gap of more than {max_gap_days} days" if dropped else ""
-        raise SeriesError("too_short", f"{length} days{after}; allowed are at least {min_days}")
+        raise Rejection("too_short", f"{length} days{after}; allowed are at least {min_days}")
     if values.max() == values.min():
-        raise SeriesError("constant", f"every value is {values[0]:g}; allowed are series that change")
+        raise Rejection("constant", f"every value is {values[0]:g}; allowed are series that change")
 
     filled = np.full(length, np.nan)
     filled[days - days[0]] = values

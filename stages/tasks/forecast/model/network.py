@@ -26,10 +26,7 @@ from .windows import ORIGINS, FeatureEncoder, Windows
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> Forecaster:
-    """A network with fresh weights; of the data it needs to know the covariates alone: each window is scaled by itself.
-
-    Raises ValueError where the data lacks a covariate that the params choose.
-    """
+    """A network with fresh weights. Raises ValueError where the data lacks a covariate that the params choose."""
     return Forecaster(params, FeatureEncoder(params, data))
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from ....data.store import ragged
 from ....preprocessing.preparation import Preparation
 from ..data.holidays import holiday_table
-from ..data.series import HORIZON, MIN_HISTORY, Series, SeriesError, align_covariates, calendar_date, regularize
+from ..data.series import HORIZON, MIN_HISTORY, Rejection, Series, align_covariates, calendar_date, regularize
 from ..params import PrepareParams
 from .readers import BadRecord, Observation, read_csv, read_tsf
 
@@ -111,7 +111,7 @@ def _series(name: str, observations: _Observations, params: PrepareParams, outpu
             max_gap_days=params.max_gap_days,
             min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
         )
-    except SeriesError as error:
+    except Rejection as error:
         output.reject(id=name, file="", rule=error.rule, reason=str(error), records=len(observations.days))
         return None
     for rule, count in series.repairs.items():

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, day_number
+from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number
 from ..params import PrepareParams
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
@@ -50,7 +50,7 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
     line whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones is a BadRecord.
     """
     to_day = _day_parser(params.date_format)
-    columns = params.value_columns
+    columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.reader(file, delimiter=params.delimiter)
         try:
@@ -59,23 +59,15 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
             for row in rows:
                 if not row:
                     continue  # an empty line, as many files have one at their end
-                where, content, lost = f"line {rows.line_num}", params.delimiter.join(row), len(columns)
-                if len(row) != len(header):
-                    reason = f"{len(row)} columns; the header has {len(header)}"
-                    yield BadRecord(where, "columns", reason, content, lost)
-                    continue
-                cells = dict(zip(header, row, strict=True))
+                where, content = f"line {rows.line_num}", params.delimiter.join(row)
                 try:
+                    if len(row) != len(header):
+                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}")
+                    cells = dict(zip(header, row, strict=True))
                     day = to_day("-".join(cells[name].strip() for name in params.date_columns))
-                except ValueError as error:
-                    yield BadRecord(where, "date", str(error), content, lost)
-                    continue
-                try:
-                    covariates = tuple(
-                        _number(cells[name], f"{name}: ") for name in (*params.known_columns, *params.past_columns)
-                    )
-                except ValueError as error:
-                    yield BadRecord(where, "covariate", str(error), content, lost)
+                    covariates = tuple(_number("covariate", cells[name], name) for name in covariate_columns)
+                except Rejection as error:
+                    yield BadRecord(where, error.rule, str(error), content, len(columns))
                     continue
                 names = {name: name for name in columns}
                 if params.id_column:
@@ -83,9 +75,9 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
                     names = {name: f"{id}/{name}" if len(columns) > 1 else id for name in columns}
                 for name, series in names.items():
                     try:
-                        yield Observation(series, day, _number(cells[name], f"{name}: "), covariates)
-                    except ValueError as error:
-                        yield BadRecord(where, "value", str(error), content, 1)
+                        yield Observation(series, day, _number("value", cells[name], name), covariates)
+                    except Rejection as error:
+                        yield BadRecord(where, error.rule, str(error), content, 1)
         except csv.Error as error:
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
 
@@ -100,41 +92,40 @@ def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
-            where = f"line {number}"
+            where, lost = f"line {number}", 1
             fields = text.split(":")
             values = fields[-1].split(",")
-            if len(fields) != attributes + 1:
-                reason = f"{len(fields)} fields parted by colons; allowed are {attributes} attributes and the values"
-                yield BadRecord(where, "columns", reason, text, 1)
-                continue
             try:
+                if len(fields) != attributes + 1:
+                    allowed = f"allowed are {attributes} attributes and the values"
+                    raise Rejection("columns", f"{len(fields)} fields parted by colons; {allowed}")
+                lost = len(values)
                 day = to_day(fields[start_at])
-                if day + len(values) > day_number(datetime(MAX_YEAR, 12, 31)):
-                    raise ValueError(f"{len(values)} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
-            except ValueError as error:
-                yield BadRecord(where, "date", str(error), text, len(values))
+                if day + lost > day_number(datetime(MAX_YEAR, 12, 31)):
+                    raise Rejection("date", f"{lost} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
+            except Rejection as error:
+                yield BadRecord(where, error.rule, str(error), text, lost)
                 continue
             name = fields[name_at] if name_at is not None else f"T{number}"
             for offset, value in enumerate(values):
                 try:
-                    yield Observation(name, day + offset, _number(value))
-                except ValueError as error:
-                    yield BadRecord(f"{where}, value {offset + 1}", "value", str(error), name, 1)
+                    yield Observation(name, day + offset, _number("value", value))
+                except Rejection as error:
+                    yield BadRecord(f"{where}, value {offset + 1}", error.rule, str(error), name, 1)
 
 
-def _number(text: str, name: str = "") -> float:
-    """A number, or NaN for a mark of a missing one. Raises ValueError, which begins with `name`, for anything else, and
-    for infinity.
-    """
+def _number(rule: str, text: str, column: str = "") -> float:
+    """A number, or NaN for a mark of a missing one. Raises a Rejection by `rule` for anything else and for infinity."""
+    where = f"{column}: " if column else ""
     stripped = text.strip()
     if stripped.lower() in MISSING:
         return math.nan
     try:
         value = float(stripped)
     except ValueError:
-        raise ValueError(f"{name}found {text[:40]!r}; allowed is a number") from None
+        raise Rejection(rule, f"{where}found {text[:40]!r}; allowed is a number") from None
     if not abs(value) <= MAX_MAGNITUDE:
-        raise ValueError(f"{name}found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
+        raise Rejection(rule, f"{where}found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
     return value
 
 
@@ -170,9 +161,9 @@ def _day_parser(date_format: str) -> Callable[[str], int]:
         try:
             day = datetime.strptime(text, date_format).date()
         except ValueError:
-            raise ValueError(f"date {text[:40]!r}; allowed is the format {date_format!r}") from None
+            raise Rejection("date", f"date {text[:40]!r}; allowed is the format {date_format!r}") from None
         if not MIN_YEAR <= day.year <= MAX_YEAR:
-            raise ValueError(f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
+            raise Rejection("date", f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
         return day_number(day)
 
     return parse

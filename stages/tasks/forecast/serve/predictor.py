@@ -33,7 +33,6 @@ from ..params import NEEDED_QUANTILES, ModelParams
 
 BATCH_SIZE = 512  # series at a time
 
-
 Request = tuple[str, History]  # a series by its name in the answer
 
 

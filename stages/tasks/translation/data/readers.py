@@ -92,7 +92,7 @@ def read_pairs(folder: Path, corpus: Corpus) -> Iterator[Pair | BadRecord]:
             try:
                 texts = [_decode(line, file) for line, file in zip(lines, part.files, strict=True)]
                 source, target = texts if len(texts) == 2 else _columns(texts[0], part)
-            except _RecordError as error:
+            except Rejection as error:
                 yield BadRecord(id, error.file, error.rule, str(error), error.content)
             else:
                 yield Pair(id, part.split, source, target)
@@ -110,8 +110,8 @@ def _records(folder: Path, part: Part) -> Iterator[Sequence[bytes]]:
         yield lines
 
 
-class _RecordError(ValueError):
-    """A record that cannot be read; see BadRecord."""
+class Rejection(ValueError):
+    """A record that cannot be used; `rule` is the short name it is counted under."""
 
     def __init__(self, file: str, rule: str, reason: str, content: str) -> None:
         super().__init__(reason)
@@ -122,12 +122,12 @@ def _decode(line: bytes, file: str) -> str:
     if len(line) > MAX_LINE:
         content = line[:2000].decode("utf-8", errors="replace")
         reason = f"found a line of more than {MAX_LINE} bytes; allowed: {MAX_LINE}"
-        raise _RecordError(file, "line_too_long", reason, content)
+        raise Rejection(file, "line_too_long", reason, content)
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         reason = f"found byte 0x{line[error.start]:02x} at {error.start}; allowed: UTF-8"
-        raise _RecordError(file, "not_utf8", reason, line.decode("utf-8", errors="backslashreplace")) from None
+        raise Rejection(file, "not_utf8", reason, line.decode("utf-8", errors="backslashreplace")) from None
 
 
 def _columns(text: str, part: Part) -> list[str]:
@@ -135,7 +135,7 @@ def _columns(text: str, part: Part) -> list[str]:
     columns = text.split("\t")
     if len(columns) not in part.columns:
         reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, part.columns))}"
-        raise _RecordError(part.files[0], "wrong_columns", reason, text)
+        raise Rejection(part.files[0], "wrong_columns", reason, text)
     return columns[1::-1] if part.swapped else columns[:2]
 
 

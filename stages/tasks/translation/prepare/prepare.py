@@ -61,8 +61,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 tokens, targets = source.encode(pair.source), target.encode(pair.target)
                 reason = _too_long(len(tokens), len(targets), params)
                 if reason and not pair.held_out:
-                    file, content = pair.id.rpartition(":")[0], f"{pair.source}\t{pair.target}"
-                    output.reject(id=pair.id, file=file, rule="too_long", reason=reason, content=content)
+                    _reject(output, pair, "too_long", reason)
                     continue
                 store.append(
                     {
@@ -149,18 +148,19 @@ def _clean_pairs(
         elif source_digest in tested:
             rule, reason = "in_test_set", "found its source in the publisher's test set; allowed: new sources"
         if rule:
-            content = f"{record.source}\t{record.target}"
-            file = record.id.rpartition(":")[0]
-            output.reject(id=record.id, file=file, rule=rule, reason=reason, content=content)
+            _reject(output, record, rule, reason)
             continue
         for name in sorted({*source_rules, *target_rules}):
             output.repair(name)
         seen.add(digest)
-        if record.split == "test":
-            yield CleanPair(record.id, "test", "yes", source, target)
-        else:
-            split = draw_split(source, target, params, has_test_set=bool(tested))
-            yield CleanPair(record.id, split, "", source, target)
+        held_out = record.split == "test"
+        split = "test" if held_out else draw_split(source, target, params, has_test_set=bool(tested))
+        yield CleanPair(record.id, split, "yes" if held_out else "", source, target)
+
+
+def _reject(output: Preparation, pair: Pair | CleanPair, rule: str, reason: str) -> None:
+    file, content = pair.id.rpartition(":")[0], f"{pair.source}\t{pair.target}"
+    output.reject(id=pair.id, file=file, rule=rule, reason=reason, content=content)
 
 
 def draw_split(source: str, target: str, params: PrepareParams, *, has_test_set: bool) -> str:
