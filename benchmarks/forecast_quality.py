@@ -32,10 +32,10 @@ from stages.data.prepared import open_prepared
 from stages.evaluation.bootstrap import Scores, interval
 from stages.params import load
 from stages.tasks.forecast.data.series import HORIZON
-from stages.tasks.forecast.evaluate import measures, scores
-from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_beside
-from stages.tasks.forecast.evaluate.measures import Truth
+from stages.tasks.forecast.evaluate import scores
+from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_in_background
 from stages.tasks.forecast.evaluate.ridge import ridge
+from stages.tasks.forecast.evaluate.scores import Actuals, read_actuals
 from stages.tasks.forecast.model.network import Forecaster, build, dataset
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import ModelParams, Params
@@ -66,12 +66,12 @@ KINDS: Sequence[Mapping[str, Any]] = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Hypotheses:
     """A trained network and its forecasts of the test windows."""
 
     network: Forecaster
     windows: Windows
-    truth: Truth
+    actuals: Actuals
     origins: tuple[int, int]  # how many, and the days between two
     forecast: np.ndarray  # (windows, 7, 1 + quantiles)
     seconds: float
@@ -113,7 +113,7 @@ def _origins(name: str) -> tuple[int, int]:
     return (ALL_ORIGINS, 1) if name == "cta" else (51, 7)
 
 
-def _trained(folder: Path, params: Params, origins: tuple[int, int]) -> Found:
+def _trained(folder: Path, params: Params, origins: tuple[int, int]) -> Hypotheses:
     """Train as the stage does, and forecast from the test origins."""
     distributed.configure(seed=params.train.seed, threads=1)
     started = time.perf_counter()
@@ -124,34 +124,21 @@ def _trained(folder: Path, params: Params, origins: tuple[int, int]) -> Found:
     windows = Windows(folder, params.model, rolling_origins(*origins))
     forecast = inference.predict(network, windows, 512, network.forecast)
     seconds = time.perf_counter() - started
-    truth = _truth(windows)
-    return Found(network=network, windows=windows, truth=truth, origins=origins, forecast=forecast, seconds=seconds)
+    actuals = read_actuals(windows)
+    return Hypotheses(
+        network=network, windows=windows, actuals=actuals, origins=origins, forecast=forecast, seconds=seconds
+    )
 
 
-def _truth(windows: Windows) -> Truth:
-    actual, observed = (np.stack(part) for part in zip(*map(windows.future, range(len(windows))), strict=True))
-    rows, origins = np.array([windows.locate(i) for i in range(len(windows))]).T
-    days = np.array([windows.past(i).next_day for i in range(len(windows))])[:, None] + np.arange(HORIZON)
-    ends = windows.store.column("validation_end").tolist()
-    scales = [scores.naive_scale(*_until(windows, row, end)) for row, end in enumerate(ends)]
-    groups = scores.groups(rows, origins)
-    return Truth(actual=actual, observed=observed, days=days, rows=rows, groups=groups, scales=np.array(scales))
-
-
-def _until(windows: Windows, row: int, end: int) -> tuple[np.ndarray, np.ndarray]:
-    store = windows.store
-    return store.sequence("values", row)[:end], store.sequence("observed", row)[:end] > 0
-
-
-def _table(name: str, found: Found, folder: Path, params: Params, work: Path) -> None:
+def _table(name: str, found: Hypotheses, folder: Path, params: Params, work: Path) -> None:
     """Print the network's error and each baseline's, and by how much the network's is smaller."""
-    pasts = [found.windows.past(i).values for i in range(len(found.windows))]
+    pasts = [found.windows.history(i).values for i in range(len(found.windows))]
     recent = [past[-RECENT_DAYS:] for past in pasts]
     median = 1 + params.model.quantiles.index(0.5)
     print(f"{len(pasts)} origins; trained and forecast in {found.seconds:.0f} s\n")
     print("| forecaster | MAE | MASE | sMAPE | network's error is smaller by |\n|---|---|---|---|---|")
-    _row("network, mean", found.truth, found.forecast[..., 0], None)
-    _row("network, median", found.truth, found.forecast[..., median], None)
+    _row("network, mean", found.actuals, found.forecast[..., 0], None)
+    _row("network, median", found.actuals, found.forecast[..., median], None)
     rows: dict[str, np.ndarray] = {}
     rows["AutoETS"] = _kept("autoets", recent if name == "cta" else pasts, work)
     if name == "births":
@@ -163,11 +150,11 @@ def _table(name: str, found: Found, folder: Path, params: Params, work: Path) ->
     rows["seasonal naive"] = np.stack([seasonal_naive(past) for past in pasts])
     rows["naive"] = np.stack([naive(past) for past in pasts])
     for words, forecast in rows.items():
-        _row(words, found.truth, forecast, found.forecast[..., 0])
+        _row(words, found.actuals, forecast, found.forecast[..., 0])
     _band(found, params)
     if name == "cta":  # whether the last years are enough for AutoETS, on every twelfth origin
         some = slice(0, None, 12)
-        truth, whole = found.truth.actual[some], _kept("autoets", pasts[some], work)
+        truth, whole = found.actuals.values[some], _kept("autoets", pasts[some], work)
         errors = [np.abs(forecast - truth).mean() for forecast in (whole, rows["AutoETS"][some])]
         print(f"\nAutoETS on every 12th origin: {errors[0]:,.0f} with all history, {errors[1]:,.0f} with 1,095 days")
 
@@ -191,10 +178,10 @@ def _ridge(folder: Path, model: ModelParams, origins: tuple[int, int]) -> np.nda
     return ridge(train, validation, Windows(folder, model, rolling_origins(*origins)))
 
 
-def _row(words: str, truth: Truth, forecast: np.ndarray, network: np.ndarray | None) -> None:
-    points = measures.point_scores(truth, forecast)
+def _row(words: str, actuals: Actuals, forecast: np.ndarray, network: np.ndarray | None) -> None:
+    points = scores.point_scores(actuals, forecast)
     mae, mase, smape = (points[name] for name in ("mae", "mase", "smape"))
-    saved = "" if network is None else _with_interval(measures.skill(truth, network, forecast), "{:.1%}")
+    saved = "" if network is None else _with_interval(scores.skill(actuals, network, forecast), "{:.1%}")
     digits = "{:,.0f}" if mae.value() > 100 else "{:.3f}"
     print(
         f"| {words} | {_with_interval(mae, digits)} | {mase.value():.3f} | {smape.value():.2f} | {saved} |", flush=True
@@ -206,7 +193,7 @@ def _with_interval(found: Scores, digits: str) -> str:
     return f"{digits.format(found.value())} [{digits.format(low)}, {digits.format(high)}]"
 
 
-def _band(found: Found, params: Params) -> None:
+def _band(found: Hypotheses, params: Params) -> None:
     """What the 90 % band holds, as it is served and as the network learned it."""
     levels = params.model.quantiles
     raw = found.network.margins.clone()
@@ -215,7 +202,7 @@ def _band(found: Found, params: Params) -> None:
     found.network.margins.copy_(raw)
     held = []
     for forecast in (found.forecast, uncalibrated):
-        scored = measures.all_scores(found.truth, forecast[..., 0], forecast[..., 1:], levels)
+        scored = scores.all_scores(found.actuals, forecast[..., 0], forecast[..., 1:], levels)
         held.append(f"{scored['coverage_90'].value():.1%} (WQL {scored['wql'].value():.4f})")
     print(f"\nThe 90 % band holds {held[0]}; before it was calibrated {held[1]}")
 
@@ -227,8 +214,8 @@ def _kept(name: str, pasts: Sequence[np.ndarray], work: Path) -> np.ndarray:
         digest.update(np.ascontiguousarray(past).tobytes())
     path = work / "statistics" / f"{name}-{digest.hexdigest()[:16]}.npy"
     if not path.is_file():
-        with statistics_beside([name], [np.array(past) for past in pasts], processes=2) as waiting:
-            forecasts, failed = waiting()[name]
+        with statistics_in_background([name], [np.array(past) for past in pasts], processes=2) as fitted:
+            forecasts, failed = fitted(name)
         print(f"{name}: {len(pasts)} fits, {failed} failed", flush=True) if failed else None
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, forecasts)
@@ -248,7 +235,7 @@ def kinds(files: Path, work: Path) -> None:
         loop.fit(network, train, validation, changed.train)
         network.calibrate(lambda answer: inference.predict(network, validation, 512, answer))  # noqa: B023 - called at once
         forecast = inference.predict(network, validation, 512, network.forecast)[..., 0]
-        error = measures.point_scores(_truth(validation), forecast)["mae"].value()
+        error = scores.point_scores(read_actuals(validation), forecast)["mae"].value()
         words = ", ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
         weights = sum(weight.numel() for weight in network.parameters())
         print(f"| {words} | {error:,.0f} | {weights:,} | {time.perf_counter() - started:.0f} |", flush=True)
@@ -271,8 +258,8 @@ def together(files: Path, work: Path) -> None:
         folder, params = _long_format(raw, ids, work)
         found = _trained(folder, params, (51, 7))
         for row, name in enumerate(found.windows.store.column("id").tolist()):
-            mine = found.truth.rows == row
-            error = np.abs(found.forecast[mine, :, 0] - found.truth.actual[mine])[found.truth.observed[mine]].mean()
+            mine = found.actuals.series == row
+            error = np.abs(found.forecast[mine, :, 0] - found.actuals.values[mine])[found.actuals.observed[mine]].mean()
             print(f"{scope}: {name}: MAE {error:,.3f} ({found.seconds:.0f} s for all)", flush=True)
 
 
@@ -304,7 +291,7 @@ def speed(files: Path, work: Path) -> None:
     """
     folder, params = _hundred(files, work)
     windows = Windows(folder, params.model, rolling_origins(12, 7))
-    pasts = [np.array(windows.past(i).values) for i in range(len(windows))]
+    pasts = [np.array(windows.history(i).values) for i in range(len(windows))]
     context = multiprocessing.get_context("spawn")
     done = context.Value("i", 0)
     begun = context.Event()
@@ -313,12 +300,12 @@ def speed(files: Path, work: Path) -> None:
     begun.wait()
     before, started = done.value, time.perf_counter()
     found = _trained(folder, params, (12, 7))
-    mae = measures.point_scores(found.truth, found.forecast[..., 0])["mase"].value()
+    mae = scores.point_scores(found.actuals, found.forecast[..., 0])["mase"].value()
     seconds, fits = time.perf_counter() - started, done.value - before
     process.terminate()
     process.join()
     naively = np.stack([seasonal_naive(past) for past in pasts])
-    naive_mase = measures.point_scores(found.truth, naively)["mase"].value()
+    naive_mase = scores.point_scores(found.actuals, naively)["mase"].value()
     print(f"{len(windows.store)} series, {len(pasts):,} forecasts: {seconds:.0f} s to train, forecast and score")
     print(f"MASE {mae:.3f}; of seasonal naive {naive_mase:.3f}")
     print(f"AutoETS beside it, one process: {fits:,} of {len(pasts):,} fits in that time")

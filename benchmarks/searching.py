@@ -23,7 +23,7 @@ import torch
 from stages.data.prepared import open_prepared
 from stages.evaluation.bootstrap import evenly
 from stages.models.weights import load_network
-from stages.tasks.translation.model.network import Pairs, Translator, build
+from stages.tasks.translation.model.network import SentencePairs, Translator, build
 from stages.tasks.translation.model.translate import Translation, translate
 from stages.tasks.translation.params import ModelParams
 
@@ -69,7 +69,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     network, _ = load_network(chosen.weights, build, ModelParams)
     store, _ = open_prepared(chosen.prepared)
-    test = Pairs(store, "test")
+    test = SentencePairs(store, "test")
     sources = [test.source(example) for example in evenly(len(test), chosen.sentences)]
 
     def options(beam_size: int, **changes: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from stages.data.prepared import open_prepared
-from stages.tasks.translation.model.network import Pairs, build
+from stages.tasks.translation.model.network import SentencePairs, build
 from stages.tasks.translation.params import Params
 from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
@@ -54,7 +54,7 @@ def main() -> None:
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(1)
     store, description = open_prepared(chosen.prepared)
-    by_source, by_both = Pairs(store, "train"), Pairs(store, "train", longer_side=True)
+    by_source, by_both = SentencePairs(store, "train"), SentencePairs(store, "train", longer_side=True)
     targets = store.lengths("target")[by_source.rows] + 1
     budget = BucketBatchSampler(by_both.lengths, 1, seed=1, epoch=0, batch_tokens=params.train.batch_tokens)
     pairs = round(len(by_source) / len(budget))

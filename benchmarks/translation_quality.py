@@ -33,10 +33,10 @@ from stages.models.weights import load_network
 from stages.paths import NETWORK_NAME
 from stages.provenance.hashes import code_md5
 from stages.tasks.translation.data.tokenizer import load_tokenizers
-from stages.tasks.translation.evaluate.evaluate import translated
+from stages.tasks.translation.evaluate.evaluate import translate_split
 from stages.tasks.translation.evaluate.scoring import sentence_scores, signatures
 from stages.tasks.translation.evaluate.segments import Segments, read_segments
-from stages.tasks.translation.model.network import Pairs, build, dataset
+from stages.tasks.translation.model.network import SentencePairs, build, dataset
 from stages.tasks.translation.params import ModelParams, Params
 from stages.training import distributed
 
@@ -162,10 +162,10 @@ def translations(home: Path, folder: Path, params: Params, work: Path) -> dict[s
         distributed.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
         network, description = load_network(home, build, ModelParams)
         store, _ = open_prepared(folder)
-        pairs, segments = Pairs(store, _MEASURED), read_segments(store, description, _MEASURED)
+        pairs, segments = SentencePairs(store, _MEASURED), read_segments(store, description, _MEASURED)
         sources = [pairs.source(example) for example in segments.examples.tolist()]
         started = time.perf_counter()
-        found = translated(network, sources, params.evaluate, params.evaluate.beam_size)
+        found = translate_split(network, sources, params.evaluate, params.evaluate.beam_size)
         seconds = time.perf_counter() - started
         _, target = load_tokenizers(folder, description)
         path.parent.mkdir(parents=True, exist_ok=True)

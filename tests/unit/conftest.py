@@ -32,3 +32,14 @@ def folder(tmp_path: Path) -> Folder:
     from tests.unit.downloads import Folder
 
     return Folder(tmp_path)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For small networks, which are slower on several threads, and far slower on a busy machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

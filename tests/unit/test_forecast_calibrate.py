@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from stages.models.batch import Batch
-from stages.tasks.forecast.model.calibrate import blend_weights, margins
+from stages.tasks.forecast.model.calibrate import blend_weights, quantile_offsets
 from stages.tasks.forecast.model.network import build
-from stages.tasks.forecast.model.windows import Past
+from stages.tasks.forecast.model.windows import History
 from tests.unit.test_forecast_model import model_params, wave
 
 LEVELS = [0.05, 0.5, 0.95]
@@ -20,13 +20,13 @@ def test_a_margin_is_the_quantile_of_how_far_the_truth_lay_outside() -> None:
     actual[:, 0] = np.arange(19) - 9.0  # -9 … 9
     quantiles = np.tile([-1.0, 0.0, 1.0], (19, 7, 1))
     observed = np.ones((19, 7), dtype=bool)
-    found = margins(quantiles, actual, observed, LEVELS)
+    found = quantile_offsets(quantiles, actual, observed, LEVELS)
     # outside by |actual| - 1; of 19 the ceil(20 · 0.9) = 18th smallest: 8, 8 are the largest two
     assert found[0].tolist() == [-8.0, 0.0, 8.0]
     assert found[1].tolist() == [1.0, 0.0, -1.0]  # always in the middle: the band shrinks
     observed[[0, 18], 0] = False  # 17 are left: ceil(18 · 0.9) = 17th smallest, 7
-    assert margins(quantiles, actual, observed, LEVELS)[0].tolist() == [-7.0, 0.0, 7.0]
-    assert not margins(quantiles, actual, np.zeros_like(observed), LEVELS).any()
+    assert quantile_offsets(quantiles, actual, observed, LEVELS)[0].tolist() == [-7.0, 0.0, 7.0]
+    assert not quantile_offsets(quantiles, actual, np.zeros_like(observed), LEVELS).any()
 
 
 def test_the_blend_has_the_share_with_the_least_error_of_each_day() -> None:
@@ -39,7 +39,7 @@ def test_the_blend_has_the_share_with_the_least_error_of_each_day() -> None:
 
 def batch_with(targets: torch.Tensor) -> Batch:
     network = build(model_params(quantiles=LEVELS), {})
-    batch = network.inputs.encode([Past(wave(60 + i), 100 + i) for i in range(len(targets))])
+    batch = network.features.encode([History(wave(60 + i), 100 + i) for i in range(len(targets))])
     context = {**batch.context, "weights": torch.ones(len(targets), 7)}
     return Batch(values=batch.values, lengths=batch.lengths, targets=targets, context=context)
 

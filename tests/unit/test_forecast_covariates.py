@@ -16,11 +16,18 @@ from stages.models.batch import Batch
 from stages.models.weights import save_network
 from stages.preprocessing.preparation import PreparationError
 from stages.tasks.forecast.data.holidays import holiday_table, names_by_day
-from stages.tasks.forecast.data.series import day_number, on_days
+from stages.tasks.forecast.data.series import align_covariates, day_number
 from stages.tasks.forecast.evaluate.comparison import examples
 from stages.tasks.forecast.model.covariates import Covariates
 from stages.tasks.forecast.model.network import build
-from stages.tasks.forecast.model.windows import LAST_YEAR_SIZE, Inputs, Past, Windows, rolling_origins, test_origins
+from stages.tasks.forecast.model.windows import (
+    LAST_YEAR_SIZE,
+    FeatureEncoder,
+    History,
+    Windows,
+    rolling_origins,
+    test_origins,
+)
 from stages.tasks.forecast.serve.predictor import Predictor
 from tests.unit.test_forecast_model import model_params, wave
 from tests.unit.test_forecast_prepare import prepared
@@ -75,18 +82,20 @@ def test_a_day_is_told_of_the_holidays_around_it() -> None:
 def test_a_covariate_that_the_data_lacks_is_named(chosen: str) -> None:
     data: dict[str, Any] = {"holidays": None, "known_columns": [], "past_columns": [], "moments": {}}
     with pytest.raises(ValueError, match=f"model.covariates: found {chosen}; the data has none"):
-        Inputs(model_params(covariates=[chosen]), data)
+        FeatureEncoder(model_params(covariates=[chosen]), data)
 
 
 def test_further_columns_are_put_on_the_series_days() -> None:
     nan = np.nan
     days = np.array([12, 9, 11, 12, 14])
     columns = np.array([[1.0, nan], [7.0, nan], [nan, 5.0], [3.0, nan], [9.0, 6.0]])
-    found, given = on_days(days, columns, start=10, length=4, duplicates="mean")
+    found, given = align_covariates(days, columns, start=10, length=4, duplicates="mean")
     assert found.tolist() == [[7.0, 0.0], [7.0, 5.0], [2.0, 5.0], [2.0, 5.0]]  # day 14 is too late
     assert given.tolist() == [[True, False], [False, True], [True, False], [False, False]]
-    assert on_days(days, columns, start=10, length=4, duplicates="last")[0][2, 0] == 3.0
-    assert on_days(days, columns, start=10, length=4, duplicates="sum")[0][2, 0] == 2.0  # a price is not added up
+    assert align_covariates(days, columns, start=10, length=4, duplicates="last")[0][2, 0] == 3.0
+    assert (
+        align_covariates(days, columns, start=10, length=4, duplicates="sum")[0][2, 0] == 2.0
+    )  # a price is not added up
 
 
 def test_further_columns_are_stored_in_their_unit_and_described_by_their_training_days(tmp_path: Path) -> None:
@@ -158,10 +167,10 @@ def test_a_step_holds_the_value_and_its_covariates_in_units_of_the_training_days
 
 def test_a_year_ago_is_the_same_weekday_and_a_short_history_has_none() -> None:
     params = model_params(covariates=[], last_year=True, scale_days=56)
-    inputs = Inputs(params, {})
+    features = FeatureEncoder(params, {})
     values = wave(500)
-    batch = inputs.encode([Past(values, 1000), Past(values[-377:], 1000)])
-    assert (inputs.step_size, inputs.day_size) == (2, LAST_YEAR_SIZE)
+    batch = features.encode([History(values, 1000), History(values[-377:], 1000)])
+    assert (features.step_size, features.day_size) == (2, LAST_YEAR_SIZE)
     level, scale = values[500 - 364 - 56 : 500 - 364].mean(), values[-56:].std()
     wanted = (values[500 + 2 - 364 + np.array([-7, -1, 0, 1, 7])] - level) / scale
     assert batch.context["future"][0, 2].tolist() == pytest.approx([*wanted.tolist(), 1.0], rel=1e-4)
@@ -199,12 +208,12 @@ def test_one_scale_for_all_is_that_of_the_training_days(tmp_path: Path) -> None:
 def test_a_day_ahead_becomes_a_step_like_those_of_the_past(tmp_path: Path) -> None:
     folder = written(tmp_path / "a", np.arange(120.0), np.zeros(120))
     windows = Windows(folder, model_params(covariates=CHOSEN, last_year=True), test_origins)
-    inputs = windows.inputs
+    features = windows.features
     batch = windows.batch(np.array([0]))
     assert batch.targets is not None
-    step = inputs.step(batch.targets[:, 0], batch.context["future"][:, 0])
+    step = features.step(batch.targets[:, 0], batch.context["future"][:, 0])
     next_day = windows.batch(np.array([1]))  # one day later that day is the context's last
-    assert step.shape == (1, inputs.step_size)
+    assert step.shape == (1, features.step_size)
     assert torch.allclose(step[0, 1:9], next_day.values[0, -1, 1:9])
 
 

@@ -16,9 +16,9 @@ from sklearn.linear_model import Ridge
 from stages.data.prepared import open_prepared
 from stages.evaluation.report import Report
 from stages.tasks.forecast.evaluate.baselines import STATISTICS, statistics
-from stages.tasks.forecast.evaluate.evaluate import _worst, evaluate
-from stages.tasks.forecast.evaluate.measures import Truth
+from stages.tasks.forecast.evaluate.evaluate import _largest_errors, evaluate
 from stages.tasks.forecast.evaluate.ridge import ALPHAS, ridge
+from stages.tasks.forecast.evaluate.scores import Actuals
 from stages.tasks.forecast.model.network import Forecaster, build
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import EvaluateParams, Params
@@ -160,15 +160,14 @@ def test_one_series_is_no_slice_of_its_own(tmp_path: Path, network: Forecaster) 
 
 
 def test_the_largest_errors_come_from_different_groups_and_count_in_units_of_their_series() -> None:
-    actual = np.zeros((5, 7))
     mean = np.repeat([[5.0], [9.0], [8.0], [70.0], [1.0]], 7, axis=1)
-    truth = Truth(
-        actual=actual,
+    actuals = Actuals(
+        values=np.zeros((5, 7)),
         observed=np.ones((5, 7), dtype=bool),
-        rows=np.array([0, 0, 0, 1, 0]),
+        series=np.array([0, 0, 0, 1, 0]),
         groups=np.array([0, 1, 1, 2, 3]),
         days=np.zeros((5, 7), dtype=int),
         scales=np.array([1.0, 10.0]),
     )
-    assert _worst(truth, mean, 3).tolist() == [1, 3, 0]
-    assert _worst(replace(truth, scales=np.array([1.0, np.nan])), mean, 2).tolist() == [3, 1]
+    assert _largest_errors(actuals, mean, 3).tolist() == [1, 3, 0]
+    assert _largest_errors(replace(actuals, scales=np.array([1.0, np.nan])), mean, 2).tolist() == [3, 1]

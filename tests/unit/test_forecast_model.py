@@ -18,7 +18,7 @@ from stages.tasks.forecast.model.covariates import Covariates
 from stages.tasks.forecast.model.decoders import CausalConvolution
 from stages.tasks.forecast.model.network import ascending, build
 from stages.tasks.forecast.model.windows import (
-    Past,
+    History,
     Windows,
     rolling_origins,
     test_origins,
@@ -150,7 +150,7 @@ def test_with_scaling_a_network_sees_no_unit_and_without_it_does(tmp_path: Path)
 
 def test_a_window_is_cut_from_the_store_without_a_copy(tmp_path: Path) -> None:
     windows = Windows(prepared(tmp_path, wave()), model_params(), train_origins)
-    assert np.shares_memory(windows.past(5).values, windows.store.sequence("values", 0))
+    assert np.shares_memory(windows.history(5).values, windows.store.sequence("values", 0))
 
 
 def test_filled_days_are_no_targets(tmp_path: Path) -> None:
@@ -185,9 +185,9 @@ def test_padding_of_a_short_history_changes_no_forecast(kind: str, decoding: str
     network = build(model_params(kind=kind, decoding=decoding, layers=2, last_year=True), {}).eval()
     for member in network.members:
         torch.nn.init.normal_(member.linear.past, std=0.1)  # type: ignore[union-attr, arg-type]
-    short, long = Past(wave(15), 100), Past(wave(60), 200)
-    alone = network.forecast(network.inputs.encode([short]))
-    beside = network.forecast(network.inputs.encode([short, long]))
+    short, long = History(wave(15), 100), History(wave(60), 200)
+    alone = network.forecast(network.features.encode([short]))
+    beside = network.forecast(network.features.encode([short, long]))
     assert torch.allclose(alone[0], beside[0], rtol=0, atol=1e-4)
 
 
@@ -229,18 +229,24 @@ def test_the_baselines_repeat_the_last_day_and_the_last_week() -> None:
 
 
 def test_scores_by_hand_without_days_that_were_not_observed() -> None:
-    actual, forecast = np.array([[2.0, 4.0, 0.0]]), np.array([[1.0, 8.0, 99.0]])
-    seen = np.array([[True, True, False]])
-    assert scores.mean_error(scores.absolute_errors(actual, forecast, seen)) == 2.5
-    percent = scores.percentage_errors(actual, forecast, seen)
-    assert percent.tolist()[0] == pytest.approx([200 / 3, 200 * 4 / 12, np.nan], nan_ok=True)
-    assert scores.inside(actual, forecast - 1, forecast + 1, seen).tolist()[0] == pytest.approx(
-        [1, 0, np.nan], nan_ok=True
+    forecast = np.array([[1.0, 8.0, 99.0]])
+    actuals = scores.Actuals(
+        values=np.array([[2.0, 4.0, 0.0]]),
+        observed=np.array([[True, True, False]]),
+        days=np.arange(3)[None],
+        series=np.zeros(1, dtype=int),
+        groups=np.zeros(1, dtype=int),
+        scales=np.array([2.0]),
     )
-    quantiles = np.stack([forecast, forecast], axis=-1)
-    # level 0.5: (0.5·1 + 0.5·4)·2 = 5; level 0.9: (0.9·1 + 0.1·4)·2 = 2.6; divided by 6
-    losses, sizes = scores.quantile_losses(actual, quantiles, [0.5, 0.9], seen)
-    assert losses.sum() / sizes.sum() == pytest.approx((5 + 2.6) / 2 / 6)
+    assert actuals.errors(forecast)[0].tolist() == pytest.approx([1, 4, np.nan], nan_ok=True)
+    assert scores.mean_error(actuals.errors(forecast)) == 2.5
+    quantiles = np.stack([forecast - 1, forecast, forecast + 1], axis=-1)
+    found = {name: s.value() for name, s in scores.all_scores(actuals, forecast, quantiles, [0.05, 0.5, 0.95]).items()}
+    assert (found["mae"], found["mase"], found["rmse"]) == pytest.approx((2.5, 1.25, 8.5**0.5))
+    assert found["smape"] == pytest.approx((200 / 3 + 200 * 4 / 12) / 2)
+    assert found["coverage_90"] == 0.5  # 2 lies on the border of 0 to 2, 4 below 7 to 9
+    # level 0.05: (0.05·2 + 0.95·3)·2 = 5.9; 0.5: (0.5·1 + 0.5·4)·2 = 5; 0.95: (0 + 0.05·5)·2 = 0.5; divided by 6
+    assert found["wql"] == pytest.approx((5.9 + 5 + 0.5) / 3 / 6)
 
 
 def test_mase_divides_by_the_error_of_repeating_a_week() -> None:

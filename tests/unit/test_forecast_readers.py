@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stages.tasks.forecast.prepare.readers import Bad, Observation, read_csv, read_tsf
+from stages.tasks.forecast.prepare.readers import BadRecord, Observation, read_csv, read_tsf
 from tests.unit.test_forecast_prepare import prepare_params
 
 TSF = """# a comment
@@ -20,13 +20,13 @@ TSF = """# a comment
 """
 
 
-def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | Bad]:
+def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | BadRecord]:
     path = folder / "series.csv"
     path.write_bytes(text.encode())
     return list(read_csv(path, prepare_params(**params)))
 
 
-def from_tsf(folder: Path, text: str) -> list[Observation | Bad]:
+def from_tsf(folder: Path, text: str) -> list[Observation | BadRecord]:
     path = folder / "series.tsf"
     path.write_text(text)
     return list(read_tsf(path))
@@ -58,11 +58,11 @@ def test_nixtlas_long_format_with_further_columns(tmp_path: Path) -> None:
     columns = {"date_columns": ["ds"], "id_column": "unique_id", "known_columns": ["price"], "past_columns": ["rain"]}
     zero, ahead, bad = from_csv(tmp_path, text, **columns)
     assert isinstance(zero, Observation)
-    assert (zero.series, zero.day, zero.value, zero.further[0]) == ("a", 1, 0.0, 2.5)
-    assert math.isnan(zero.further[1])
+    assert (zero.series, zero.day, zero.value, zero.covariates[0]) == ("a", 1, 0.0, 2.5)
+    assert math.isnan(zero.covariates[1])
     assert isinstance(ahead, Observation)
-    assert (math.isnan(ahead.value), ahead.further) == (True, (3.0, 1.0))
-    assert isinstance(bad, Bad)
+    assert (math.isnan(ahead.value), ahead.covariates) == (True, (3.0, 1.0))
+    assert isinstance(bad, BadRecord)
     assert (bad.rule, bad.reason) == ("covariate", "price: found 'cheap'; allowed is a number")
 
 
@@ -95,15 +95,15 @@ def test_marks_of_a_missing_value(tmp_path: Path, mark: str) -> None:
 )
 def test_a_bad_line_is_set_aside_and_the_next_is_read(tmp_path: Path, line: str, rule: str) -> None:
     bad, good = from_csv(tmp_path, f"date,y\n{line}\n1970-01-02,5\n")
-    assert isinstance(bad, Bad)
-    assert (bad.where, bad.rule, bad.content, bad.observations) == ("line 2", rule, line, 1)
+    assert isinstance(bad, BadRecord)
+    assert (bad.id, bad.rule, bad.content, bad.records) == ("line 2", rule, line, 1)
     assert good == Observation("y", 1, 5.0)
 
 
 def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
     (bad,) = from_csv(tmp_path, "date,y,z\n?,1,2\n", value_columns=["y", "z"])
-    assert isinstance(bad, Bad)
-    assert bad.observations == 2
+    assert isinstance(bad, BadRecord)
+    assert bad.records == 2
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def test_tsf_series_state_their_start(tmp_path: Path) -> None:
 )
 def test_a_bad_tsf_line_is_set_aside(tmp_path: Path, line: str, rule: str, lost: int) -> None:
     bad, good = from_tsf(tmp_path, f"{TSF}{line}\nT2:1970-01-01 00-00-00:9\n")
-    assert isinstance(bad, Bad)
-    assert (bad.rule, bad.observations) == (rule, lost)
+    assert isinstance(bad, BadRecord)
+    assert (bad.rule, bad.records) == (rule, lost)
     assert good == Observation("T2", 0, 9.0)
 
 

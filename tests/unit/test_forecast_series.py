@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.tasks.forecast.data.series import Series, SeriesError, calendar_date, regular
+from stages.tasks.forecast.data.series import Rejection, Series, calendar_date, regularize
 
 
 def made(days: list[int], values: list[float], **rules: object) -> Series:
     chosen = {"duplicates": "last", "max_gap_days": 3, "min_days": 2, **rules}
-    return regular(np.array(days), np.array(values), **chosen)  # type: ignore[arg-type]
+    return regularize(np.array(days), np.array(values), **chosen)  # type: ignore[arg-type]
 
 
 def broken(days: list[int], values: list[float], **rules: object) -> str:
-    with pytest.raises(SeriesError) as caught:
+    with pytest.raises(Rejection) as caught:
         made(days, values, **rules)
     return caught.value.rule
 

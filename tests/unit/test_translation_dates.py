@@ -1,4 +1,4 @@
-"""The sample's dates: written as their locale writes them, read back to every date they can mean."""
+"""The sample's dates: written as their locale writes them, parsed to every date they can mean."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.tasks.translation.source.dates import FIRST, LAST, LOCALES, Form, forms, meanings
+from stages.tasks.translation.source.dates import FIRST, LAST, LOCALES, DateFormat, date_formats, possible_dates
 from stages.tasks.translation.source.sample import draw_pairs, possible_targets, write_sample
 
-WRITTEN = [  # what a person of the locale writes for the day; CLDR's styles and free forms
+WRITTEN = [  # what a person of the locale writes for the day; CLDR's styles and extra patterns
     ("en_US", date(1999, 3, 5), {"3/5/99", "Mar 5, 1999", "March 5, 1999", "Friday, March 5, 1999", "March 5th, 1999"}),
     ("en_GB", date(1999, 3, 22), {"22/03/1999", "22nd March 1999", "22nd of March 1999", "22 Mar 99"}),
     ("de", date(1999, 3, 5), {"05.03.99", "5. März 1999", "Freitag, 5. März 1999", "5. März '99"}),
@@ -32,43 +32,43 @@ WRITTEN = [  # what a person of the locale writes for the day; CLDR's styles and
 
 @pytest.mark.parametrize(("locale", "day", "expected"), WRITTEN)
 def test_dates_are_written_as_their_locale_writes_them(locale: str, day: date, expected: set[str]) -> None:
-    written = {form.write(day) for form in forms(locale)}
+    written = {each.format(day) for each in date_formats(locale)}
     assert expected <= written
 
 
-def test_the_sample_has_many_locales_scripts_and_forms() -> None:
+def test_the_sample_has_many_locales_scripts_and_formats() -> None:
     assert len(LOCALES) == 19
-    assert all(len(forms(locale)) >= 9 for locale in LOCALES)
+    assert all(len(date_formats(locale)) >= 9 for locale in LOCALES)
 
 
 @pytest.mark.parametrize("locale", LOCALES)
-def test_every_form_reads_back_what_it_wrote(locale: str) -> None:
+def test_every_format_parses_what_it_has_formatted(locale: str) -> None:
     days = [FIRST + timedelta(days=n) for n in range(0, (LAST - FIRST).days, 997)] + [FIRST, LAST, date(2000, 2, 29)]
-    for form in forms(locale):
+    for each in date_formats(locale):
         for day in days:
-            assert form.read(form.write(day)) == day, form.pattern
+            assert each.parse(each.format(day)) == day, each.pattern
 
 
-def form(locale: str, pattern: str) -> Form:
-    return next(form for form in forms(locale) if form.pattern == pattern)
+def date_format(locale: str, pattern: str) -> DateFormat:
+    return next(found for found in date_formats(locale) if found.pattern == pattern)
 
 
-def test_a_form_reads_nothing_that_it_would_not_write() -> None:
-    assert form("en_US", "MMMM d, y").read("April 31, 1999") is None
-    assert form("en_US", "EEEE, MMMM d, y").read("Monday, March 5, 1999") is None  # it was a Friday
-    assert form("en_US", "MMMM o, y").read("March 5st, 1999") is None
-    assert form("en_US", "MMMM d, y").read("March 05, 1999") is None
-    assert form("ja", "jM月d日").read("昭和64年1月8日") is None  # Heisei by then
+def test_a_format_parses_nothing_that_it_would_not_write() -> None:
+    assert date_format("en_US", "MMMM d, y").parse("April 31, 1999") is None
+    assert date_format("en_US", "EEEE, MMMM d, y").parse("Monday, March 5, 1999") is None  # it was a Friday
+    assert date_format("en_US", "MMMM o, y").parse("March 5st, 1999") is None
+    assert date_format("en_US", "MMMM d, y").parse("March 05, 1999") is None
+    assert date_format("ja", "jM月d日").parse("昭和64年1月8日") is None  # Heisei by then
 
 
 def test_two_digit_years_mean_one_year() -> None:
-    assert form("en_US", "M/d/yy").read("1/2/70") == date(1970, 1, 2)
-    assert form("en_US", "M/d/yy").read("1/2/30") == date(2030, 1, 2)
+    assert date_format("en_US", "M/d/yy").parse("1/2/70") == date(1970, 1, 2)
+    assert date_format("en_US", "M/d/yy").parse("1/2/30") == date(2030, 1, 2)
 
 
 def test_ambiguous_sources_know_all_their_targets() -> None:
     # Canada writes both orders, each with and without the leading zeros that 10/11 does not need.
-    assert meanings("en_CA", "10/11/1999") == {date(1999, 11, 10): 2, date(1999, 10, 11): 2}
+    assert possible_dates("en_CA", "10/11/1999") == {date(1999, 11, 10): 2, date(1999, 10, 11): 2}
     assert possible_targets("<en_CA> 3/5/99") == {"1999-03-05": 0.5, "1999-05-03": 0.5}
     assert possible_targets("<en_CA> 13/5/99") == {"1999-05-13": 1.0}
     assert possible_targets("<en_US> 3/5/99") == {"1999-03-05": 1.0}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ from stages.tasks.translation.params import EvaluateParams, ModelParams, Prepare
 from stages.tasks.translation.prepare.prepare import prepare
 from stages.tasks.translation.serve.predictor import Predictor
 from stages.tasks.translation.source.download import download
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
 PREPARE = PrepareParams(
@@ -62,15 +63,6 @@ MODEL = ModelParams(
     label_smoothing=0.0,
     scheduled_sampling=0.0,
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small are slower on several threads, and far slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def untrained(root: Path, params: PrepareParams) -> tuple[Path, Path]:

@@ -11,11 +11,11 @@ import pytest
 from stages.tasks.translation.data.text import normalise
 from stages.tasks.translation.data.tokenizer import (
     END,
+    KINDS,
     UNKNOWN,
     CharacterTokenizer,
+    Kind,
     SubwordTokenizer,
-    load_tokenizer,
-    train_tokenizer,
     without_mark,
 )
 
@@ -76,11 +76,11 @@ def test_unseen_scripts_are_unknown_subwords() -> None:
     assert UNKNOWN in tokenizer.encode("猫猫猫")
 
 
-@pytest.mark.parametrize("kind", ["character", "subword"])
-def test_a_saved_tokenizer_is_the_same_tokenizer(tmp_path: Path, kind: str) -> None:
-    tokenizer = train_tokenizer(kind, ["<de> der Hund läuft", "<de> die Katze </s> schläft"] * 5, 200)  # type: ignore[arg-type]
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_tokenizer_is_the_same_tokenizer(tmp_path: Path, kind: Kind) -> None:
+    tokenizer = KINDS[kind].train(["<de> der Hund läuft", "<de> die Katze </s> schläft"] * 5, 200)
     tokenizer.save(tmp_path / "tokenizer.json")
-    loaded = load_tokenizer(kind, tmp_path / "tokenizer.json")  # type: ignore[arg-type]
+    loaded = KINDS[kind].load(tmp_path / "tokenizer.json")
     text = "<de> der Hund </s> schläft"
     assert loaded.encode(text) == tokenizer.encode(text)
     assert loaded.size == tokenizer.size

@@ -19,10 +19,9 @@ def holiday_table(code: str, first: date, last_seen: date, last: date) -> dict[s
     """`days`: name → its days, ISO 8601, in order, for a country (`US`) or a part of it (`US-IL`, `GB-ENG`), in the
     years `first_year` to `last_year`.
 
-    The table reaches from FIRST_YEAR, or the year before `first`, to LAST_YEAR, or the year after `last`. It holds the
-    holidays that have been between `first` and `last_seen`, the days that a network learns from: what it has never
-    seen, such as a holiday that was made later, it would answer with noise. Days off for a holiday that fell on a
-    Sunday bear its name.
+    The table reaches from FIRST_YEAR, or the year before `first`, to LAST_YEAR, or the year after `last`. It holds only
+    holidays that have been between `first` and `last_seen`, the days that a network learns from: the weights of any
+    other, such as one that was made later, would be noise. Days off for a holiday that fell on a Sunday bear its name.
     Raises ValueError for a code that the package does not know.
     """
     import holidays  # a fifth of a second to import, and only where a country is asked for
@@ -30,17 +29,21 @@ def holiday_table(code: str, first: date, last_seen: date, last: date) -> dict[s
     country, _, part = code.partition("-")
     first_year, last_year = min(FIRST_YEAR, first.year - 1), max(LAST_YEAR, last.year + 1)
     try:
-        found = holidays.country_holidays(country, subdiv=part or None, years=range(first_year, last_year + 1))
+        calendar = holidays.country_holidays(country, subdiv=part or None, years=range(first_year, last_year + 1))
     except NotImplementedError as error:
         raise ValueError(
             f"prepare.holidays: found {code!r}: {error}; allowed: a code of the package holidays"
         ) from None
     table: dict[str, list[str]] = {}
-    for day, names in sorted(found.items()):
-        for name in sorted({_NOTE.sub("", name) for name in names.split("; ")}):
+    for day, names in sorted(calendar.items()):
+        for name in {_NOTE.sub("", name) for name in names.split("; ")}:
             table.setdefault(name, []).append(day.isoformat())
-    seen = {name: table[name] for name in sorted(table) if _seen(table[name], first, last_seen)}
-    return {"first_year": first_year, "last_year": last_year, "days": seen}
+    learned = {
+        name: days
+        for name, days in sorted(table.items())
+        if any(first.isoformat() <= day <= last_seen.isoformat() for day in days)
+    }
+    return {"first_year": first_year, "last_year": last_year, "days": learned}
 
 
 def names_by_day(table: Mapping[str, Any]) -> dict[str, str]:
@@ -50,7 +53,3 @@ def names_by_day(table: Mapping[str, Any]) -> dict[str, str]:
         for day in dates:
             days.setdefault(day, []).append(name)
     return {day: "; ".join(names) for day, names in days.items()}
-
-
-def _seen(days: list[str], first: date, last: date) -> bool:
-    return any(first.isoformat() <= day <= last.isoformat() for day in days)

@@ -6,9 +6,9 @@
 4. Any other missing day takes the value of the same weekday a week earlier, or in the first week the value of the day
    before. It counts as not observed: it may be an input, never a target.
 
-Further columns, which go with the values, are put on the same days: of several on one day the first or the last stays
-as rule 2 says, or else their mean; a missing one takes the day before's, and 0 before the first. A column that is known
-in advance reaches past the last value.
+Covariates are put on the same days: of several on one day the first or the last stays as rule 2 says, or else their
+mean; a missing one takes the day before's, and 0 before the first. One that is known in advance reaches past the last
+value.
 
 All of it looks back only, so that no value is ever made from a later one. Zeros are values like others; every value
 the same is a constant series, which is refused. 29 February is a day like others.
@@ -32,8 +32,8 @@ MIN_YEAR, MAX_YEAR = 1700, 2250  # what pandas' nanoseconds can hold
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class SeriesError(ValueError):
-    """A series that cannot be used; `rule` is the short name it is counted under."""
+class Rejection(ValueError):
+    """A series or a record that cannot be used; `rule` is the short name it is counted under."""
 
     def __init__(self, rule: str, reason: str) -> None:
         super().__init__(reason)
@@ -60,39 +60,48 @@ def calendar_date(day: int) -> date:
     return date.fromordinal(day + _EPOCH)
 
 
-def regular(
+def weekday(days: np.ndarray) -> np.ndarray:
+    """0 for Monday to 6 for Sunday, of days since 1970-01-01, which was a Thursday."""
+    return (days + 3) % 7
+
+
+def regularize(
     days: np.ndarray, values: np.ndarray, *, duplicates: Duplicates, max_gap_days: int, min_days: int
 ) -> Series:
     """The series of some observations: `days` `(n,)` integers since 1970-01-01, `values` `(n,)`, NaN where missing.
 
-    Raises SeriesError for a series that is not daily, has fewer than `min_days` days, or never changes.
+    Raises Rejection for a series that is not daily, has fewer than `min_days` days, or never changes.
     """
     known = ~np.isnan(values)
     days, values = np.asarray(days, dtype=np.int64)[known], np.asarray(values, dtype=np.float64)[known]
     if not len(days):
-        raise SeriesError("too_short", f"no values; allowed are at least {min_days} days")
+        raise Rejection("too_short", f"no values; allowed are at least {min_days} days")
     unsorted = int((days < np.maximum.accumulate(days)).sum())
     order = np.argsort(days, kind="stable")
-    days, values = days[order], values[order]
-    first = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
-    repeated = len(days) - len(first)
+    values = values[order]
+    days, first = np.unique(days[order], return_index=True)
+    repeated = len(values) - len(days)
     conflicting = int((np.maximum.reduceat(values, first) != np.minimum.reduceat(values, first)).sum())
-    values = _one_a_day(values, first, duplicates)
-    days = days[first]
+    values = _aggregate(values, first, duplicates)
 
     spacing = np.diff(days)
     if len(spacing) and np.median(spacing) > 1:
-        raise SeriesError("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
+        raise Rejection("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
     gaps = np.flatnonzero(spacing > max_gap_days + 1)
     dropped = int(gaps[-1]) + 1 if len(gaps) else 0
     days, values = days[dropped:], values[dropped:]
     length = int(days[-1] - days[0]) + 1
     if length < min_days:
         after = f" after the last gap of more than {max_gap_days} days" if dropped else ""
-        raise SeriesError("too_short", f"{length} days{after}; allowed are at least {min_days}")
+        raise Rejection("too_short", f"{length} days{after}; allowed are at least {min_days}")
     if values.max() == values.min():
-        raise SeriesError("constant", f"every value is {values[0]:g}; allowed are series that change")
-    filled, observed = _fill(days - days[0], values, length)
+        raise Rejection("constant", f"every value is {values[0]:g}; allowed are series that change")
+
+    filled = np.full(length, np.nan)
+    filled[days - days[0]] = values
+    observed = ~np.isnan(filled)
+    for day in np.flatnonzero(~observed):
+        filled[day] = filled[day - SEASON] if day >= SEASON else filled[day - 1]
     repairs = {
         "unsorted_row": unsorted,
         "duplicate_row": repeated,
@@ -103,34 +112,29 @@ def regular(
     return Series(start=int(days[0]), values=filled, observed=observed, repairs={k: n for k, n in repairs.items() if n})
 
 
-def on_days(
+def align_covariates(
     days: np.ndarray, columns: np.ndarray, *, start: int, length: int, duplicates: Duplicates
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Further columns on the days `start … start + length - 1`: `days` `(n,)` and `columns` `(n, columns)`, NaN where
+    """Covariates on the days `start … start + length - 1`: `days` `(n,)` and `columns` `(n, columns)`, NaN where
     missing, in any order, to `(length, columns)` without NaN, and which of these were given, bool, alike.
     """
     order = np.argsort(days, kind="stable")
     days, columns = days[order], columns[order]
-    found = np.full((length, columns.shape[1]), np.nan)
-    for place, column in enumerate(columns.T):
-        there = ~np.isnan(column) & (days < start + length)
-        its_days, values = days[there], column[there]
-        if not len(its_days):
-            continue
-        first = np.flatnonzero(np.diff(its_days, prepend=its_days[0] - 1))
-        values = _one_a_day(values, first, "mean" if duplicates == "sum" else duplicates)
-        its_days = its_days[first]
-        before = np.flatnonzero(its_days < start)
-        if len(before):  # the last one before the start stands for the start, where that has none
-            found[0, place] = values[before[-1]]
-        found[its_days[its_days >= start] - start, place] = values[its_days >= start]
-    given = ~np.isnan(found)
+    aligned = np.full((length, columns.shape[1]), np.nan)
+    for index, column in enumerate(columns.T):
+        known = ~np.isnan(column) & (days < start + length)
+        known_days, first = np.unique(days[known], return_index=True)
+        if len(first):
+            values = _aggregate(column[known], first, "mean" if duplicates == "sum" else duplicates)
+            # The last one before the start stands for the start, where that has none.
+            aligned[np.maximum(known_days - start, 0), index] = values
+    given = ~np.isnan(aligned)
     latest = np.maximum.accumulate(np.where(given, np.arange(length)[:, None], -1), axis=0)
-    filled = np.take_along_axis(found, np.maximum(latest, 0), axis=0)
+    filled = np.take_along_axis(aligned, np.maximum(latest, 0), axis=0)
     return np.where(latest >= 0, filled, 0.0), given
 
 
-def _one_a_day(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> np.ndarray:
+def _aggregate(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> np.ndarray:
     """One value for each run of equal days; `first` holds where each run begins."""
     if duplicates == "first":
         return values[first]
@@ -138,13 +142,3 @@ def _one_a_day(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) ->
         return values[np.append(first[1:], len(values)) - 1]
     sums = np.add.reduceat(values, first)
     return sums if duplicates == "sum" else sums / np.diff(first, append=len(values))
-
-
-def _fill(positions: np.ndarray, values: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values at all days 0 … length-1, and which of them were observed."""
-    filled = np.full(length, np.nan)
-    filled[positions] = values
-    observed = ~np.isnan(filled)
-    for day in np.flatnonzero(~observed):
-        filled[day] = filled[day - SEASON] if day >= SEASON else filled[day - 1]
-    return filled, observed

@@ -1,0 +1,1 @@
+"""Evaluate: scores of the test days, baselines, pictures, and how versions are compared."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -11,9 +10,9 @@ from matplotlib.figure import Figure
 
 from ..data.series import HORIZON
 from ..model.windows import Windows
-from .scores import mean_error
+from .scores import Forecasts, mean_error
 
-FANS = 6
+CHARTS = 6
 HISTORY = 28  # days drawn before an origin
 COLOURS = {
     "network": "#c4421a",
@@ -23,58 +22,47 @@ COLOURS = {
     "seasonal_naive": "#6b7280",
     "naive": "#b8bcc4",
 }
-_IN_FANS = ("autoets", "ridge", "seasonal_naive")  # more lines than these nobody can tell apart
+_IN_CHARTS = ("autoets", "ridge", "seasonal_naive")  # more lines than these nobody can tell apart
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """Forecasts from all origins: `mean` and each baseline `(origins, 7)`, `quantiles` `(origins, 7, levels)`; and the
-    names of holidays by their ISO days.
+def fan_charts(
+    windows: Windows, forecasts: Forecasts, holidays: Mapping[str, str], examples: np.ndarray, title: str
+) -> Figure:
+    """Forecasts from some origins: bands of 90 % (and 50 %), mean, baselines and truth. `holidays` are names by their
+    ISO days.
     """
-
-    windows: Windows
-    mean: np.ndarray
-    quantiles: np.ndarray
-    levels: Sequence[float]
-    baselines: Mapping[str, np.ndarray]
-    holidays: Mapping[str, str]
-
-
-def fans(drawn: Drawn, chosen: np.ndarray, title: str) -> Figure:
-    """Forecasts from some origins: bands of 90 % (and 50 %), mean, baselines and truth."""
-    windows, levels = drawn.windows, drawn.levels
-    figure = Figure(figsize=(11, 2.6 * -(-len(chosen) // 2) + 0.3), layout="constrained")
+    rows = -(-len(examples) // 2)
+    figure = Figure(figsize=(11, 2.6 * rows + 0.3), layout="constrained")
     figure.suptitle(title, fontsize=11)
-    grid = figure.subplots(-(-len(chosen) // 2), 2, squeeze=False).flat
-    for example, axes in zip(chosen, grid, strict=False):
-        row, _ = windows.locate(example)
-        past = windows.past(example)
-        history = past.values[-HISTORY:]
-        before = _dates(past.next_day - len(history), len(history))
-        after = _dates(past.next_day, HORIZON)
+    grid = figure.subplots(rows, 2, squeeze=False).flat
+    for example, axes in zip(examples, grid, strict=False):
+        history = windows.history(example)
+        past = history.values[-HISTORY:]
+        before = _dates(history.next_day - len(past), len(past))
+        after = _dates(history.next_day, HORIZON)
         for low, high, shade in ((0.05, 0.95, 0.15), (0.25, 0.75, 0.3)):
-            if low in levels and high in levels:
-                band = drawn.quantiles[example][:, [levels.index(low), levels.index(high)]]
+            if low in forecasts.levels and high in forecasts.levels:
+                ends = (forecasts.quantiles[example, :, forecasts.levels.index(level)] for level in (low, high))
                 label = f"{high - low:.0%} band"
-                axes.fill_between(
-                    after, band[:, 0], band[:, 1], color=COLOURS["network"], alpha=shade, lw=0, label=label
-                )
-        axes.plot(before, history, color="black", lw=1)
+                axes.fill_between(after, *ends, color=COLOURS["network"], alpha=shade, lw=0, label=label)
+        axes.plot(before, past, color="black", lw=1)
         axes.plot(after, windows.future(example)[0], color="black", lw=1, marker="o", ms=3, label="truth")
-        axes.plot(after, drawn.mean[example], color=COLOURS["network"], lw=1.8, label="mean")
-        for name, forecast in drawn.baselines.items():
-            if name in _IN_FANS:
-                axes.plot(after, forecast[example], color=COLOURS[name], lw=1, ls="--", label=_words(name))
+        axes.plot(after, forecasts.mean[example], color=COLOURS["network"], lw=1.8, label="mean")
+        for name, forecast in forecasts.baselines.items():
+            if name in _IN_CHARTS:
+                axes.plot(after, forecast[example], color=COLOURS[name], lw=1, ls="--", label=_label(name))
         axes.axvline(before[-1], color="0.8", lw=0.8)
-        holidays = [day for day in after if str(day) in drawn.holidays]
-        for day in holidays:
-            axes.axvline(day, color="#b7791f", lw=0.8, ls=":")
+        names = ""
+        for day in after:
+            if str(day) in holidays:
+                names += f", {holidays[str(day)]}"
+                axes.axvline(day, color="#b7791f", lw=0.8, ls=":")
         locator = AutoDateLocator(maxticks=6)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        names = "".join(f", {drawn.holidays[str(day)]}" for day in holidays)
-        axes.set_title(f"{windows.store.value('id', row)}, from {after[0]}{names}", fontsize=9)
+        series, _ = windows.locate(example)
+        axes.set_title(f"{windows.store.value('id', series)}, from {after[0]}{names}", fontsize=9)
         axes.margins(x=0.01)
     for axes in list(grid):
         axes.set_visible(False)
@@ -92,7 +80,7 @@ def error_by_day(errors: Mapping[str, np.ndarray], weekdays: np.ndarray) -> Figu
     days = np.arange(HORIZON)
     for name, values in errors.items():
         style = {"color": COLOURS[name], "lw": 2.4 if name == "network" else 1.4, "marker": "o", "ms": 4}
-        ahead.plot(days, mean_error(values, axis=0), label=f"{_words(name)}: {mean_error(values):.4g}", **style)
+        ahead.plot(days, mean_error(values, axis=0), label=f"{_label(name)}: {mean_error(values):.4g}", **style)
         by_weekday = [mean_error(np.where(weekdays == day, values, np.nan)) for day in range(7)]
         week.plot(np.arange(7), by_weekday, **style)
     ahead.set_xticks(days, [str(day + 1) for day in days])
@@ -109,5 +97,5 @@ def _dates(first: int, count: int) -> np.ndarray:
     return np.arange(first, first + count).astype("datetime64[D]")
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     return {"autoets": "AutoETS", "autotheta": "AutoTheta"}.get(name, name.replace("_", " "))

@@ -1,4 +1,5 @@
-"""How good forecasts are. Arrays are `(origins, 7)`; days that were not observed do not count.
+"""How good forecasts are, as sums of each day's part, so that a score can be resampled and broken down by day and
+series. Forecasts are `(origins, 7)`, their quantiles `(origins, 7, levels)`; days that were not observed do not count.
 
 Formulas: Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 5.8 and 5.9; sMAPE in percent
 as in the M4 competition; weighted quantile loss as in GluonTS.
@@ -6,19 +7,93 @@ as in the M4 competition; weighted quantile loss as in GluonTS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.series import SEASON
+from ....evaluation.bootstrap import Scores, ratio
+from ..data.series import HORIZON, SEASON
+from ..model.windows import RawWindows
 
 _MANY_SERIES = 30  # from so many on they are what is drawn again; of fewer, four weeks of each
 _BLOCK_DAYS = 28
 
 
-def absolute_errors(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """`(origins, 7)` in the series' unit, NaN where nothing was observed."""
-    return np.where(observed, np.abs(actual - forecast), np.nan)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actuals:
+    """What came."""
+
+    values: np.ndarray  # (origins, 7)
+    observed: np.ndarray  # (origins, 7) bool
+    days: np.ndarray  # (origins, 7), since 1970-01-01
+    series: np.ndarray  # (origins,), the row of each one's series in the store
+    groups: np.ndarray  # (origins,), equal where forecasts are alike
+    scales: np.ndarray  # (series,), what MASE divides by
+
+    def errors(self, forecast: np.ndarray) -> np.ndarray:
+        """Absolute errors in the series' unit, `(origins, 7)`, NaN where nothing was observed."""
+        return np.where(self.observed, np.abs(self.values - forecast), np.nan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecasts:
+    """What the network forecasts from all origins, and what the baselines do."""
+
+    mean: np.ndarray
+    quantiles: np.ndarray
+    levels: list[float]
+    baselines: Mapping[str, np.ndarray]
+
+
+def read_actuals(windows: RawWindows) -> Actuals:
+    """What came in the seven days of each window."""
+    examples, store = range(len(windows)), windows.store
+    values, observed = (np.stack(part) for part in zip(*map(windows.future, examples), strict=True))
+    series, origins = np.array([windows.locate(i) for i in examples]).T
+    first_days = np.array([windows.history(i).next_day for i in examples])
+    # MASE divides by the seasonal naive error before the test days.
+    scales = [
+        naive_scale(store.sequence("values", row)[:end], store.sequence("observed", row)[:end] > 0)
+        for row, end in enumerate(store.column("validation_end").tolist())
+    ]
+    return Actuals(
+        values=values,
+        observed=observed,
+        days=first_days[:, None] + np.arange(HORIZON),
+        series=series,
+        groups=groups(series, origins),
+        scales=np.array(scales),
+    )
+
+
+def all_scores(actuals: Actuals, mean: np.ndarray, quantiles: np.ndarray, levels: list[float]) -> dict[str, Scores]:
+    """Those of the mean and of the quantiles; an example is a forecast day that was observed."""
+    low, high = (quantiles[..., levels.index(level)] for level in (0.05, 0.95))
+    inside = ((low <= actuals.values) & (actuals.values <= high)).astype(float)
+    losses = quantile_losses(actuals.values, quantiles, levels)
+    return {
+        **point_scores(actuals, mean),
+        "wql": _ratio_of_days(actuals, losses, np.abs(actuals.values)),
+        "coverage_90": _mean_of_days(actuals, inside),
+    }
+
+
+def point_scores(actuals: Actuals, forecast: np.ndarray) -> dict[str, Scores]:
+    """`mae`, `rmse`, `mase` and `smape`; an example is as in `all_scores`."""
+    errors = actuals.errors(forecast)
+    return {
+        "mae": _mean_of_days(actuals, errors),
+        "rmse": replace(_mean_of_days(actuals, errors**2), metric=lambda sums: np.sqrt(ratio(sums))),
+        "mase": _mean_of_days(actuals, errors / actuals.scales[actuals.series][:, None]),
+        "smape": _mean_of_days(actuals, percentage_errors(actuals.values, forecast)),
+    }
+
+
+def skill(actuals: Actuals, forecast: np.ndarray, baseline: np.ndarray) -> Scores:
+    """One less the mean absolute error of `forecast` by that of `baseline`, drawn together."""
+    both = _ratio_of_days(actuals, actuals.errors(forecast), actuals.errors(baseline))
+    return replace(both, metric=lambda sums: 1.0 - ratio(sums))
 
 
 def mean_error(errors: np.ndarray, *, axis: int | None = None) -> np.ndarray:
@@ -35,28 +110,19 @@ def naive_scale(values: np.ndarray, observed: np.ndarray) -> float:
     return float(errors.mean()) if len(errors) and errors.any() else np.nan
 
 
-def percentage_errors(actual: np.ndarray, forecast: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """What sMAPE is the mean of: 0 to 200, `(origins, 7)`, NaN where nothing was observed; two zeros are no error."""
+def percentage_errors(actual: np.ndarray, forecast: np.ndarray) -> np.ndarray:
+    """What sMAPE is the mean of: 0 to 200; two zeros are no error."""
     size = np.abs(actual) + np.abs(forecast)
-    errors = 200.0 * np.divide(np.abs(actual - forecast), size, out=np.zeros_like(size), where=size > 0)
-    return np.where(observed, errors, np.nan)
+    return 200.0 * np.divide(np.abs(actual - forecast), size, out=np.zeros_like(size), where=size > 0)
 
 
-def quantile_losses(
-    actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float], observed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the weighted quantile loss is a ratio of sums of: twice the pinball loss, averaged over the levels, and the
-    absolute value, both `(origins, 7)` and 0 where nothing was observed. `quantiles` is `(origins, 7, levels)`.
+def quantile_losses(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+    """Twice the pinball loss, averaged over the levels, `(origins, 7)`. Their sum by that of the absolute values is the
+    weighted quantile loss.
     """
     error = actual[..., None] - quantiles
     level = np.asarray(levels)
-    pinball = np.maximum(level * error, (level - 1) * error).mean(axis=-1)
-    return np.where(observed, 2 * pinball, 0.0), np.where(observed, np.abs(actual), 0.0)
-
-
-def inside(actual: np.ndarray, low: np.ndarray, high: np.ndarray, observed: np.ndarray) -> np.ndarray:
-    """1 where a day lies within the band, borders included, else 0: `(origins, 7)`, NaN where nothing was observed."""
-    return np.where(observed, ((low <= actual) & (actual <= high)).astype(float), np.nan)
+    return 2 * np.maximum(level * error, (level - 1) * error).mean(axis=-1)
 
 
 def groups(series: np.ndarray, origins: np.ndarray) -> np.ndarray:
@@ -67,3 +133,15 @@ def groups(series: np.ndarray, origins: np.ndarray) -> np.ndarray:
         return series
     blocks = np.stack([series, origins // _BLOCK_DAYS], axis=1)
     return np.unique(blocks, axis=0, return_inverse=True)[1]
+
+
+def _ratio_of_days(actuals: Actuals, numerators: np.ndarray, denominators: np.ndarray) -> Scores:
+    seen = actuals.observed
+    groups_of_days = np.broadcast_to(actuals.groups[:, None], seen.shape)[seen]
+    return Scores(parts=np.stack([numerators[seen], denominators[seen]], axis=1), groups=groups_of_days, metric=ratio)
+
+
+def _mean_of_days(actuals: Actuals, values: np.ndarray) -> Scores:
+    """The mean over the observed days, without those of a series whose scale is unknown."""
+    known = ~np.isnan(values)
+    return _ratio_of_days(actuals, np.where(known, values, 0.0), known.astype(np.float64))

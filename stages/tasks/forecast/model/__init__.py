@@ -1,0 +1,1 @@
+"""The forecaster: windows and their features, covariates, recurrent decoders, calibration."""

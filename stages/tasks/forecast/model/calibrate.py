@@ -8,21 +8,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_SHARES = np.linspace(0.0, 1.0, 21)
+_SHARES = np.linspace(0.0, 1.0, 21)[::-1]  # the network's own forecast first: it wins ties
 
 
 def blend_weights(median: np.ndarray, other: np.ndarray, actual: np.ndarray, observed: np.ndarray) -> np.ndarray:
     """The share of `median` for each day ahead, `(7,)` float32 in steps of 0.05, at which it and `other` together have
     the least mean absolute error; 1 where nothing was observed.
     """
-    shares = _SHARES[::-1]  # the network's own forecast first: it wins ties
     errors = [
-        np.where(observed, np.abs(share * median + (1 - share) * other - actual), 0.0).sum(axis=0) for share in shares
+        np.where(observed, np.abs(share * median + (1 - share) * other - actual), 0.0).sum(axis=0) for share in _SHARES
     ]
-    return shares[np.argmin(errors, axis=0)].astype(np.float32)
+    return _SHARES[np.argmin(errors, axis=0)].astype(np.float32)
 
 
-def margins(quantiles: np.ndarray, actual: np.ndarray, observed: np.ndarray, levels: Sequence[float]) -> np.ndarray:
+def quantile_offsets(
+    quantiles: np.ndarray, actual: np.ndarray, observed: np.ndarray, levels: Sequence[float]
+) -> np.ndarray:
     """What to add to each quantile of each day ahead, `(7, levels)` float32, so that a new day lies between a level
     and its counterpart as often as they say. `quantiles` is `(windows, 7, levels)`; levels are symmetric about 0.5.
 
@@ -31,7 +32,7 @@ def margins(quantiles: np.ndarray, actual: np.ndarray, observed: np.ndarray, lev
     "Conformalized Quantile Regression", 2019, algorithm 1). It is exact for windows that can be exchanged; those of
     neighbouring days overlap, and the years differ.
     """
-    found = np.zeros((actual.shape[1], len(levels)), dtype=np.float32)
+    offsets = np.zeros((actual.shape[1], len(levels)), dtype=np.float32)
     for low in range(len(levels) // 2):
         high = len(levels) - 1 - low
         outside = np.maximum(quantiles[..., low] - actual, actual - quantiles[..., high])
@@ -39,6 +40,6 @@ def margins(quantiles: np.ndarray, actual: np.ndarray, observed: np.ndarray, lev
             scores = np.sort(outside[observed[:, day], day])
             if len(scores):
                 rank = int(np.ceil((len(scores) + 1) * (levels[high] - levels[low])))
-                found[day, high] = scores[min(rank, len(scores)) - 1]
-                found[day, low] = -found[day, high]
-    return found
+                offsets[day, high] = scores[min(rank, len(scores)) - 1]
+                offsets[day, low] = -offsets[day, high]
+    return offsets

@@ -1,4 +1,4 @@
-"""What is known of a day: where it lies in the week and in the year, holidays around it, the data's own columns."""
+"""What is known of a day: its place in the week and in the year, holidays around it, the data's own columns."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.series import day_number
+from ..data.series import day_number, weekday
 from ..params import ModelParams
 
 _DAYS_IN_YEAR = 365.25
@@ -27,16 +27,15 @@ class Covariates:
         self._week, self._year = "day_of_week" in chosen, "day_of_year" in chosen
         self._holidays: np.ndarray | None = None
         if "holidays" in chosen:
-            self._first_day, self._holidays = _around(_offered(data, "holidays"), params.holiday_days)
-        self.known_columns: Sequence[str] = _offered(data, "known_columns") if "known_columns" in chosen else []
-        self.past_columns: Sequence[str] = _offered(data, "past_columns") if "past_columns" in chosen else []
-        self._known_moments, self._past_moments = (
+            self._first_day, self._holidays = _holiday_features(_required(data, "holidays"), params.holiday_days)
+        self.known_columns: Sequence[str] = _required(data, "known_columns") if "known_columns" in chosen else []
+        self.past_columns: Sequence[str] = _required(data, "past_columns") if "past_columns" in chosen else []
+        self.known_moments, self.past_moments = (
             np.array([data["moments"][name] for name in names]).reshape(-1, 2).T
             for names in (self.known_columns, self.past_columns)
         )
-        self.calendar_size = 7 * self._week + 2 * _HARMONICS * self._year
-        self.calendar_size += 0 if self._holidays is None else self._holidays.shape[1]
-        self.known = self.calendar_size + len(self.known_columns)
+        self.known = 7 * self._week + 2 * _HARMONICS * self._year + len(self.known_columns)
+        self.known += 0 if self._holidays is None else self._holidays.shape[1]
         self.past = len(self.past_columns)
 
     @property
@@ -45,14 +44,14 @@ class Covariates:
         return None if self._holidays is None else (self._first_day, self._first_day + len(self._holidays) - 1)
 
     def calendar(self, days: np.ndarray) -> np.ndarray:
-        """Days since 1970-01-01 of any shape `(…)` to `(…, calendar_size)`, float32.
+        """Days since 1970-01-01 of any shape `(…)` to `(…, features)`, float32.
 
         `day_of_week` is one-hot, Monday first; `day_of_year` is the sine and the cosine of waves a year and half a year
         long; `holidays` has a number for each holiday and each of the days around it, 1 where it is that day.
         """
         parts = [np.empty((*days.shape, 0), dtype=np.float32)]
         if self._week:
-            parts.append(np.eye(7, dtype=np.float32)[(days + 3) % 7])  # 1970-01-01 was a Thursday
+            parts.append(np.eye(7, dtype=np.float32)[weekday(days)])
         if self._year:
             dates = days.astype("datetime64[D]")
             angle = (dates - dates.astype("datetime64[Y]")).astype(np.float64) * (2 * np.pi / _DAYS_IN_YEAR)
@@ -62,38 +61,31 @@ class Covariates:
             parts.append(self._holidays[days - self._first_day])
         return np.concatenate(parts, axis=-1)
 
-    def scaled_known(self, values: np.ndarray) -> np.ndarray:
-        """Values of `known_columns`, `(…, columns)`, in deviations from their mean over the training days; float32."""
-        return _scaled(values, self._known_moments)
 
-    def scaled_past(self, values: np.ndarray) -> np.ndarray:
-        """The same of `past_columns`."""
-        return _scaled(values, self._past_moments)
-
-
-def _offered(data: Mapping[str, Any], key: str) -> Any:
-    found = data.get(key)
-    if not found:
-        raise ValueError(
-            f"model.covariates: found {key}; the data has none: prepare.{key} is empty, or names nothing seen"
-        )
-    return found
-
-
-def _scaled(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
+def standardize(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Values `(…, columns)` in deviations from their mean; `moments` are both, `(2, columns)`. float32."""
     mean, deviation = moments
     return ((values - mean) / deviation).astype(np.float32)
 
 
-def _around(table: Mapping[str, Any], reach: int) -> tuple[int, np.ndarray]:
+def _required(data: Mapping[str, Any], key: str) -> Any:
+    if not data.get(key):
+        raise ValueError(
+            f"model.covariates: found {key}; the data has none: prepare.{key} is empty, or names nothing seen"
+        )
+    return data[key]
+
+
+def _holiday_features(table: Mapping[str, Any], reach: int) -> tuple[int, np.ndarray]:
     """The first day of a holiday table, and for each of its days `(days, holidays · (2 · reach + 1))`, float32: whether
     the day is `reach` days before the holiday, …, is it, … is `reach` days after it.
     """
     first, end = (day_number(date(year, 1, 1)) for year in (table["first_year"], table["last_year"] + 1))
-    found = np.zeros((end - first, len(table["days"]), 2 * reach + 1), dtype=np.float32)
+    features = np.zeros((end - first, len(table["days"]), 2 * reach + 1), dtype=np.float32)
     for column, days in enumerate(table["days"].values()):
-        numbers = np.array([day_number(date.fromisoformat(day)) for day in days])
-        for offset in range(-reach, reach + 1):
-            places = numbers - first + offset
-            found[places[(places >= 0) & (places < len(found))], column, offset + reach] = 1.0
-    return first, found.reshape(len(found), -1)
+        for day in days:
+            for offset in range(-reach, reach + 1):
+                row = day_number(date.fromisoformat(day)) - first + offset
+                if 0 <= row < len(features):
+                    features[row, column, offset + reach] = 1.0
+    return first, features.reshape(len(features), -1)

@@ -1,7 +1,7 @@
 """How a recurrent network gets from the context to seven days: at once, or each day from its own forecast of the day
 before.
 
-All end in `answer(states, days)`, which turns states `(batch, some of the days, hidden_size)` into the days' forecasts.
+All end in `head(states, days)`, which turns states `(batch, some of the days, hidden_size)` into the days' forecasts.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from ....models.batch import Batch
 from ....models.recurrent import Cell, RecurrentStack, last_step
 from ..data.series import HORIZON
 from ..params import ModelParams
-from .windows import Inputs
+from .windows import FeatureEncoder
 
-Answer = Callable[[Tensor, slice], Tensor]
+HeadOfDays = Callable[[Tensor, slice], Tensor]
 _CELLS = {"conv_gru": "gru", "seq2seq": "gru"}  # of the others the kind is the cell
 
 
-def decoder(params: ModelParams, inputs: Inputs) -> nn.Module:
+def build_decoder(params: ModelParams, features: FeatureEncoder) -> nn.Module:
     """The network up to the states, by `model.kind` and `model.decoding`."""
-    encoder = Encoder(params, inputs.step_size)
+    encoder = Encoder(params, features.step_size)
     recursive = params.decoding == "recursive"
     if params.kind == "seq2seq":
-        return Decoder(encoder, params, inputs.day_size, recursive=recursive)
-    return Rolled(encoder, inputs, params.quantiles.index(0.5)) if recursive else Direct(encoder)
+        return Seq2SeqDecoder(encoder, params, features.day_size, recursive=recursive)
+    return RecursiveDecoder(encoder, features, params.quantiles.index(0.5)) if recursive else DirectDecoder(encoder)
 
 
 class Encoder(nn.Module):
@@ -57,46 +57,46 @@ class Encoder(nn.Module):
         return last_step(self.recurrent(self.front(values), lengths), lengths)
 
 
-class Direct(nn.Module):
-    """The state at the origin answers for all days."""
+class DirectDecoder(nn.Module):
+    """All days are forecast from the state at the origin."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, batch: Batch, answer: Answer) -> Tensor:
+    def forward(self, batch: Batch, head: HeadOfDays) -> Tensor:
         """`(batch, 7, …)`"""
         state = self.encoder(batch.values, batch.lengths)
-        return answer(state[:, None].expand(-1, HORIZON, -1), slice(0, HORIZON))
+        return head(state[:, None].expand(-1, HORIZON, -1), slice(0, HORIZON))
 
 
-class Rolled(nn.Module):
-    """The network answers for the next day alone; its median becomes the day's value, and it reads on.
+class RecursiveDecoder(nn.Module):
+    """The network forecasts the next day alone; its median becomes the day's value, and it reads on.
 
     The context is read anew for each day, which takes seven times as long and needs nothing of the recurrent layers.
     """
 
-    def __init__(self, encoder: Encoder, inputs: Inputs, middle: int) -> None:
+    def __init__(self, encoder: Encoder, features: FeatureEncoder, middle: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self._inputs = inputs
+        self._features = features
         self._middle = middle
 
-    def forward(self, batch: Batch, answer: Answer) -> Tensor:
+    def forward(self, batch: Batch, head: HeadOfDays) -> Tensor:
         """`(batch, 7, …)`"""
         values = functional.pad(batch.values, (0, 0, 0, HORIZON - 1))
         rows = torch.arange(len(values), device=values.device)
-        answers = []
+        forecasts = []
         for day in range(HORIZON):
             lengths = batch.lengths + day
-            answers.append(answer(self.encoder(values, lengths)[:, None], slice(day, day + 1)))
+            forecasts.append(head(self.encoder(values, lengths)[:, None], slice(day, day + 1)))
             if day < HORIZON - 1:
-                median = answers[-1][:, 0, self._middle]
-                values = values.index_put((rows, lengths), self._inputs.step(median, batch.context["future"][:, day]))
-        return torch.cat(answers, dim=1)
+                median = forecasts[-1][:, 0, self._middle]
+                values = values.index_put((rows, lengths), self._features.step(median, batch.context["future"][:, day]))
+        return torch.cat(forecasts, dim=1)
 
 
-class Decoder(nn.Module):
+class Seq2SeqDecoder(nn.Module):
     """A second recurrent stack steps through the seven days, from the encoder's state, with what is known of each day
     (Sutskever, Vinyals and Le, "Sequence to Sequence Learning with Neural Networks", 2014); where it is recursive, with
     its own median of the day before as well.
@@ -115,7 +115,7 @@ class Decoder(nn.Module):
             batch_first=True,
         )
 
-    def forward(self, batch: Batch, answer: Answer) -> Tensor:
+    def forward(self, batch: Batch, head: HeadOfDays) -> Tensor:
         """`(batch, 7, …)`"""
         future = batch.context["future"]
         if not future.shape[-1] and not self._recursive:  # nothing is known of a day: it steps all the same
@@ -123,15 +123,15 @@ class Decoder(nn.Module):
         start = self.encoder(batch.values, batch.lengths)
         state = start.expand(self.recurrent.num_layers, -1, -1).contiguous()  # each layer starts from the encoder's
         if not self._recursive:
-            return answer(self.recurrent(future, state)[0], slice(0, HORIZON))
+            return head(self.recurrent(future, state)[0], slice(0, HORIZON))
         median = batch.values[..., 0].gather(1, batch.lengths[:, None] - 1)
-        answers = []
+        forecasts = []
         for day in range(HORIZON):
             step = torch.cat([median, future[:, day]], dim=-1)[:, None]
             output, state = self.recurrent(step, state)
-            answers.append(answer(output, slice(day, day + 1)))
-            median = answers[-1][:, :, self._middle]
-        return torch.cat(answers, dim=1)
+            forecasts.append(head(output, slice(day, day + 1)))
+            median = forecasts[-1][:, :, self._middle]
+        return torch.cat(forecasts, dim=1)
 
 
 class CausalConvolution(nn.Module):

@@ -20,17 +20,14 @@ from ....models.batch import Batch
 from ....models.network import Losses, Network, Predict
 from ..data.series import HORIZON, SEASON
 from ..params import ModelParams, Params
-from .calibrate import blend_weights, margins
-from .decoders import decoder
-from .windows import ORIGINS, Inputs, Windows
+from .calibrate import blend_weights, quantile_offsets
+from .decoders import build_decoder
+from .windows import ORIGINS, FeatureEncoder, Windows
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> Forecaster:
-    """A network with fresh weights; of the data it needs to know the covariates alone: each window is scaled by itself.
-
-    Raises ValueError where the data lacks a covariate that the params choose.
-    """
-    return Forecaster(params, Inputs(params, data))
+    """A network with fresh weights. Raises ValueError where the data lacks a covariate that the params choose."""
+    return Forecaster(params, FeatureEncoder(params, data))
 
 
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Windows:
@@ -43,13 +40,13 @@ class Forecaster(Network):
 
     quantiles: Tensor
     blend: Tensor  # (7,), the network's share of each day's forecast; the rest is last week's
-    margins: Tensor  # (7, quantiles), scaled, what calibration adds
+    margins: Tensor  # (7, quantiles), scaled, the offsets that calibration adds
 
-    def __init__(self, params: ModelParams, inputs: Inputs) -> None:
+    def __init__(self, params: ModelParams, features: FeatureEncoder) -> None:
         super().__init__()
         self.params = params
-        self.inputs = inputs
-        self.members = nn.ModuleList(Member(params, inputs) for _ in range(params.members))
+        self.features = features
+        self.members = nn.ModuleList(Member(params, features) for _ in range(params.members))
         self.register_buffer("quantiles", torch.tensor(params.quantiles), persistent=False)
         self.register_buffer("blend", torch.ones(HORIZON))
         self.register_buffer("margins", torch.zeros(HORIZON, len(params.quantiles)))
@@ -57,10 +54,9 @@ class Forecaster(Network):
 
     def forward(self, batch: Batch) -> Tensor:
         """`(batch, 7, quantiles)`, scaled as the batch is, ascending in the last dimension; blended and calibrated."""
-        found = self._blended(self._members(batch).mean(dim=0), _last_week(batch)) + self.margins
-        middle = self._middle
-        up = found[..., middle:].cummax(dim=-1).values
-        down = found[..., : middle + 1].flip(-1).cummin(dim=-1).values.flip(-1)
+        quantiles = self._blended(self._members(batch).mean(dim=0), _last_week(batch)) + self.margins
+        up = quantiles[..., self._middle :].cummax(dim=-1).values
+        down = quantiles[..., : self._middle + 1].flip(-1).cummin(dim=-1).values.flip(-1)
         return torch.cat([down[..., :-1], up], dim=-1)
 
     def forecast(self, batch: Batch) -> Tensor:
@@ -96,19 +92,18 @@ class Forecaster(Network):
     def calibrate(self, predict: Predict) -> None:
         """Fit the blend and then the calibration to validation windows."""
 
-        def parts(batch: Batch) -> Tensor:
+        def columns(batch: Batch) -> Tensor:
             assert batch.targets is not None
-            further = [_last_week(batch), batch.targets, batch.context["weights"]]
-            return torch.cat([self._members(batch).mean(dim=0), torch.stack(further, dim=-1)], dim=-1)
+            others = [_last_week(batch), batch.targets, batch.context["weights"]]
+            return torch.cat([self._members(batch).mean(dim=0), torch.stack(others, dim=-1)], dim=-1)
 
-        found = predict(parts)
-        forecast, last_week, actual = found[..., :-3], found[..., -3], found[..., -2]
-        observed = found[..., -1] > 0
+        found = predict(columns)
+        forecast, last_week, actual, observed = found[..., :-3], found[..., -3], found[..., -2], found[..., -1] > 0
         if self.params.blend == "seasonal_naive":
             self.blend.copy_(torch.from_numpy(blend_weights(forecast[..., self._middle], last_week, actual, observed)))
             blended = self._blended(*(torch.from_numpy(part).to(self.blend) for part in (forecast, last_week)))
             forecast = blended.cpu().numpy()
-        self.margins.copy_(torch.from_numpy(margins(forecast, actual, observed, self.params.quantiles)))
+        self.margins.copy_(torch.from_numpy(quantile_offsets(forecast, actual, observed, self.params.quantiles)))
 
     def _blended(self, quantiles: Tensor, last_week: Tensor) -> Tensor:
         """All quantiles of a day moved alike: `(batch, 7, quantiles)` and `(batch, 7)`."""
@@ -136,22 +131,22 @@ class Member(nn.Module):
     Patterns with Deep Neural Networks", 2018). It starts at zero: random weights take a short training long to unlearn.
     """
 
-    def __init__(self, params: ModelParams, inputs: Inputs) -> None:
+    def __init__(self, params: ModelParams, features: FeatureEncoder) -> None:
         super().__init__()
-        self.linear = Linear(params.context_days, inputs)
-        self.decoder = decoder(params, inputs)
-        self.head = Head(params.hidden_size, inputs.day_size, len(params.quantiles), dropout=params.dropout)
+        self.linear = Linear(features)
+        self.decoder = build_decoder(params, features)
+        self.head = Head(params.hidden_size, features.day_size, len(params.quantiles), dropout=params.dropout)
         self._middle = params.quantiles.index(0.5)
 
     def forward(self, batch: Batch) -> Tensor:
         """`(batch, 7, quantiles)`, scaled and ascending."""
         linear, future = self.linear(batch), batch.context["future"]
 
-        def answer(states: Tensor, days: slice) -> Tensor:
+        def head(states: Tensor, days: slice) -> Tensor:
             outputs = ascending(self.head(states, future[:, days], days), self._middle)
             return outputs + linear[:, days, None]
 
-        return self.decoder(batch, answer)
+        return self.decoder(batch, head)
 
 
 class Linear(nn.Module):
@@ -161,11 +156,11 @@ class Linear(nn.Module):
     worse: each copy adds to the steps that gradient descent takes along what they say.
     """
 
-    def __init__(self, context_days: int, inputs: Inputs) -> None:
+    def __init__(self, features: FeatureEncoder) -> None:
         super().__init__()
-        self._context_days = context_days
-        self.past = nn.Parameter(torch.zeros(HORIZON, context_days * inputs.step_size))
-        self.day = nn.Parameter(torch.zeros(HORIZON, inputs.day_size))
+        self._context_days = features.context_days
+        self.past = nn.Parameter(torch.zeros(HORIZON, features.context_days * features.step_size))
+        self.day = nn.Parameter(torch.zeros(HORIZON, features.day_size))
         self.bias = nn.Parameter(torch.zeros(HORIZON))
 
     def forward(self, batch: Batch) -> Tensor:

@@ -1,0 +1,1 @@
+"""Preprocess: files of any order and gaps into a store of daily series."""

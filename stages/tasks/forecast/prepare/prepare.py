@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +22,9 @@ from tqdm import tqdm
 from ....data.store import ragged
 from ....preprocessing.preparation import Preparation
 from ..data.holidays import holiday_table
-from ..data.series import HORIZON, MIN_HISTORY, Series, SeriesError, calendar_date, on_days, regular
+from ..data.series import HORIZON, MIN_HISTORY, Rejection, Series, align_covariates, calendar_date, regularize
 from ..params import PrepareParams
-from .readers import Bad, Observation, read_csv, read_tsf
+from .readers import BadRecord, Observation, read_csv, read_tsf
 
 COLUMNS = {
     "values": ragged(np.float64),
@@ -37,12 +36,12 @@ COLUMNS = {
 
 
 @dataclass(slots=True)
-class _Rows:
+class _Observations:
     """What the files say of one series, in their order."""
 
     days: array[int] = field(default_factory=lambda: array("i"))
     values: array[float] = field(default_factory=lambda: array("d"))
-    further: array[float] = field(default_factory=lambda: array("d"))
+    covariates: array[float] = field(default_factory=lambda: array("d"))
 
 
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
@@ -52,129 +51,120 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     known holidays.
     """
     files = sorted(p for p in raw.iterdir() if p.suffix in (".csv", ".tsf"))
-    known, past = len(params.known_columns), len(params.past_columns)
+    covariates = {"known": params.known_columns, "past": params.past_columns}
+    columns = {name: ragged(np.float64, len(names)) for name, names in covariates.items() if names}
     held_out = params.validation_days + params.test_days
-    moments = _Moments(["", *params.known_columns, *params.past_columns])  # the values first, which have no name
-    first, train_last, last = [], [], []
-    with output.store(_columns(known, past), rows_per_batch=64) as writer:
-        for name, rows in _by_series(files, params, output).items():
-            days = np.frombuffer(rows.days, dtype=np.int32)
-            try:
-                found = regular(
-                    days,
-                    np.frombuffer(rows.values, dtype=np.float64),
-                    duplicates=params.duplicates,
-                    max_gap_days=params.max_gap_days,
-                    min_days=MIN_HISTORY + HORIZON + held_out,
-                )
-            except SeriesError as error:
-                output.reject(id=name, file="", rule=error.rule, reason=str(error), records=len(days))
+    names = ["", *params.known_columns, *params.past_columns]  # the values first, which have no name
+    sums = np.zeros((3, len(names)))
+    first_days: list[int] = []
+    last_days: list[int] = []
+    with output.store({**COLUMNS, **columns}, rows_per_batch=64) as writer:
+        for name, observations in _by_series(files, params, output).items():
+            series = _series(name, observations, params, output)
+            if series is None:
                 continue
-            for rule, count in found.repairs.items():
-                output.repair(rule, count)
-            output.accept(len(days))
-            length = len(found.values)
-            further = _further(rows, found, known + past, params, output)
-            moments.add(np.column_stack([found.values, further])[: length - held_out])
-            parts = {"known": further[:, :known], "past": further[:, known:]}
+            length = len(series.values)
+            known, past = _covariates(observations, series, params, output)
+            learned = np.column_stack([series.values, known, past])[: length - held_out]
+            sums += [np.full(len(names), len(learned)), learned.sum(axis=0), (learned**2).sum(axis=0)]
             writer.append(
                 {
                     "id": name,
                     "split": "train",
                     "length": length,
-                    "values": found.values,
-                    "observed": found.observed.astype(np.uint8),
-                    "start": calendar_date(found.start),
+                    "values": series.values,
+                    "observed": series.observed.astype(np.uint8),
+                    "start": calendar_date(series.start),
                     "train_end": length - held_out,
                     "validation_end": length - params.test_days,
-                    **{column: values for column, values in parts.items() if values.shape[1]},
+                    **{column: {"known": known, "past": past}[column] for column in columns},
                 }
             )
-            first.append(found.start)
-            last.append(found.start + length - 1)
-            train_last.append(found.start + length - held_out - 1)
-    described: dict[str, Any] = {
-        "series": len(first),
-        "first_day": calendar_date(min(first)).isoformat() if first else None,
-        "last_day": calendar_date(max(last)).isoformat() if last else None,
-        "horizon": HORIZON,
-        "max_gap_days": params.max_gap_days,
-        "known_columns": params.known_columns,
-        "past_columns": params.past_columns,
-        "moments": moments.by_name(),
-        "holidays": None,
-    }
-    if params.holidays and first:
-        seen = (calendar_date(day) for day in (min(first), max(train_last), max(last)))
-        described["holidays"] = holiday_table(params.holidays, *seen)
-    output.describe(described)
+            first_days.append(series.start)
+            last_days.append(series.start + length - 1)
+    first, last = (calendar_date(min(first_days)), calendar_date(max(last_days))) if first_days else (None, None)
+    holidays = None
+    if params.holidays and first and last:
+        holidays = holiday_table(params.holidays, first, calendar_date(max(last_days) - held_out), last)
+    output.describe(
+        {
+            "series": len(first_days),
+            "first_day": first and first.isoformat(),
+            "last_day": last and last.isoformat(),
+            "horizon": HORIZON,
+            "max_gap_days": params.max_gap_days,
+            "known_columns": params.known_columns,
+            "past_columns": params.past_columns,
+            "moments": _moments(names, sums),
+            "holidays": holidays,
+        }
+    )
 
 
-class _Moments:
-    """Mean and standard deviation of columns, added up series by series."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
-        self._sums = np.zeros((3, len(names)))
-
-    def add(self, values: np.ndarray) -> None:
-        """Add `(time, columns)`."""
-        self._sums += [np.full(len(self._names), len(values)), values.sum(axis=0), (values**2).sum(axis=0)]
-
-    def by_name(self) -> dict[str, list[float]]:
-        """Name → mean and deviation; the deviation of a column that never changes is 1."""
-        total, squares = self._sums[1:] / np.maximum(self._sums[0], 1.0)
-        deviation = np.sqrt(np.maximum(squares - total**2, 0.0))
-        deviation[deviation <= 1e-9 * np.abs(total)] = 1.0
-        return {name: [float(m), float(d)] for name, m, d in zip(self._names, total, deviation, strict=True)}
-
-
-def _columns(known: int, past: int) -> dict[str, pa.DataType]:
-    """The store's columns; those of further values where there are any."""
-    further = {"known": known, "past": past}
-    return {**COLUMNS, **{name: ragged(np.float64, size) for name, size in further.items() if size}}
+def _series(name: str, observations: _Observations, params: PrepareParams, output: Preparation) -> Series | None:
+    """The series of some observations, with its repairs counted; None where it is rejected."""
+    try:
+        series = regularize(
+            np.frombuffer(observations.days, dtype=np.int32),
+            np.frombuffer(observations.values, dtype=np.float64),
+            duplicates=params.duplicates,
+            max_gap_days=params.max_gap_days,
+            min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
+        )
+    except Rejection as error:
+        output.reject(id=name, file="", rule=error.rule, reason=str(error), records=len(observations.days))
+        return None
+    for rule, count in series.repairs.items():
+        output.repair(rule, count)
+    output.accept(len(observations.days))
+    return series
 
 
-def _further(rows: _Rows, series: Series, columns: int, params: PrepareParams, output: Preparation) -> np.ndarray:
-    """The further columns on the days of a series, `(time, columns)`; what was missing is counted."""
-    values, given = on_days(
-        np.frombuffer(rows.days, dtype=np.int32),
-        np.frombuffer(rows.further, dtype=np.float64).reshape(len(rows.days), columns),
+def _covariates(
+    observations: _Observations, series: Series, params: PrepareParams, output: Preparation
+) -> tuple[np.ndarray, np.ndarray]:
+    """The known and the past columns on the days of a series, `(time, columns)`; what was missing is counted."""
+    known = len(params.known_columns)
+    values, given = align_covariates(
+        np.frombuffer(observations.days, dtype=np.int32),
+        np.frombuffer(observations.covariates).reshape(len(observations.days), known + len(params.past_columns)),
         start=series.start,
         length=len(series.values),
         duplicates=params.duplicates,
     )
     if missing := int((~given).sum()):
         output.repair("filled_covariate", missing)
-    return values
+    return values[:, :known], values[:, known:]
 
 
-def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation) -> dict[str, _Rows]:
+def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:
+    """Name → mean and standard deviation; the deviation of a column that never changes is 1. `sums` are of ones, values
+    and squares, `(3, columns)`.
+    """
+    mean, squares = sums[1:] / np.maximum(sums[0], 1.0)
+    deviation = np.sqrt(np.maximum(squares - mean**2, 0.0))
+    deviation[deviation <= 1e-9 * np.abs(mean)] = 1.0
+    return dict(zip(names, np.stack([mean, deviation], axis=1).tolist(), strict=True))
+
+
+def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation) -> dict[str, _Observations]:
     """All observations by series, in the order in which the series first appear; bad records are rejected."""
-    series: dict[str, _Rows] = {}
+    by_series: dict[str, _Observations] = {}
     for path in files:
         for record in tqdm(_read(path, params), desc=path.name, unit="value", leave=False, disable=None):
-            if isinstance(record, Bad):
-                output.reject(
-                    id=record.where,
-                    file=path.name,
-                    rule=record.rule,
-                    reason=record.reason,
-                    content=record.content,
-                    records=record.observations,
-                )
+            if isinstance(record, BadRecord):
+                output.reject(file=path.name, **asdict(record))
                 continue
-            rows = series.setdefault(record.series, _Rows())
-            rows.days.append(record.day)
-            rows.values.append(record.value)
-            rows.further.extend(record.further)
-    return series
+            observations = by_series.setdefault(record.series, _Observations())
+            observations.days.append(record.day)
+            observations.values.append(record.value)
+            observations.covariates.extend(record.covariates)
+    return by_series
 
 
-def _read(path: Path, params: PrepareParams) -> Iterator[Observation | Bad]:
+def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
     if path.suffix == ".csv":
         return read_csv(path, params)
-    asked = [*params.known_columns, *params.past_columns]
-    if asked:
-        raise ValueError(f"{path.name}: known_columns and past_columns: found {asked}; a .tsf has no further columns")
+    if columns := [*params.known_columns, *params.past_columns]:
+        raise ValueError(f"{path.name}: known_columns and past_columns: found {columns}; a .tsf has no further columns")
     return read_tsf(path)

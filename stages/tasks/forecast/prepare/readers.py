@@ -1,6 +1,6 @@
 """Readers of daily series: any CSV, and the .tsf files of the Monash repository.
 
-Each yields observations one by one and never stops at a bad one: it yields a Bad record with the reason. A file that
+Each yields observations one by one and never stops at a bad one: it yields a BadRecord with the reason. A file that
 cannot be read at all raises ValueError.
 Format of .tsf: Godahewa et al., "Monash Time Series Forecasting Archive", 2021, https://forecastingdata.org
 """
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, day_number
+from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number
 from ..params import PrepareParams
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
@@ -29,68 +29,62 @@ class Observation:
     series: str
     day: int  # days since 1970-01-01
     value: float
-    further: tuple[float, ...] = ()  # of known_columns, then of past_columns; NaN where missing
+    covariates: tuple[float, ...] = ()  # of known_columns, then of past_columns; NaN where missing
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadRecord:
     """A record that is set aside: `rule` is the short name it is counted under."""
 
-    where: str  # such as "line 12"
+    id: str  # where it stands, such as "line 12"
     rule: str
     reason: str
     content: str
-    observations: int  # how many values were lost with it
+    records: int  # how many values were lost with it
 
 
-def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | Bad]:
+def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
     """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
 
     A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each. A
-    line whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones is a Bad record.
+    line whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones is a BadRecord.
     """
     to_day = _day_parser(params.date_format)
+    columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.reader(file, delimiter=params.delimiter)
         try:
             header = [name.strip() for name in next(rows, [])]
-            find = _column_finder(path, header)
-            date_at = [find(name, "prepare.date_columns") for name in params.date_columns]
-            value_at = [(name, find(name, "prepare.value_columns")) for name in params.value_columns]
-            id_at = find(params.id_column, "prepare.id_column") if params.id_column else None
-            further_at = [(name, find(name, "prepare.known_columns")) for name in params.known_columns]
-            further_at += [(name, find(name, "prepare.past_columns")) for name in params.past_columns]
+            _check_header(path, header, params)
             for row in rows:
                 if not row:
                     continue  # an empty line, as many files have one at their end
                 where, content = f"line {rows.line_num}", params.delimiter.join(row)
-                if len(row) != len(header):
-                    reason = f"{len(row)} columns; the header has {len(header)}"
-                    yield Bad(where, "columns", reason, content, len(value_at))
-                    continue
                 try:
-                    day = to_day("-".join(row[i].strip() for i in date_at))
-                except ValueError as error:
-                    yield Bad(where, "date", str(error), content, len(value_at))
+                    if len(row) != len(header):
+                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}")
+                    cells = dict(zip(header, row, strict=True))
+                    day = to_day("-".join(cells[name].strip() for name in params.date_columns))
+                    covariates = tuple(_number("covariate", cells[name], name) for name in covariate_columns)
+                except Rejection as error:
+                    yield BadRecord(where, error.rule, str(error), content, len(columns))
                     continue
-                try:
-                    further = tuple(_named_value(name, row[column]) for name, column in further_at)
-                except ValueError as error:
-                    yield Bad(where, "covariate", str(error), content, len(value_at))
-                    continue
-                for name, column in value_at:
+                names = {name: name for name in columns}
+                if params.id_column:
+                    id = cells[params.id_column].strip()
+                    names = {name: f"{id}/{name}" if len(columns) > 1 else id for name in columns}
+                for name, series in names.items():
                     try:
-                        value = to_value(row[column])
-                    except ValueError as error:
-                        yield Bad(where, "value", f"{name}: {error}", content, 1)
-                    else:
-                        yield Observation(_series_name(row, id_at, name, len(value_at)), day, value, further)
+                        yield Observation(series, day, _number("value", cells[name], name), covariates)
+                    except Rejection as error:
+                        yield BadRecord(where, error.rule, str(error), content, 1)
         except csv.Error as error:
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
 
 
-def read_tsf(path: Path) -> Iterator[Observation | Bad]:
+def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
     """The observations of a daily .tsf, whose series each state the date they start."""
+    to_day = _day_parser(_TSF_DATE)
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = enumerate(file, start=1)
         name_at, start_at, attributes = _tsf_header(path, lines)
@@ -98,47 +92,41 @@ def read_tsf(path: Path) -> Iterator[Observation | Bad]:
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
-            where = f"line {number}"
+            where, lost = f"line {number}", 1
             fields = text.split(":")
             values = fields[-1].split(",")
-            if len(fields) != attributes + 1:
-                reason = f"{len(fields)} fields parted by colons; allowed are {attributes} attributes and the values"
-                yield Bad(where, "columns", reason, text, 1)
-                continue
             try:
-                day = _day_parser(_TSF_DATE)(fields[start_at])
-                if day + len(values) > day_number(datetime(MAX_YEAR, 12, 31)):
-                    raise ValueError(f"{len(values)} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
-            except ValueError as error:
-                yield Bad(where, "date", str(error), text, len(values))
+                if len(fields) != attributes + 1:
+                    allowed = f"allowed are {attributes} attributes and the values"
+                    raise Rejection("columns", f"{len(fields)} fields parted by colons; {allowed}")
+                lost = len(values)
+                day = to_day(fields[start_at])
+                if day + lost > day_number(datetime(MAX_YEAR, 12, 31)):
+                    raise Rejection("date", f"{lost} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
+            except Rejection as error:
+                yield BadRecord(where, error.rule, str(error), text, lost)
                 continue
             name = fields[name_at] if name_at is not None else f"T{number}"
             for offset, value in enumerate(values):
                 try:
-                    yield Observation(name, day + offset, to_value(value))
-                except ValueError as error:
-                    yield Bad(f"{where}, value {offset + 1}", "value", str(error), name, 1)
+                    yield Observation(name, day + offset, _number("value", value))
+                except Rejection as error:
+                    yield BadRecord(f"{where}, value {offset + 1}", error.rule, str(error), name, 1)
 
 
-def to_value(text: str) -> float:
-    """A number, or NaN for a mark of a missing one. Raises ValueError for anything else, and for infinity."""
+def _number(rule: str, text: str, column: str = "") -> float:
+    """A number, or NaN for a mark of a missing one. Raises a Rejection by `rule` for anything else and for infinity."""
+    where = f"{column}: " if column else ""
     stripped = text.strip()
     if stripped.lower() in MISSING:
         return math.nan
     try:
         value = float(stripped)
     except ValueError:
-        raise ValueError(f"found {text[:40]!r}; allowed is a number") from None
+        raise Rejection(rule, f"{where}found {text[:40]!r}; allowed is a number") from None
     if not abs(value) <= MAX_MAGNITUDE:
-        raise ValueError(f"found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
+        raise Rejection(rule, f"{where}found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
     return value
-
-
-def _named_value(name: str, text: str) -> float:
-    try:
-        return to_value(text)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
 
 
 def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[int | None, int, int]:
@@ -146,13 +134,12 @@ def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[int | Non
     attributes: list[tuple[str, str]] = []
     frequency = ""
     for _, line in lines:
-        words = line.split()
-        match [word.lower() for word in words[:1]]:
-            case ["@attribute"] if len(words) == 3:
-                attributes.append((words[1].lower(), words[2].lower()))
-            case ["@frequency"] if len(words) == 2:
-                frequency = words[1].lower()
-            case ["@data"]:
+        match line.lower().split():
+            case ["@attribute", name, kind]:
+                attributes.append((name, kind))
+            case ["@frequency", frequency]:
+                pass
+            case ["@data", *_]:
                 break
     else:
         raise ValueError(f"{path.name}: not a .tsf: no line @data")
@@ -174,26 +161,21 @@ def _day_parser(date_format: str) -> Callable[[str], int]:
         try:
             day = datetime.strptime(text, date_format).date()
         except ValueError:
-            raise ValueError(f"date {text[:40]!r}; allowed is the format {date_format!r}") from None
+            raise Rejection("date", f"date {text[:40]!r}; allowed is the format {date_format!r}") from None
         if not MIN_YEAR <= day.year <= MAX_YEAR:
-            raise ValueError(f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
+            raise Rejection("date", f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
         return day_number(day)
 
     return parse
 
 
-def _column_finder(path: Path, header: Sequence[str]) -> Callable[[str, str], int]:
-    def find(name: str, key: str) -> int:
-        if header.count(name) != 1:
-            found = f"stands {header.count(name)} times" if name in header else "is not a column"
-            raise ValueError(f"{path.name}: {name!r} ({key}) {found}; the header is {', '.join(header)[:400]}")
-        return header.index(name)
-
-    return find
-
-
-def _series_name(row: Sequence[str], id_at: int | None, column: str, columns: int) -> str:
-    if id_at is None:
-        return column
-    name = row[id_at].strip()
-    return f"{name}/{column}" if columns > 1 else name
+def _check_header(path: Path, header: list[str], params: PrepareParams) -> None:
+    """Raises ValueError for a column of the params that the header has not, or more than once."""
+    for key in ("date_columns", "value_columns", "id_column", "known_columns", "past_columns"):
+        names = getattr(params, key)
+        for name in [names] if isinstance(names, str) else names:
+            if name and header.count(name) != 1:
+                found = f"stands {header.count(name)} times" if name in header else "is not a column"
+                raise ValueError(
+                    f"{path.name}: {name!r} (prepare.{key}) {found}; the header is {', '.join(header)[:400]}"
+                )

@@ -1,0 +1,1 @@
+"""The registered forecaster: series in, the next seven days out."""

@@ -1,9 +1,8 @@
-"""Answers in Nixtla's long format: any number of series in, the seven days after each one's last day out."""
+"""Forecasts in Nixtla's long format: any number of series in, the seven days after each one's last day out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,35 +22,29 @@ from ..data.series import (
     MIN_HISTORY,
     MIN_YEAR,
     Series,
+    align_covariates,
     calendar_date,
-    on_days,
-    regular,
+    regularize,
 )
 from ..model.covariates import Covariates
 from ..model.network import build
-from ..model.windows import Past
+from ..model.windows import History
 from ..params import NEEDED_QUANTILES, ModelParams
 
 BATCH_SIZE = 512  # series at a time
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A series to forecast, and how it is called in the answer."""
-
-    name: str
-    past: Past
+Request = tuple[str, History]  # a series by its name in the answer
 
 
 class Predictor(BasePredictor):
     """Rows are grouped by `unique_id`; a series is repaired by the rules of `series.py`, as the training data was.
 
-    A model that was trained with further columns needs them here under the same names: `past_columns` on the series'
-    days, `known_columns` on the seven days ahead as well, in rows whose `y` is empty. Of any model, rows without `y`
-    after the last one with it are days ahead, and their values nothing to fill.
+    A model that was trained with covariates from the data needs them here under the same names: `past_columns` on the
+    series' days, `known_columns` on the seven days ahead as well, in rows whose `y` is empty. For any model, rows
+    without `y` after the last one with it are days ahead, and their values nothing to fill.
 
-    What preprocessing counts and goes on with is asked back here where a person can still mend it: a value that is no
-    finite number, and two different values on one day; and what is not known of a day ahead.
+    What preprocessing counts and goes on with is refused here, where a person can still mend it: a value that is no
+    finite number, two different values on one day, and what is not known of a day ahead.
     """
 
     inputs: ClassVar[Mapping[str, str]] = {"unique_id": "any", "ds": "any", "y": "any"}
@@ -68,10 +61,9 @@ class Predictor(BasePredictor):
 
     def __init__(self, folder: Path) -> None:
         self._network, data = load_network(folder, build, ModelParams)
-        self._covariates = self._network.inputs.covariates
-        self._further = [*self._covariates.known_columns, *self._covariates.past_columns]
+        self._covariates = self._network.features.covariates
         self._max_gap_days: int = data["max_gap_days"]
-        self._columns = [1 + self._network.params.quantiles.index(q) for q in NEEDED_QUANTILES]
+        self._quantiles = [1 + self._network.params.quantiles.index(q) for q in NEEDED_QUANTILES]
 
     @classmethod
     def further_inputs(cls, folder: Path) -> dict[str, str]:
@@ -81,73 +73,62 @@ class Predictor(BasePredictor):
 
     def items(self, frame: pd.DataFrame) -> list[Item]:
         """One item a series, in the order of their first rows."""
-        missing = [name for name in self._further if name not in frame.columns]
+        needed = (*self._covariates.known_columns, *self._covariates.past_columns)
+        missing = [name for name in needed if name not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
-        groups = frame.groupby("unique_id", sort=False, dropna=False)
         return [
             Item("the rows without unique_id", {"unique_id": None}, rows)
             if pd.isna(name)
             else Item(f"series {str(name)!r}", {"unique_id": str(name)}, rows)
-            for name, rows in groups
+            for name, rows in frame.groupby("unique_id", sort=False, dropna=False)
         ]
 
     def read(self, item: Item) -> Request:
         """The series of one `unique_id`, from its rows in any order."""
-        name = item.key["unique_id"]
+        name, rows = item.key["unique_id"], item.content
         if name is None:
             raise ValueError("unique_id is missing; allowed is a name for each series")
-        days = _days(item.content["ds"])
-        ahead = _without_value(item.content["y"], days)
-        values = _values(item.content["y"][~ahead], days[~ahead])
-        _one_value_a_day("y", days[~ahead], values)
-        series = regular(days[~ahead], values, duplicates="last", max_gap_days=self._max_gap_days, min_days=MIN_HISTORY)
-        next_day = series.start + len(series.values)
-        self._check_calendar(series.start, next_day)
-        return Request(
-            name,
-            Past(
-                series.values,
-                next_day,
-                known=self._known(item.content, days, series),
-                others=self._others(item.content, days, series),
-            ),
+        days = _days(rows["ds"])
+        past = ~_is_ahead(rows["y"], days)
+        missing_day = "(leave a missing day out: it is filled from the same weekday a week earlier)"
+        values = _numbers("y", rows["y"][past], days[past], f"finite numbers {missing_day}")
+        series = regularize(
+            days[past], values, duplicates="last", max_gap_days=self._max_gap_days, min_days=MIN_HISTORY
         )
+        next_day = series.start + len(series.values)
+        self._check_holidays(series.start, next_day)
+        known, past_columns = self._known(rows, days, series), self._past(rows, days, series)
+        return name, History(series.values, next_day, known=known, past=past_columns)
 
-    def _check_calendar(self, start: int, next_day: int) -> None:
+    def _check_holidays(self, start: int, next_day: int) -> None:
         """Raises ValueError for a day that the network looks at and the table of holidays does not hold."""
         bounds = self._covariates.days
-        first = max(start, next_day - self._network.params.context_days)
-        if bounds and not bounds[0] <= first < next_day + HORIZON <= bounds[1] + 1:
-            asked, known = (
-                f"{calendar_date(a)} to {calendar_date(b)}" for a, b in ((first, next_day + HORIZON - 1), bounds)
-            )
-            raise ValueError(f"ds: the days from {asked} are read; allowed are {known}, whose holidays the model knows")
+        first, last = max(start, next_day - self._network.params.context_days), next_day + HORIZON - 1
+        if bounds and not bounds[0] <= first < last <= bounds[1]:
+            read, known = (f"{calendar_date(a)} to {calendar_date(b)}" for a, b in ((first, last), bounds))
+            raise ValueError(f"ds: the days from {read} are read; allowed are {known}, whose holidays the model knows")
 
-    def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray | None:
+    def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`known_columns` on the series' days and the seven days ahead, `(time + 7, columns)`."""
         names = self._covariates.known_columns
-        if not names:
-            return None
-        values, given = _on_days(rows, names, days, series, HORIZON)
-        day, column = (place[:1].tolist() for place in np.nonzero(~given[-HORIZON:]))
-        if day:
-            missing = calendar_date(series.start + len(series.values) + day[0])
+        values, given = _covariates_on_days(rows, names, days, series, HORIZON)
+        missing = np.argwhere(~given[-HORIZON:]).tolist()
+        if missing:
+            ahead, column = missing[0]
             raise ValueError(
-                f"{names[column[0]]} is missing on {missing}; allowed are rows with it, and without y, for each of the "
-                f"{HORIZON} days ahead"
+                f"{names[column]} is missing on {calendar_date(series.start + len(series.values) + ahead)}; allowed "
+                f"are rows with it, and without y, for each of the {HORIZON} days ahead"
             )
         return values
 
-    def _others(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray | None:
+    def _past(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`past_columns` on the series' days, `(time, columns)`."""
         names = self._covariates.past_columns
-        if not names:
-            return None
-        values, given = _on_days(rows, names, days, series, 0)
-        for name, times in zip(names, given.sum(axis=0), strict=True):
-            if not times:
-                raise ValueError(f"{name} is missing on all days; allowed is at least one number")
+        values, given = _covariates_on_days(rows, names, days, series, 0)
+        empty = np.flatnonzero(~given.any(axis=0))
+        if len(empty):
+            raise ValueError(f"{names[empty[0]]} is missing on all days; allowed is at least one number")
         return values
 
     def answer(self, examples: Sequence[Request], options: Mapping[str, Any]) -> list[list[Row]]:
@@ -155,18 +136,17 @@ class Predictor(BasePredictor):
         for start in range(0, len(examples), BATCH_SIZE):
             requests = examples[start : start + BATCH_SIZE]
             with torch.inference_mode():
-                batch = self._network.inputs.encode([request.past for request in requests])
+                batch = self._network.features.encode([history for _, history in requests])
                 forecasts = self._network.forecast(batch).numpy()
-            answers.extend(self._rows(request, forecast) for request, forecast in zip(requests, forecasts, strict=True))
+            answers.extend(map(self._rows, requests, forecasts))
         return answers
 
     def _rows(self, request: Request, forecast: np.ndarray) -> list[Row]:
-        rows: list[Row] = []
-        for ahead in range(HORIZON):
-            mean, q05, q50, q95 = (float(forecast[ahead, column]) for column in (0, *self._columns))
-            day = pd.Timestamp(calendar_date(request.past.next_day + ahead))
-            rows.append({"unique_id": request.name, "ds": day, "mean": mean, "q05": q05, "q50": q50, "q95": q95})
-        return rows
+        name, history = request
+        return [
+            dict(zip(self.outputs, (name, pd.Timestamp(calendar_date(day)), *numbers), strict=True))
+            for day, numbers in enumerate(forecast[:, [0, *self._quantiles]].tolist(), history.next_day)
+        ]
 
 
 def _days(column: pd.Series) -> np.ndarray:
@@ -184,51 +164,39 @@ def _days(column: pd.Series) -> np.ndarray:
     return dates.to_numpy(dtype="datetime64[D]").astype(np.int64)
 
 
-def _values(column: pd.Series, days: np.ndarray) -> np.ndarray:
-    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
-    if len(bad):
-        raise ValueError(
-            f"y is {column.iloc[bad[0]]} on {calendar_date(int(days[bad[0]]))}; allowed are finite numbers (leave a "
-            f"missing day out: it is filled from the same weekday a week earlier)"
-        )
-    return values
-
-
-def _without_value(column: pd.Series, days: np.ndarray) -> np.ndarray:
+def _is_ahead(column: pd.Series, days: np.ndarray) -> np.ndarray:
     """Which rows only tell of days ahead: those without a value after the last one with a value, `(rows,)` bool."""
     empty = (column.isna() | (column.astype(str).str.strip() == "")).to_numpy(dtype=bool)
     last = days[~empty].max(initial=np.iinfo(np.int64).min)
     return empty & (days > last)
 
 
-def _on_days(
+def _covariates_on_days(
     rows: pd.DataFrame, names: Sequence[str], days: np.ndarray, series: Series, ahead: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Further columns on the days of a series and `ahead` more: see `series.on_days`."""
-    columns = []
-    for name in names:
+    """Covariates on the days of a series and `ahead` more: see `align_covariates`."""
+    columns = np.full((len(rows), len(names)), np.nan)
+    for index, name in enumerate(names):
         column = rows[name].replace("", np.nan)
-        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        bad = np.flatnonzero(column.notna().to_numpy() & ~(np.abs(values) <= MAX_MAGNITUDE))
-        if len(bad):
-            raise ValueError(
-                f"{name} is {column.iloc[bad[0]]} on {calendar_date(int(days[bad[0]]))}; allowed are finite "
-                "numbers, or nothing: then the day before's is taken"
-            )
-        _one_value_a_day(name, days[~np.isnan(values)], values[~np.isnan(values)])
-        columns.append(values)
+        known = column.notna().to_numpy()
+        allowed = "finite numbers, or nothing: then the day before's is taken"
+        columns[known, index] = _numbers(name, column[known], days[known], allowed)
     length = len(series.values) + ahead
-    return on_days(days, np.stack(columns, axis=1), start=series.start, length=length, duplicates="last")
+    return align_covariates(days, columns, start=series.start, length=length, duplicates="last")
 
 
-def _one_value_a_day(name: str, days: np.ndarray, values: np.ndarray) -> None:
+def _numbers(name: str, column: pd.Series, days: np.ndarray, allowed: str) -> np.ndarray:
+    """Raises ValueError for anything but numbers, and for two different ones on one day."""
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
+    if len(bad):
+        found = f"{column.iloc[bad[0]]} on {calendar_date(int(days[bad[0]]))}"
+        raise ValueError(f"{name} is {found}; allowed are {allowed}")
     order = np.lexsort((values, days))
-    days, values = days[order], values[order]
-    conflicting = np.flatnonzero((np.diff(days) == 0) & (np.diff(values) != 0))
+    in_order, day_of = values[order], days[order]
+    conflicting = np.flatnonzero((np.diff(day_of) == 0) & (np.diff(in_order) != 0))
     if len(conflicting):
         at = int(conflicting[0])
-        found = f"{values[at]:g} and {values[at + 1]:g}"
-        raise ValueError(
-            f"{name} is {found} on {calendar_date(int(days[at]))}; allowed is one value a day (add up what is finer)"
-        )
+        found = f"{in_order[at]:g} and {in_order[at + 1]:g} on {calendar_date(int(day_of[at]))}"
+        raise ValueError(f"{name} is {found}; allowed is one value a day (add up what is finer)")
+    return values

@@ -1,0 +1,1 @@
+"""Download: the sample, a CSV or a Monash .tsf into `data/forecast/raw`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tarfile
 import zipfile
 from importlib.util import find_spec
@@ -16,8 +17,7 @@ from ....fetch import Request, fetch_all
 from ..params import SourceParams
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
-MAX_ARCHIVE_BYTES = 4 << 30
-MAX_ARCHIVE_FILES = 1000
+MAX_BYTES, MAX_FILES = 4 * 2**30, 1000  # in an archive
 
 
 def download(params: SourceParams, folder: Path) -> None:
@@ -55,17 +55,11 @@ def _unpack(archive: Path, params: SourceParams) -> None:
     packed = archive.rename(archive.with_name("packed"))
     inside = archive.with_name("inside")
     paths = extract(
-        packed,
-        inside,
-        max_bytes=MAX_ARCHIVE_BYTES,
-        max_files=MAX_ARCHIVE_FILES,
-        wanted=lambda name: name.lower().endswith(suffix),
+        packed, inside, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda name: name.lower().endswith(suffix)
     )
     packed.unlink()
     if not paths:
         raise ValueError(f"{params.url}: an archive without a *{suffix} file; source.kind is {params.kind}")
     for number, path in enumerate(paths):
         path.rename(archive.with_name(f"series-{number:03d}{suffix}"))
-    for folder in sorted((p for p in inside.rglob("*") if p.is_dir()), reverse=True):
-        folder.rmdir()
-    inside.rmdir()
+    shutil.rmtree(inside)

@@ -48,18 +48,17 @@ class Pair:
     """A record that could be read."""
 
     id: str  # FILE:LINE, counted from 1
-    file: str
     split: Literal["drawn", "test"]
     source: str
     target: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A record that could not."""
+class BadRecord:
+    """A record that could not: `rule` is the short name it is counted under."""
 
     id: str
-    file: str
+    file: str  # of a pair of files the one that cannot be read
     rule: str
     reason: str
     content: str
@@ -82,73 +81,62 @@ def read_corpus(folder: Path) -> Corpus:
         raise ValueError(f"{path}: not written by the download stage: {error}") from None
 
 
-def read_pairs(folder: Path, corpus: Corpus) -> Iterator[Pair | Unreadable]:
+def read_pairs(folder: Path, corpus: Corpus) -> Iterator[Pair | BadRecord]:
     """Every record of the corpus; held-out parts first, so that a reader can keep their sentences out of training.
 
     Raises ValueError for a file that is missing, damaged or too large, and for aligned files of unequal length.
     """
     for part in sorted(corpus.parts, key=lambda part: part.split != "test"):
-        if len(part.files) == 1:
-            yield from _tab_separated(folder, part)
-        else:
-            yield from _aligned(folder, part)
+        for number, lines in enumerate(_records(folder, part), start=1):
+            id = f"{part.files[0]}:{number}"
+            try:
+                texts = [_decode(line, file) for line, file in zip(lines, part.files, strict=True)]
+                source, target = texts if len(texts) == 2 else _columns(texts[0], part)
+            except Rejection as error:
+                yield BadRecord(id, error.file, error.rule, str(error), error.content)
+            else:
+                yield Pair(id, part.split, source, target)
 
 
-def _tab_separated(folder: Path, part: Part) -> Iterator[Pair | Unreadable]:
-    name = part.files[0]
-    for number, line in enumerate(_lines(folder / name), start=1):
-        id = f"{name}:{number}"
-        text = _decoded(line)
-        if isinstance(text, _Refused):
-            yield Unreadable(id, name, text.rule, text.reason, text.content)
-            continue
-        columns = text.split("\t")
-        if len(columns) not in part.columns:
-            allowed = " or ".join(map(str, part.columns))
-            reason = f"found {len(columns)} tab-separated columns; allowed: {allowed}"
-            yield Unreadable(id, name, "wrong_columns", reason, text)
-            continue
-        source, target = (columns[1], columns[0]) if part.swapped else (columns[0], columns[1])
-        yield Pair(id, name, part.split, source, target)
-
-
-def _aligned(folder: Path, part: Part) -> Iterator[Pair | Unreadable]:
-    source_name, target_name = part.files
-    lines = zip_longest(_lines(folder / source_name), _lines(folder / target_name))
-    for number, (source_line, target_line) in enumerate(lines, start=1):
-        if source_line is None or target_line is None:
-            short, long = (source_name, target_name) if source_line is None else (target_name, source_name)
+def _records(folder: Path, part: Part) -> Iterator[Sequence[bytes]]:
+    """The lines of the part's files that belong together."""
+    for number, lines in enumerate(zip_longest(*(_lines(folder / name) for name in part.files))):
+        if None in lines:
+            short, long = part.files if lines[0] is None else reversed(part.files)
             raise ValueError(
-                f"{folder / short}: ends after {number - 1} lines, but {long} goes on; "
+                f"{folder / short}: ends after {number} lines, but {long} goes on; "
                 f"allowed are as many lines in both, each the translation of the other's"
             )
-        id = f"{source_name}:{number}"
-        source, target = _decoded(source_line), _decoded(target_line)
-        if isinstance(source, str) and isinstance(target, str):
-            yield Pair(id, source_name, part.split, source, target)
-            continue
-        for name, text in ((source_name, source), (target_name, target)):
-            if isinstance(text, _Refused):
-                yield Unreadable(id, name, text.rule, text.reason, text.content)
-                break
+        yield lines
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    rule: str
-    reason: str
-    content: str
+class Rejection(ValueError):
+    """A record that cannot be used; `rule` is the short name it is counted under."""
+
+    def __init__(self, file: str, rule: str, reason: str, content: str) -> None:
+        super().__init__(reason)
+        self.file, self.rule, self.content = file, rule, content
 
 
-def _decoded(line: bytes) -> str | _Refused:
+def _decode(line: bytes, file: str) -> str:
     if len(line) > MAX_LINE:
         content = line[:2000].decode("utf-8", errors="replace")
-        return _Refused("line_too_long", f"found a line of more than {MAX_LINE} bytes; allowed: {MAX_LINE}", content)
+        reason = f"found a line of more than {MAX_LINE} bytes; allowed: {MAX_LINE}"
+        raise Rejection(file, "line_too_long", reason, content)
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         reason = f"found byte 0x{line[error.start]:02x} at {error.start}; allowed: UTF-8"
-        return _Refused("not_utf8", reason, line.decode("utf-8", errors="backslashreplace"))
+        raise Rejection(file, "not_utf8", reason, line.decode("utf-8", errors="backslashreplace")) from None
+
+
+def _columns(text: str, part: Part) -> list[str]:
+    """Source and target of a tab-separated line."""
+    columns = text.split("\t")
+    if len(columns) not in part.columns:
+        reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, part.columns))}"
+        raise Rejection(part.files[0], "wrong_columns", reason, text)
+    return columns[1::-1] if part.swapped else columns[:2]
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -156,18 +144,17 @@ def _lines(path: Path) -> Iterator[bytes]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file, though {CORPUS} names it")
     number = read = 0
+    ended = True  # the line before; what follows a cut one is the rest of it
     try:
         with cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
             while line := file.readline(MAX_LINE + 2):
-                number += 1
                 read += len(line)
-                text = line.removesuffix(b"\n")
-                while not line.endswith(b"\n") and (line := file.readline(MAX_LINE + 2)):  # the rest of a long line
-                    read += len(line)
-                    if read > MAX_FILE:
-                        break
                 if read > MAX_FILE:
                     raise ValueError(f"{path}: more than {MAX_FILE} bytes, which is the largest allowed")
-                yield (text.removeprefix(b"\xef\xbb\xbf") if number == 1 else text).removesuffix(b"\r")
+                if ended:
+                    number += 1
+                    text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                    yield text.removesuffix(b"\n").removesuffix(b"\r")
+                ended = line.endswith(b"\n")
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: damaged after line {number}: {error}") from None

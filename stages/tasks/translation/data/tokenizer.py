@@ -20,7 +20,7 @@ Kind = Literal["character", "subword"]
 
 PADDING, UNKNOWN, START, END = range(4)
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
-_MARK = re.compile("^<[A-Za-z_]{1,20}>")  # at a text's start, such as <en_US>: one token
+MARK = re.compile("<([A-Za-z_]{1,20})>")  # at a text's start, such as <en_US>, a language or a locale: one token
 
 
 class Tokenizer(ABC):
@@ -130,30 +130,26 @@ class SubwordTokenizer(Tokenizer):
         self._subwords.save(str(path), pretty=True)
 
 
-def train_tokenizer(kind: Kind, texts: Iterable[str], size: int) -> Tokenizer:
-    """A tokenizer of one language, or of both, learned from `texts`."""
-    return (CharacterTokenizer if kind == "character" else SubwordTokenizer).train(texts, size)
-
-
-def load_tokenizer(kind: Kind, path: Path) -> Tokenizer:
-    """A tokenizer that was saved to `path`."""
-    return (CharacterTokenizer if kind == "character" else SubwordTokenizer).load(path)
+KINDS: dict[Kind, type[CharacterTokenizer] | type[SubwordTokenizer]] = {
+    "character": CharacterTokenizer,
+    "subword": SubwordTokenizer,
+}
 
 
 def load_tokenizers(folder: Path, data: Mapping[str, Any]) -> tuple[Tokenizer, Tokenizer]:
     """The source's tokenizer and the target's, from a folder of prepared data or of weights; one and the same where
     `data`, which describes the prepared data, names one file.
     """
-    kind, names = data["tokenizer"], data["assets"]
-    found = {name: load_tokenizer(kind, folder / name) for name in names}
-    return found[names[0]], found[names[-1]]
+    tokenizers = [KINDS[data["tokenizer"]].load(folder / name) for name in data["assets"]]
+    return tokenizers[0], tokenizers[-1]
 
 
 def without_mark(text: str) -> str:
     """The text after its mark, where it has one."""
-    return _MARK.sub("", text).lstrip()
+    mark = MARK.match(text)
+    return text[mark.end() if mark else 0 :].lstrip()
 
 
 def _characters(text: str) -> list[str]:
-    mark = _MARK.match(text)
+    mark = MARK.match(text)
     return [mark.group(), *text[mark.end() :]] if mark else list(text)

@@ -1,0 +1,1 @@
+"""Evaluate: scores of the test sentences, baselines, pictures, and how versions are compared."""

@@ -5,7 +5,6 @@ What is scored is a *segment*: see `segments.py` for which pairs of the test spl
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from ....evaluation.calibration import calibration_figure, expected_calibration_
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters, sliced, slices_figure
 from ....training.inference import map_batches
-from ..data.tokenizer import load_tokenizers, without_mark
-from ..model.network import Pairs, Translator
+from ..data.tokenizer import MARK, load_tokenizers, without_mark
+from ..model.network import SentencePairs, Translator
 from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
 from . import pictures
@@ -27,7 +26,6 @@ from .segments import read_segments
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
 _DATES = "date"  # the source language of the sample, whose marks are locales
-_MARK = re.compile("<([A-Za-z_]{1,20})>")  # before a source, such as a language or a locale
 _TABLE_ROWS = 8  # of the best and as many of the worst translations
 _N_BEST_SENTENCES, _N_BEST = 4, 5  # sentences of which more than one translation is shown, and how many
 
@@ -36,19 +34,20 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     """Beam search on the test split; `exact_match`, `bleu`, `chrf`, the same by greedy search and for the baselines;
     exact matches by length of the source and by its mark; `ece` of the translations' probabilities.
     """
+    settings = params.evaluate
     store, data = open_prepared(folder)
-    test, train = Pairs(store, "test"), Pairs(store, "train")
+    test, train = SentencePairs(store, "test"), SentencePairs(store, "train")
     tokenizers = load_tokenizers(folder, data)
     segments = read_segments(store, data)
-    texts, references = segments.texts, segments.references
-    sources = [test.source(example) for example in segments.examples.tolist()]
+    texts, references, examples = segments.texts, segments.references, segments.examples.tolist()
+    sources = [test.source(example) for example in examples]
 
-    found = {size: translated(network, sources, params.evaluate, size) for size in {1, params.evaluate.beam_size}}
-    outputs = {size: [tokenizers[1].decode(a.tokens) for a in answers] for size, answers in found.items()}
-    answers, answer_texts = found[params.evaluate.beam_size], outputs[params.evaluate.beam_size]
-    measured = sentence_scores(answer_texts, references, segments.groups)
+    by_beam = {size: translate_split(network, sources, settings, size) for size in {1, settings.beam_size}}
+    outputs = {size: [tokenizers[1].decode(best.tokens) for best in found] for size, found in by_beam.items()}
+    translations, hypotheses = by_beam[settings.beam_size], outputs[settings.beam_size]
+    measured = sentence_scores(hypotheses, references, segments.groups)
     report.scored(measured)
-    report.signed(signatures(answer_texts, references))
+    report.signed(signatures(hypotheses, references))
     greedy = scores(outputs[1], references)
     report.measured({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
     if data["best_possible_exact_match"] is not None:
@@ -63,37 +62,35 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     for name, lines in baselines.items():
         report.measured({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
 
-    tokens = [answer.tokens for answer in answers]
-    nearest = [nearest_reference(said, allowed) for said, allowed in zip(answer_texts, references, strict=True)]
+    tokens = [translation.tokens for translation in translations]
+    nearest = list(map(nearest_reference, hypotheses, references))
     report.predictions(
-        [len(test.target(example)) for example in segments.examples.tolist()],
+        [len(test.target(example)) for example in examples],
         list(map(len, tokens)),
-        id=[test.name(example) for example in segments.examples.tolist()],
+        id=[test.name(example) for example in examples],
         source=texts,
         reference=[text for text, _ in nearest],
-        translation=answer_texts,
+        translation=hypotheses,
         chrf=[score for _, score in nearest],
-        score=[answer.score for answer in answers],
+        score=[translation.score for translation in translations],
     )
-    _report_slices(
-        report, measured["exact_match"], test.lengths[segments.examples], texts, dates=data["source_language"] == _DATES
-    )
-    _report_calibration(report, answers, measured["exact_match"].parts[:, 0], params.evaluate.length_penalty)
-    drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
-    report.picture("attention", drawn)
-    report.picture("translations", pictures.translations(texts, references, answer_texts, nearest, rows=_TABLE_ROWS))
+    exact, lengths = measured["exact_match"], test.lengths[segments.examples]
+    _report_slices(report, exact, lengths, texts, dates=data["source_language"] == _DATES)
+    _report_calibration(report, translations, exact.parts[:, 0], settings.length_penalty)
+    attention = pictures.alignments(network, sources, tokens, texts, tokenizers, count=settings.pictures)
+    report.picture("attention", attention)
+    report.picture("translations", pictures.translations(texts, references, hypotheses, nearest, rows=_TABLE_ROWS))
     shown = pictures.alphabetically(texts, _N_BEST_SENTENCES)
-    size = params.evaluate.beam_size
-    found_best = _hypotheses(network, [sources[i] for i in shown], params.evaluate, size, n_best=min(size, _N_BEST))
-    said = [[(tokenizers[1].decode(one.tokens), one.score) for one in best] for best in found_best]
-    drawn = pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], said)
-    report.picture("n_best", drawn)
+    n_best = min(settings.beam_size, _N_BEST)
+    found = _search(network, [sources[i] for i in shown], settings, settings.beam_size, n_best=n_best)
+    lists = [[(tokenizers[1].decode(one.tokens), one.score) for one in best] for best in found]
+    report.picture("n_best", pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], lists))
 
 
 def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
     which, names = quarters(lengths)
     parts = sliced(exact, "source tokens", which, names, higher_is_better=True)
-    marks = [_MARK.match(text) for text in texts]
+    marks = [MARK.match(text) for text in texts]
     if all(marks):
         found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
         parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
@@ -102,10 +99,10 @@ def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Se
 
 
 def _report_calibration(
-    report: Report, answers: Sequence[Translation], right: np.ndarray, length_penalty: float
+    report: Report, translations: Sequence[Translation], right: np.ndarray, length_penalty: float
 ) -> None:
     # A score is a sum over the tokens and the end, divided by their number to the power of the penalty.
-    probabilities = np.exp([answer.score * (len(answer.tokens) + 1) ** length_penalty for answer in answers])
+    probabilities = np.exp([one.score * (len(one.tokens) + 1) ** length_penalty for one in translations])
     calibrated = reliability(probabilities, right)
     report.calibration(calibrated)
     report.measured({"ece": expected_calibration_error(calibrated)})
@@ -113,7 +110,7 @@ def _report_calibration(
         calibrated,
         expected="probability of the translation, by its score",
         observed="translations that are a reference",
-        title=f"Expected calibration error {report.metrics['ece']:.3f} on {len(answers):,} sentences",
+        title=f"Expected calibration error {report.metrics['ece']:.3f} on {len(translations):,} sentences",
     )
     report.picture("calibration", figure)
 
@@ -134,7 +131,22 @@ def nearest_translations(texts: Sequence[str], known: Sequence[str], translation
     return best
 
 
-def _hypotheses(
+def translate_split(
+    network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
+) -> list[Translation]:
+    """The best translation of each source `(time,)`, in their order; ranks share the work."""
+
+    def best(examples: np.ndarray) -> list[Translation]:
+        return [n_best[0] for n_best in _search(network, [sources[e] for e in examples], params, beam_size, n_best=1)]
+
+    lengths = np.array([len(source) for source in sources])
+    by_example: dict[int, Translation] = {}
+    for examples, translations in map_batches(lengths, params.batch_size, best, title=f"translate, beam {beam_size}"):
+        by_example.update(zip(examples.tolist(), translations, strict=True))
+    return [by_example[example] for example in range(len(sources))]
+
+
+def _search(
     network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int, *, n_best: int
 ) -> list[list[Translation]]:
     return translate(
@@ -146,20 +158,3 @@ def _hypotheses(
         length_penalty=params.length_penalty,
         n_best=n_best,
     )
-
-
-def translated(
-    network: Translator, sources: Sequence[np.ndarray], params: EvaluateParams, beam_size: int
-) -> list[Translation]:
-    """The translation of each source `(time,)`, in their order; ranks share the work."""
-
-    def answers(examples: np.ndarray) -> list[Translation]:
-        some = [sources[example] for example in examples]
-        return [best[0] for best in _hypotheses(network, some, params, beam_size, n_best=1)]
-
-    lengths = np.array([len(source) for source in sources])
-    parts = map_batches(lengths, params.batch_size, answers, title=f"translate, beam {beam_size}")
-    by_example = {
-        example: answer for examples, part in parts for example, answer in zip(examples.tolist(), part, strict=True)
-    }
-    return [by_example[example] for example in range(len(sources))]

@@ -22,27 +22,8 @@ def scores(hypotheses: Sequence[str], references: References) -> dict[str, float
     """`exact_match` (0 to 1), with any of a segment's references; sacreBLEU's `bleu` and `chrf` (0 to 100) by its
     defaults: cased, detokenised texts, tokenised by 13a for BLEU; all references of a segment count.
     """
-    corpora = streams(references)
-    return {
-        "exact_match": float(np.mean(exact(hypotheses, references))),
-        "bleu": BLEU().corpus_score(hypotheses, corpora).score,
-        "chrf": CHRF().corpus_score(hypotheses, corpora).score,
-    }
-
-
-def signatures(hypotheses: Sequence[str], references: References) -> dict[str, str]:
-    """How sacreBLEU computes `bleu` and `chrf` of these, in its own words."""
-    metrics = {"bleu": BLEU(), "chrf": CHRF()}
-    for metric in metrics.values():
-        metric.corpus_score(hypotheses, streams(references))  # it counts the references while it scores
-    return {name: str(metric.get_signature()) for name, metric in metrics.items()}
-
-
-def streams(references: References) -> list[tuple[str, ...]]:
-    """The references as sacreBLEU takes them: all segments' first ones, all second ones, …; None, though its types do
-    not say so, where a segment has not so many.
-    """
-    return cast("list[tuple[str, ...]]", list(zip_longest(*references)))
+    parts = sentence_scores(hypotheses, references, np.arange(len(hypotheses)))
+    return {name: score.value() for name, score in parts.items()}
 
 
 def sentence_scores(hypotheses: Sequence[str], references: References, groups: np.ndarray) -> dict[str, Scores]:
@@ -50,7 +31,7 @@ def sentence_scores(hypotheses: Sequence[str], references: References, groups: n
     found = {"exact_match": mean(np.array(exact(hypotheses, references)), groups)}
     for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
         # What sacreBLEU's own bootstrap takes; it has no public name.
-        counts = metric._extract_corpus_statistics(hypotheses, streams(references))
+        counts = metric._extract_corpus_statistics(hypotheses, _streams(references))
 
         def of_corpora(sums: np.ndarray, metric: BLEU | CHRF = metric) -> np.ndarray:
             return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
@@ -59,12 +40,27 @@ def sentence_scores(hypotheses: Sequence[str], references: References, groups: n
     return found
 
 
+def signatures(hypotheses: Sequence[str], references: References) -> dict[str, str]:
+    """How sacreBLEU computes `bleu` and `chrf` of these, in its own words."""
+    metrics = {"bleu": BLEU(), "chrf": CHRF()}
+    for metric in metrics.values():
+        metric.corpus_score(hypotheses, _streams(references))  # it counts the references while it scores
+    return {name: str(metric.get_signature()) for name, metric in metrics.items()}
+
+
+def _streams(references: References) -> list[tuple[str, ...]]:
+    """The references as sacreBLEU takes them: all segments' first ones, all second ones, …; None, though its types do
+    not say so, where a segment has not so many.
+    """
+    return cast("list[tuple[str, ...]]", list(zip_longest(*references)))
+
+
 def nearest_reference(hypothesis: str, references: Sequence[str]) -> tuple[str, float]:
     """The reference that is most alike by sacreBLEU's chrF, the first of equals, and the score, 0 to 100."""
     metric = CHRF()
-    found = [metric.sentence_score(hypothesis, [reference]).score for reference in references]
-    best = int(np.argmax(found))
-    return references[best], found[best]
+    by_reference = [metric.sentence_score(hypothesis, [reference]).score for reference in references]
+    best = int(np.argmax(by_reference))
+    return references[best], by_reference[best]
 
 
 def exact(answers: Sequence[object], references: References) -> list[bool]:
@@ -76,4 +72,4 @@ def exact(answers: Sequence[object], references: References) -> list[bool]:
         raise ValueError(
             f"found {len(answers)} answers to {len(references)} segments; allowed is one to each, in order"
         )
-    return [said in allowed for said, allowed in zip(answers, references, strict=True)]
+    return [answer in texts for answer, texts in zip(answers, references, strict=True)]

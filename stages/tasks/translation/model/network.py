@@ -1,4 +1,4 @@
-"""The translator as the stages ask for it: a network of the kind that params name, and its batches."""
+"""The translator of the kind that params name, and its batches."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ....models.batch import Batch, pad
 from ..data.tokenizer import END, START
 from ..params import ModelParams, Params
 from .recurrent import RecurrentTranslator
-from .scheduled import ScheduledSampling
+from .scheduled_sampling import ScheduledSampling
 from .transformer import TransformerTranslator
 from .translator import Translator
 
-__all__ = ["Pairs", "Translator", "build", "dataset", "make_batch"]
+__all__ = ["SentencePairs", "Translator", "build", "dataset", "make_batch"]
 
 
-class Pairs:
+class SentencePairs:
     """The sentence pairs of one split, to learn from with `sampling` where it is given.
 
     A pair is as long as its source or, with `longer_side`, as the longer of source and target: batches by a budget of
@@ -96,12 +96,12 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Translator:
     )
 
 
-def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Pairs:
+def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> SentencePairs:
     """The pairs of one split; with `augment`, to learn from as params say."""
     store = SequenceStore(folder / FILE_NAME)
     if not augment:
-        return Pairs(store, split)
+        return SentencePairs(store, split)
     sampling = ScheduledSampling(
         largest=params.model.scheduled_sampling, epochs=params.train.epochs, seed=params.train.seed
     )
-    return Pairs(store, split, sampling=sampling, longer_side=params.train.batch_tokens > 0)
+    return SentencePairs(store, split, sampling=sampling, longer_side=params.train.batch_tokens > 0)

@@ -39,6 +39,7 @@ class RecurrentTranslator(Translator):
         )
         size = params.hidden_size
         self._layers, self._size, self._lstm = params.decoder_layers, size, params.cell == "lstm"
+        self._names = ("hidden", "cell") if self._lstm else ("hidden",)  # of the decoder's states
         self._feeds = params.input_feeding
         self.encoder = RecurrentStack(
             params.embedding_size,
@@ -50,7 +51,7 @@ class RecurrentTranslator(Translator):
             recurrent_dropout=params.recurrent_dropout,
             layer_norm=params.layer_norm,
         )
-        self.bridge = nn.Linear(size, self._layers * size * (2 if self._lstm else 1))
+        self.bridge = nn.Linear(size, self._layers * size * len(self._names))
         self.decoder = (nn.LSTM if self._lstm else nn.GRU)(
             params.embedding_size * (2 if self._feeds else 1),
             size,
@@ -85,7 +86,7 @@ class RecurrentTranslator(Translator):
         # The end of the forward direction is each sentence's last step, that of the backward one its first.
         summary = torch.cat([last_step(values[..., :half], lengths), values[:, 0, half:]], dim=-1)
         states = torch.tanh(self.bridge(summary)).view(len(values), 1, -1, self._layers, self._size).unbind(dim=2)
-        state = dict(zip(("hidden", "cell"), states, strict=False))
+        state = dict(zip(self._names, states, strict=True))
         if self._feeds:
             state["fed"] = values.new_zeros(len(values), 1, self.readout.out_features)
         if self.attention is None:
@@ -127,12 +128,10 @@ class RecurrentTranslator(Translator):
     def _decode(self, tokens: Tensor, state: State) -> tuple[Tensor, dict[str, Tensor]]:
         """`(rows, time)` tokens and `(rows, layers, size)` states to `(rows, time, size)` outputs and new states."""
         inputs = self.dropout(self.target_embedding(tokens))
-        layers_first = {name: value.transpose(0, 1).contiguous() for name, value in state.items()}
-        if self._lstm:
-            outputs, (hidden, cell) = self.decoder(inputs, (layers_first["hidden"], layers_first["cell"]))
-            return outputs, {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1)}
-        outputs, hidden = self.decoder(inputs, layers_first["hidden"])
-        return outputs, {"hidden": hidden.transpose(0, 1)}
+        before = tuple(state[name].transpose(0, 1).contiguous() for name in self._names)
+        outputs, after = self.decoder(inputs, before if self._lstm else before[0])
+        after = after if self._lstm else (after,)
+        return outputs, {name: part.transpose(0, 1) for name, part in zip(self._names, after, strict=True)}
 
     def _decoder_weights(self) -> list[Weights]:
         """Of the decoder's layers, for steps with input feeding; of the first one's input, what reads the fed part."""
@@ -153,8 +152,7 @@ class RecurrentTranslator(Translator):
         """One step with input feeding, `(batch, hypotheses, gates · size)` from the tokens: what the output layer reads
         `(batch, hypotheses, embedding_size)`, the weights of attention and the new state.
         """
-        names = ("hidden", "cell") if self._lstm else ("hidden",)
-        before = [tuple(state[name][:, :, index] for name in names) for index in range(self._layers)]
+        before = [tuple(state[name][:, :, index] for name in self._names) for index in range(self._layers)]
         from_fed = functional.linear(self.dropout(state["fed"]), layers[0].input)
         from_hidden = functional.linear(before[0][0], layers[0].hidden, layers[0].hidden_bias)
         update, cell = (lstm_update, lstm_cell) if self._lstm else (gru_update, gru_cell)
@@ -163,8 +161,8 @@ class RecurrentTranslator(Translator):
             below = functional.dropout(after[-1][0], self.decoder.dropout, self.training)
             after.append(cell(below, before[index], layers[index]))
         features, weights = self._attend(after[-1][0], memory)
-        new = {name: torch.stack(parts, dim=2) for name, parts in zip(names, zip(*after, strict=True), strict=True)}
-        return features, weights, {**new, "fed": features}
+        states = (torch.stack(parts, dim=2) for parts in zip(*after, strict=True))
+        return features, weights, {**dict(zip(self._names, states, strict=True)), "fed": features}
 
     def _attend(self, outputs: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """The decoder's outputs `(batch, steps, size)` to what the output layer reads, `(batch, steps,

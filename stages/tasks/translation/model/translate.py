@@ -44,7 +44,7 @@ def translate(
     sources it is translated with, up to rounding. The network must be in evaluation mode.
     """
 
-    def found(examples: np.ndarray, memory: Memory, state: State) -> Hypotheses:
+    def search_batch(examples: np.ndarray, memory: Memory, state: State) -> Hypotheses:
         if beam_size == 1:
             return greedy_search(
                 network.step, state, memory, VOCABULARY, max_length=max_length, length_penalty=length_penalty
@@ -62,7 +62,7 @@ def translate(
 
     if not 1 <= n_best <= beam_size:
         raise ValueError(f"n_best: found {n_best}; allowed with a beam_size of {beam_size}: 1 to {beam_size}")
-    return _answers(network, sources, batch_size, found)
+    return _translate_in_batches(network, sources, batch_size, search_batch)
 
 
 def sample(
@@ -82,7 +82,7 @@ def sample(
     translations wherever and with whatever it stands. Raises ValueError for a temperature that is not above 0.
     """
 
-    def found(examples: np.ndarray, memory: Memory, state: State) -> Hypotheses:
+    def search_batch(examples: np.ndarray, memory: Memory, state: State) -> Hypotheses:
         keys = np.array([_key(sources[example]) for example in examples], dtype=np.uint64)
         draws = np.stack([uniform(seed, number, keys, max_length) for number in range(samples)], axis=1)
         where = next(network.parameters()).device
@@ -90,24 +90,25 @@ def sample(
             network.step, state, memory, VOCABULARY, torch.from_numpy(draws).to(where), temperature=temperature
         )
 
-    return _answers(network, sources, batch_size, found)
+    return _translate_in_batches(network, sources, batch_size, search_batch)
 
 
-def _answers(
+def _translate_in_batches(
     network: Translator,
     sources: Sequence[np.ndarray],
     batch_size: int,
-    found: Callable[[np.ndarray, Memory, State], Hypotheses],
+    search_batch: Callable[[np.ndarray, Memory, State], Hypotheses],
 ) -> list[list[Translation]]:
-    answers: dict[int, list[Translation]] = {}
+    by_example: dict[int, list[Translation]] = {}
     lengths = np.array([len(source) for source in sources])
     device = next(network.parameters()).device
     with torch.inference_mode():
         for examples in by_length(lengths, batch_size):
             values, steps = pad([sources[example] for example in examples], dtype=np.int64)
             memory, state = network.encode(values.to(device), steps.to(device))
-            answers.update(zip(examples.tolist(), _translations(found(examples, memory, state)), strict=True))
-    return [answers[example] for example in range(len(sources))]
+            translations = _translations(search_batch(examples, memory, state))
+            by_example.update(zip(examples.tolist(), translations, strict=True))
+    return [by_example[example] for example in range(len(sources))]
 
 
 def _translations(found: Hypotheses) -> list[list[Translation]]:

@@ -19,7 +19,7 @@ from ..params import ModelParams
 class Translator(Network):
     """Token numbers of a source to token numbers of its translation.
 
-    A family encodes a source once, and decodes in two ways that say the same: all steps of a known target at once, for
+    A family encodes a source once, and decodes in two ways with equal results: all steps of a known target at once, for
     training, and one step of many hypotheses, for search.
     """
 
@@ -63,12 +63,12 @@ class Translator(Network):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits `(batch, target time, vocabulary)` of each next token, given the true ones before it, or the network's
-        own where `batch.context` has `replaced` (see `scheduled.py`).
+        own where `batch.context` has `replaced` (see `scheduled_sampling.py`).
         """
         memory, state = self.encode(batch.values, batch.lengths)
         previous = batch.context["previous"]
         if "replaced" in batch.context:
-            previous = torch.where(batch.context["replaced"], self._said(previous, state, memory), previous)
+            previous = torch.where(batch.context["replaced"], self._predictions(previous, state, memory), previous)
         return self._logits(self._read(previous, state, memory))
 
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
@@ -83,15 +83,15 @@ class Translator(Network):
             label_smoothing=self._label_smoothing if self.training else 0.0,
         )
         real = targets != PADDING
-        right = ((_likeliest(logits) == targets) & real).sum()
+        right = ((_argmax(logits) == targets) & real).sum()
         return {"loss": (loss, real.sum()), "token_accuracy": (right, real.sum())}
 
     @torch.no_grad()
-    def _said(self, previous: Tensor, state: State, memory: Memory) -> Tensor:
-        """The network's own likeliest token in the place of each true one, `(batch, target time)`; at the first step,
-        which none comes before, whatever it says last.
+    def _predictions(self, previous: Tensor, state: State, memory: Memory) -> Tensor:
+        """The network's own likeliest token in the place of each true one, `(batch, target time)`; in the first place,
+        where it predicts none, that of the last step.
         """
-        return _likeliest(self._logits(self._read(previous, state, memory))).roll(1, dims=1)
+        return _argmax(self._logits(self._read(previous, state, memory))).roll(1, dims=1)
 
     def _source_vectors(self, sources: Tensor) -> Tensor:
         """`(batch, time)` to `(batch, time, embedding_size)`."""
@@ -112,7 +112,7 @@ class Translator(Network):
             nn.init.normal_(self.output_weight, std=self.output_weight.shape[1] ** -0.5)
 
 
-def _likeliest(logits: Tensor) -> Tensor:
+def _argmax(logits: Tensor) -> Tensor:
     """The largest of the last dimension. On a CPU, `argmax` takes four times as long as `max` in bfloat16: a twentieth
     of a training with 6,000 tokens.
     """

@@ -1,0 +1,1 @@
+"""Preprocess: pairs of sentences into token numbers, and the tokenizers."""

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 from tqdm import tqdm
 
 from ....data.store import SPLITS, ragged
 from ....preprocessing.preparation import Preparation
-from ..data.readers import AMBIGUOUS, Corpus, Pair, Unreadable, read_corpus, read_pairs
+from ..data.readers import AMBIGUOUS, BadRecord, Pair, read_corpus, read_pairs
 from ..data.text import normalise
-from ..data.tokenizer import Tokenizer, train_tokenizer
+from ..data.tokenizer import KINDS, Tokenizer
 from ..params import PrepareParams
 
 SOURCE_TOKENIZER, TARGET_TOKENIZER = "source_tokenizer.json", "target_tokenizer.json"
@@ -32,180 +33,168 @@ SHARED_TOKENIZER = "tokenizer.json"
 COLUMNS = {"source": ragged("int32"), "target": ragged("int32"), "source_text": pa.string(), "target_text": pa.string()}
 
 
+class CleanPair(NamedTuple):
+    """An accepted pair, normalised; its texts hold no tabs and no line ends."""
+
+    id: str  # FILE:LINE
+    split: str
+    held_out: str  # "yes" or nothing: whether it is of a test set that must stay whole
+    source: str
+    target: str
+
+
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     """Write tokens and texts of every accepted pair, and the tokenizers, to `output`."""
     corpus = read_corpus(raw)
-    best = BestPossible(raw / AMBIGUOUS)
+    likeliest = _likeliest_shares(raw / AMBIGUOUS)
+    expected: list[float] = []  # of each test pair, how often the best of all translators is right
+    counts: Counter[str] = Counter()
     with TemporaryDirectory() as temporary:
-        clean = CleanPairs(Path(temporary) / "pairs.tsv")
-        clean.write(read_pairs(raw, corpus), params, output)
+        clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
+        _write(clean, _clean_pairs(read_pairs(raw, corpus), params, output))
         tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
             tokenizer.save(output.folder / name)
         source, target = list(tokenizers.values())[0], list(tokenizers.values())[-1]
-        counts: Counter[str] = Counter()
         with output.store(COLUMNS) as store:
-            for id, split, whole, source_text, target_text in clean.read():
-                tokens, targets = source.encode(source_text), target.encode(target_text)
+            for pair in _read(clean):
+                tokens, targets = source.encode(pair.source), target.encode(pair.target)
                 reason = _too_long(len(tokens), len(targets), params)
-                if reason and not whole:
-                    content = f"{source_text}\t{target_text}"
-                    output.reject(id=id, file=id.rpartition(":")[0], rule="too_long", reason=reason, content=content)
+                if reason and not pair.held_out:
+                    _reject(output, pair, "too_long", reason)
                     continue
                 store.append(
                     {
-                        "id": id,
-                        "split": split,
+                        "id": pair.id,
+                        "split": pair.split,
                         "length": len(tokens),
                         "source": tokens,
                         "target": targets,
-                        "source_text": source_text,
-                        "target_text": target_text,
+                        "source_text": pair.source,
+                        "target_text": pair.target,
                     }
                 )
-                counts[split] += 1
-                best.add(split, source_text)
+                counts[pair.split] += 1
+                if pair.split == "test" and likeliest is not None:
+                    expected.append(likeliest.get(pair.source, 1.0))
     if output.accepted:
         _require_all_splits(counts)
-    description = _description(corpus, params, source, target, best)
-    output.describe({"assets": list(tokenizers), **description})
+    whole_test_set = any(part.split == "test" for part in corpus.parts)
+    segment = "source" if params.split_by == "source" and not whole_test_set else "pair"
+    output.describe(
+        {
+            "assets": list(tokenizers),
+            "tokenizer": params.tokenizer,
+            "shared_vocabulary": params.shared_vocabulary,
+            "segment": segment,
+            "source_language": corpus.source_language,
+            "target_language": corpus.target_language,
+            "source_vocabulary_size": source.size,
+            "target_vocabulary_size": target.size,
+            "max_source_tokens": params.max_source_tokens,
+            # Of a source with several references nobody knows how many of its likely targets are among them.
+            "best_possible_exact_match": sum(expected) / len(expected) if expected and segment == "pair" else None,
+        }
+    )
 
 
-def _tokenizers(clean: CleanPairs, params: PrepareParams) -> dict[str, Tokenizer]:
+def _tokenizers(clean: Path, params: PrepareParams) -> dict[str, Tokenizer]:
     """By file name: the source's and the target's, or the one of both."""
-    sides: dict[str, Sequence[int]] = {SOURCE_TOKENIZER: [0], TARGET_TOKENIZER: [1]}
+    sides: dict[str, Sequence[str]] = {SOURCE_TOKENIZER: ["source"], TARGET_TOKENIZER: ["target"]}
     if params.shared_vocabulary:
-        sides = {SHARED_TOKENIZER: [0, 1]}
+        sides = {SHARED_TOKENIZER: ["source", "target"]}
+    kind = KINDS[params.tokenizer]
     return {
-        name: train_tokenizer(params.tokenizer, clean.training_texts(some), params.vocabulary_size)
-        for name, some in sides.items()
+        name: kind.train(
+            (getattr(pair, side) for pair in _read(clean) if pair.split == "train" for side in chosen),
+            params.vocabulary_size,
+        )
+        for name, chosen in sides.items()
     }
 
 
-def _description(
-    corpus: Corpus, params: PrepareParams, source: Tokenizer, target: Tokenizer, best: BestPossible
-) -> dict[str, Any]:
-    held_out = any(part.split == "test" for part in corpus.parts)
-    segment = "source" if params.split_by == "source" and not held_out else "pair"
-    return {
-        "tokenizer": params.tokenizer,
-        "shared_vocabulary": params.shared_vocabulary,
-        "segment": segment,
-        "source_language": corpus.source_language,
-        "target_language": corpus.target_language,
-        "source_vocabulary_size": source.size,
-        "target_vocabulary_size": target.size,
-        "max_source_tokens": params.max_source_tokens,
-        # Of a source with several references nobody knows how many of its likely targets are among them.
-        "best_possible_exact_match": best.value() if segment == "pair" else None,
-    }
+def _write(path: Path, pairs: Iterable[CleanPair]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines("\t".join(pair) + "\n" for pair in pairs)
 
 
-class CleanPairs:
-    """The accepted pairs in a file of their own, so that memory holds no texts.
-
-    A line has id, split, `whole` or nothing (whether it is of a test set that must stay whole), source and target.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, records: Iterator[Pair | Unreadable], params: PrepareParams, output: Preparation) -> None:
-        seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
-        tested: set[bytes] = set()  # sources that the publisher holds out
-        draw = splitter(params)
-        with self._path.open("w", encoding="utf-8", newline="\n") as file:
-            for record in tqdm(records, desc="pairs", unit="pair", leave=False, disable=None):
-                if isinstance(record, Unreadable):
-                    output.reject(
-                        id=record.id, file=record.file, rule=record.rule, reason=record.reason, content=record.content
-                    )
-                    continue
-                held_out = record.split == "test"
-                source, source_rules = normalise(record.source)
-                target, target_rules = normalise(record.target)
-                rule, reason = "", ""
-                pair = _digest(f"{source}\t{target}")
-                if not source or not target:
-                    side = "target" if source else "source"
-                    rule, reason = "empty", f"found no text in the {side}; allowed: text in both"
-                elif held_out:
-                    tested.add(_digest(source))
-                elif pair in seen:
-                    rule, reason = "duplicate", "found the same pair before; allowed: each pair once"
-                elif tested and _digest(source) in tested:
-                    rule, reason = "in_test_set", "found its source in the publisher's test set; allowed: new sources"
-                if rule:
-                    content = f"{record.source}\t{record.target}"
-                    output.reject(id=record.id, file=record.file, rule=rule, reason=reason, content=content)
-                    continue
-                for name in sorted({*source_rules, *target_rules}):
-                    output.repair(name)
-                seen.add(pair)
-                split = "test" if held_out else draw(source, target, has_test_set=bool(tested))
-                file.write(f"{record.id}\t{split}\t{'whole' if held_out else ''}\t{source}\t{target}\n")
-
-    def read(self) -> Iterator[tuple[str, str, bool, str, str]]:
-        with self._path.open(encoding="utf-8", newline="\n") as file:
-            for line in file:
-                id, split, whole, source, target = line.removesuffix("\n").split("\t")
-                yield id, split, bool(whole), source, target
-
-    def training_texts(self, sides: Sequence[int]) -> Iterator[str]:
-        """The training split's sources (side 0), targets (side 1) or both."""
-        pairs = ((source, target) for _, split, _, source, target in self.read() if split == "train")
-        return (pair[side] for pair in pairs for side in sides)
+def _read(path: Path) -> Iterator[CleanPair]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield CleanPair(*line.removesuffix("\n").split("\t"))
 
 
-def splitter(params: PrepareParams) -> Callable[..., str]:
-    """`split(source, target, has_test_set=)`: the split's name, drawn by a hash of the seed and one side's text.
+def _clean_pairs(
+    records: Iterable[Pair | BadRecord], params: PrepareParams, output: Preparation
+) -> Iterator[CleanPair]:
+    """The pairs that are accepted; the others are rejected with a reason, and repairs are counted."""
+    seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
+    tested: set[bytes] = set()  # sources that the publisher holds out
+    for record in tqdm(records, desc="pairs", unit="pair", leave=False, disable=None):
+        if isinstance(record, BadRecord):
+            output.reject(**asdict(record))
+            continue
+        source, source_rules = normalise(record.source)
+        target, target_rules = normalise(record.target)
+        digest, source_digest = _digest(f"{source}\t{target}"), _digest(source)
+        rule, reason = "", ""
+        if not source or not target:
+            side = "target" if source else "source"
+            rule, reason = "empty", f"found no text in the {side}; allowed: text in both"
+        elif record.split == "test":
+            tested.add(source_digest)
+        elif digest in seen:
+            rule, reason = "duplicate", "found the same pair before; allowed: each pair once"
+        elif source_digest in tested:
+            rule, reason = "in_test_set", "found its source in the publisher's test set; allowed: new sources"
+        if rule:
+            _reject(output, record, rule, reason)
+            continue
+        for name in sorted({*source_rules, *target_rules}):
+            output.repair(name)
+        seen.add(digest)
+        held_out = record.split == "test"
+        split = "test" if held_out else draw_split(source, target, params, has_test_set=bool(tested))
+        yield CleanPair(record.id, split, "yes" if held_out else "", source, target)
+
+
+def _reject(output: Preparation, pair: Pair | CleanPair, rule: str, reason: str) -> None:
+    file, content = pair.id.rpartition(":")[0], f"{pair.source}\t{pair.target}"
+    output.reject(id=pair.id, file=file, rule=rule, reason=reason, content=content)
+
+
+def draw_split(source: str, target: str, params: PrepareParams, *, has_test_set: bool) -> str:
+    """The split's name, by a hash of the seed and one side's text.
 
     Where the publisher holds out a test set, the drawn pairs are shared between training and validation alone.
     """
-
-    def split(source: str, target: str, *, has_test_set: bool) -> str:
-        key = source if params.split_by == "source" else target
-        place = int.from_bytes(blake2b(f"{params.seed}\t{key}".encode(), digest_size=8).digest()) / 2**64
-        if place < params.validation_share:
-            return "validation"
-        return "test" if place < params.validation_share + params.test_share and not has_test_set else "train"
-
-    return split
+    key = source if params.split_by == "source" else target
+    place = int.from_bytes(blake2b(f"{params.seed}\t{key}".encode(), digest_size=8).digest()) / 2**64
+    if place < params.validation_share:
+        return "validation"
+    return "test" if place < params.validation_share + params.test_share and not has_test_set else "train"
 
 
-class BestPossible:
-    """The exact match that the best of all translators may expect on the test split, where the sample's maker knows it.
-
-    A source that means several targets is right at most as often as its likeliest target. None without such knowledge.
+def _likeliest_shares(path: Path) -> dict[str, float] | None:
+    """Of each source that means several targets how often the likeliest is right; None where nobody knows, which is
+    everywhere but in the sample.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._likeliest: dict[str, float] | None = None
-        if path.is_file():
-            self._likeliest = {}
-            with path.open(encoding="utf-8", newline="") as file:
-                for source, _, share in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
-                    text, _ = normalise(source)
-                    self._likeliest[text] = max(float(share), self._likeliest.get(text, 0.0))
-        self._sum, self._count = 0.0, 0
-
-    def add(self, split: str, source: str) -> None:
-        if split == "test" and self._likeliest is not None:
-            self._sum += self._likeliest.get(source, 1.0)
-            self._count += 1
-
-    def value(self) -> float | None:
-        return self._sum / self._count if self._count else None
+    if not path.is_file():
+        return None
+    shares: dict[str, float] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for source, _, share in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            text, _ = normalise(source)
+            shares[text] = max(float(share), shares.get(text, 0.0))
+    return shares
 
 
 def _too_long(source: int, target: int, params: PrepareParams) -> str | None:
     """Why numbers of tokens are too large, or None."""
-    for side, found, allowed in (
-        ("source", source, params.max_source_tokens),
-        ("target", target, params.max_target_tokens),
-    ):
-        if found > allowed:
-            return f"found {found} tokens in the {side}; allowed: {allowed}"
+    limits = {"source": (source, params.max_source_tokens), "target": (target, params.max_target_tokens)}
+    for side, (tokens, allowed) in limits.items():
+        if tokens > allowed:
+            return f"found {tokens} tokens in the {side}; allowed: {allowed}"
     return None
 
 

@@ -1,0 +1,1 @@
+"""The registered translator: a text in, its translation out."""

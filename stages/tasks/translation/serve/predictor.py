@@ -67,18 +67,18 @@ class Predictor(predictor.Predictor):
         return np.array(tokens, dtype=np.int64)
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
-        beam_size = _within("beam_size", options["beam_size"], LARGEST_BEAM)
-        max_length = _within("max_length", options["max_length"], LONGEST_TRANSLATION)
-        found = translate(
+        beam_size = _whole("beam_size", options["beam_size"], LARGEST_BEAM)
+        max_length = _whole("max_length", options["max_length"], LONGEST_TRANSLATION)
+        lists = translate(
             self._network,
             examples,
             beam_size=beam_size,
             max_length=max_length,
             batch_size=max(1, min(_BATCH_SIZE, _BATCH_TOKENS // (beam_size * max_length))),
             length_penalty=_length_penalty(options["length_penalty"]),
-            n_best=_within("n_best", options["n_best"], beam_size, ", which is beam_size"),
+            n_best=_whole("n_best", options["n_best"], beam_size, ", which is beam_size"),
         )
-        return [[self._row(translations)] for translations in found]
+        return [[self._row(translations)] for translations in lists]
 
     def asked_for(self, options: Mapping[str, Any]) -> Sequence[str]:
         return list(self.optional_outputs) if options["n_best"] != 1 else []
@@ -86,25 +86,18 @@ class Predictor(predictor.Predictor):
     def _row(self, translations: Sequence[Translation]) -> Row:
         texts = [self._target.decode(translation.tokens) for translation in translations]
         scores = [translation.score for translation in translations]
-        return {
-            "translation": texts[0],
-            "score": scores[0],
-            "n_best_translations": texts,
-            "n_best_scores": scores,
-        }
+        best = {"translation": texts[0], "score": scores[0]}
+        return best | {"n_best_translations": texts, "n_best_scores": scores}
 
 
-def _within(name: str, value: object, largest: int, why: str = "") -> int:
+def _whole(name: str, value: object, largest: int, why: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= largest:
         raise ValueError(f"{name}: found {value!r}; allowed: a whole number from 1 to {largest}{why}")
     return int(value)
 
 
-def _length_penalty(value: object) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.number)
-        or not 0 <= value <= LARGEST_LENGTH_PENALTY
-    ):
+def _length_penalty(value: Any) -> float:
+    number = not isinstance(value, bool) and isinstance(value, int | float | np.number)
+    if not number or not 0 <= value <= LARGEST_LENGTH_PENALTY:
         raise ValueError(f"length_penalty: found {value!r}; allowed: a number from 0 to {LARGEST_LENGTH_PENALTY:g}")
     return float(value)

@@ -1,0 +1,1 @@
+"""Download: corpora as their publishers write them, and the sample of dates."""

@@ -1,25 +1,27 @@
-"""Dates as people write them: every CLDR style of a locale, and the free forms that no standard lists.
+"""Dates as people write them: every CLDR style of a locale, and formats that no standard lists.
 
-A form is a pattern in CLDR's letters (https://unicode.org/reports/tr35/tr35-dates.html#Date_Field_Symbol_Table) with
+A format is a pattern in CLDR's letters (https://unicode.org/reports/tr35/tr35-dates.html#Date_Field_Symbol_Table) with
 the names of its locale. Five letters that CLDR leaves free are added: `o` the day as an ordinal, `j` the Japanese era
-with its year, `n`, `p`, `t` year, month and day in Han numerals. A form writes a date, and reads its own writing back,
-so that one can ask which dates a text may mean.
+with its year, `n`, `p`, `t` year, month and day in Han numerals. A format parses what it has formatted, so that one can
+find the dates that a text may mean.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache, cached_property
+from typing import Any
 
 from babel import Locale
 
 FIRST, LAST = date(1970, 1, 1), date(2030, 12, 31)  # with 61 years, two digits always mean one year
 
 SKELETONS = ("yMd", "yMEd", "yMMMd", "yMMMEd")  # CLDR's own free combinations
-FREE_FORMS: dict[str, tuple[str, ...]] = {
+EXTRA_PATTERNS: dict[str, tuple[str, ...]] = {
     "ar": ("dd-MM-y", "d MMMM، y", "EEEE d/M/y"),
     "cs": ("d.M.y", "dd.MM.y", "d. MMMM ''yy", "d/M/yy"),
     "de": ("d.M.yy", "d. MMM yy", "'den' d. MMMM y", "E dd.MM.yy", "d. MMMM ''yy"),
@@ -40,7 +42,7 @@ FREE_FORMS: dict[str, tuple[str, ...]] = {
     "tr": ("d/M/y", "dd/MM/yy", "d MMMM ''yy", "dd-MM-y"),
     "zh": ("n年p月t日", "y.M.d", "y-MM-dd", "yy/M/d"),
 }
-LOCALES = tuple(FREE_FORMS)
+LOCALES = tuple(EXTRA_PATTERNS)
 
 _ERAS = (("令和", date(2019, 5, 1)), ("平成", date(1989, 1, 8)), ("昭和", date(1926, 12, 25)))  # newest first
 _HAN = "〇一二三四五六七八九"
@@ -59,7 +61,7 @@ class Field:
     """A part of a date and how each of its values is written."""
 
     part: str
-    texts: Mapping[object, str]
+    texts: Mapping[Any, str]
 
     @cached_property
     def pattern(self) -> str:
@@ -67,43 +69,34 @@ class Field:
         return "|".join(sorted(map(re.escape, set(self.texts.values())), key=lambda text: (-len(text), text)))
 
     @cached_property
-    def values(self) -> dict[str, int]:
-        """Text to number; an era's text to its year in the Gregorian count."""
-        if self.part == "era":
-            return {text: _era_start(text) + _era_count(text) - 1 for text in self.texts.values()}
-        return {text: int(str(value)) for value, text in self.texts.items()}
+    def values(self) -> dict[str, Any]:
+        return {text: value for value, text in self.texts.items()}
 
 
 @dataclass(frozen=True)
-class Form:
+class DateFormat:
     """One way to write a date in one locale."""
 
     locale: str
     pattern: str
     pieces: tuple[str | Field, ...]
 
-    def write(self, day: date) -> str:
+    def format(self, day: date) -> str:
         return "".join(p if isinstance(p, str) else p.texts[_PARTS[p.part](day)] for p in self.pieces)
 
-    def read(self, text: str) -> date | None:
-        """The one date that this form writes as `text`, or None."""
-        found = self._expression.fullmatch(text)
-        if found is None:
+    def parse(self, text: str) -> date | None:
+        """The one date that is written as `text` in this format, or None."""
+        match = self._expression.fullmatch(text)
+        if match is None:
             return None
-        values: dict[str, int] = {}
-        for field, written in zip(self._fields, found.groups(), strict=True):
-            if field.part != "weekday":
-                part = "year" if field.part == "era" else field.part
-                values[part] = field.values[written]
+        fields = (piece for piece in self.pieces if isinstance(piece, Field))
+        parts = {field.part: field.values[written] for field, written in zip(fields, match.groups(), strict=True)}
+        year, _ = parts["era"] if "era" in parts else (parts["year"], "")
         try:
-            day = date(values["year"], values["month"], values["day"])
+            day = date(year, parts["month"], parts["day"])
         except ValueError:  # such as 31 April
             return None
-        return day if self.write(day) == text else None  # weekday and era must agree, too
-
-    @cached_property
-    def _fields(self) -> tuple[Field, ...]:
-        return tuple(p for p in self.pieces if isinstance(p, Field))
+        return day if self.format(day) == text else None  # weekday and era must agree, too
 
     @cached_property
     def _expression(self) -> re.Pattern[str]:
@@ -111,39 +104,31 @@ class Form:
 
 
 @cache
-def forms(locale: str) -> tuple[Form, ...]:
-    """Every form of a locale, each pattern once: the four CLDR styles, the skeletons, ISO 8601, the free forms."""
+def date_formats(locale: str) -> tuple[DateFormat, ...]:
+    """Every format of a locale, each pattern once: the four CLDR styles, the skeletons, ISO 8601, the extra ones."""
     data = Locale.parse(locale)
     patterns = [data.date_formats[style].pattern for style in ("short", "medium", "long", "full")]
     patterns += [data.datetime_skeletons[name].pattern for name in SKELETONS]
-    patterns += ["y-MM-dd", *FREE_FORMS[locale]]
-    return tuple(Form(locale, pattern, _pieces(pattern, data)) for pattern in dict.fromkeys(patterns))
+    patterns += ["y-MM-dd", *EXTRA_PATTERNS[locale]]
+    return tuple(DateFormat(locale, pattern, _pieces(pattern, data)) for pattern in dict.fromkeys(patterns))
 
 
-def meanings(locale: str, text: str) -> dict[date, int]:
-    """Every date that a form of the locale writes as `text`, with the number of forms that do."""
-    found: dict[date, int] = {}
-    for form in forms(locale):
-        day = form.read(text)
-        if day is not None:
-            found[day] = found.get(day, 0) + 1
-    return found
+def possible_dates(locale: str, text: str) -> Counter[date]:
+    """Every date that a format of the locale writes as `text`, with the number of formats that do."""
+    days = (date_format.parse(text) for date_format in date_formats(locale))
+    return Counter(day for day in days if day is not None)
 
 
 def _pieces(pattern: str, data: Locale) -> tuple[str | Field, ...]:
-    pieces: list[str | Field] = []
-    for token in _TOKENS.finditer(pattern):
-        if token["field"]:
-            pieces.append(_field(token["field"], data))
-        elif token["literal"]:
-            pieces.append(token["literal"])
-        else:
-            pieces.append(token["quoted"] or "'")  # '' is one apostrophe
-    return tuple(pieces)
+    """Texts and fields of a pattern; '' is one apostrophe."""
+    return tuple(
+        _field(token["field"], data) if token["field"] else token["literal"] or token["quoted"] or "'"
+        for token in _TOKENS.finditer(pattern)
+    )
 
 
 def _field(letters: str, data: Locale) -> Field:
-    """The field that a run of equal pattern letters stands for. Raises ValueError for one that no form here uses."""
+    """The field that a run of equal pattern letters stands for. Raises ValueError for one that no format here uses."""
     years, months, days = range(FIRST.year, LAST.year + 1), range(1, 13), range(1, 32)
     match letters:
         case "y":
@@ -164,14 +149,14 @@ def _field(letters: str, data: Locale) -> Field:
             return Field("day", {d: _ordinal(d, data.language) for d in days})
         case "j":
             eras = [_era(date(y, month, day)) for y in years for month, day in ((1, 1), (12, 31))]
-            return Field("era", {text: text for text in eras})
+            return Field("era", {(year, text): text for year, text in eras})
         case "n":
             return Field("year", {y: "".join(_HAN[int(digit)] for digit in str(y)) for y in years})
         case "p":
             return Field("month", {m: _han(m) for m in months})
         case "t":
             return Field("day", {d: _han(d) for d in days})
-    raise ValueError(f"pattern letters {letters!r} of locale {data}: not a field that a form can write")
+    raise ValueError(f"pattern letters {letters!r} of locale {data}: not a field that a format can write")
 
 
 def _ordinal(day: int, language: str) -> str:
@@ -182,20 +167,11 @@ def _ordinal(day: int, language: str) -> str:
     return first if day == 1 else str(day)
 
 
-def _era(day: date) -> str:
-    """Such as 平成11年; the first year of an era is 元年."""
+def _era(day: date) -> tuple[int, str]:
+    """The year, and how it is called, such as 平成11年; the first year of an era is 元年."""
     name, start = next(era for era in _ERAS if day >= era[1])
     year = day.year - start.year + 1
-    return f"{name}{'元' if year == 1 else year}年"
-
-
-def _era_start(text: str) -> int:
-    return next(start.year for name, start in _ERAS if text.startswith(name))
-
-
-def _era_count(text: str) -> int:
-    count = text[2:-1]  # between the era's two characters and 年
-    return 1 if count == "元" else int(count)
+    return day.year, f"{name}{'元' if year == 1 else year}年"
 
 
 def _han(number: int) -> str:

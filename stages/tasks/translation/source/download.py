@@ -32,24 +32,10 @@ MAX_BYTES, MAX_FILES = 4 * 2**30, 100  # in an archive; the largest of manything
 
 def download(params: SourceParams, folder: Path) -> None:
     """Write the pairs that `source` asks for into the empty `folder`."""
-    match params.kind:
-        case "sample":
-            parts = _sample(params, folder)
-        case "multi30k":
-            parts = _multi30k(params, folder)
-        case "tatoeba":
-            parts = _tatoeba(params, folder)
-        case "tsv":
-            parts = _tsv(params, folder)
-    sample = params.kind == "sample"
-    write_corpus(
-        folder,
-        Corpus(
-            source_language="date" if sample else params.source_language,
-            target_language="iso8601" if sample else params.target_language,
-            parts=parts,
-        ),
-    )
+    kinds = {"sample": _sample, "multi30k": _multi30k, "tatoeba": _tatoeba, "tsv": _tsv}
+    parts = kinds[params.kind](params, folder)
+    languages = (params.source_language, params.target_language) if params.kind != "sample" else ("date", "iso8601")
+    write_corpus(folder, Corpus(source_language=languages[0], target_language=languages[1], parts=parts))
 
 
 def _sample(params: SourceParams, folder: Path) -> list[Part]:
@@ -79,19 +65,19 @@ def _tatoeba(params: SourceParams, folder: Path) -> list[Part]:
         found = " and ".join(languages)
         raise ValueError(f"source.source_language, target_language: found {found}; one of the two must be {english}")
     other = next(language for language in languages if language != english)
-    name, member = manifest["archive"].format(other=other), manifest["member"].format(other=other)
+    archive = folder / manifest["archive"].format(other=other)
+    member = manifest["member"].format(other=other)
     base = params.url or manifest["url"]
-    archive = folder / name
-    url = base if base.lower().endswith(".zip") else join_url(base, name)
+    url = base if base.lower().endswith(".zip") else join_url(base, archive.name)
     fetch_all([Request(url=url, target=archive)], folder / RECORD)
     unpacked = folder / ".unpacked"
     wanted = (member, manifest["about"])
-    found_files = extract(
+    files = extract(
         archive, unpacked, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda n: PurePosixPath(n).name in wanted
     )
-    if sum(path.name == member for path in found_files) != 1:
+    if [path.name for path in files].count(member) != 1:
         raise ValueError(f"{url}: found no or more than one {member} inside; allowed: exactly one")
-    for path in found_files:
+    for path in files:
         path.replace(folder / path.name)
     shutil.rmtree(unpacked)
     archive.unlink()

@@ -7,19 +7,19 @@ know which: such sources go into a second file, from which the best possible sco
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
 from ..data.readers import AMBIGUOUS
-from .dates import FIRST, LAST, LOCALES, forms, meanings
+from .dates import FIRST, LAST, LOCALES, date_formats, possible_dates
 
 PAIRS = "dates.tsv"
 
 
 def write_sample(folder: Path, *, pairs: int, seed: int) -> None:
-    """Write `pairs` different pairs, drawn evenly from the days, the locales and a locale's forms.
+    """Write `pairs` different pairs, drawn evenly from the days, the locales and a locale's formats.
 
     Raises ValueError where so many different pairs do not exist.
     """
@@ -47,10 +47,9 @@ def draw_pairs(pairs: int, seed: int) -> list[tuple[str, str]]:
             strict=True,
         )
         for offset, number, fraction in draws:
-            locale = LOCALES[number]
-            possible = forms(locale)
-            day = FIRST + timedelta(days=offset)
-            written = possible[int(fraction * len(possible))].write(day)
+            locale, day = LOCALES[number], FIRST + timedelta(days=offset)
+            formats = date_formats(locale)
+            written = formats[int(fraction * len(formats))].format(day)
             found[f"<{locale}> {written}", day.isoformat()] = None
         if len(found) - before < pairs // 1000:
             raise ValueError(f"source.pairs: found {pairs}; the sample has hardly more than {len(found)} of them")
@@ -60,9 +59,9 @@ def draw_pairs(pairs: int, seed: int) -> list[tuple[str, str]]:
 def possible_targets(source: str) -> dict[str, float]:
     """Every target that the sample may give to a source, with its probability, the likeliest first, then by date.
 
-    Exact, over all days and forms: each form is asked which day it would write so.
+    Exact, over all days and formats.
     """
     mark, _, text = source.partition(" ")
-    counts: dict[date, int] = meanings(mark.strip("<>"), text)
-    total = sum(counts.values())
+    counts = possible_dates(mark.strip("<>"), text)
+    total = counts.total()
     return {day.isoformat(): n / total for day, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))}

@@ -2,8 +2,8 @@
 (Bengio et al., "Scheduled Sampling for Sequence Prediction with Recurrent Neural Networks", 2015).
 
 Both families decode all steps at once, so the network reads a target twice (Mihaylova and Martins, "Scheduled Sampling
-for Transformers", 2019): first the true tokens, which tells what it would say after each, without gradient; then the
-true tokens with some of these in their places.
+for Transformers", 2019): first the true tokens, without gradient, to predict the one after each; then the true tokens
+with some of these predictions in their places.
 """
 
 from __future__ import annotations
