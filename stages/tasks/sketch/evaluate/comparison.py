@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pandas as pd
 from ....evaluation.bootstrap import Scores, equality
 from ....evaluation.comparison import test_examples
 from ..data.npz import UnreadableFile
-from ..data.quickdraw import Chunk, Piece, raw_files
+from ..data.quickdraw import raw_files
 
 
 def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
@@ -40,27 +39,16 @@ def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
     """Drawings by the id that preprocessing gave them: the first of each, as it took the first."""
     found: dict[str, str] = {}
     for file in raw_files(raw):
-        lines = 0  # in the pieces before
-        for piece in file.pieces():
-            content = piece.content()
-            for chunk in _chunks(piece, content):
-                before = 0 if file.form == "sketchrnn" else lines
-                for place, number in enumerate(chunk.collected.numbers.tolist()):
-                    name = file.identity(chunk.keys[number], chunk.member, before + chunk.places[number])
-                    if name in wanted and name not in found:
-                        found[name] = _text(chunk, place)
-            lines += content.count(b"\n")
+        lines = 0  # in the chunks before
+        for chunk in file.chunks():
+            content = chunk.content()
+            with suppress(UnreadableFile):  # no test drawing comes from there
+                for records in chunk.records(content):
+                    for place, number in enumerate(records.drawings.numbers.tolist()):
+                        name = file.identity(records.keys[number], records.member, lines + records.places[number])
+                        if name in wanted and name not in found:
+                            (drawing,) = records.drawings.strokes.take(np.array([place])).nested()
+                            found[name] = json.dumps(drawing)
+            if file.form != "sketchrnn":
+                lines += content.count(b"\n")
     return found
-
-
-def _chunks(piece: Piece, content: bytes) -> Iterator[Chunk]:
-    with suppress(UnreadableFile):  # no test drawing comes from there
-        yield from piece.chunks(content)
-
-
-def _text(chunk: Chunk, place: int) -> str:
-    ink = chunk.collected.ink
-    assert ink is not None  # it holds the drawing that was asked for
-    drawing = ink.take(np.array([place]))
-    strokes = np.split(drawing.points, np.cumsum(drawing.strokes)[:-1])
-    return json.dumps([stroke.T.tolist() for stroke in strokes])

@@ -11,8 +11,8 @@ from ....evaluation.bootstrap import Scores, evenly, interval, mean
 from ....models.batch import Batch
 from ....models.network import Network
 from ....training.loop import predict
-from ..data.ink import Ink
-from ..data.simplify import canonical
+from ..data.simplify import canonical_steps
+from ..data.strokes import Strokes, ranges, starts
 from ..model.features import Feature, features
 from ..model.network import SketchDataset, padded
 
@@ -22,26 +22,20 @@ _DRAWINGS = 2000  # that are broken off, evenly over the split: each is answered
 
 
 class Unfinished:
-    """Some drawings, each broken off after a share of its points, in the form that such a drawing of a caller's takes:
-    what is there is scaled to the whole side. At least two points are there.
+    """Some drawings, each broken off after a share of its points (two at least) and scaled to the whole side, as an
+    unfinished drawing of a caller's is.
     """
 
     def __init__(self, drawings: SketchDataset, examples: np.ndarray, share: float, chosen: Sequence[Feature]) -> None:
         steps, lengths = drawings.steps(examples)
         seen = np.minimum(np.maximum(np.ceil(share * lengths), 2), lengths).astype(np.int64)
-        first = np.cumsum(lengths) - lengths
-        place = np.arange(len(steps)) - np.repeat(first, lengths)
-        there = place < np.repeat(seen, lengths)
-        pen_up = (steps[there, 2] > 0) | (place == np.repeat(seen, lengths) - 1)[there]
-        ends = np.flatnonzero(pen_up)
-        drawing = np.repeat(np.arange(len(seen)), seen)
-        ink = Ink(
-            steps[there, :2].astype(np.float64),
-            np.diff(ends, prepend=-1),
-            np.bincount(drawing[ends], minlength=len(seen)),
-        )
-        self._steps, self.lengths = canonical(ink)
-        self._starts = np.cumsum(self.lengths) - self.lengths
+        steps = steps[ranges(starts(lengths), seen)]
+        pen_up = (steps[:, 2] > 0).astype(np.int64)
+        pen_up[np.cumsum(seen) - 1] = 1
+        points_per_stroke = np.diff(np.flatnonzero(pen_up), prepend=-1)
+        strokes = Strokes(steps[:, :2].astype(float), points_per_stroke, np.add.reduceat(pen_up, starts(seen)))
+        canonical, self.lengths = canonical_steps(strokes)
+        self._sequences = np.split(canonical, np.cumsum(self.lengths)[:-1])
         self._features = chosen
 
     def __len__(self) -> int:
@@ -52,8 +46,7 @@ class Unfinished:
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Values `(batch, time, features)` float32."""
-        steps = np.concatenate([self._steps[self._starts[i] : self._starts[i] + self.lengths[i]] for i in examples])
-        lengths = self.lengths[examples]
+        steps, lengths = np.concatenate([self._sequences[i] for i in examples]), self.lengths[examples]
         return padded(features(steps, lengths, self._features), lengths)
 
 

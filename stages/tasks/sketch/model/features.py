@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..data.ink import SIDE
+from ..data.strokes import SIDE
 
 Feature = Literal["offset", "position", "pen", "speed", "direction", "stroke"]
 
