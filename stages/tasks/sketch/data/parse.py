@@ -19,7 +19,7 @@ from .strokes import Strokes
 
 MAX_INPUT_POINTS = 50_000  # of one drawing as it comes in; Quick, Draw!'s raw drawings have some hundred
 
-# One drawing: its points `(points, 2)` float64, how many each stroke has, and the rules it was repaired by.
+# One drawing: its points `(points, 2)`, how many each stroke has, and the rules it was repaired by.
 Parsed = tuple[np.ndarray, list[int], Sequence[str]]
 
 
@@ -56,12 +56,13 @@ def stroke_3(array: np.ndarray) -> Parsed:
         raise BadDrawing("malformed_drawing", f"an array of shape {array.shape}; allowed: (steps, 3)")
     if not len(array):
         raise BadDrawing("no_points", "a drawing without steps; allowed is at least one")
-    if not np.isin(array[:, 2], (0, 1)).all():
+    pen_up = array[:, 2] == 1
+    if not (pen_up | (array[:, 2] == 0)).all():
         raise BadDrawing("malformed_drawing", "a pen state that is neither 0 nor 1")
     points = np.zeros((len(array) + 1, 2))
     np.cumsum(array[:, :2], axis=0, out=points[1:])
-    ends = np.append(np.flatnonzero(array[:-1, 2]), len(array) - 1) + 1
-    return points, np.diff(ends, prepend=-1).tolist(), ()
+    pen_up[-1] = True
+    return points, np.diff(np.flatnonzero(pen_up) + 1, prepend=-1).tolist(), ()
 
 
 def parse(drawings: Iterable[Any], form: Callable[[Any], Parsed] = nested) -> ParsedDrawings:
@@ -70,7 +71,7 @@ def parse(drawings: Iterable[Any], form: Callable[[Any], Parsed] = nested) -> Pa
     Each becomes an array at once, so that of what a generator gives no more than one item is in memory.
     """
     numbers: list[int] = []
-    points = [np.empty((0, 2))]
+    points: list[np.ndarray] = []
     points_per_stroke: list[int] = []
     strokes_per_drawing: list[int] = []
     bad: dict[int, BadDrawing] = {}
@@ -89,8 +90,11 @@ def parse(drawings: Iterable[Any], form: Callable[[Any], Parsed] = nested) -> Pa
         strokes_per_drawing.append(len(lengths))
         for rule in repairs:
             repaired[rule].append(number)
-    counts = (np.array(each, np.int64) for each in (points_per_stroke, strokes_per_drawing))
-    return ParsedDrawings(Strokes(np.concatenate(points), *counts), np.array(numbers, np.int64), bad, repaired)
+    whole = np.empty((sum(points_per_stroke), 2))
+    if points:
+        np.concatenate(points, out=whole)
+    strokes = Strokes(whole, np.array(points_per_stroke, np.int64), np.array(strokes_per_drawing, np.int64))
+    return ParsedDrawings(strokes, np.array(numbers, np.int64), bad, repaired)
 
 
 def _simplified(drawing: object) -> Parsed | None:
@@ -99,17 +103,15 @@ def _simplified(drawing: object) -> Parsed | None:
         return None
     try:
         xs, ys = zip(*drawing, strict=True)
-        if not set(map(type, xs)) == set(map(type, ys)) == {list}:
+        if {*map(type, xs), *map(type, ys)} != {list}:
             return None
         lengths = list(map(len, xs))
-        x, y = (bytes(chain.from_iterable(part)) for part in (xs, ys))
+        values = bytes(chain.from_iterable(xs + ys))
     except (TypeError, ValueError):
         return None
-    if 0 in lengths or lengths != list(map(len, ys)) or len(x) > MAX_INPUT_POINTS:
+    if 0 in lengths or lengths != list(map(len, ys)) or len(values) > 2 * MAX_INPUT_POINTS:
         return None
-    points = np.empty((len(x), 2))
-    points[:, 0], points[:, 1] = np.frombuffer(x, np.uint8), np.frombuffer(y, np.uint8)
-    return points, lengths, ()
+    return np.frombuffer(values, np.uint8).reshape(2, -1).T, lengths, ()
 
 
 def _any(drawing: object) -> Parsed:

@@ -134,8 +134,15 @@ def _scanned(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], ParsedDrawin
 
 def _parsed(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], ParsedDrawings]:
     """The records without their drawings, and these, of lines of any kind."""
-    records = [_record(line) for line in lines]
-    return records, parse(record.pop("drawing", None) for record in records)
+    records: list[dict[str, Any]] = []
+
+    def drawings() -> Iterator[object]:
+        for line in lines:
+            record = _record(line)
+            yield record.pop("drawing", None)
+            records.append(record)
+
+    return records, parse(drawings())
 
 
 def _record(line: bytes) -> dict[str, Any]:
