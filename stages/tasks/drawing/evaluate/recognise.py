@@ -1,4 +1,4 @@
-"""What the sketch classifier takes drawings for: the network of weights/sketch, on the way that all drawings take."""
+"""The classes that the sketch classifier, the network of weights/sketch, recognises drawings as."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
         raise ValueError(
             f"{weights}: found a classifier of {', '.join(data['classes'])}; allowed: one of {', '.join(classes)}"
         )
-    found = np.zeros((len(drawings), len(classes)))
+    probabilities = np.zeros((len(drawings), len(classes)))
     canonical = canonicalize(parse(drawings), max_points=data["max_points"])
     for places, batch in batches(canonical.sequences(), network.features, _BATCH_SIZE):
         with torch.inference_mode():
-            chances = torch.softmax(network(batch).double(), dim=1)
-        found[canonical.good[places]] = chances.numpy()
-    return found
+            probabilities[canonical.good[places]] = torch.softmax(network(batch).double(), dim=1).numpy()
+    return probabilities
 
 
 def taken_for(probabilities: np.ndarray) -> np.ndarray:

@@ -48,9 +48,10 @@ def canonicalize(parsed: ParsedDrawings, *, max_points: int) -> CanonicalDrawing
         good = np.setdiff1d(np.arange(len(strokes)), list(problems))
         strokes, numbers = strokes.take(good), numbers[good]
     drawing = np.repeat(np.arange(len(strokes)), strokes.strokes_per_drawing)
+    lowest = extents(strokes.points, strokes.points_per_drawing)[0].min(axis=1)
     repaired = {
         **parsed.repaired,
-        "negative_coordinates": numbers[extents(strokes)[0].min(axis=1) < 0].tolist(),
+        "negative_coordinates": numbers[lowest < 0].tolist(),
         "one_point_stroke": numbers[np.unique(drawing[strokes.points_per_stroke == 1])].tolist(),
     }
     steps, lengths = canonical_steps(strokes)
@@ -66,9 +67,9 @@ def _problems(strokes: Strokes) -> dict[int, BadDrawing]:
     bad: dict[int, BadDrawing] = {}
     # NaN and infinity, where a drawing holds one, are its largest coordinate.
     largest = np.maximum.reduceat(np.abs(strokes.points), starts(strokes.points_per_drawing), axis=0).max(axis=1)
-    _, side = extents(strokes)
+    _, side = extents(strokes.points, strokes.points_per_drawing)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        line = line_lengths(strokes) * (SIDE / side)
+        line = line_lengths(strokes.points, strokes.points_per_stroke, strokes.strokes_per_drawing) * (SIDE / side)
     for place in np.flatnonzero(~((largest <= MAX_COORDINATE) & (side > 0) & (line <= MAX_LINE_LENGTH))).tolist():
         if not np.isfinite(largest[place]):
             bad[place] = BadDrawing("not_finite", "a coordinate is NaN or infinite; allowed are finite numbers")

@@ -40,16 +40,6 @@ def compiled(function: Function) -> Function:
         return cast(Function, numba.njit(error_model="numpy")(function))
 
 
-def extents(strokes: Strokes) -> tuple[np.ndarray, np.ndarray]:
-    """The least corner `(drawings, 2)` and the longer side `(drawings,)` of each drawing's bounding box."""
-    return _extents(strokes.points, strokes.points_per_drawing)
-
-
-def line_lengths(strokes: Strokes) -> np.ndarray:
-    """How far the pen travels on the paper in each drawing, `(drawings,)`, in the drawing's own unit."""
-    return _line_lengths(strokes.points, strokes.points_per_stroke, strokes.strokes_per_drawing)
-
-
 def align_and_scale(strokes: Strokes) -> Strokes:
     """Bounding boxes begin at 0 and have a longer side of 255; the aspect is kept. Dots keep their size of 0."""
     return replace(strokes, points=_aligned(strokes.points, strokes.points_per_drawing))
@@ -85,7 +75,8 @@ def canonical_steps(strokes: Strokes) -> tuple[np.ndarray, np.ndarray]:
 
 
 @compiled
-def _extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least corner `(drawings, 2)` and the longer side `(drawings,)` of the box round each drawing's points."""
     low = np.empty((len(lengths), 2))
     side = np.empty(len(lengths))
     start = 0
@@ -103,7 +94,8 @@ def _extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 @compiled
-def _line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray) -> np.ndarray:
+def line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray) -> np.ndarray:
+    """How far the pen travels on the paper in each drawing, `(drawings,)`, in the drawing's own unit."""
     line = np.zeros(len(drawings))
     stroke = start = 0
     for drawing, count in enumerate(drawings):
@@ -117,7 +109,7 @@ def _line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray)
 
 @compiled
 def _aligned(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    low, side = _extents(points, lengths)
+    low, side = extents(points, lengths)
     aligned = np.empty(points.shape)
     start = 0
     for drawing, length in enumerate(lengths):
@@ -248,7 +240,7 @@ def _whole_and_full_size(points: np.ndarray) -> bool:
     for x, y in points:
         if x != np.floor(x) or y != np.floor(y):
             return False
-    _, side = _extents(points, np.full(1, len(points)))
+    _, side = extents(points, np.full(1, len(points)))
     return 0.8 * SIDE < side[0] <= SIDE
 
 

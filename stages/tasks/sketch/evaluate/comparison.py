@@ -1,4 +1,4 @@
-"""The test drawings as a registered model is asked them, and what its answers are worth."""
+"""The test drawings as they came, and the score of a registered model's answers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     """
     store, rows = test_examples(prepared, limit)
     wanted = [str(store.value("id", row)) for row in rows]
-    found = _drawings(raw, set(wanted))
-    missing = [name for name in wanted if name not in found]
+    texts = _drawings(raw, set(wanted))
+    missing = [name for name in wanted if name not in texts]
     if missing:
         raise ValueError(f"{raw}: {len(missing)} of {len(wanted)} test drawings are not there, such as {missing[0]}")
-    return pd.DataFrame({"drawing": [found[name] for name in wanted]})
+    return pd.DataFrame({"drawing": [texts[name] for name in wanted]})
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
@@ -37,7 +37,7 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
 
 def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
     """Drawings by the id that preprocessing gave them: the first of each, as it took the first."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for file in raw_files(raw):
         lines = 0  # in the chunks before
         for chunk in file.chunks():
@@ -46,9 +46,9 @@ def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
                 for records in chunk.records(content):
                     for place, number in enumerate(records.drawings.numbers.tolist()):
                         name = file.identity(records.keys[number], records.member, lines + records.places[number])
-                        if name in wanted and name not in found:
+                        if name in wanted and name not in texts:
                             (drawing,) = records.drawings.strokes.take(np.array([place])).nested()
-                            found[name] = json.dumps(drawing)
+                            texts[name] = json.dumps(drawing)
             if file.form != "sketchrnn":
                 lines += content.count(b"\n")
-    return found
+    return texts

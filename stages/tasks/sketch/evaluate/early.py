@@ -53,30 +53,30 @@ class Unfinished:
 def accuracy_by_share(network: Network, drawings: SketchDataset, batch_size: int) -> dict[float, Scores]:
     """The accuracy after each of SHARES of the points."""
     some = evenly(len(drawings), _DRAWINGS)
-    found = {}
+    accuracies = {}
     for share in SHARES:
         logits = predict(network, Unfinished(drawings, some, share, drawings.features), batch_size)
-        found[share] = mean(logits.argmax(axis=1) == drawings.targets[some])
-    return found
+        accuracies[share] = mean(logits.argmax(axis=1) == drawings.targets[some])
+    return accuracies
 
 
-def early_metrics(found: Mapping[float, Scores]) -> dict[str, Scores]:
+def early_metrics(accuracies: Mapping[float, Scores]) -> dict[str, Scores]:
     """`accuracy_seen_20` and the like: the accuracy after so many per cent of the points."""
-    return {f"accuracy_seen_{round(100 * share)}": found[share] for share in _MEASURED}
+    return {f"accuracy_seen_{round(100 * share)}": accuracies[share] for share in _MEASURED}
 
 
-def early_figure(found: Mapping[float, Scores], chance: float) -> Figure:
+def early_figure(accuracies: Mapping[float, Scores], chance: float) -> Figure:
     """Accuracy, with its 95 % interval, by the share of the drawing that was seen; `chance` as a line."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    shares = [100 * share for share in found]
-    low, high = zip(*(interval(scores) for scores in found.values()), strict=True)
+    shares = [100 * share for share in accuracies]
+    low, high = zip(*(interval(scores) for scores in accuracies.values()), strict=True)
     axes.fill_between(shares, low, high, color="#0b6bcb", alpha=0.2, linewidth=0)
-    axes.plot(shares, [scores.value() for scores in found.values()], marker="o", color="#0b6bcb")
+    axes.plot(shares, [scores.value() for scores in accuracies.values()], marker="o", color="#0b6bcb")
     axes.axhline(chance, color="gray", linestyle=":", label="the most frequent class")
     axes.set_xlabel("points seen, % of the drawing")
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1)
     axes.legend(loc="lower right")
-    axes.set_title(f"Guessing early: {len(next(iter(found.values())).parts):,} drawings, 95 % intervals")
+    axes.set_title(f"Guessing early: {len(next(iter(accuracies.values())).parts):,} drawings, 95 % intervals")
     return figure
