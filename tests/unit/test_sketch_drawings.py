@@ -81,6 +81,16 @@ def test_a_drawing_that_can_be_mended_is_kept_and_counted(drawing: object, rule:
     assert found.repaired == {rule: [1]}
 
 
+def test_simplified_coordinates_are_parsed_as_others_are() -> None:
+    drawing = [[[0, 255, 7], [0, 3, 9]], [[1], [2]]]
+    floats = [[[float(value) for value in part] for part in stroke] for stroke in drawing]
+    one, other = (parse([each, each]).strokes for each in (drawing, floats))
+    for name in ("points", "points_per_stroke", "strokes_per_drawing"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+    assert one.points.flags.c_contiguous
+
+
 def test_times_of_one_drawing_are_not_compared_with_those_of_the_next() -> None:
     timed = [[[0, 255], [0, 9], [100, 200]]]
     assert read(timed, timed).repaired == {}

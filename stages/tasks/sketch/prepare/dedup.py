@@ -1,4 +1,4 @@
-"""What came before, of any number of things in bounded memory: sorted runs of 64-bit digests, long ones on disk."""
+"""Which of any number of things came before, in bounded memory: sorted runs of 64-bit digests, long ones on disk."""
 
 from __future__ import annotations
 

@@ -111,45 +111,37 @@ class _Merge:
     def add(self, chunk: Chunk, path: Path, lines: int, writer: SequenceWriter) -> None:
         """Append the drawings of one prepared chunk to the store, or reject them."""
         with pa.memory_map(str(path)) as file:
-            part = pa.ipc.open_file(file).read_all()
-            rules, fine = part["rule"].to_numpy(), part["rule"].is_null().to_numpy().copy()
+            table = pa.ipc.open_file(file).read_all()
+            rules, fine = table["rule"].to_numpy(), table["rule"].is_null().to_numpy().copy()
             for name, seen, rule in (
                 ("key_digest", self._keys, "duplicate_key"),
                 ("points_digest", self._drawings, "duplicate_points"),
             ):
-                rows = np.flatnonzero(fine & part[name].is_valid().to_numpy())
-                again = rows[seen.add(part[name].fill_null(0).to_numpy()[rows])]
+                rows = np.flatnonzero(fine & table[name].is_valid().to_numpy())
+                again = rows[seen.add(table[name].fill_null(0).to_numpy()[rows])]
                 rules[again], fine[again] = rule, False
-            refused = part.select(_REPORTED).filter(pa.array(~fine)).to_pylist()
+            refused = table.select(_REPORTED).filter(pa.array(~fine)).to_pylist()
             for record, rule in zip(refused, rules[~fine].tolist(), strict=True):
                 self._reject(chunk.file, record, rule)
-            self._append(chunk.file, part.filter(pa.array(fine)), writer)
+            self._append(chunk.file, table.filter(pa.array(fine)), writer)
         if chunk.file.form != "sketchrnn":
             self._lines[chunk.file.name] += lines
 
-    def _append(self, file: RawFile, part: pa.Table, writer: SequenceWriter) -> None:
-        for split, count in zip(SPLITS, np.bincount(part["split"], minlength=len(SPLITS)).tolist(), strict=True):
+    def _append(self, file: RawFile, table: pa.Table, writer: SequenceWriter) -> None:
+        for split, count in zip(SPLITS, np.bincount(table["split"], minlength=len(SPLITS)).tolist(), strict=True):
             self.counts[file.category, split] += count
-        repairs = part["repairs"].to_numpy()
+        repairs = table["repairs"].to_numpy()
         for bit, rule in enumerate(REPAIRS):
             count = int((repairs >> bit & 1).sum())
             if count:
                 self._output.repair(rule, count)
-        identities = part["key"]
+        identities = table["key"]
         if identities.null_count:
-            places = (part["place"].to_numpy() + self._lines[file.name]).tolist()
-            named = map(file.identity, part["key"].to_pylist(), part["member"].to_pylist(), places)
+            places = (table["place"].to_numpy() + self._lines[file.name]).tolist()
+            named = map(file.identity, table["key"].to_pylist(), table["member"].to_pylist(), places)
             identities = pa.array(list(named), pa.string())
-        writer.extend(
-            {
-                "id": identities,
-                "split": part["split"],
-                "length": part["length"],
-                "label": pa.repeat(file.category, len(part)),
-                "word": part["word"],
-                "values": part["values"],
-            }
-        )
+        columns = {name: table[name] for name in ("split", "length", "word", "values")}
+        writer.extend({**columns, "id": identities, "label": pa.repeat(file.category, len(table))})
 
     def _reject(self, file: RawFile, record: dict[str, Any], rule: str) -> None:
         seen_before = {

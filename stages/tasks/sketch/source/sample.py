@@ -1,6 +1,6 @@
 """Doodles of twelve things, drawn by a seeded generator and written as Quick, Draw!'s simplified ndjson.
 
-They differ in what they show and not in how much ink it takes: every drawing has its own proportions, aspect, rotation
+They differ in what they show and not in how much is drawn: every drawing has its own proportions, aspect, rotation
 and wobble; strokes come in any order and direction, begin anywhere on a closed line, are split, joined, drawn twice or
 missing; and many things share their main line (a circle: clock, face, flower, sun, wheel).
 """
