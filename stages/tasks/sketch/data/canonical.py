@@ -35,8 +35,8 @@ class CanonicalDrawings:
 
     def in_order(self) -> list[np.ndarray | BadDrawing]:
         """The steps of each drawing `(time, 3)`, or what is wrong with it."""
-        found = {**self.bad, **dict(zip(self.good.tolist(), self.sequences(), strict=True))}
-        return [found[number] for number in sorted(found)]
+        results = {**self.bad, **dict(zip(self.good.tolist(), self.sequences(), strict=True))}
+        return [results[number] for number in sorted(results)]
 
 
 def canonicalize(parsed: ParsedDrawings, *, max_points: int) -> CanonicalDrawings:

@@ -43,7 +43,7 @@ class ParsedDrawings:
 
 def nested(drawing: object) -> Parsed:
     """Quick, Draw!'s `[[xs, ys], …]` or `[[xs, ys, ts], …]`. Raises BadDrawing."""
-    return _simplified(drawing) or _any(drawing)
+    return _simplified(drawing) or _general(drawing)
 
 
 def stroke_3(array: np.ndarray) -> Parsed:
@@ -98,7 +98,7 @@ def parse(drawings: Iterable[Any], form: Callable[[Any], Parsed] = nested) -> Pa
 
 
 def _simplified(drawing: object) -> Parsed | None:
-    """What `_any` gives, in a third of its time, of coordinates from 0 to 255 without times; None for all others."""
+    """What `_general` gives, in a third of its time, of whole numbers from 0 to 255 without times; None for others."""
     if type(drawing) is not list:
         return None
     try:
@@ -114,7 +114,7 @@ def _simplified(drawing: object) -> Parsed | None:
     return np.frombuffer(values, np.uint8).reshape(2, -1).T, lengths, ()
 
 
-def _any(drawing: object) -> Parsed:
+def _general(drawing: object) -> Parsed:
     if not isinstance(drawing, list):
         found = "no drawing" if drawing is None else type(drawing).__name__
         raise BadDrawing("malformed_drawing", f"found {found}; allowed is a list of strokes [[xs, ys], …]")

@@ -15,7 +15,7 @@ from ....models.weights import load_network
 from ....serving.predictor import Item, Row
 from ....serving.predictor import Predictor as BasePredictor
 from ..data.canonical import canonicalize
-from ..data.parse import MAX_INPUT_POINTS, BadDrawing, parse
+from ..data.parse import MAX_INPUT_POINTS, BadDrawing, Parsed, nested, parse
 from ..model.network import batches, build
 from ..params import ModelParams
 
@@ -53,9 +53,9 @@ class Predictor(BasePredictor):
 
     def read_all(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
         """What `read` gives for each item, to the bit; together, drawings take less time."""
-        parsed = parse(_nested_lists(item.content["drawing"]) for item in items)
-        found = canonicalize(parsed, max_points=self._max_points).in_order()
-        return [ValueError(f"drawing: {each}") if isinstance(each, ValueError) else each for each in found]
+        parsed = parse((item.content["drawing"] for item in items), form=_any_form)
+        drawings = canonicalize(parsed, max_points=self._max_points).in_order()
+        return [ValueError(f"drawing: {each}") if isinstance(each, ValueError) else each for each in drawings]
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         """One row a drawing; drawings of like length are answered together."""
@@ -68,21 +68,19 @@ class Predictor(BasePredictor):
         return rows
 
 
-def _nested_lists(drawing: object) -> object:
-    """JSON text, tuples and arrays as nested lists; a BadDrawing where the text is no JSON or a stroke is too long."""
+def _any_form(drawing: object) -> Parsed:
+    """A drawing as JSON text, or as nested lists, tuples or arrays. Raises BadDrawing."""
     if isinstance(drawing, (str, bytes)):
         if len(drawing) > MAX_TEXT:
-            return BadDrawing("text_too_long", f"a text of {len(drawing)} characters; allowed: {MAX_TEXT}")
+            raise BadDrawing("text_too_long", f"a text of {len(drawing)} characters; allowed: {MAX_TEXT}")
         try:
-            return json.loads(drawing)
+            lists = json.loads(drawing)
         except (ValueError, RecursionError) as error:
-            return BadDrawing("not_json", f"not JSON: {error}; allowed is a list of strokes [[xs, ys], …]")
+            raise BadDrawing("not_json", f"not JSON: {error}; allowed is a list of strokes [[xs, ys], …]") from None
+        return nested(lists)
     if isinstance(drawing, float) and np.isnan(drawing):
-        return None  # what pandas puts where there is nothing
-    try:
-        return _lists(drawing, depth=3)
-    except BadDrawing as error:
-        return error
+        return nested(None)  # what pandas puts where there is nothing
+    return nested(_lists(drawing, depth=3))
 
 
 def _lists(value: object, depth: int) -> object:
