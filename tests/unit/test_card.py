@@ -20,7 +20,7 @@ from stages.tasks.drawing.params import MOST_POINTS, TEMPERATURE
 from stages.tasks.drawing.serve.predictor import MAX_TEMPERATURE
 from stages.tasks.forecast.data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_HISTORY, MIN_YEAR
 from stages.tasks.protocol import Task
-from stages.tasks.sketch.data.reading import MAX_INPUT_POINTS
+from stages.tasks.sketch.data.parse import MAX_INPUT_POINTS
 from stages.tasks.sketch.prepare.prepare import COLUMNS
 from stages.tasks.translation.params import LARGEST_BEAM, LONGEST_TRANSLATION
 from stages.tasks.video.serve.local_copy import MAX_BYTES, MAX_SECONDS

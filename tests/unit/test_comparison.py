@@ -20,14 +20,15 @@ from stages.tasks.forecast.model.network import build as build_forecaster
 from stages.tasks.forecast.model.windows import Windows, rolling_origins
 from stages.tasks.forecast.serve.predictor import Predictor as ForecastPredictor
 from stages.tasks.protocol import Task
-from stages.tasks.sketch.data.reading import canonical_readings, collect
+from stages.tasks.sketch.data.canonical import canonicalize
+from stages.tasks.sketch.data.parse import parse
 from stages.tasks.sketch.evaluate import comparison as sketch
 from stages.tasks.translation.evaluate import comparison as translation
 from stages.tasks.video.data.decode import Decoding, read_clip
 from stages.tasks.video.evaluate import comparison as video
+from tests.unit import sketch_files
 from tests.unit import test_forecast_model as forecast_model
 from tests.unit import test_forecast_prepare as forecast_prepare
-from tests.unit import test_sketch_prepare as sketch_prepare
 from tests.unit import test_translation_prepare as translation_prepare
 from tests.unit import test_video_prepare as video_prepare
 from tests.unit.video_clips import write_clip
@@ -60,16 +61,14 @@ def test_every_task_can_be_asked(name: str) -> None:
 @pytest.fixture
 def drawings(tmp_path: Path) -> tuple[Path, Path]:
     """Drawings of every kind of file: with a key, without one, and in stroke-3."""
-    records = [sketch_prepare.record(n, drawing=[[[7, 300, 111 + n], [3, 0, 45.5]], [[9], [9 + n]]]) for n in range(30)]
+    records = [sketch_files.record(n, drawing=[[[7, 300, 111 + n], [3, 0, 45.5]], [[9], [9 + n]]]) for n in range(30)]
     for number in range(0, 30, 3):
         del records[number]["key_id"]
-    sketch_prepare.write(tmp_path / "raw", "cat", [*records[:4], "not json", *records[4:]], form="raw")
-    splits = {
-        name: [sketch_prepare.stroke_3(10 * i + n) for n in range(9)] for i, name in enumerate(("train", "valid"))
-    }
-    test = [sketch_prepare.stroke_3(30 + n) for n in range(5)]
-    sketch_prepare.save_npz(tmp_path / "raw" / "sketchrnn" / "pig.npz", **splits, test=test)
-    sketch_prepare.run(tmp_path / "raw", tmp_path / "prepared")
+    sketch_files.write(tmp_path / "raw", "cat", [*records[:4], "not json", *records[4:]], form="raw")
+    splits = {name: [sketch_files.stroke_3(10 * i + n) for n in range(9)] for i, name in enumerate(("train", "valid"))}
+    test = [sketch_files.stroke_3(30 + n) for n in range(5)]
+    sketch_files.save_npz(tmp_path / "raw" / "sketchrnn" / "pig.npz", **splits, test=test)
+    sketch_files.run(tmp_path / "raw", tmp_path / "prepared")
     return tmp_path / "prepared", tmp_path / "raw"
 
 
@@ -78,8 +77,8 @@ def test_a_drawing_is_asked_as_it_came_and_leads_to_the_steps_that_were_stored(d
     rows = store.rows("test")
     asked = sketch.examples(*drawings, ALL)["drawing"].map(json.loads).tolist()
     assert len(asked) == len(rows) > 5
-    readings = canonical_readings(collect(asked), max_points=50)
-    for steps, row in zip(readings.sequences(), rows, strict=True):
+    canonical = canonicalize(parse(asked), max_points=50)
+    for steps, row in zip(canonical.sequences(), rows, strict=True):
         assert steps.tolist() == store.sequence("values", row).reshape(-1, 3).tolist()
     dots = [drawing[1] for drawing in asked if len(drawing) == 2]
     assert {xs[0] for xs, _ in dots} == {9.0}  # the pixels of the file, not those of the store

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.data.quickdraw import from_stroke_3
-from stages.tasks.sketch.data.reading import MAX_INPUT_POINTS, Readings, canonical_readings, collect
+from stages.tasks.sketch.data.canonical import CanonicalDrawings, canonicalize
+from stages.tasks.sketch.data.parse import MAX_INPUT_POINTS, parse, stroke_3
 
 GOOD = [[[0, 255, 100], [0, 0, 80]]]
 
 
-def read(*drawings: object, max_points: int = 100) -> Readings:
-    return canonical_readings(collect(list(drawings)), max_points=max_points)
+def read(*drawings: object, max_points: int = 100) -> CanonicalDrawings:
+    return canonicalize(parse(drawings), max_points=max_points)
 
 
 @pytest.mark.parametrize(
@@ -47,22 +47,22 @@ def read(*drawings: object, max_points: int = 100) -> Readings:
     ],
 )
 def test_a_bad_drawing_is_refused_by_its_rule_and_its_neighbours_are_not(drawing: object, rule: str) -> None:
-    readings = read(GOOD, drawing, GOOD)
-    assert {number: error.rule for number, error in readings.bad.items()} == {1: rule}
-    assert readings.good.tolist() == [0, 2]
-    assert [steps.tolist() for steps in readings.sequences()] == [[[0, 0, 0], [255, 0, 0], [100, 80, 1]]] * 2
+    found = read(GOOD, drawing, GOOD)
+    assert {number: error.rule for number, error in found.bad.items()} == {1: rule}
+    assert found.good.tolist() == [0, 2]
+    assert [steps.tolist() for steps in found.sequences()] == [[[0, 0, 0], [255, 0, 0], [100, 80, 1]]] * 2
 
 
 def test_several_bad_drawings_of_different_kinds_are_all_found_at_once() -> None:
-    readings = read([[["a"], [0]]], GOOD, [], [[[math.nan, 1], [0, 1]]], None, [[[1], [1]]])
-    assert [readings.bad[number].rule for number in sorted(readings.bad)] == [
+    found = read([[["a"], [0]]], GOOD, [], [[[math.nan, 1], [0, 1]]], None, [[[1], [1]]])
+    assert [found.bad[number].rule for number in sorted(found.bad)] == [
         "malformed_drawing",
         "no_points",
         "not_finite",
         "malformed_drawing",
         "no_extent",
     ]
-    assert readings.good.tolist() == [1]
+    assert found.good.tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,19 @@ def test_several_bad_drawings_of_different_kinds_are_all_found_at_once() -> None
     ],
 )
 def test_a_drawing_that_can_be_mended_is_kept_and_counted(drawing: object, rule: str) -> None:
-    readings = read(GOOD, drawing)
-    assert readings.good.tolist() == [0, 1]
-    assert readings.repaired == {rule: {1}}
+    found = read(GOOD, drawing)
+    assert found.good.tolist() == [0, 1]
+    assert found.repaired == {rule: [1]}
+
+
+def test_simplified_coordinates_are_parsed_as_others_are() -> None:
+    drawing = [[[0, 255, 7], [0, 3, 9]], [[1], [2]]]
+    floats = [[[float(value) for value in part] for part in stroke] for stroke in drawing]
+    one, other = (parse([each, each]).strokes for each in (drawing, floats))
+    for name in ("points", "points_per_stroke", "strokes_per_drawing"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+    assert one.points.flags.c_contiguous
 
 
 def test_times_of_one_drawing_are_not_compared_with_those_of_the_next() -> None:
@@ -96,12 +106,12 @@ def test_bad_stroke_3_arrays_are_refused() -> None:
         np.array([[np.nan, 1, 1]]),
         np.zeros((3, 3)),
     ]
-    readings = canonical_readings(from_stroke_3(arrays), max_points=100)
-    assert {number: error.rule for number, error in readings.bad.items()} == {
+    found = canonicalize(parse(arrays, stroke_3), max_points=100)
+    assert {number: error.rule for number, error in found.bad.items()} == {
         1: "no_points",
         2: "malformed_drawing",
         3: "malformed_drawing",
         4: "not_finite",
         5: "no_extent",
     }
-    assert readings.steps.tolist() == [[0, 0, 0], [255, 0, 0], [255, 128, 1]]
+    assert found.steps.tolist() == [[0, 0, 0], [255, 0, 0], [255, 128, 1]]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.data.quickdraw import RawFile
-from stages.tasks.sketch.data.reading import MAX_INPUT_POINTS, collect
+from stages.tasks.sketch.data.parse import MAX_INPUT_POINTS, parse
+from stages.tasks.sketch.data.quickdraw import RawFile, Records
 from stages.tasks.sketch.data.scan import scan
 
 
@@ -20,14 +20,10 @@ def test_scanned_drawings_are_what_json_says() -> None:
         for _ in range(20)
     ]
     found = scan([json.dumps(drawing, separators=(",", ":")).encode() + b"}" for drawing in drawings])
-    expected = collect(list(drawings)).ink
+    expected = parse(drawings).strokes
     assert found is not None
-    assert expected is not None
-    for one, other in zip(
-        (found.points, found.strokes, found.drawings),
-        (expected.points, expected.strokes, expected.drawings),
-        strict=True,
-    ):
+    for name in ("points", "points_per_stroke", "strokes_per_drawing"):
+        one, other = getattr(found, name), getattr(expected, name)
         assert one.dtype == other.dtype
         assert (one == other).all()
 
@@ -70,11 +66,9 @@ def test_what_is_written_otherwise_is_not_scanned(text: str) -> None:
     ],
 )
 def test_a_line_means_what_json_says_wherever_its_drawing_stands(tmp_path: Path, line: str, key: str) -> None:
-    (piece,) = _file(tmp_path, line).pieces()
-    (chunk,) = piece.chunks(piece.content())
-    assert chunk.keys == [key]
-    assert chunk.collected.ink is not None
-    assert chunk.collected.ink.points.tolist() == [[0, 0], [9, 9]]
+    records = _records(tmp_path, line)
+    assert records.keys == [key]
+    assert records.drawings.strokes.points.tolist() == [[0, 0], [9, 9]]
 
 
 @pytest.mark.parametrize(
@@ -87,12 +81,12 @@ def test_a_line_means_what_json_says_wherever_its_drawing_stands(tmp_path: Path,
     ],
 )
 def test_a_drawing_that_is_none_of_its_lines_is_not_taken(tmp_path: Path, line: str, rule: str) -> None:
-    (piece,) = _file(tmp_path, line).pieces()
-    (chunk,) = piece.chunks(piece.content())
-    assert [error.rule for error in chunk.collected.bad.values()] == [rule]
+    assert [error.rule for error in _records(tmp_path, line).drawings.bad.values()] == [rule]
 
 
-def _file(folder: Path, line: str) -> RawFile:
+def _records(folder: Path, line: str) -> Records:
     path = folder / "cat.ndjson"
     path.write_text(line + "\n", encoding="utf-8")
-    return RawFile(path, "simplified", "cat")
+    (chunk,) = RawFile(path, "simplified", "cat").chunks()
+    (records,) = chunk.records(chunk.content())
+    return records

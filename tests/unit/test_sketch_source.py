@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from stages.preprocessing.preparation import Preparation
-from stages.tasks.sketch.params import PrepareParams, SourceParams
-from stages.tasks.sketch.prepare.prepare import prepare
+from stages.tasks.sketch.params import SourceParams
 from stages.tasks.sketch.source import download as source
 from stages.tasks.sketch.source.doodles import DOODLES
 from stages.tasks.sketch.source.sample import records
+from tests.unit.sketch_files import run
 
 HOST = "https://storage.googleapis.com/quickdraw_dataset"
 
@@ -101,17 +100,8 @@ def test_counting_strokes_and_points_and_measuring_boxes_does_not_tell_doodles_a
     from stages.tasks.sketch.model.network import SketchDataset
 
     source.download(params(kind="sample", per_category=80), tmp_path / "raw")
-    prepared = PrepareParams(
-        seed=1,
-        validation_share=0.1,
-        test_share=0.3,
-        max_points=1000,
-        unrecognized="keep",
-        other_word="reject",
-        max_rejected_share=0.0,
-    )
-    with Preparation(tmp_path / "out", max_rejected_share=0.0) as output:
-        prepare(tmp_path / "raw", prepared, output)
+    metrics = run(tmp_path / "raw", tmp_path / "out", validation_share=0.1, test_share=0.3, max_points=1000)
+    assert metrics["rejected"] == 0
     train, test = (SketchDataset(tmp_path / "out", split, ["position"]) for split in ("train", "test"))
     accuracy = linear_accuracy(train, test)
     assert 1 / len(DOODLES) < accuracy < 0.6

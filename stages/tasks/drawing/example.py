@@ -1,4 +1,4 @@
-"""A question that every version of the registered model can answer."""
+"""A row that every version of the registered model can answer."""
 
 from __future__ import annotations
 

@@ -8,22 +8,12 @@ from pydantic import Field
 
 from ...params import Block, Count, Dropout, Positive, TaskParams
 from ...params import EvaluateParams as CommonEvaluateParams
-from ..sketch.params import PrepareParams, SourceParams
+from ..sketch.params import PointAugmentationParams, PrepareParams, SourceParams
 
 TEMPERATURE = 0.6  # where a caller of the registered model names none
 MOST_POINTS = 1000  # of one drawing of the registered model
 MAX_TEMPERATURE = 2.0
 Temperature = Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]
-
-
-class AugmentationParams(Block):
-    """How far a drawing is changed each time it is learned from."""
-
-    rotation: Annotated[float, Field(ge=0, le=180)]
-    scale: Annotated[float, Field(ge=0, le=1)]
-    shear: Annotated[float, Field(ge=0, le=1)]
-    jitter: Annotated[float, Field(ge=0, le=32)]
-    drop_points: Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelParams(Block):
@@ -35,7 +25,7 @@ class ModelParams(Block):
     mixtures: Annotated[int, Field(ge=1, le=100)]
     class_embedding: Annotated[int, Field(ge=1, le=4096)]
     dropout: Dropout
-    augmentation: AugmentationParams
+    augmentation: PointAugmentationParams
 
 
 class EvaluateParams(CommonEvaluateParams):

@@ -13,6 +13,8 @@ from ...params import PrepareParams as CommonPrepareParams
 # A category is a file's name, here and at the host: no separators, nothing that begins with a dot.
 Category = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.'()-]{0,79}$")]
 
+Feature = Literal["offset", "position", "pen", "speed", "direction", "stroke"]
+
 
 class SourceParams(Block):
     """Where drawings come from."""
@@ -43,17 +45,22 @@ class PrepareParams(CommonPrepareParams):
     other_word: Literal["keep", "reject"]
 
 
-class AugmentationParams(Block):
-    """How far a drawing is changed each time it is learned from."""
+class PointAugmentationParams(Block):
+    """How far a drawing's points are moved each time it is learned from, and how many are left out."""
 
     rotation: Annotated[float, Field(ge=0, le=180)]
     scale: Annotated[float, Field(ge=0, le=1)]
     shear: Annotated[float, Field(ge=0, le=1)]
     jitter: Annotated[float, Field(ge=0, le=32)]
+    drop_points: Annotated[float, Field(ge=0, lt=1)]
+
+
+class AugmentationParams(PointAugmentationParams):
+    """What else is changed: the drawing as a whole, and its strokes."""
+
     mirror: Fraction
     never_mirrored: list[Category]
     break_off: Fraction
-    drop_points: Annotated[float, Field(ge=0, lt=1)]
     drop_strokes: Annotated[float, Field(ge=0, lt=1)]
     reverse_strokes: Fraction
     shuffle_strokes: Fraction
@@ -63,7 +70,7 @@ class ModelParams(Block):
     """The network, and what it is shown in training."""
 
     kind: Literal["conv_lstm", "gru", "transformer"]
-    features: Annotated[list[Literal["offset", "position", "pen", "speed", "direction", "stroke"]], Field(min_length=1)]
+    features: Annotated[list[Feature], Field(min_length=1)]
     conv_channels: Annotated[list[Annotated[int, Field(ge=1, le=4096)]], Field(min_length=1, max_length=8)]
     conv_strides: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1, max_length=8)]
     kernel_size: Annotated[int, Field(ge=1, le=31)]

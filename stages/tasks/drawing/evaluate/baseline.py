@@ -36,13 +36,13 @@ class StepBaseline:
     def surprise(self, moves: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The negative log-likelihood of each drawing, `(drawings,)`, in nats; offsets count in pixels."""
         before = _before(moves, lengths)
-        found = -self._pen[before, moves[:, 2].astype(np.int64)]
+        nll = -self._pen[before, moves[:, 2].astype(np.int64)]
         for state in np.unique(before[before != START]).tolist():
             there = before == state
             # A state that training never saw is as after a pen that is down.
             mixture = self._mixtures.get(state, self._mixtures[DOWN])
-            found[there] -= mixture.score_samples(moves[there, :2].astype(np.float64) * PIXELS)
-        sums: np.ndarray = np.add.reduceat(found, np.cumsum(lengths) - lengths)
+            nll[there] -= mixture.score_samples(moves[there, :2].astype(np.float64) * PIXELS)
+        sums: np.ndarray = np.add.reduceat(nll, np.cumsum(lengths) - lengths)
         return sums
 
 

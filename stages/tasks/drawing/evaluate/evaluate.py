@@ -42,7 +42,7 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     probabilities = recognise([strokes(drawing) for drawing in drawings], classes)
     predicted = taken_for(probabilities)
     recognised = mean(predicted == actual)
-    real = [_steps(test, example) for example in range(len(test))]
+    real = [test.steps(np.array([example]))[0].astype(np.int64) for example in range(len(test))]
     real_predicted = taken_for(recognise([strokes(steps) for steps in real], classes))
     report.split = "drawn"
     report.measured({"baseline_unconditional_recognised": 1 / len(classes)}, n=len(actual))
@@ -57,7 +57,9 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     counts = confusion_matrix(actual, predicted % len(names), labels=np.arange(len(shown)))
     report.picture("confusion", confusion_figure(counts, shown))
     parts = sliced(recognised, "class", actual, classes, higher_is_better=True)
-    parts += sliced(recognised, "ended by itself", *_ended(drawings, settings.max_points), higher_is_better=True)
+    unended = np.array([int(len(drawing) >= settings.max_points) for drawing in drawings])
+    values = ["yes", f"no, at {settings.max_points} points"]
+    parts += sliced(recognised, "ended by itself", unended, values, higher_is_better=True)
     report.slices(parts)
     report.picture("slices", slices_figure(parts, recognised.value(), "recognised", highest=1.0))
     _report_samples(network, test, real, settings, report)
@@ -68,25 +70,16 @@ def sampled(
 ) -> list[np.ndarray]:
     """A drawing `(points, 3)` for each class number and seed, `(drawings,)`, by all ranks together."""
 
-    def answer(examples: np.ndarray) -> list[np.ndarray]:
+    def draw_batch(examples: np.ndarray) -> list[np.ndarray]:
         heat = [temperature] * len(examples)
         return draw(network, classes[examples].tolist(), seeds[examples].tolist(), heat, max_points=settings.max_points)
 
     with evaluating(network):
-        parts = map_batches(np.ones(len(classes), dtype=np.int64), BATCH_SIZE, answer, title="draw")
-    found: dict[int, np.ndarray] = {}
+        parts = map_batches(np.ones(len(classes), dtype=np.int64), BATCH_SIZE, draw_batch, title="draw")
+    by_example: dict[int, np.ndarray] = {}
     for examples, drawings in parts:
-        found.update(zip(examples.tolist(), drawings, strict=True))
-    return [found[example] for example in range(len(classes))]
-
-
-def _steps(drawings: DrawingDataset, example: int) -> np.ndarray:
-    """One drawing `(points, 3)` of x, y and pen_up, int64."""
-    return drawings.steps(np.array([example]))[0].astype(np.int64)
-
-
-def _ended(drawings: list[np.ndarray], max_points: int) -> tuple[np.ndarray, list[str]]:
-    return np.array([int(len(drawing) >= max_points) for drawing in drawings]), ["yes", f"no, at {max_points} points"]
+        by_example.update(zip(examples.tolist(), drawings, strict=True))
+    return [by_example[example] for example in range(len(classes))]
 
 
 def _report_likelihood(
@@ -94,7 +87,7 @@ def _report_likelihood(
 ) -> None:
     """Likelihoods of the test drawings, and whether the pen does what the network says as often as it says."""
 
-    def answer(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def measure_batch(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         batch = test.batch(examples).to(device())
         offset, pen = network.surprise(batch)
         chances = network(batch).pen.exp()[batch.mask]
@@ -103,7 +96,7 @@ def _report_likelihood(
         return sums, chances.amax(dim=-1).double().cpu().numpy(), right.cpu().numpy()
 
     with evaluating(network):
-        parts = map_batches(test.lengths, params.evaluate.batch_size, answer, title="likelihood")
+        parts = map_batches(test.lengths, params.evaluate.batch_size, measure_batch, title="likelihood")
     sums = np.empty((len(test), 2))
     for examples, (some, _, _) in parts:
         sums[examples] = some
@@ -112,9 +105,9 @@ def _report_likelihood(
     train = dataset(folder, "train", params, augment=False)
     known, lengths = train.steps(evenly(len(train), _BASELINE_DRAWINGS))
     baseline = StepBaseline(moves(known, lengths), lengths, components=params.model.mixtures, seed=params.evaluate.seed)
-    asked, lengths = test.steps(np.arange(len(test)))
-    expected = _a_step(baseline.surprise(moves(asked, lengths), lengths), steps)
-    report.measured({"baseline_steps_nll": expected.value()})
+    unseen, lengths = test.steps(np.arange(len(test)))
+    baseline_nll = _a_step(baseline.surprise(moves(unseen, lengths), lengths), steps)
+    report.measured({"baseline_steps_nll": baseline_nll.value()})
 
     calibrated = reliability(
         np.concatenate([chances for _, (_, chances, _) in parts]), np.concatenate([right for _, (_, _, right) in parts])
@@ -145,8 +138,9 @@ def _report_samples(
     chosen = evenly(len(test.classes), MOST_CLASSES)
     examples = [np.flatnonzero(test.targets == number) for number in chosen]
     groups = {"of the test split": [[real[e] for e in some[evenly(len(some), EACH)]] for some in examples]}
-    asked = np.repeat(chosen, EACH)
+    drawn_classes = np.repeat(chosen, EACH)
+    seeds = settings.seed + np.arange(len(drawn_classes))
     for temperature in settings.shown_temperatures:
-        drawn = sampled(network, asked, settings.seed + np.arange(len(asked)), temperature, settings)
+        drawn = sampled(network, drawn_classes, seeds, temperature, settings)
         groups[f"temperature {temperature:g}"] = [drawn[EACH * row : EACH * (row + 1)] for row in range(len(chosen))]
     report.picture("samples", samples_figure(groups, [test.classes[number] for number in chosen]))

@@ -1,4 +1,4 @@
-"""What the sketch classifier takes drawings for: the network of weights/sketch, on the way that all drawings take."""
+"""The classes that the sketch classifier, the network of weights/sketch, recognises drawings as."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ....models.batch import by_length
 from ....models.weights import load_network
 from ...protocol import Task
-from ...sketch.data.reading import canonical_readings, collect
-from ...sketch.model.features import features
-from ...sketch.model.network import build, padded
+from ...sketch.data.canonical import canonicalize
+from ...sketch.data.parse import parse
+from ...sketch.model.network import batches, build
 from ...sketch.params import ModelParams
 
 _BATCH_SIZE = 256
@@ -27,19 +26,14 @@ def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
     network, data = load_network(weights, build, ModelParams)
     if data["classes"] != list(classes):
         raise ValueError(
-            f"{Task('sketch').paths.weights}: found a classifier of {', '.join(data['classes'])}; "
-            f"allowed: one of {', '.join(classes)}"
+            f"{weights}: found a classifier of {', '.join(data['classes'])}; allowed: one of {', '.join(classes)}"
         )
-    found = np.zeros((len(drawings), len(classes)))
-    readings = canonical_readings(collect(drawings), max_points=data["max_points"])
-    sequences = readings.sequences()
-    for some in by_length(readings.lengths, _BATCH_SIZE):
-        lengths = readings.lengths[some]
-        values = features(np.concatenate([sequences[i] for i in some]), lengths, network.features)
+    probabilities = np.zeros((len(drawings), len(classes)))
+    canonical = canonicalize(parse(drawings), max_points=data["max_points"])
+    for places, batch in batches(canonical.sequences(), network.features, _BATCH_SIZE):
         with torch.inference_mode():
-            chances = torch.softmax(network(padded(values, lengths)).double(), dim=1)
-        found[readings.good[some]] = chances.numpy()
-    return found
+            probabilities[canonical.good[places]] = torch.softmax(network(batch).double(), dim=1).numpy()
+    return probabilities
 
 
 def taken_for(probabilities: np.ndarray) -> np.ndarray:

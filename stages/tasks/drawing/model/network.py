@@ -132,9 +132,9 @@ def moves(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     the point before in PIXELS, (0, 0) at a drawing's first, and the pen's state after the point.
     """
     ends = np.cumsum(lengths) - 1
-    found = np.zeros(steps.shape, dtype=np.float32)
-    found[1:, :2] = np.diff(steps[:, :2].astype(np.float32), axis=0) / PIXELS
-    found[ends + 1 - lengths, :2] = 0.0
-    found[:, 2] = np.where(steps[:, 2] > 0, UP, DOWN)
-    found[ends, 2] = END
-    return found
+    values = np.zeros(steps.shape, dtype=np.float32)
+    values[1:, :2] = np.diff(steps[:, :2].astype(np.float32), axis=0) / PIXELS
+    values[ends + 1 - lengths, :2] = 0.0
+    values[:, 2] = np.where(steps[:, 2] > 0, UP, DOWN)
+    values[ends, 2] = END
+    return values

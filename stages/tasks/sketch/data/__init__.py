@@ -1,1 +1,1 @@
-"""What the parts of `sketch` share: readers of Quick, Draw!'s files, strokes, their simplification and augmentation."""
+"""What the parts of `sketch` share: from Quick, Draw!'s files to canonical steps, and the drawings of a split."""

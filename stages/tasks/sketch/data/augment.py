@@ -12,7 +12,7 @@ import numpy as np
 
 from ....models.counter_rng import uniform
 from ..params import AugmentationParams
-from .ink import SIDE, ranges
+from .strokes import SIDE, ranges
 
 # The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then some a point.
 _WHOLE = 8

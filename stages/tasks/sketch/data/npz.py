@@ -30,82 +30,73 @@ class UnreadableFile(ValueError):
 
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
     """The arrays of each named member, such as `{"train": [(time, 3), …]}`. Raises UnreadableFile."""
+    where = path.name
     try:
         with zipfile.ZipFile(path) as archive:
             missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
             if missing:
                 found = ", ".join(sorted(archive.namelist())[:10])
-                raise UnreadableFile(f"{path.name}: no {', '.join(missing)} inside; found: {found}")
-            return {name: _arrays(f"{path.name}: {name}", _member(archive, f"{name}.npy", path)) for name in names}
+                raise UnreadableFile(f"no {', '.join(missing)} inside; found: {found}")
+            arrays = {}
+            for name in names:
+                where = f"{path.name}: {name}"
+                with archive.open(f"{name}.npy") as file:
+                    content = file.read(MAX_MEMBER_BYTES + 1)
+                arrays[name] = _arrays(content)
+            return arrays
+    except UnreadableFile as error:
+        raise UnreadableFile(f"{where}: {error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableFile(f"{path.name}: not a readable .npz archive: {error}") from None
+        raise UnreadableFile(f"{where}: not a readable .npz archive: {error}") from None
 
 
-def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    with archive.open(name) as file:
-        content = file.read(MAX_MEMBER_BYTES + 1)
-    if len(content) > MAX_MEMBER_BYTES:
-        raise UnreadableFile(f"{path.name}: {name} is larger than {MAX_MEMBER_BYTES} bytes unpacked")
-    return content
-
-
-def _arrays(where: str, content: bytes) -> list[np.ndarray]:
+def _arrays(content: bytes) -> list[np.ndarray]:
     """The arrays in one `.npy` member: an object array of arrays, or a plain array whose first axis is the examples."""
+    if len(content) > MAX_MEMBER_BYTES:
+        raise UnreadableFile(f"larger than {MAX_MEMBER_BYTES} bytes unpacked")
     stream = io.BytesIO(content)
     try:
         version = npy.read_magic(stream)
         read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
         shape, fortran, dtype = read_header(stream)
     except (ValueError, KeyError) as error:
-        raise UnreadableFile(f"{where}: not an .npy array: {error}") from None
+        raise UnreadableFile(f"not an .npy array: {error}") from None
     if not shape or shape[0] > MAX_ARRAYS:
-        raise UnreadableFile(f"{where}: an array of shape {shape}; allowed: up to {MAX_ARRAYS} examples")
-    rest = content[stream.tell() :]
+        raise UnreadableFile(f"an array of shape {shape}; allowed: up to {MAX_ARRAYS} examples")
     if not dtype.hasobject:
-        return list(_Array().set(shape, _plain(where, dtype), fortran, rest, where))
+        return list(_array(shape, dtype, fortran, content[stream.tell() :]))
     if len(shape) != 1:
-        raise UnreadableFile(f"{where}: an object array of shape {shape}; allowed is one axis")
+        raise UnreadableFile(f"an object array of shape {shape}; allowed is one axis")
     try:
-        outer = _ArrayUnpickler(rest, operations=_OPERATIONS_PER_ARRAY * (shape[0] + 100)).load()
-    except UnreadableFile as error:
-        raise UnreadableFile(f"{where}: {error}") from None
-    except (
-        pickle.UnpicklingError,
-        LookupError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        ValueError,
-        OverflowError,
-    ) as error:
-        raise UnreadableFile(f"{where}: not a pickle of NumPy arrays ({type(error).__name__}: {error})") from None
+        outer = _ArrayUnpickler(stream, operations=_OPERATIONS_PER_ARRAY * (shape[0] + 100)).load()
+    except UnreadableFile:
+        raise
+    except (pickle.UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError, OverflowError) as e:
+        raise UnreadableFile(f"not a pickle of NumPy arrays ({type(e).__name__}: {e})") from None
     items = outer.value if isinstance(outer, _Array) else None
     if not isinstance(items, list) or len(items) != shape[0] or not all(isinstance(i, _Array) for i in items):
-        raise UnreadableFile(f"{where}: found {type(items).__name__}; allowed is an array of {shape[0]} arrays")
+        raise UnreadableFile(f"found {type(items).__name__}; allowed is an array of {shape[0]} arrays")
     arrays = [item.value for item in items]
     if not all(isinstance(array, np.ndarray) for array in arrays):
-        raise UnreadableFile(f"{where}: arrays within arrays within arrays; allowed is an array of arrays of numbers")
+        raise UnreadableFile("arrays within arrays within arrays; allowed is an array of arrays of numbers")
     return arrays
 
 
-def _plain(where: str, dtype: np.dtype) -> np.dtype:
+def _array(shape: Any, dtype: np.dtype, fortran: Any, data: bytes) -> np.ndarray:
+    """An array of numbers whose size is that of its data."""
     if dtype.kind not in "iuf" or dtype.names or dtype.shape:
-        raise UnreadableFile(f"{where}: values of type {dtype}; allowed are integers and floating-point numbers")
-    return dtype
+        raise UnreadableFile(f"values of type {dtype}; allowed are integers and floating-point numbers")
+    if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape) and len(shape) <= 4):
+        raise UnreadableFile("an array with a shape that is not some whole numbers")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise UnreadableFile(f"{len(data)} bytes for an array of shape {shape} and type {dtype}")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
 class _Array:
-    """What stands for an array while a pickle is read: NumPy's `__setstate__`, written again with checks."""
+    """What stands for an array while a pickle is read."""
 
-    def __init__(self) -> None:
-        self.value: Any = None
-
-    def set(self, shape: Any, dtype: np.dtype, fortran: Any, data: bytes, where: str) -> np.ndarray:
-        if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape) and len(shape) <= 4):
-            raise UnreadableFile(f"{where}: an array with a shape that is not some whole numbers")
-        if math.prod(shape) * dtype.itemsize != len(data):
-            raise UnreadableFile(f"{where}: {len(data)} bytes for an array of shape {shape} and type {dtype}")
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+    value: Any = None  # an array of numbers, or the list that an array of objects holds
 
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
@@ -113,15 +104,16 @@ class _Array:
             self.value = data
             return
         content = data.encode("latin1") if isinstance(data, str) else data
-        self.value = self.set(shape, dtype.numpy(), fortran, content, "pickle")
+        self.value = _array(shape, dtype.numpy(), fortran, content)
 
 
 class _Type:
     """What stands for a `numpy.dtype`: its name and, from its state, its byte order."""
 
+    order = "="
+
     def __init__(self, spec: Any, *_: Any) -> None:
         self.spec = spec.decode("latin1") if isinstance(spec, bytes) else spec if isinstance(spec, str) else ""
-        self.order = "="
 
     def __setstate__(self, state: Any) -> None:
         order = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
@@ -198,8 +190,8 @@ class _ArrayUnpickler(_Machine):
         ord(pickle.BUILD): _counted(_build),
     }
 
-    def __init__(self, content: bytes, *, operations: int) -> None:
-        super().__init__(io.BytesIO(content), encoding="bytes")
+    def __init__(self, stream: io.BytesIO, *, operations: int) -> None:
+        super().__init__(stream, encoding="bytes")
         self.operations = operations
 
     def find_class(self, module: str, name: str) -> Any:

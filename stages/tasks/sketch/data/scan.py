@@ -1,30 +1,32 @@
-"""Drawings of whole numbers straight from JSON's bytes to Ink, without a Python object for each list and number.
+"""Drawings of whole numbers straight from JSON's bytes to Strokes, without a Python object for each list and number.
 
 This takes what the host writes, `[[[0,12],[3,4]],…]` without spaces, signs, fractions or empty lists. Of anything else
-it only says that it is something else: what that is, and what is wrong with it, `drawings.py` finds out.
+it only says that it is something else: what that is, and what is wrong with it, `parse.py` finds out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from .ink import Ink
-from .reading import MAX_INPUT_POINTS
+from .parse import MAX_INPUT_POINTS
 from .simplify import compiled
+from .strokes import Strokes
 
 _OPEN, _CLOSE, _COMMA, _BRACE, _ZERO, _NINE, _END = (ord(sign) for sign in "[],}09\n")
 _MAX_DIGITS = 6  # of a number
 
 
-def scan(texts: list[bytes]) -> Ink | None:
+def scan(texts: Sequence[bytes]) -> Strokes | None:
     """One drawing a text, followed by the `}` that ends its line; None where one of them is written otherwise."""
-    points, strokes, drawings = _scanned(np.frombuffer(b"\n".join(texts) + b"\n", np.uint8), len(texts))
-    return Ink(points, strokes, drawings) if len(points) else None
+    scanned = Strokes(*_scanned(np.frombuffer(b"\n".join(texts) + b"\n", np.uint8), len(texts)))
+    return scanned if len(scanned.points) else None
 
 
 @compiled
 def _scanned(text: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points, strokes and drawings of the Ink, all empty for a text of another kind."""
+    """The three arrays of Strokes, all empty for a text of another kind."""
     nothing = np.empty((0, 2)), np.empty(0, np.int64), np.empty(0, np.int64)
     points = np.empty((len(text) // 2 + 1, 2))  # a number takes two bytes or more, a stroke nine
     strokes = np.empty(len(text) // 9 + 1, np.int64)

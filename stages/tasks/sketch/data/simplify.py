@@ -1,7 +1,7 @@
 """From strokes as they were drawn to the one sequence that the network reads, for many drawings at once.
 
 Quick, Draw! comes in three forms, and a network that can tell them apart would learn the form instead of the drawing.
-So every drawing, from a file or from a caller, passes through `canonical`:
+So every drawing, from a file or from a caller, passes through `canonical_steps`:
 
 1. A drawing that is not yet simplified is simplified as Google documents it (https://github.com/googlecreativelab/
    quickdraw-dataset, "Simplified Drawing files"): align to 0, scale the longer side to 255, resample each stroke at
@@ -18,12 +18,13 @@ the same order, so that no last bit depends on its neighbours: last bits decide 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 
-from .ink import SIDE, Ink
+from .strokes import SIDE, Strokes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -39,52 +40,43 @@ def compiled(function: Function) -> Function:
         return cast(Function, numba.njit(error_model="numpy")(function))
 
 
-def extents(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
-    """The least corner `(drawings, 2)` and the longer side `(drawings,)` of each drawing's bounding box."""
-    return _extents(ink.points, ink.lengths)
-
-
-def line_lengths(ink: Ink) -> np.ndarray:
-    """How far the pen travels on the paper in each drawing, `(drawings,)`, in the drawing's own unit."""
-    return _line_lengths(ink.points, ink.strokes, ink.drawings)
-
-
-def align_and_scale(ink: Ink) -> Ink:
+def align_and_scale(strokes: Strokes) -> Strokes:
     """Bounding boxes begin at 0 and have a longer side of 255; the aspect is kept. Dots keep their size of 0."""
-    return Ink(_aligned(ink.points, ink.lengths), ink.strokes, ink.drawings)
+    return replace(strokes, points=_aligned(strokes.points, strokes.points_per_drawing))
 
 
-def simplify(ink: Ink) -> Ink:
+def simplify(strokes: Strokes) -> Strokes:
     """Google's simplification: whole numbers from 0 to 255. A dot becomes two equal points, as theirs do."""
-    reduced = reduce_points(resample(align_and_scale(ink)))
-    return Ink(np.rint(reduced.points), reduced.strokes, reduced.drawings)
+    reduced = reduce_points(resample(align_and_scale(strokes)))
+    return replace(reduced, points=np.rint(reduced.points))
 
 
-def resample(ink: Ink) -> Ink:
+def resample(strokes: Strokes) -> Strokes:
     """Points at every pixel of a stroke's way, from its first point on, and its last point."""
-    return Ink(*_resampled(ink.points, ink.strokes), ink.drawings)
+    return Strokes(*_resampled(strokes.points, strokes.points_per_stroke), strokes.strokes_per_drawing)
 
 
-def reduce_points(ink: Ink) -> Ink:
+def reduce_points(strokes: Strokes) -> Strokes:
     """Ramer-Douglas-Peucker: drop points that lie no further than EPSILON from the line that is left in their place.
 
     (Ramer 1972; Douglas and Peucker 1973; distances to the infinite line, which is what reproduces Google's own
     output.)
     """
-    return Ink(*_reduced(ink.points, ink.strokes), ink.drawings)
+    return Strokes(*_reduced(strokes.points, strokes.points_per_stroke), strokes.strokes_per_drawing)
 
 
-def canonical(ink: Ink) -> tuple[np.ndarray, np.ndarray]:
+def canonical_steps(strokes: Strokes) -> tuple[np.ndarray, np.ndarray]:
     """The steps of all drawings, `(steps, 3)` uint8, and how many each has, `(drawings,)`.
 
     A step is x, y (0 to 255) and 1 where the pen leaves the paper. Points that fall together after rounding are one
     step, so that a dot is one step. The drawings must have an extent.
     """
-    return _canonical(ink.points, ink.strokes, ink.drawings)
+    return _canonical(strokes.points, strokes.points_per_stroke, strokes.strokes_per_drawing)
 
 
 @compiled
-def _extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least corner `(drawings, 2)` and the longer side `(drawings,)` of the box round each drawing's points."""
     low = np.empty((len(lengths), 2))
     side = np.empty(len(lengths))
     start = 0
@@ -102,7 +94,8 @@ def _extents(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 @compiled
-def _line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray) -> np.ndarray:
+def line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray) -> np.ndarray:
+    """How far the pen travels on the paper in each drawing, `(drawings,)`, in the drawing's own unit."""
     line = np.zeros(len(drawings))
     stroke = start = 0
     for drawing, count in enumerate(drawings):
@@ -116,7 +109,7 @@ def _line_lengths(points: np.ndarray, strokes: np.ndarray, drawings: np.ndarray)
 
 @compiled
 def _aligned(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    low, side = _extents(points, lengths)
+    low, side = extents(points, lengths)
     aligned = np.empty(points.shape)
     start = 0
     for drawing, length in enumerate(lengths):
@@ -247,7 +240,7 @@ def _whole_and_full_size(points: np.ndarray) -> bool:
     for x, y in points:
         if x != np.floor(x) or y != np.floor(y):
             return False
-    _, side = _extents(points, np.full(1, len(points)))
+    _, side = extents(points, np.full(1, len(points)))
     return 0.8 * SIDE < side[0] <= SIDE
 
 

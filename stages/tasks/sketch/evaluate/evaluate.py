@@ -25,9 +25,8 @@ _BASELINE_DRAWINGS = 20_000  # that the linear model learns from; it gains nothi
 
 
 def evaluate(network: Network, folder: Path, params: Params, report: Report) -> None:
-    """Measure the network and the baselines on the test split, by class, by number of points
-    and by the share of the points that it has seen; draw right answers and
-    the surest mistakes.
+    """Measure the network and the baselines on the test split, by class, by number of points and by the share of the
+    points that it has seen; draw right answers and the surest mistakes.
     """
     test = dataset(folder, "test", params, augment=False)
     train = dataset(folder, "train", params, augment=False)
@@ -48,12 +47,7 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
     early = accuracy_by_share(network, test, params.evaluate.batch_size)
     report.scored(early_metrics(early))
     report.picture("early", early_figure(early, chance))
-    report.measured(
-        {
-            "baseline_majority_accuracy": chance,
-            "baseline_linear_accuracy": linear_accuracy(train, test),
-        }
-    )
+    report.measured({"baseline_majority_accuracy": chance, "baseline_linear_accuracy": linear_accuracy(train, test)})
     count = params.evaluate.pictures
     right = np.flatnonzero(probabilities.argmax(axis=1) == test.targets)
     shown = right[evenly(len(right), count)]

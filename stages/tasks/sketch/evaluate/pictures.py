@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..data.ink import SIDE
+from ..data.strokes import SIDE
 from ..model.network import SketchDataset
 
 _COLUMNS = 6

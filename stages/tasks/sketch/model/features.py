@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
-from ..data.ink import SIDE
-
-Feature = Literal["offset", "position", "pen", "speed", "direction", "stroke"]
+from ..data.strokes import SIDE, starts
+from ..params import Feature
 
 COLUMNS: dict[Feature, tuple[str, ...]] = {
     "offset": ("dx", "dy"),
@@ -37,18 +35,18 @@ def features(steps: np.ndarray, lengths: np.ndarray, chosen: Sequence[Feature]) 
     the line. `direction` is the offset by its length, `(0, 0)` where there is none; `stroke` is the number of strokes
     before, in tens.
     """
-    starts = np.cumsum(lengths) - lengths
+    firsts = starts(lengths)
     points = steps[:, :2].astype(np.float32)
-    low = np.minimum.reduceat(points, starts, axis=0)
-    high = np.maximum.reduceat(points, starts, axis=0)
+    low = np.minimum.reduceat(points, firsts, axis=0)
+    high = np.maximum.reduceat(points, firsts, axis=0)
     half = np.maximum((high - low).max(axis=1) / 2, SIDE / 1000)
     position = (points - np.repeat((low + high) / 2, lengths, axis=0)) / np.repeat(half, lengths)[:, None]
     offset = np.zeros_like(position)
     offset[1:] = np.diff(position, axis=0) * (_OFFSET_SCALE / 2)
-    offset[starts] = 0.0
+    offset[firsts] = 0.0
     pen = np.zeros((len(steps), 2), dtype=np.float32)
     pen[1:, 0] = steps[:-1, 2]
-    pen[starts, 0] = 1.0
+    pen[firsts, 0] = 1.0
     pen[:, 1] = steps[:, 2]
     values = {"offset": offset, "position": position, "pen": pen}
     if "speed" in chosen or "direction" in chosen:
@@ -57,5 +55,5 @@ def features(steps: np.ndarray, lengths: np.ndarray, chosen: Sequence[Feature]) 
         values["direction"] = np.divide(offset, speed, out=np.zeros_like(offset), where=speed > 0)
     if "stroke" in chosen:
         touched = np.cumsum(pen[:, 0])
-        values["stroke"] = ((touched - np.repeat(touched[starts], lengths)) / _STROKES)[:, None]
+        values["stroke"] = ((touched - np.repeat(touched[firsts], lengths)) / _STROKES)[:, None]
     return np.concatenate([values[feature] for feature in chosen], axis=1, dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ....models.batch import Batch, length_mask
+from ....models.batch import Batch, by_length, length_mask
 from ....models.classification import classification_losses
 from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
@@ -147,3 +147,13 @@ def padded(values: np.ndarray, lengths: np.ndarray, targets: Tensor | None = Non
     filled = np.zeros((*mask.shape, values.shape[1]), dtype=np.float32)
     filled[mask] = values
     return Batch(values=torch.from_numpy(filled), lengths=torch.from_numpy(lengths.astype(np.int64)), targets=targets)
+
+
+def batches(
+    sequences: Sequence[np.ndarray], chosen: Sequence[Feature], batch_size: int
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Canonical steps of drawings, `(time, 3)` each, in batches of drawings of like length: their places, the batch."""
+    lengths = np.array([len(steps) for steps in sequences])
+    for some in by_length(lengths, batch_size):
+        values = features(np.concatenate([sequences[place] for place in some]), lengths[some], chosen)
+        yield some, padded(values, lengths[some])

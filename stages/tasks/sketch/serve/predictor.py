@@ -14,10 +14,9 @@ from ....models.classification import ranked
 from ....models.weights import load_network
 from ....serving.predictor import Item, Row
 from ....serving.predictor import Predictor as BasePredictor
-from ..data.ink import Ink, join
-from ..data.reading import MAX_INPUT_POINTS, Collected, canonical_readings, collect
-from ..model.features import features
-from ..model.network import build, padded
+from ..data.canonical import canonicalize
+from ..data.parse import MAX_INPUT_POINTS, BadDrawing, Parsed, nested, parse
+from ..model.network import batches, build
 from ..params import ModelParams
 
 MAX_TEXT = 4 * 2**20  # characters of a drawing as JSON, as prepare allows bytes
@@ -47,68 +46,41 @@ class Predictor(BasePredictor):
 
     def read(self, item: Item) -> np.ndarray:
         """The canonical steps `(time, 3)` of one drawing."""
-        (found,) = self._steps([_ink(item)])
+        (found,) = self.read_all([item])
         if isinstance(found, ValueError):
             raise found
         return found
 
     def read_all(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
-        """What `read` gives for each item, to the bit; drawings that are brought into their canonical form together
-        take less time.
-        """
-        found: dict[int, np.ndarray | ValueError] = {}
-        inks: dict[int, Ink] = {}  # by number of the item
-        for number, item in enumerate(items):
-            try:
-                inks[number] = _ink(item)
-            except ValueError as error:
-                found[number] = error
-        found |= dict(zip(inks, self._steps(list(inks.values())), strict=True))
-        return [found[number] for number in range(len(items))]
-
-    def _steps(self, inks: Sequence[Ink]) -> list[np.ndarray | ValueError]:
-        """The canonical steps of each drawing, or what is wrong with it."""
-        if not inks:
-            return []
-        readings = canonical_readings(Collected(join(inks), np.arange(len(inks))), max_points=self._max_points)
-        good = dict(zip(readings.good.tolist(), readings.sequences(), strict=True))
-        return [good[n] if n in good else ValueError(f"drawing: {readings.bad[n]}") for n in range(len(inks))]
+        """What `read` gives for each item, to the bit; together, drawings take less time."""
+        parsed = parse((item.content["drawing"] for item in items), form=_any_form)
+        drawings = canonicalize(parsed, max_points=self._max_points).in_order()
+        return [ValueError(f"drawing: {each}") if isinstance(each, ValueError) else each for each in drawings]
 
     def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         """One row a drawing; drawings of like length are answered together."""
-        lengths = np.array([len(steps) for steps in examples])
-        order = np.argsort(-lengths, kind="stable")
         rows: list[list[Row]] = [[] for _ in examples]
-        for start in range(0, len(order), BATCH_SIZE):
-            some = order[start : start + BATCH_SIZE]
-            values = features(np.concatenate([examples[i] for i in some]), lengths[some], self._network.features)
+        for places, batch in batches(examples, self._network.features, BATCH_SIZE):
             with torch.inference_mode():
-                logits = self._network(padded(values, lengths[some]))
-            for index, row in zip(some.tolist(), ranked(logits, self._classes), strict=True):
-                rows[index] = [row]
+                logits = self._network(batch)
+            for place, row in zip(places.tolist(), ranked(logits, self._classes), strict=True):
+                rows[place] = [row]
         return rows
 
 
-def _ink(item: Item) -> Ink:
-    """One drawing as Ink. Raises ValueError where it is none."""
-    collected = collect([plain(item.content["drawing"])])
-    if collected.ink is None:
-        raise ValueError(f"drawing: {collected.bad[0]}")
-    return collected.ink
-
-
-def plain(drawing: object) -> object:
-    """JSON text, tuples and arrays as nested lists. Raises ValueError where the text is no JSON."""
+def _any_form(drawing: object) -> Parsed:
+    """A drawing as JSON text, or as nested lists, tuples or arrays. Raises BadDrawing."""
     if isinstance(drawing, (str, bytes)):
         if len(drawing) > MAX_TEXT:
-            raise ValueError(f"drawing: a text of {len(drawing)} characters; allowed: {MAX_TEXT}")
+            raise BadDrawing("text_too_long", f"a text of {len(drawing)} characters; allowed: {MAX_TEXT}")
         try:
-            return json.loads(drawing)
+            lists = json.loads(drawing)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"drawing: not JSON: {error}; allowed is a list of strokes [[xs, ys], …]") from None
+            raise BadDrawing("not_json", f"not JSON: {error}; allowed is a list of strokes [[xs, ys], …]") from None
+        return nested(lists)
     if isinstance(drawing, float) and np.isnan(drawing):
-        return None  # what pandas puts where there is nothing
-    return _lists(drawing, depth=3)
+        return nested(None)  # what pandas puts where there is nothing
+    return nested(_lists(drawing, depth=3))
 
 
 def _lists(value: object, depth: int) -> object:
@@ -120,5 +92,7 @@ def _lists(value: object, depth: int) -> object:
     if depth > 1:
         return [_lists(part, depth - 1) for part in value]
     if len(value) > MAX_INPUT_POINTS:
-        raise ValueError(f"drawing: a stroke of {len(value)} points; allowed: {MAX_INPUT_POINTS} in a drawing")
+        raise BadDrawing(
+            "too_many_points", f"a stroke of {len(value)} points; allowed: {MAX_INPUT_POINTS} in a drawing"
+        )
     return list(value)

@@ -167,17 +167,5 @@ def _wheel(generator: np.random.Generator) -> list[Stroke]:
     return [_ellipse(0, 0, 1, 1), _ellipse(0, 0, hub, hub), *rim, *spokes]
 
 
-DOODLES: dict[str, Callable[[np.random.Generator], list[Stroke]]] = {
-    "clock": _clock,
-    "cup": _cup,
-    "envelope": _envelope,
-    "face": _face,
-    "fish": _fish,
-    "flower": _flower,
-    "house": _house,
-    "star": _star,
-    "sun": _sun,
-    "tree": _tree,
-    "umbrella": _umbrella,
-    "wheel": _wheel,
-}
+_DRAWN = (_clock, _cup, _envelope, _face, _fish, _flower, _house, _star, _sun, _tree, _umbrella, _wheel)
+DOODLES: dict[str, Callable[[np.random.Generator], list[Stroke]]] = {doodle.__name__[1:]: doodle for doodle in _DRAWN}

@@ -1,6 +1,6 @@
 """Doodles of twelve things, drawn by a seeded generator and written as Quick, Draw!'s simplified ndjson.
 
-They differ in what they show and not in how much ink it takes: every drawing has its own proportions, aspect, rotation
+They differ in what they show and not in how much is drawn: every drawing has its own proportions, aspect, rotation
 and wobble; strokes come in any order and direction, begin anywhere on a closed line, are split, joined, drawn twice or
 missing; and many things share their main line (a circle: clock, face, flower, sun, wheel).
 """
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import orjson
 
-from ..data.ink import Ink
 from ..data.simplify import simplify
+from ..data.strokes import Strokes
 from .doodles import DOODLES, Stroke
 
 _COUNTRIES = ("AU", "BR", "CA", "CZ", "DE", "FI", "FR", "GB", "IT", "KR", "PL", "RU", "SE", "US")
@@ -42,15 +43,16 @@ def records(category: str, count: int, *, seed: int) -> Iterator[dict[str, objec
         places = range(start, min(start + 256, count))
         generators = [_generator(category, place, seed) for place in places]
         drawn = [doodle(category, generator) for generator in generators]
-        ink = simplify(
-            Ink(
-                np.concatenate([stroke for strokes, _ in drawn for stroke in strokes]),
-                np.array([len(stroke) for strokes, _ in drawn for stroke in strokes]),
+        strokes = [stroke for strokes, _ in drawn for stroke in strokes]
+        simplified = simplify(
+            Strokes(
+                np.concatenate(strokes),
+                np.array([len(stroke) for stroke in strokes]),
                 np.array([len(strokes) for strokes, _ in drawn]),
             )
         )
-        strokes = iter(np.split(ink.points.astype(int), np.cumsum(ink.strokes)[:-1]))
-        for place, generator, (parts, missing) in zip(places, generators, drawn, strict=True):
+        drawings = replace(simplified, points=simplified.points.astype(int)).nested()
+        for place, generator, (_, missing), drawing in zip(places, generators, drawn, drawings, strict=True):
             moment = datetime(2017, 3, 1) + timedelta(seconds=int(generator.integers(28 * 86_400)))
             yield {
                 "word": category,
@@ -58,7 +60,7 @@ def records(category: str, count: int, *, seed: int) -> Iterator[dict[str, objec
                 "timestamp": f"{moment:%Y-%m-%d %H:%M:%S}.00000 UTC",
                 "recognized": bool(generator.random() > 0.05 + 0.1 * missing),
                 "key_id": _key(category, place, seed),
-                "drawing": [next(strokes).T.tolist() for _ in parts],
+                "drawing": drawing,
             }
 
 

@@ -1,4 +1,4 @@
-"""What came before, of any number of things in bounded memory: sorted runs of 64-bit digests, long ones on disk."""
+"""Which of any number of things came before, in bounded memory: sorted runs of 64-bit digests, long ones on disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _IN_MEMORY = 2**21  # digests of a run, 16 MB; longer runs lie in files without 
 _RANGES = 64  # long runs are merged a range of values at a time
 
 
-class Seen:
+class DigestSet:
     """A set of 64-bit digests that only grows.
 
     Each call's new digests are a sorted run. A run is merged with the one before it as soon as that is not twice as

@@ -1,0 +1,228 @@
+"""A chunk of a raw file → a prepared chunk: what each of its drawings comes to by itself, whatever stands elsewhere.
+
+A prepared chunk is an Arrow file, named after all that decides what it holds: the chunk's bytes, the params, this code.
+So they are made by several processes in any order, and one that a killed process has left is found again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from ....data.store import SPLITS, ragged
+from ..data.canonical import CanonicalDrawings, canonicalize
+from ..data.npz import UnreadableFile
+from ..data.quickdraw import NPZ_SPLITS, Chunk, Records
+from ..data.simplify import compiled
+from ..params import PrepareParams
+
+REPAIRS = ("empty_stroke", "time_backwards", "negative_coordinates", "one_point_stroke", "no_key_id", "other_word")
+VALUES = ragged(np.uint8, 3)
+SCHEMA = pa.schema(
+    {
+        "member": pa.string(),  # see Records; null where the row stands for the file
+        "place": pa.int32(),
+        "key": pa.string(),
+        "word": pa.string(),
+        "length": pa.int32(),
+        "values": VALUES,
+        "split": pa.int8(),  # the place in SPLITS
+        "key_digest": pa.uint64(),  # null where there is no key
+        "points_digest": pa.uint64(),
+        "repairs": pa.uint8(),  # a bit for each of REPAIRS
+        "rule": pa.string(),  # null for a drawing that can be taken; values, split and digests mean nothing elsewhere
+        "reason": pa.string(),
+        "content": pa.string(),
+    }
+)
+_CONTENT_BYTES = 2000  # of a rejected record that are kept
+
+
+def prepare_chunk(chunk: Chunk, params: PrepareParams, folder: Path) -> tuple[Path, int]:
+    """The prepared chunk in `folder`, made now or found, and how many lines the chunk has."""
+    content = chunk.content()
+    path = folder / f"{_name(chunk, content, params)}.arrow"
+    if not path.is_file():
+        temporary = path.with_suffix(f".{os.getpid()}")
+        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
+            try:
+                for records in chunk.records(content):
+                    writer.write_batch(_batch(records, chunk.file.category, params))
+            except UnreadableFile as error:  # a row that stands for the whole file
+                row = {"rule": "unreadable_file", "reason": str(error), "content": ""}
+                writer.write_batch(pa.RecordBatch.from_pylist([row], schema=SCHEMA))
+        temporary.replace(path)
+    unended = bool(content) and not content.endswith(b"\n")
+    return path, content.count(b"\n") + unended
+
+
+def _name(chunk: Chunk, content: bytes, params: PrepareParams) -> str:
+    facts = chunk.file.form, chunk.file.category, params.model_dump_json(exclude={"max_rejected_share"}), _code()
+    digest = hashlib.sha256(content)  # twice as fast as blake2b where the processor has instructions for it
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """What decides, beside data and params, what a prepared chunk holds: this code and the libraries under it."""
+    task = Path(__file__).parent.parent
+    files = sorted([*task.glob("data/*.py"), *task.glob("prepare/*.py")])
+    code = [(path.relative_to(task).as_posix(), path.read_text(encoding="utf-8")) for path in files]
+    libraries = [version(name) for name in ("numba", "numpy", "orjson", "pyarrow")]
+    return hashlib.sha256(repr((code, libraries, sys.version_info[:2])).encode()).hexdigest()
+
+
+def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordBatch:
+    """All drawings of some records, the refused ones without values."""
+    drawings = canonicalize(records.drawings, max_points=params.max_points)
+    total = len(records.places)
+    lengths = np.zeros(total, dtype=np.int32)
+    lengths[drawings.good] = drawings.lengths
+    digests = np.zeros(total, dtype=np.uint64)
+    digests[drawings.good] = points_digests(drawings.steps, drawings.lengths)
+    rules, reasons, contents = (list[str | None]([None] * total) for _ in range(3))
+    for number, (rule, reason) in _refused(records, drawings, category, params).items():
+        rules[number], reasons[number] = rule, reason
+        contents[number] = records.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="replace")
+    keys = pa.array(records.keys, pa.string())
+    columns = {
+        "member": pa.repeat(records.member, total),
+        "place": records.places,
+        "key": keys,
+        "word": records.words,
+        "length": lengths,
+        "values": ragged_array(drawings.steps, lengths),
+        "split": _splits(records, drawings, params),
+        "key_digest": _key_digests(keys),
+        "points_digest": digests,
+        "repairs": _repairs(records, drawings, category),
+        "rule": rules,
+        "reason": reasons,
+        "content": contents,
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=SCHEMA)
+
+
+def ragged_array(steps: np.ndarray, lengths: np.ndarray) -> pa.Array:
+    """`(steps, 3)` uint8, and how many each row has, as a column of the store."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(steps.reshape(-1)), 3)
+    return pa.ListArray.from_arrays(pa.array(offsets), vectors).cast(VALUES)
+
+
+def _refused(
+    records: Records, drawings: CanonicalDrawings, category: str, params: PrepareParams
+) -> dict[int, tuple[str, str]]:
+    """Why drawings are refused, by their number: the rule and the reason."""
+    refused = {number: (error.rule, str(error)) for number, error in drawings.bad.items()}
+    for number, (recognized, word) in enumerate(zip(records.recognized, records.words, strict=True)):
+        if number in refused:
+            continue
+        if recognized is False and params.unrecognized == "drop":
+            refused[number] = "unrecognized", "recognized is false, and prepare.unrecognized is drop"
+        elif word not in (None, category) and params.other_word == "reject":
+            refused[number] = (
+                "other_word",
+                (
+                    f"the word is {word!r}, the file's category {category!r}; "
+                    "prepare.other_word: keep would take it under the file's category"
+                ),
+            )
+    return refused
+
+
+def _repairs(records: Records, drawings: CanonicalDrawings, category: str) -> np.ndarray:
+    """`(records,)` uint8: a bit for each of REPAIRS."""
+    repaired = {
+        **drawings.repaired,
+        "no_key_id": [n for n, key in enumerate(records.keys) if key is None and records.member == "line"],
+        "other_word": [n for n, word in enumerate(records.words) if word not in (None, category)],
+    }
+    flags = np.zeros(len(records.places), dtype=np.uint8)
+    for bit, rule in enumerate(REPAIRS):
+        flags[repaired.get(rule, [])] |= np.uint8(1 << bit)
+    return flags
+
+
+def _splits(records: Records, drawings: CanonicalDrawings, params: PrepareParams) -> np.ndarray:
+    """`(records,)` int8: the place in SPLITS that each drawing falls to, the same for ever, whatever else comes in.
+
+    The file's own, or else by a hash of the key_id, or else of the points.
+    """
+    if records.member in NPZ_SPLITS:
+        return np.full(len(records.places), SPLITS.index(NPZ_SPLITS[records.member]), np.int8)
+    names: list[bytes] = [b"" if key is None else key.encode() for key in records.keys]
+    if not all(names):
+        for number, steps in zip(drawings.good.tolist(), drawings.sequences(), strict=True):
+            names[number] = names[number] or _digest(steps.tobytes(), _UNSEEDED)
+    hasher = _hasher(params.seed)
+    draws = np.frombuffer(b"".join(_digest(name, hasher) for name in names), ">u8") / 2**64
+    splits = np.full(len(names), SPLITS.index("train"), np.int8)
+    splits[draws < params.test_share + params.validation_share] = SPLITS.index("validation")
+    splits[draws < params.test_share] = SPLITS.index("test")
+    return splits
+
+
+def _hasher(seed: int) -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "big"))
+
+
+_UNSEEDED = _hasher(0)
+
+
+def _digest(content: bytes, hasher: hashlib.blake2b) -> bytes:
+    """8 bytes, of a copy: half the time of a new hasher with its key."""
+    own = hasher.copy()
+    own.update(content)
+    return own.digest()
+
+
+def _key_digests(keys: pa.Array) -> pa.Array:
+    """64 bits that stand for each key_id: the number that it is, as the host's are, or else a hash. Null for a null."""
+    with suppress(pa.ArrowInvalid):
+        numbers = keys.cast(pa.uint64())
+        if numbers.cast(pa.string()).equals(keys):
+            return numbers
+    return pa.array([None if key is None else _key_digest(key) for key in keys.to_pylist()], pa.uint64())
+
+
+def _key_digest(key: str) -> int:
+    if len(key) <= 20 and key.isdecimal() and str(int(key)) == key and int(key) < 2**64:
+        return int(key)
+    return int.from_bytes(_digest(key.encode(), _UNSEEDED), "big")
+
+
+@compiled
+def points_digests(steps: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`(drawings,)` uint64: a hash of each drawing's steps, a sum over steps of mixed bits of step and place.
+
+    (The mixing is splitmix64's: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".)
+    """
+    digests = np.empty(len(lengths), np.uint64)
+    start = 0
+    for drawing, length in enumerate(lengths):
+        total = np.uint64(length)
+        for place in range(length):
+            x, y, pen = steps[start + place]
+            total += _mixed(np.uint64(place << 24 | pen << 16 | y << 8 | x))
+        digests[drawing] = _mixed(total)
+        start += length
+    return digests
+
+
+@compiled
+def _mixed(bits: np.uint64) -> np.uint64:
+    bits += np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
