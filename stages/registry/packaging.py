@@ -100,7 +100,7 @@ def signature(
     for name, default in predictor.options.items():
         options.append(ParamSpec(name, kinds[type(default)], (measured_with or {}).get(name, default)))
     return ModelSignature(
-        inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional, required=False)),
+        inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional_inputs, required=False)),
         outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
         params=ParamSchema(options),
     )

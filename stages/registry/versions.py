@@ -181,7 +181,7 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
                 code_paths=[str(package)],
                 artifacts={"weights": str(paths.weights.resolve())},
                 pip_requirements=requirements(predictor),
-                signature=signature(predictor, predictor.further_inputs(paths.weights), params.evaluate.model_dump()),
+                signature=signature(predictor, predictor.extra_inputs(paths.weights), params.evaluate.model_dump()),
             )
         finally:
             sys.path.remove(temporary)

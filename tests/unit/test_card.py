@@ -162,7 +162,7 @@ def test_the_words_name_the_columns_and_the_code_asks_for_them(name: str, monkey
     assert code is not None
     exec(code.group(1), {})
     assert asked[0][0] == f"models:/{Task(name).description().model_name}@champion"
-    assert list(asked[1][1].columns) == [*predictor.inputs, *predictor.optional]
+    assert list(asked[1][1].columns) == [*predictor.inputs, *predictor.optional_inputs]
 
 
 BOUNDS = {

@@ -39,10 +39,10 @@ class Length(Predictor):
             raise ValueError("text: found none")
         return item.content["text"]
 
-    def asked_for(self, options):
+    def requested_outputs(self, options):
         return ["letters"] if options["spell"] == "yes" else []
 
-    def answer(self, examples, options):
+    def predict_batch(self, examples, options):
         return [
             [{"length": float(len(text)) * options["times"], "words": text.split(), "letters": list(text)}]
             for text in examples

@@ -52,7 +52,7 @@ class Predictor(BasePredictor):
             raise found
         return found
 
-    def read_all(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
+    def read_batch(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
         """What `read` gives for each item, to the bit; drawings that are brought into their canonical form together
         take less time.
         """
@@ -74,7 +74,7 @@ class Predictor(BasePredictor):
         good = dict(zip(readings.good.tolist(), readings.sequences(), strict=True))
         return [good[n] if n in good else ValueError(f"drawing: {readings.bad[n]}") for n in range(len(inks))]
 
-    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         """One row a drawing; drawings of like length are answered together."""
         lengths = np.array([len(steps) for steps in examples])
         order = np.argsort(-lengths, kind="stable")

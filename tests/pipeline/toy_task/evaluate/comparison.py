@@ -1,7 +1,7 @@
 import pandas as pd
 
-from ....preparation import open_prepared
-from ....scores import equality, evenly
+from ....data.prepared import open_prepared
+from ....evaluation.bootstrap import equality, evenly
 
 
 def examples(prepared, raw, limit):

@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from ....classification import report_classification
-from ....engine import predict
-from ....slices import quarters
+from ....evaluation.classification import report_classification
+from ....evaluation.slices import quarters
+from ....training.loop import predict
 from ..model.network import dataset
 
 

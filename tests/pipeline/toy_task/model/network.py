@@ -2,11 +2,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ....batching import Batch, pad
+from ....data.prepared import open_prepared
+from ....models.batch import Batch, pad
 from ....models.classification import classification_losses
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack, last_step
-from ....preparation import open_prepared
 
 
 class Toy(Network):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pyarrow as pa
 
-from ....sequences import ragged
+from ....data.store import ragged
 
 
 def prepare(raw, params, output):

@@ -1,10 +1,10 @@
 import numpy as np
 import torch
 
-from ....batching import Batch, pad
+from ....models.batch import Batch, pad
 from ....models.classification import ranked
-from ....serving import Predictor as Base
-from ....weights import load_network
+from ....models.weights import load_network
+from ....serving.predictor import Predictor as Base
 from ..model.network import build
 from ..params import Model
 
@@ -22,7 +22,7 @@ class Predictor(Base):
             raise ValueError("numbers: found none; allowed is one or more")
         return np.asarray(item.content["numbers"], dtype=np.float32)[:, None]
 
-    def answer(self, examples, options):
+    def predict_batch(self, examples, options):
         values, lengths = pad(examples)
         with torch.inference_mode():
             return [[row] for row in ranked(self.network(Batch(values=values, lengths=lengths)), self.data["classes"])]
