@@ -11,8 +11,7 @@
     NAME/evaluate/card.md       what the model's card says in words: what it answers, how to load it, limits, sources
     NAME/evaluate/comparison.py  examples(), scores(): the test split as any registered version is asked it
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
-    NAME/example.py             example(): rows that the registered model must be able to answer
-    NAME/rows.py                groups(): rows for the registered model from a user's files
+    NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
 
 A task that learns from the data of another (`dataset_task`) has no manifest, `source` and `prepare`. Modules are
 imported when they are asked for: a download never waits for torch. This module imports no workshop, so that any may
@@ -101,16 +100,23 @@ class Comparison(Protocol):
 
 
 class Rows(Protocol):
-    """`rows.py`. It imports nothing heavy: `python -m stages.predict --help` asks it what it reads."""
+    """`rows.py`: rows for any version of the registered model. Imports nothing heavy before it needs it: `python -m
+    stages.predict --help` shows what each task reads.
+    """
 
-    INPUT: str  # what a user may name, in a line
-    KEY: Mapping[str, str]  # column → MLflow type name: what a row of the table begins with
-    PORTION: int  # rows that are answered at a time
+    INPUT: str  # the files a user may name, in a line
+    KEY: Mapping[str, str]  # column → MLflow type name: the first columns of the table
+    CHUNK_SIZE: int  # rows that are predicted at a time
 
     def groups(self, source: str) -> Iterator[list[dict[str, Any]]]:
-        """Rows that must be answered together, with the model's input columns and those of KEY.
+        """Rows that must be predicted together, with the model's input columns and those of KEY.
 
-        A task with a KEY has one answer for each row. There, a row that has an `error` is not asked.
+        A task with a KEY has one answer for each row. There, a row with an `error` is not sent to the model.
+        """
+
+    def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows that every version answers; files they name are made in `folder`. `columns` are the version's input
+        columns, some of which its own data may have brought.
         """
 
 
@@ -158,12 +164,6 @@ class Task:
 
     def predictor(self) -> type[Predictor]:
         return cast("type[Predictor]", self._module("serve.predictor").Predictor)
-
-    def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows for any version of the registered model, as columns by name; files they need are made in `folder`.
-        `columns` are the version's input columns, some of which its own data may have brought.
-        """
-        return self._module("example").example(folder, columns)
 
     def rows(self) -> Rows:
         return cast(Rows, self._module("rows"))
