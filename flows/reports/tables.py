@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.report import baseline_keys, best_baseline, is_bound, shown, table_row, with_interval
+from stages.evaluation.report import baseline_keys, best_baseline, format_number, is_bound, table_row, with_interval
 from stages.metrics import higher_is_better
 from stages.registry.promotion import Comparison
 from stages.registry.status import Model, Version
@@ -49,7 +49,9 @@ def _row(entry: Reached) -> str:
         with_interval(entry.metrics, metric),
         _champions(champion, metric),
         against(value, str(entry.metrics.get("signature", "")), champion, here, metric),
-        f"{shown(best[1])} ({best[0].replace('_', ' ')}): {compared(value, best[1], metric)}" if best else "none",
+        f"{format_number(best[1])} ({best[0].replace('_', ' ')}): {compared(value, best[1], metric)}"
+        if best
+        else "none",
         signature.get("n", ""),
     ]
     return table_row(cells)

@@ -170,7 +170,7 @@ def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: s
         same = _hold(our_answers, their_answers)
     except Exception as error:  # it is foreign code, and may raise whatever it likes
         return Duel(
-            questions=len(ours.parts),
+            questions=len(ours.statistics),
             candidate=candidate_answered,
             champion=None,
             fault=f"version {before}: {reason_of(error)}",
@@ -178,7 +178,7 @@ def _duel(task: Task, params: TaskParams, candidate: Any, number: str, before: s
             same=False,
         )
     return Duel(
-        questions=len(ours.parts),
+        questions=len(ours.statistics),
         candidate=candidate_answered,
         champion=champion_answered,
         fault="",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.files import read_json
-from ..evaluation.report import best_baseline, shown, with_interval
+from ..evaluation.report import best_baseline, format_number, with_interval
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
 from .aliases import verdict
@@ -64,7 +64,7 @@ def _row(client: MlflowClient, task: Task, version: ModelVersion | None) -> list
     cells = [
         description.metric,
         with_interval(metrics, description.metric),
-        f"{shown(best[1])} ({best[0].replace('_', ' ')})" if best else "none",
+        f"{format_number(best[1])} ({best[0].replace('_', ' ')})" if best else "none",
     ]
     if version is None:
         return [*cells, "not registered", ""]

@@ -148,13 +148,9 @@ def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path
 
 
 def test_a_day_is_written_without_its_midnight() -> None:
-    days = [
-        {"ds": pd.Timestamp("2018-01-07"), "y": 1.5},
-        {"ds": datetime(2018, 1, 8), "y": None},
-        {"ds": None, "y": 2.0},
-    ]
+    days: list[tuple[Any, Any]] = [(pd.Timestamp("2018-01-07"), 1.5), (datetime(2018, 1, 8), None), (None, 2.0)]
     written = io.StringIO()
-    csv_writer(written, {"ds": "datetime", "y": "double"})(days)
+    csv_writer(written, {"ds": "datetime", "y": "double"})({"ds": ds, "y": y} for ds, y in days)
     assert written.getvalue() == "ds,y\n2018-01-07,1.5\n2018-01-08,\n,2.0\n"
 
 

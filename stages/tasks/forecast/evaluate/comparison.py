@@ -76,7 +76,7 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
             raise ValueError(f"no forecast of all seven days from {first.date()} for series {week.name!r}")
         part[:] = np.abs(forecast - week.future)[week.observed].sum(), week.observed.sum()
     alike = groups(np.array([week.row for week in weeks]), np.array([week.origin for week in weeks]))
-    return Scores(parts=parts, groups=alike, metric=ratio)
+    return Scores(statistics=parts, groups=alike, metric=ratio)
 
 
 def _weeks(prepared: Path, limit: int) -> Iterator[Week]:

@@ -14,7 +14,7 @@ from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
-from ....evaluation.slices import sliced, slices_figure
+from ....evaluation.slices import metric_by_slice, slices_figure
 from ....training.loop import predict
 from ..data.holidays import names_by_day
 from ..data.series import HORIZON, calendar_date
@@ -70,16 +70,16 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     found = _forecasts(network, windows, folder, params, report)
     levels = params.model.quantiles
     measured = measures.all_scores(truth, found.mean, found.quantiles, levels)
-    report.scored(_defined(measured))
+    report.add_scores(_defined(measured))
     by_day = measures.by_day(truth, found.mean)
     median = scores.absolute_errors(values, found.quantiles[..., levels.index(0.5)], observed)
     further = {"mae_of_median": float(scores.mean_error(median))}
     further |= {f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)}
-    report.measured(_finite(further), n=len(windows))
+    report.add_metrics(_finite(further), n=len(windows))
     for name, forecast in found.baselines.items():
         points = {key: s.value() for key, s in measures.point_scores(truth, forecast).items() if key != "rmse"}
-        report.measured(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
-        report.scored(_defined({f"skill_{name}": measures.skill(truth, found.mean, forecast)}))
+        report.add_metrics(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
+        report.add_scores(_defined({f"skill_{name}": measures.skill(truth, found.mean, forecast)}))
     names = [str(windows.store.value("id", row)) for row in range(len(windows.store))]
     _report_predictions(report, truth, found, levels, names)
     _report_slices(report, truth, measured, names)
@@ -113,7 +113,7 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
         if waiting is not None:
             for name, (forecast, failed) in waiting().items():
                 baselines[name] = forecast
-                report.measured({f"{name}_failed_fits": failed})
+                report.add_metrics({f"{name}_failed_fits": failed})
     return Forecasts(mean=forecasts[..., 0], quantiles=forecasts[..., 1:], baselines=baselines)
 
 
@@ -145,7 +145,7 @@ def _report_predictions(
     which, ahead = np.nonzero(seen)
     # Named as in the registered model's answers: q05, q50, q95.
     quantiles = {f"q{100 * q:02.0f}": found.quantiles[..., levels.index(q)] for q in NEEDED_QUANTILES}
-    report.predictions(
+    report.write_predictions(
         truth.actual[seen].tolist(),
         found.mean[seen].tolist(),
         unique_id=[names[row] for row in truth.rows[which]],
@@ -166,26 +166,28 @@ def _report_slices(report: Report, truth: Truth, measured: Mapping[str, Scores],
     parts: list[Slice] = []
     further: list[Slice] = []
     for kind, (which, parted) in kinds.items():
-        parts += sliced(measured["mae"], kind, which[seen], parted, higher_is_better=False)
+        parts += metric_by_slice(measured["mae"], kind, which[seen], parted, higher_is_better=False)
         if kind != "weekday":
             for name in (name for name in _defined(measured) if name != "mae"):
-                further += sliced(measured[name], f"{kind}: {name}", which[seen], parted, higher_is_better=False)
-    report.slices(parts, further)
-    report.picture("slices", slices_figure(parts, measured["mae"].value(), "mean absolute error"))
+                further += metric_by_slice(
+                    measured[name], f"{kind}: {name}", which[seen], parted, higher_is_better=False
+                )
+    report.write_slices(parts, further)
+    report.save_figure("slices", slices_figure(parts, measured["mae"].value(), "mean absolute error"))
 
 
 def _report_calibration(report: Report, truth: Truth, quantiles: np.ndarray, levels: list[float]) -> None:
     below = (truth.actual[..., None] <= quantiles)[truth.observed]
     days = len(below)
     shares = below.mean(axis=0).tolist()
-    report.calibration([Calibration(expected=e, observed=o, n=days) for e, o in zip(levels, shares, strict=True)])
+    report.write_calibration([Calibration(expected=e, observed=o, n=days) for e, o in zip(levels, shares, strict=True)])
     figure = calibration_figure(
-        report.calibrated,
+        report.calibration,
         expected="quantile",
         observed="days on which the truth lay at or below it",
         title=f"Quantiles on {days:,} days; the 90 % band holds {report.metrics['coverage_90']:.1%}",
     )
-    report.picture("calibration", figure)
+    report.save_figure("calibration", figure)
 
 
 def _draw(
@@ -194,14 +196,14 @@ def _draw(
     days = {} if holidays is None else names_by_day(holidays)
     drawn = pictures.Drawn(windows, found.mean, found.quantiles, levels, found.baselines, days)
     some = evenly(len(windows), pictures.FANS)
-    report.picture("forecasts", pictures.fans(drawn, some, "Forecasts from origins spread over the test days"))
+    report.save_figure("forecasts", pictures.fans(drawn, some, "Forecasts from origins spread over the test days"))
     worst = _worst(truth, found.mean, pictures.FANS)
-    report.picture("mistakes", pictures.fans(drawn, worst, "The largest errors, from different weeks or series"))
+    report.save_figure("mistakes", pictures.fans(drawn, worst, "The largest errors, from different weeks or series"))
     errors = {
         name: scores.absolute_errors(truth.actual, forecast, truth.observed)
         for name, forecast in {"network": found.mean, **found.baselines}.items()
     }
-    report.picture("error_by_day", pictures.error_by_day(errors, (truth.days + 3) % 7))
+    report.save_figure("error_by_day", pictures.error_by_day(errors, (truth.days + 3) % 7))
 
 
 def _worst(truth: Truth, mean: np.ndarray, count: int) -> np.ndarray:

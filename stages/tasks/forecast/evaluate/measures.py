@@ -65,7 +65,7 @@ def _of_days(truth: Truth, numerators: np.ndarray, denominators: np.ndarray) -> 
     seen = truth.observed
     groups = np.broadcast_to(truth.groups[:, None], seen.shape)[seen]
     parts = np.stack([numerators[seen], denominators[seen]], axis=1)
-    return Scores(parts=parts, groups=groups, metric=sureness.ratio)
+    return Scores(statistics=parts, groups=groups, metric=sureness.ratio)
 
 
 def _mean_of_days(truth: Truth, values: np.ndarray) -> Scores:

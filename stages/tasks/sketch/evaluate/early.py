@@ -85,5 +85,5 @@ def early_figure(found: Mapping[float, Scores], chance: float) -> Figure:
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1)
     axes.legend(loc="lower right")
-    axes.set_title(f"Guessing early: {len(next(iter(found.values())).parts):,} drawings, 95 % intervals")
+    axes.set_title(f"Guessing early: {len(next(iter(found.values())).statistics):,} drawings, 95 % intervals")
     return figure

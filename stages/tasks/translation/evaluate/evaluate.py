@@ -13,9 +13,9 @@ import numpy as np
 
 from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import Scores
-from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability
+from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.report import Report
-from ....evaluation.slices import quarters, sliced, slices_figure
+from ....evaluation.slices import metric_by_slice, quarters, slices_figure
 from ....training.loop import spread
 from ..data.tokenizer import load_tokenizers, without_mark
 from ..model.network import Pairs, Translator
@@ -47,12 +47,12 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     outputs = {size: [tokenizers[1].decode(a.tokens) for a in answers] for size, answers in found.items()}
     answers, answer_texts = found[params.evaluate.beam_size], outputs[params.evaluate.beam_size]
     measured = sentence_scores(answer_texts, references, segments.groups)
-    report.scored(measured)
-    report.signed(signatures(answer_texts, references))
+    report.add_scores(measured)
+    report.add_signatures(signatures(answer_texts, references))
     greedy = scores(outputs[1], references)
-    report.measured({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
+    report.add_metrics({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
     if data["best_possible_exact_match"] is not None:
-        report.measured({"best_possible_exact_match": data["best_possible_exact_match"]})
+        report.add_metrics({"best_possible_exact_match": data["best_possible_exact_match"]})
 
     known, known_targets = (store.column(name)[train.rows] for name in ("source_text", "target_text"))
     chosen = np.linspace(0, len(train) - 1, min(len(train), NEAREST_SENTENCES)).round().astype(np.int64)
@@ -61,11 +61,11 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         "nearest": nearest_translations(texts, known[chosen].tolist(), known_targets[chosen].tolist()),
     }
     for name, lines in baselines.items():
-        report.measured({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
+        report.add_metrics({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
 
     tokens = [answer.tokens for answer in answers]
     nearest = [nearest_reference(said, allowed) for said, allowed in zip(answer_texts, references, strict=True)]
-    report.predictions(
+    report.write_predictions(
         [len(test.target(example)) for example in segments.examples.tolist()],
         list(map(len, tokens)),
         id=[test.name(example) for example in segments.examples.tolist()],
@@ -78,27 +78,29 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     _report_slices(
         report, measured["exact_match"], test.lengths[segments.examples], texts, dates=data["source_language"] == _DATES
     )
-    _report_calibration(report, answers, measured["exact_match"].parts[:, 0], params.evaluate.length_penalty)
+    _report_calibration(report, answers, measured["exact_match"].statistics[:, 0], params.evaluate.length_penalty)
     drawn = pictures.alignments(network, sources, tokens, texts, tokenizers, count=params.evaluate.pictures)
-    report.picture("attention", drawn)
-    report.picture("translations", pictures.translations(texts, references, answer_texts, nearest, rows=_TABLE_ROWS))
+    report.save_figure("attention", drawn)
+    report.save_figure(
+        "translations", pictures.translations(texts, references, answer_texts, nearest, rows=_TABLE_ROWS)
+    )
     shown = pictures.alphabetically(texts, _N_BEST_SENTENCES)
     size = params.evaluate.beam_size
     found_best = _hypotheses(network, [sources[i] for i in shown], params.evaluate, size, n_best=min(size, _N_BEST))
     said = [[(tokenizers[1].decode(one.tokens), one.score) for one in best] for best in found_best]
     drawn = pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], said)
-    report.picture("n_best", drawn)
+    report.save_figure("n_best", drawn)
 
 
 def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
     which, names = quarters(lengths)
-    parts = sliced(exact, "source tokens", which, names, higher_is_better=True)
+    parts = metric_by_slice(exact, "source tokens", which, names, higher_is_better=True)
     marks = [_MARK.match(text) for text in texts]
     if all(marks):
         found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
-        parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
-    report.slices(parts)
-    report.picture("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
+        parts += metric_by_slice(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
+    report.write_slices(parts)
+    report.save_figure("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
 
 
 def _report_calibration(
@@ -106,16 +108,16 @@ def _report_calibration(
 ) -> None:
     # A score is a sum over the tokens and the end, divided by their number to the power of the penalty.
     probabilities = np.exp([answer.score * (len(answer.tokens) + 1) ** length_penalty for answer in answers])
-    calibrated = reliability(probabilities, right)
-    report.calibration(calibrated)
-    report.measured({"ece": expected_calibration_error(calibrated)})
+    calibrated = reliability_bins(probabilities, right)
+    report.write_calibration(calibrated)
+    report.add_metrics({"ece": expected_calibration_error(calibrated)})
     figure = calibration_figure(
         calibrated,
         expected="probability of the translation, by its score",
         observed="translations that are a reference",
         title=f"Expected calibration error {report.metrics['ece']:.3f} on {len(answers):,} sentences",
     )
-    report.picture("calibration", figure)
+    report.save_figure("calibration", figure)
 
 
 def nearest_translations(texts: Sequence[str], known: Sequence[str], translations: Sequence[str]) -> list[str]:

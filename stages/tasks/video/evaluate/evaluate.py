@@ -46,7 +46,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
     majority = np.bincount(train.labels, minlength=len(test.classes)).argmax()
     single = single_frame_predictions(train, test, params.evaluate)
-    report.measured(
+    report.add_metrics(
         {
             "shuffled_accuracy": np.mean(shuffled.argmax(axis=1) == test.labels),
             "baseline_majority_accuracy": np.mean(test.labels == majority),
@@ -59,7 +59,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         ("clips", some, "Random clips of each class in turn"),
         ("mistakes", *mistakes(probabilities, test.labels, count)),
     ):
-        report.picture(name, strips(test, chosen, probabilities, courses(network, test, chosen), title))
+        report.save_figure(name, strips(test, chosen, probabilities, courses(network, test, chosen), title))
 
 
 def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:

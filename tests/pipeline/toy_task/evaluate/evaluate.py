@@ -19,4 +19,4 @@ def evaluate(network, folder, params, report):
         groups=np.arange(len(test)),
         slices={"numbers": quarters(test.lengths)},
     )
-    report.measured({"baseline_majority_accuracy": max(test.labels.mean(), 1 - test.labels.mean())})
+    report.add_metrics({"baseline_majority_accuracy": max(test.labels.mean(), 1 - test.labels.mean())})
