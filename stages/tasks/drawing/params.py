@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ... import params
 from ...params import Block, Count, Dropout, Positive, TaskParams
-from ...params import EvaluateParams as CommonEvaluateParams
 from ..sketch.params import PrepareParams, SourceParams
 
 TEMPERATURE = 0.6  # where a caller of the registered model names none
@@ -38,7 +38,7 @@ class ModelParams(Block):
     augmentation: AugmentationParams
 
 
-class EvaluateParams(CommonEvaluateParams):
+class EvaluateParams(params.EvaluateParams):
     """What is drawn and measured."""
 
     batch_size: Positive
