@@ -17,9 +17,9 @@ NETWORK_NAME = "network.json"  # in the weights folder; a registered model has i
 def project_root(folder: Path = Path()) -> Path:
     """The main checkout of a folder in it or in a worktree of it; the folder itself where there is no checkout."""
     command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    common = Path(answer.stdout.strip())
-    return common.parent if answer.returncode == 0 and common.name == ".git" else folder.absolute()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    common = Path(result.stdout.strip())
+    return common.parent if result.returncode == 0 and common.name == ".git" else folder.absolute()
 
 
 def resume_folder() -> Path:

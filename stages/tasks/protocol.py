@@ -8,14 +8,13 @@
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
     NAME/model/network.py       build(), dataset(): the network and its batches
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
-    NAME/evaluate/card.md       what the model's card says in words: what it answers, how to load it, limits, sources
-    NAME/evaluate/comparison.py  examples(), scores(): the test split as any registered version is asked it
+    NAME/evaluate/card.md       the model's card in words: what it answers, how to load it, limits, sources
+    NAME/evaluate/comparison.py examples(), scores(): the test split as users would send it to any registered version
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
 
 A task that learns from the data of another (`dataset_task`) has no manifest, `source` and `prepare`. Modules are
-imported when they are asked for: a download never waits for torch. This module imports no workshop, so that any may
-import it.
+imported on first use: a download never waits for torch. This module imports no workshop, so that any may import it.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class Source(Protocol):
     """`source/download.py`"""
 
     def download(self, params: Any, folder: Path) -> None:
-        """Write the raw files that `params` (the task's `source` block) asks for into the empty `folder`."""
+        """Write the raw files that `params` (the task's `source` block) names into the empty `folder`."""
 
 
 class Prepare(Protocol):
@@ -145,13 +144,11 @@ class Task:
 
     def source(self) -> Source:
         """Raises ValueError for a task that learns from the data of another."""
-        self._must_have_data("download")
-        return cast(Source, self._module("source.download"))
+        return cast(Source, self._data_module("download", "source.download"))
 
     def prepare(self) -> Prepare:
         """Raises ValueError for a task that learns from the data of another."""
-        self._must_have_data("preprocess")
-        return cast(Prepare, self._module("prepare.prepare"))
+        return cast(Prepare, self._data_module("preprocess", "prepare.prepare"))
 
     def model(self) -> Model:
         return cast(Model, self._module("model.network"))
@@ -178,12 +175,13 @@ class Task:
         """Where its stages put what they make."""
         return Paths(self.name, self.description().dataset_task)
 
-    def _must_have_data(self, verb: str) -> None:
+    def _data_module(self, verb: str, module: str) -> Any:
         owner = self.description().dataset_task
         if owner != self.name:
             raise ValueError(
                 f"{self.name} has no data of its own but those of {owner}: `python -m stages.{verb} {owner}`"
             )
+        return self._module(module)
 
     def _module(self, module: str) -> Any:
         return import_module(f"{__package__}.{self.name}.{module}")
