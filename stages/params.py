@@ -156,24 +156,25 @@ def _with_data_blocks(raw: Mapping[str, Any], name: str, owner: str) -> Any:
 def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """The file as plain mappings, unchecked. Raises ParamsError where it is no YAML mapping or names a key twice."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        raw = _load_yaml(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if raw is None:
-        raise ParamsError(f"{path}: the file is empty; allowed is a mapping from task to its blocks")
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: found {type(raw).__name__}; allowed is a mapping from task to its blocks")
+        found = "the file is empty" if raw is None else f"found {type(raw).__name__}"
+        raise ParamsError(f"{path}: {found}; allowed is a mapping from task to its blocks")
     return raw
 
 
 def parse(text: str) -> Any:
     """A single value as params.yaml reads it: `3`, `1e-3`, `adam`, `[1, 2]`. Raises ParamsError where it is no YAML."""
+    return _load_yaml(text, repr(text))
+
+
+def _load_yaml(content: str | bytes, name: str) -> Any:
     try:
-        return yaml.load(text, Loader=_UniqueKeys)
+        return yaml.load(content, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
-        raise ParamsError(f"{text!r}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ParamsError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def describe(error: ValidationError, prefix: str) -> list[str]:

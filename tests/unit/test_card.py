@@ -145,23 +145,23 @@ def test_the_words_name_the_columns_and_the_code_asks_for_them(name: str, monkey
     predictor = Task(name).predictor()
     for column in (*predictor.inputs, *predictor.outputs, *predictor.options):
         assert f"`{column}`" in sections["What it answers"]
-    asked: list[tuple[str, pd.DataFrame]] = []
+    calls: list[tuple[str, pd.DataFrame]] = []
 
     class Model:
         def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> None:
             assert set(params or {}) <= predictor.options.keys()
-            asked.append(("", frame))
+            calls.append(("", frame))
 
     def load_model(address: str) -> Model:
-        asked.append((address, pd.DataFrame()))
+        calls.append((address, pd.DataFrame()))
         return Model()
 
     monkeypatch.setattr(mlflow.pyfunc, "load_model", load_model)
     code = re.search(r"```python\n(.*?)```", sections["How to load it"], flags=re.DOTALL)
     assert code is not None
     exec(code.group(1), {})
-    assert asked[0][0] == f"models:/{Task(name).description().model_name}@champion"
-    assert list(asked[1][1].columns) == [*predictor.inputs, *predictor.optional_inputs]
+    assert calls[0][0] == f"models:/{Task(name).description().model_name}@champion"
+    assert list(calls[1][1].columns) == [*predictor.inputs, *predictor.optional_inputs]
 
 
 BOUNDS = {

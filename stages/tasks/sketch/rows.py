@@ -18,7 +18,7 @@ _MAX_LIST = 256 * 2**20  # bytes of a file that has to be in memory as a whole
 
 
 def groups(source: str) -> Iterator[list[dict[str, Any]]]:
-    """A drawing at a time. What is none is given on as it stands: the model says what is wrong with it."""
+    """A drawing at a time. What is none is passed on as it stands: the model says what is wrong with it."""
     if source.removesuffix(".gz").endswith(".json"):
         yield from ([_row(number, value)] for number, value in enumerate(_list(source), start=1))
         return

@@ -16,7 +16,7 @@ _MAX_LINE = 2**20  # bytes
 
 
 def groups(source: str) -> Iterator[list[dict[str, Any]]]:
-    """A line at a time, empty ones too, so that the table has a row for each. Bytes that are no UTF-8 are told."""
+    """A line at a time, empty ones too, so that the table has a row for each; one that is no UTF-8 has an `error`."""
     if source.removesuffix(".gz").endswith(".csv"):
         yield from ([_row(number, record["text"] or "")] for number, record in records(source, ("text",), "text"))
         return
