@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from .bootstrap import Scores
 
-PICTURES = "pictures"
-PREDICTIONS, SLICES, CALIBRATION = "predictions.csv", "slices.csv", "calibration.csv"
+_PICTURES = "pictures"
 LOW, HIGH = "_low", "_high"  # the ends of a metric's 95 % interval are named after it
 _DIGITS = 6  # after the point, of all that is written
 
@@ -61,7 +60,7 @@ class Report:
         self.groups: int = 0  # of alike examples, that the intervals stand on
         self.slices: list[Slice] = []
         self.calibration: list[Calibration] = []
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
 
     def add_metrics(self, metrics: Mapping[str, float], *, n: int | None = None) -> None:
         """Add metrics; `n` is the number of test examples they stand on. Raises ValueError for NaN and infinity."""
@@ -92,23 +91,23 @@ class Report:
         template, and by name the columns that tell which example it is and what else was predicted.
         """
         columns = {"actual": actual, "predicted": predicted, **columns}
-        self._write(PREDICTIONS, list(columns), zip(*columns.values(), strict=True))
+        self._write("predictions.csv", list(columns), zip(*columns.values(), strict=True))
 
     def write_slices(self, slices: Sequence[Slice], of_other_metrics: Sequence[Slice] = ()) -> None:
         """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each slice of
         the split, then other metrics, which their `slice` names.
         """
         self.slices = list(slices)
-        self._write(SLICES, Slice.__slots__, map(astuple, [*slices, *of_other_metrics]))
+        self._write("slices.csv", Slice.__slots__, map(astuple, [*slices, *of_other_metrics]))
 
     def write_calibration(self, calibration: Sequence[Calibration]) -> None:
         """Write `calibration.csv` with the columns `expected, observed, n`."""
         self.calibration = list(calibration)
-        self._write(CALIBRATION, Calibration.__slots__, map(astuple, calibration))
+        self._write("calibration.csv", Calibration.__slots__, map(astuple, calibration))
 
     def save_figure(self, name: str, figure: Figure) -> None:
         """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
-        figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+        figure.savefig(self.folder / _PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
 
     def _write(self, name: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
         with (self.folder / name).open("w", newline="", encoding="utf-8") as file:

@@ -59,11 +59,6 @@ def records(source: str, required: Collection[str], allowed: str) -> Iterator[tu
             raise ValueError(f"{source}: line {reader.line_num}: not a CSV: {error}") from None
 
 
-def stem(source: str) -> str:
-    """The name of a file without folder and suffixes: `days` of `https://host/days.csv.gz`."""
-    return source.rstrip("/").rpartition("/")[2].partition(".")[0]
-
-
 def _open(source: str) -> IO[bytes]:
     try:
         if "://" not in source:

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from ...serving.lines import records, stem
+from ...serving.lines import records
 
 INPUT = "series.csv with the columns ds and y, unique_id for several series, and what else the model needs"
 KEY: dict[str, str] = {}  # the answers name their series themselves
@@ -47,7 +47,8 @@ def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name of each row's series and the row."""
+    """The name of each row's series and the row; a lone series is called after its file, without suffixes."""
+    file_name = Path(source).name.partition(".")[0]
     for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id"):
-        name = record["unique_id"] if "unique_id" in record else stem(source)
+        name = record.get("unique_id", file_name)
         yield name or "", {**record, "unique_id": name or None}
