@@ -22,9 +22,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+SplitShare = Annotated[float, Field(gt=0, lt=0.5)]  # of the sequences, that go into validation or test
 
-
-# Keys that had another name before: a params.yaml or a recipe of then is answered with the name of now.
+# Old key → new key: the mistake in an old params.yaml or recipe names the new one.
 RENAMED = {
     "train.accumulate": "train.accumulation_steps",
     "train.average": "train.ema_decay",
@@ -76,13 +76,13 @@ class TrainParams(Block):
 
 
 class EvaluateParams(Block):
-    """What every task's `evaluate` block holds beside its own keys."""
+    """The keys that every task's `evaluate` block has."""
 
     ranks: Positive
 
 
 class PrepareParams(Block):
-    """What every task's `prepare` block holds beside its own keys."""
+    """The keys that every task's `prepare` block has."""
 
     max_rejected_share: Fraction
 
@@ -117,99 +117,91 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
 
     raw = read(path)
     parsed: dict[str, TaskParams] = {}
-    mistakes: list[str] = []
     allowed = Task.names()
-    for name in raw:
-        if name not in allowed:
-            mistakes.append(f"{path}: {name}: not a task; a task is one of {', '.join(allowed)}")
+    mistakes = [f"{name}: not a task; a task is one of {', '.join(allowed)}" for name in raw if name not in allowed]
     for name in allowed:
         if name not in raw:
-            mistakes.append(f"{path}: {name}: missing; every task in stages/tasks/ has a block of params")
+            mistakes.append(f"{name}: missing; every task in stages/tasks/ has a block of params")
             continue
-        store = Task(name).description().dataset_task
+        owner = Task(name).description().dataset_task
         try:
-            parsed[name] = Task(name).params_type().model_validate(_with_data(raw, name, store))
+            parsed[name] = Task(name).params_type().model_validate(_with_data_blocks(raw, name, owner))
         except ParamsError as error:
-            mistakes.append(f"{path}: {error}")
+            mistakes.append(str(error))
         except ValidationError as error:
-            # What is wrong in another task's blocks is told there.
-            lines = [line for line in describe(error, name) if store == name or not line.startswith(_data_keys(name))]
-            mistakes.extend(f"{path}: {line}" for line in lines)
+            # A mistake in the blocks of another task is reported there.
+            others = tuple(f"{name}.{block}" for block in _DATA_BLOCKS) if owner != name else ()
+            mistakes += [line for line in describe(error, name) if not line.startswith(others)]
         values = flatten(raw[name]) if isinstance(raw[name], Mapping) else {}
-        mistakes.extend(f"{path}: {name}.{key}: {_SECRET}" for key, value in values.items() if _secret(value))
+        mistakes += [f"{name}.{key}: {_SECRET}" for key, value in values.items() if _has_secret(value)]
     if mistakes:
-        raise ParamsError("\n".join(mistakes))
+        raise ParamsError("\n".join(f"{path}: {mistake}" for mistake in mistakes))
     return parsed
 
 
-_OF_DATA = ("source", "prepare")  # the blocks of a task that has data of its own
+_DATA_BLOCKS = ("source", "prepare")  # which a task without data of its own takes from `dataset_task`
 
 
-def _data_keys(name: str) -> tuple[str, ...]:
-    return tuple(f"{name}.{block}" for block in _OF_DATA)
-
-
-def _with_data(raw: Mapping[str, Any], name: str, store: str) -> Any:
+def _with_data_blocks(raw: Mapping[str, Any], name: str, owner: str) -> Any:
     """A task's blocks, with those of the task whose data it learns from. Raises ParamsError where it has its own."""
-    blocks, others = raw[name], raw.get(store)
-    if store == name or not isinstance(blocks, Mapping) or not isinstance(others, Mapping):
+    blocks, owners = raw[name], raw.get(owner)
+    if owner == name or not isinstance(blocks, Mapping) or not isinstance(owners, Mapping):
         return blocks
-    own = [block for block in _OF_DATA if block in blocks]
-    if own:
-        raise ParamsError(f"{name}.{own[0]}: unknown key; {name} learns from the data of {store}: {store}.{own[0]}")
-    return {**blocks, **{block: others[block] for block in _OF_DATA if block in others}}
+    for block in _DATA_BLOCKS:
+        if block in blocks:
+            raise ParamsError(f"{name}.{block}: unknown key; {name} learns from the data of {owner}: {owner}.{block}")
+    return {**blocks, **{block: owners[block] for block in _DATA_BLOCKS if block in owners}}
 
 
 def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
     """The file as plain mappings, unchecked. Raises ParamsError where it is no YAML mapping or names a key twice."""
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        raw = _load_yaml(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project's folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if raw is None:
-        raise ParamsError(f"{path}: the file is empty; allowed is a mapping from task to its blocks")
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path}: found {type(raw).__name__}; allowed is a mapping from task to its blocks")
+        found = "the file is empty" if raw is None else f"found {type(raw).__name__}"
+        raise ParamsError(f"{path}: {found}; allowed is a mapping from task to its blocks")
     return raw
 
 
 def parse(text: str) -> Any:
     """A single value as params.yaml reads it: `3`, `1e-3`, `adam`, `[1, 2]`. Raises ParamsError where it is no YAML."""
+    return _load_yaml(text, repr(text))
+
+
+def _load_yaml(content: str | bytes, name: str) -> Any:
     try:
-        return yaml.load(text, Loader=_UniqueKeys)
+        return yaml.load(content, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
-        raise ParamsError(f"{text!r}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ParamsError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def describe(error: ValidationError, prefix: str) -> list[str]:
     """One line a mistake: key, value found, what is allowed."""
+    mistakes = [(item["type"], [str(part) for part in item["loc"]], item) for item in error.errors()]
+    missing = [path for kind, path, _ in mistakes if kind == "missing"]
+    renamed = {RENAMED.get(".".join(path)) for kind, path, _ in mistakes if kind == "extra_forbidden"}
     lines = []
-    missing = {item["loc"] for item in error.errors() if item["type"] == "missing"}
-    unknown = [".".join(map(str, item["loc"])) for item in error.errors() if item["type"] == "extra_forbidden"]
-    renamed = {RENAMED[key] for key in unknown if key in RENAMED}
-    for item in error.errors():
-        location, kind, found = item["loc"], item["type"], item["input"]
-        key = ".".join([prefix, *(str(part) for part in location)])
-        if kind == "missing" and ".".join(map(str, location)) in renamed:
-            continue  # told under its old name
+    for kind, path, item in mistakes:
+        key, found = ".".join(path), item["input"]
         if kind == "missing":
-            lines.append(f"{key}: missing; every key must stand in params.yaml")
-        elif kind == "extra_forbidden" and (new := RENAMED.get(".".join(map(str, location)))):
-            lines.append(f"{key}: unknown key; renamed to {new}")
+            if key in renamed:
+                continue  # its old name is reported
+            reason = "missing; every key must stand in params.yaml"
+        elif kind == "extra_forbidden" and key in RENAMED:
+            reason = f"unknown key; renamed to {RENAMED[key]}"
         elif kind == "extra_forbidden":
             # A mistyped key is missing under its right name.
-            names = [str(other[-1]) for other in missing if other[:-1] == location[:-1]]
-            similar = get_close_matches(str(location[-1]), names, n=1)
-            meant = f"; did you mean {similar[0]}?" if similar else ""
-            lines.append(f"{key}: unknown key; found {found!r}{meant}")
+            similar = get_close_matches(path[-1], [other[-1] for other in missing if other[:-1] == path[:-1]], n=1)
+            reason = f"unknown key; found {found!r}" + (f"; did you mean {similar[0]}?" if similar else "")
         else:
             allowed = item["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("should be ")
+            reason = f"allowed: {_KINDS.get(kind, allowed)}"
             # A rule between several keys is broken by a whole block, which is too long to show.
-            whole_block = isinstance(found, dict) and kind == "value_error"
-            shown = "" if whole_block else f"found {'nothing' if found is None else repr(found)}; "
-            lines.append(f"{key}: {shown}allowed: {_KINDS.get(kind, allowed)}")
+            if not (isinstance(found, dict) and kind == "value_error"):
+                reason = f"found {'nothing' if found is None else repr(found)}; {reason}"
+        lines.append(f"{'.'.join([prefix, *path])}: {reason}")
     return lines
 
 
@@ -224,7 +216,7 @@ _SIGNING = "|".join(
 _SIGNATURES = re.compile(rf"[?&]({_SIGNING})=(?!\$\{{)", re.IGNORECASE)
 
 
-def _secret(value: object) -> bool:
+def _has_secret(value: object) -> bool:
     """Whether a value is an address with a password, or with a query that signs it."""
     if not isinstance(value, str) or "://" not in value:
         return False

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 NETWORK_NAME = "network.json"  # in the weights folder; a registered model has it too
@@ -17,9 +16,9 @@ NETWORK_NAME = "network.json"  # in the weights folder; a registered model has i
 def project_root(folder: Path = Path()) -> Path:
     """The main checkout of a folder in it or in a worktree of it; the folder itself where there is no checkout."""
     command = ["git", "-C", str(folder), "rev-parse", "--path-format=absolute", "--git-common-dir"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    common = Path(answer.stdout.strip())
-    return common.parent if answer.returncode == 0 and common.name == ".git" else folder.absolute()
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    common = Path(result.stdout.strip())
+    return common.parent if result.returncode == 0 and common.name == ".git" else folder.absolute()
 
 
 def resume_folder() -> Path:
@@ -39,68 +38,28 @@ def program_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-@dataclass(frozen=True)
 class Paths:
-    """The outputs of one task's stages."""
+    """The outputs of one task's stages; `dataset_task` is the task whose data it learns from, most often itself."""
 
-    task: str
-    dataset_task: str  # the task whose data it learns from, most often itself
-
-    @property
-    def raw(self) -> Path:
-        """`download`: files as their host gives them."""
-        return Path("data", self.dataset_task, "raw")
-
-    @property
-    def prepared(self) -> Path:
-        """`preprocess`: the sequence store, its description, the rejected records."""
-        return Path("data", self.dataset_task, "prepared")
-
-    @property
-    def preparation_metrics(self) -> Path:
-        """`preprocess`: how many records were accepted, repaired and rejected, by rule."""
-        return Path("metrics", "preprocess", f"{self.dataset_task}.json")
-
-    @property
-    def weights(self) -> Path:
-        """`train`: weights and what it takes to build the network again."""
-        return Path("weights", self.task)
-
-    @property
-    def network(self) -> Path:
-        """`train`: the network's params, the data it knows, and the training's signature."""
-        return self.weights / NETWORK_NAME
-
-    @property
-    def learning_curve(self) -> Path:
-        """`train`: one row an epoch."""
-        return Path("plots", self.task, "training.csv")
-
-    @property
-    def steps(self) -> Path:
-        """`train`: one row a step, or the mean of several."""
-        return Path("plots", self.task, "steps.csv")
+    def __init__(self, task: str, dataset_task: str) -> None:
+        self.task, self.dataset_task = task, dataset_task
+        # download
+        self.raw = Path("data", dataset_task, "raw")  # files as their host gives them
+        # preprocess
+        self.prepared = Path("data", dataset_task, "prepared")  # the sequence store, its description, rejected records
+        self.preparation_metrics = Path("metrics", "preprocess", f"{dataset_task}.json")  # counts of records, by rule
+        # train
+        self.weights = Path("weights", task)  # and what it takes to build the network again
+        self.network = self.weights / NETWORK_NAME  # the network's params, the data it knows, the training's signature
+        self.learning_curve = Path("plots", task, "training.csv")  # a row an epoch
+        self.steps = Path("plots", task, "steps.csv")  # a row a step, or the mean of several
+        # evaluate
+        self.metrics = Path("metrics", f"{task}.json")  # of the test split, flat
+        self.evaluation = Path("plots", task, "evaluation")  # predictions, slices, calibration, pictures
+        self.card = Path("cards", task, "MODEL_CARD.md")
+        # register
+        self.receipt = Path("receipts", f"{task}.json")  # which model was handed to the registry
 
     def resume(self, signature: str) -> Path:
-        """`train`: the state of the training that has this signature, while it goes on. No output."""
+        """The state of the training that has this signature, while it goes on. No output."""
         return resume_folder() / signature
-
-    @property
-    def metrics(self) -> Path:
-        """`evaluate`: the metrics of the test split, flat."""
-        return Path("metrics", f"{self.task}.json")
-
-    @property
-    def evaluation(self) -> Path:
-        """`evaluate`: predictions beside the truth, slices, calibration, and pictures."""
-        return Path("plots", self.task, "evaluation")
-
-    @property
-    def card(self) -> Path:
-        """`evaluate`: the model's card, in Markdown."""
-        return Path("cards", self.task, "MODEL_CARD.md")
-
-    @property
-    def receipt(self) -> Path:
-        """`register`: which model was handed to the registry."""
-        return Path("receipts", f"{self.task}.json")

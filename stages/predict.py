@@ -3,7 +3,7 @@
     python -m stages.predict TASK INPUT                            a table on the terminal; CSV into a pipe
     python -m stages.predict TASK INPUT --output answers.parquet   a file, which is there once it is whole
 
-Reads INPUT piece by piece: a file of millions of lines needs no more memory than one of thousands. What cannot be
+Reads INPUT chunk by chunk: a file of millions of lines needs no more memory than one of thousands. What cannot be
 answered keeps its row, with the reason in the column `error`. The exit status is 1 where that is so for all rows.
 """
 
@@ -13,113 +13,109 @@ import argparse
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, cast
 
-from .serving.tables import SUFFIXES, Kinds, writer
+from .serving.tables import SUFFIXES, Columns, table_writer
 from .tasks.protocol import Rows, Task
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.pyfunc import PyFuncModel
 
-Piece = TypeVar("Piece")
+Row = dict[str, Any]
 
 
-def portions(reader: Rows, source: str) -> Iterator[list[dict[str, Any]]]:
-    """The rows of a source, as many at a time as the task likes; rows that belong together stay together."""
-    waiting: list[dict[str, Any]] = []
+def chunks(reader: Rows, source: str) -> Iterator[list[Row]]:
+    """The rows of a source, `reader.CHUNK_SIZE` at a time or a few more: rows of one group stay together."""
+    chunk: list[Row] = []
     for group in reader.groups(source):
-        waiting += group
-        if len(waiting) >= reader.PORTION:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
+        chunk += group
+        if len(chunk) >= reader.CHUNK_SIZE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
-def answer(model: PyFuncModel, key: Kinds, rows: Sequence[Mapping[str, Any]], params: dict[str, Any]) -> pd.DataFrame:
-    """The answers to some rows in their order: the columns of `key`, the model's outputs, `error`.
+def predict_chunk(model: PyFuncModel, key: Columns, rows: Sequence[Row], params: Mapping[str, Any]) -> list[Row]:
+    """The table's rows for some rows of a source, in their order: the columns of `key`, the model's outputs, `error`.
 
     Without a key the model groups the rows itself, and answers with as many as it likes.
     """
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
-    inputs = model.metadata.get_input_schema().input_names()
-    asked = [number for number, row in enumerate(rows) if "error" not in row]
+    columns = model.metadata.get_input_schema().input_names()
+    valid = [row for row in rows if "error" not in row]
     # Columns of objects: pandas would make numbers and dates of what the model wants to see as it stands.
-    frame = pd.DataFrame({name: pd.Series([rows[n].get(name) for n in asked], dtype=object) for name in inputs})
+    frame = pd.DataFrame({name: pd.Series([row.get(name) for row in valid], dtype=object) for name in columns})
     try:
-        found = model.predict(frame, params={**params, "on_error": "report"})
+        outputs = model.predict(frame, params={**params, "on_error": "report"})
     except MlflowException as error:
         raise ValueError(next(iter(error.message.splitlines()), "MLflow refuses the rows")) from error
-    assert isinstance(found, pd.DataFrame)
+    assert isinstance(outputs, pd.DataFrame)
+    outputs = outputs.astype(object).where(outputs.notna(), None)
+    predictions = cast("list[Row]", outputs.to_dict("records"))
     if not key:
-        return found
-    if len(found) != len(asked):
-        raise ValueError(f"the model gave {len(found)} answers to {len(asked)} rows; allowed is one a row")
-    answers = found.set_axis(pd.Index(asked)).reindex(range(len(rows)))
-    known = {n: row["error"] for n, row in enumerate(rows) if "error" in row}
-    answers["error"] = answers["error"].astype(object).where(~answers.index.isin(list(known)), pd.Series(known))
-    keys = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in key})
-    return pd.concat([keys, answers.drop(columns=[name for name in key if name in answers])], axis=1)
+        return predictions
+    if len(predictions) != len(valid):
+        raise ValueError(f"the model gave {len(predictions)} answers to {len(valid)} rows; allowed is one a row")
+    answers = iter(predictions)
+    table: list[Row] = []
+    for row in rows:
+        answer = {**dict.fromkeys(outputs.columns), "error": row["error"]} if "error" in row else next(answers)
+        table.append({**answer, **{name: row.get(name) for name in key}})
+    return table
 
 
-def columns(model: PyFuncModel, key: Kinds, answered: Collection[str] = ()) -> dict[str, str]:
-    """The table's columns: those of `key`, the model's outputs as its signature has them, `error`; of the outputs that
-    only some params ask for, those that are among `answered`.
+def table_columns(model: PyFuncModel, key: Columns, predicted: Collection[str]) -> Columns:
+    """The table's columns: those of `key`, the model's outputs by its signature, `error`. An output that only some
+    params ask for is among them where it has been `predicted`.
     """
     from mlflow.types.schema import Array, DataType
 
-    kinds = dict(key)
+    columns = dict(key)
     for column in model.metadata.get_output_schema().inputs:
-        if not (column.required or column.name in answered):
+        if not (column.required or column.name in predicted):
             continue
         inner = column.type.dtype if isinstance(column.type, Array) else column.type
         assert isinstance(inner, DataType)
-        kinds[column.name] = inner.name if inner is column.type else f"list {inner.name}"
-    return {**kinds, "error": "string"}
+        columns[column.name] = inner.name if inner is column.type else f"list {inner.name}"
+    return {**columns, "error": "string"}
 
 
-def run(task: Task, source: str, address: str, output: Path | None, params: dict[str, Any]) -> bool:
-    """Answer a source; whether any row could be answered, or there was none. Raises ValueError or OSError where that
-    cannot be done; the message is for a person.
+def run(task: Task, source: str, address: str, output: Path | None, params: Mapping[str, Any]) -> bool:
+    """Answer a source; whether any row could be answered, or there was none.
+
+    Raises ValueError or OSError where that cannot be done; the message is for a person.
     """
     reader = task.rows()
-    pieces = portions(reader, source)
-    first = next(pieces, [])  # a file that is not there is told before the model is loaded
+    unread = chunks(reader, source)
+    first = next(unread, [])  # a file that is not there is reported before the model is loaded
     model = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
     if unknown := params.keys() - set(known):  # MLflow would only warn
         raise ValueError(f"unknown params {sorted(unknown)}; allowed: {', '.join(known) or 'none'}")
     from tqdm import tqdm
 
-    asked = answered = bad = 0
-    tables = ((len(rows), answer(model, reader.KEY, rows, params)) for rows in _with(first, pieces))
-    begun = next(tables, None)
-    kinds = columns(model, reader.KEY, begun[1].columns if begun else ())
-    with writer(output, kinds) as table, tqdm(unit=" rows", disable=_no_bar(output)) as bar:
-        for count, answers in _with(begun, tables):
-            table.write(answers)
+    chunks_read = filter(None, chain([first], unread))
+    answered = ((len(rows), predict_chunk(model, reader.KEY, rows, params)) for rows in chunks_read)
+    head = list(islice(answered, 1))
+    columns = table_columns(model, reader.KEY, {name for _, rows in head for row in rows for name in row})
+    # A bar needs a terminal, and one that no table is written to.
+    no_bar = not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
+    read = written = bad = 0
+    with table_writer(output, columns) as write, tqdm(unit=" rows", disable=no_bar) as bar:
+        for count, rows in chain(head, answered):
+            write(rows)
             bar.update(count)
-            asked, answered = asked + count, answered + len(answers)
-            bad += int(answers["error"].notna().sum())
+            read, written = read + count, written + len(rows)
+            bad += sum(row["error"] is not None for row in rows)
     where = f" in {output}" if output else ""
-    said = f"; {bad} of them an `error`" if bad else ""
-    print(f"{asked:,} rows read, {answered:,} rows{where}{said}", file=sys.stderr)
-    return bad < answered or not answered
-
-
-def _with(first: Piece | None, others: Iterator[Piece]) -> Iterator[Piece]:
-    if first:
-        yield first
-    yield from others
-
-
-def _no_bar(output: Path | None) -> bool:
-    """A bar needs a terminal, and one that no table is written to."""
-    return not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
+    errors = f"; {bad} of them an `error`" if bad else ""
+    print(f"{read:,} rows read, {written:,} rows{where}{errors}", file=sys.stderr)
+    return bad < written or not written
 
 
 def _load(address: str) -> PyFuncModel:
@@ -129,7 +125,7 @@ def _load(address: str) -> PyFuncModel:
 
     try:
         mlflow_runs.open_client()
-        import mlflow.pyfunc  # after `runs`, which sets the environment that MLflow reads
+        import mlflow.pyfunc  # after open_client, which sets the environment that MLflow reads
 
         return mlflow.pyfunc.load_model(address)
     except Exception as error:  # whatever the store, its network or the model's own code may raise
@@ -172,11 +168,11 @@ def main() -> None:
     parser.add_argument(
         "--param", type=_param, action="append", default=[], metavar="NAME=VALUE", help="of the model: beam_size=1"
     )
-    asked = parser.parse_args()
-    task = Task(asked.task)
-    address = asked.model or f"models:/{task.description().model_name}@champion"
+    args = parser.parse_args()
+    task = Task(args.task)
+    address = args.model or f"models:/{task.description().model_name}@champion"
     try:
-        if not run(task, asked.input, address, asked.output, dict(asked.param)):
+        if not run(task, args.input, address, args.output, dict(args.param)):
             sys.exit(1)
     except BrokenPipeError:  # whoever reads the table has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Being asked to stop: a scheduler's SIGTERM, a person's Ctrl-C."""
+"""Requests to stop: a scheduler's SIGTERM, a person's Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from types import FrameType
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Inside the block, SIGTERM and SIGINT only make the function that it yields answer true; a second one ends the
-    process at once.
+    """Inside the block, SIGTERM and SIGINT only make the yielded function return True; a second one ends the process at
+    once.
     """
-    asked = False
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    requested = False
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, before[signal.Signals(number)])
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(number, previous[signal.Signals(number)])
 
-    for number in before:
-        signal.signal(number, note)
+    for number in previous:
+        signal.signal(number, handle)
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

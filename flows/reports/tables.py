@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.report import baseline_keys, best_baseline, is_bound, shown, table_row, with_interval
+from stages.evaluation.report import baseline_keys, best_baseline, format_number, is_bound, table_row, with_interval
 from stages.metrics import higher_is_better
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
@@ -71,13 +71,16 @@ def _metric_row(result: TaskResult) -> list[str]:
     champion = result.model.champion if result.model else None
     here = result.model.here if result.model else None
     theirs = f"{_value(champion.metrics, metric) or 'unknown'}, version {champion.version}" if champion else "none"
+    baseline = "none"
+    if best:
+        baseline = f"{format_number(best[1])} ({best[0].replace('_', ' ')}): {compare(value, best[1], metric)}"
     return [
         result.task.name,
         f"{metric} {_arrow(metric)}",
         with_interval(result.metrics, metric),
         theirs,
         compare_with_champion(value, signature, champion, here, metric),
-        f"{shown(best[1])} ({best[0].replace('_', ' ')}): {compare(value, best[1], metric)}" if best else "none",
+        baseline,
         parse_signature(signature).get("n", ""),
     ]
 

@@ -19,75 +19,52 @@ from ..metrics import higher_is_better
 from ..params import flatten
 from ..paths import Paths
 from .bootstrap import RESAMPLES
-from .report import Report, Slice, baseline_keys, best_baseline, is_bound, shown, table_row, with_interval
+from .meanings import MEANINGS, meaning
+from .report import (
+    Report,
+    baseline_keys,
+    best_baseline,
+    format_interval,
+    format_number,
+    is_bound,
+    table_row,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     from ..params import TaskParams
     from ..tasks.protocol import Task
 
 _WORST = 3
-_FEWEST = 10  # examples in a part of the test split that is called weak
+_MIN_EXAMPLES = 10  # in a slice of the test split that is called weak
 _FEW_GROUPS = 30  # with fewer, percentile intervals are known to be too narrow
 _SOURCE = "Source: "
-_MEANINGS = {
-    "accuracy": "share of examples whose first answer is right",
-    "top5_accuracy": "share of examples with the right answer among the first five",
-    "macro_f1": "harmonic mean of precision and recall, averaged over the classes",
-    "log_loss": "mean surprise at the truth, in nats; lower is better",
-    "ece": "expected calibration error, how far stated probabilities are off; lower is better",
-    **{f"accuracy_seen_{n}": f"accuracy when a drawing is broken off after {n} % of its points" for n in (20, 50, 80)},
-    "recognised": "share of its drawings that the sketch classifier takes for what was asked",
-    "real_recognised": "the same of people's drawings in the test split",
-    "nll": "negative log-likelihood of test drawings a step, in nats, offsets in pixels; lower is better",
-    "pen_nll": "what of it is the pen's",
-    "shuffled_accuracy": "accuracy where the frames of each clip come in random order",
-    "exact_match": "share of answers that are a reference, to the character",
-    "best_possible_exact_match": "what the best of all translators may expect here",
-    "bleu": "words and their sequences shared with references, 0 to 100 (sacreBLEU)",
-    "chrf": "sequences of characters shared with references, 0 to 100 (sacreBLEU)",
-    "mae": "mean absolute error of the mean, in the series' unit; lower is better",
-    "mae_of_median": "the same of the median; lower is better",
-    "rmse": "root of the mean squared error; lower is better",
-    "mase": "error in units of what repeating the last week is wrong by; lower is better",
-    "smape": "symmetric percentage error, 0 to 200; lower is better",
-    "wql": "weighted quantile loss; lower is better",
-    "coverage_90": "share of days inside the 90 % band; 0.9 is best",
-    **{
-        f"skill_{name}": f"by which share its error is smaller than that of the baseline {name}; above 0 is better"
-        for name in ("naive", "seasonal_naive", "autoets", "autotheta", "ridge")
-    },
-    **{
-        f"{name}_failed_fits": f"forecasts of the baseline {name} that had to be replaced"
-        for name in ("autoets", "autotheta")
-    },
-}
 
 
 def model_card(task: Task, params: TaskParams, report: Report, *, signature: str) -> str:
-    """The card in Markdown, from what the evaluate stage found (`report`, `signature`) and what it started from.
+    """The card in Markdown, of what the evaluate stage measured (`report`, `signature`) and what it started from.
 
     Raises ValueError where the task's `card.md` does not begin with a heading.
     """
     paths, description = task.paths, task.description()
     training = read_json(paths.network)["training"]
-    sections = _written(task, str(params.source.model_dump().get("kind", "")))
-    parts = [
-        f"# {description.model_name}",
-        description.summary,
-        _at_a_glance(task, report, training),
-        *(f"## {title}\n\n{text}" for title, text in sections.items() if not title.startswith(_SOURCE)),
-        f"## How good it is\n\n{_measured(report, description.metric)}",
-        f"## Where it is weakest\n\n{_weakest(report, description.metric)}",
-        f"## How sure it is of itself\n\n{_calibrated(report)}",
-        f"## Data\n\n{_data(sections, paths, report.metrics, signature)}",
-        f"## Params\n\n{_params(task, params, training)}",
-        "## Signature of the metrics\n\n" + _signatures(report, signature),
-    ]
-    return "\n\n".join(parts) + "\n"
+    handwritten = read_sections(task, str(params.source.model_dump().get("kind", "")))
+    sections = {title: text for title, text in handwritten.items() if not title.startswith(_SOURCE)}
+    sources = "".join(f"{text}\n\n" for title, text in handwritten.items() if title.startswith(_SOURCE))
+    sections |= {
+        "How good it is": _metrics(report, description.metric),
+        "Where it is weakest": _weakest_slices(report, description.metric),
+        "How sure it is of itself": _calibration(report),
+        "Data": sources + _data(paths, report.metrics, signature),
+        "Params": _params(task, params, training),
+        "Signature of the metrics": _signatures(report, signature),
+    }
+    parts = [f"# {description.model_name}", description.summary, _summary(description.metric, report, training)]
+    return "\n\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
 
-def _written(task: Task, kind: str) -> dict[str, str]:
-    """The sections of the task's `card.md` by their title, with the `Source` that is not `kind` left out."""
+def read_sections(task: Task, kind: str) -> dict[str, str]:
+    """The sections of the task's `card.md` by their title, of the `Source` ones only that of `kind`."""
     path = task.folder / "evaluate" / "card.md"
     before, *pieces = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     if before.strip():
@@ -98,38 +75,38 @@ def _written(task: Task, kind: str) -> dict[str, str]:
     return {t: text for t, text in sections.items() if not t.startswith(_SOURCE) or t == f"{_SOURCE}{kind}"}
 
 
-def _at_a_glance(task: Task, report: Report, training: Mapping[str, Any]) -> str:
-    description = task.description()
-    metric = description.metric
+def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
     best = best_baseline(report.metrics, metric)
-    beside = (
-        f"; the best baseline, {_words(best[0])}, reaches {shown(best[1])}" if best else "; no baseline was measured"
+    baseline = (
+        f"the best baseline, {_spaced(best[0])}, reaches {format_number(best[1])}"
+        if best
+        else "no baseline was measured"
     )
-    reached = f"**{metric} {with_interval(report.metrics, metric)}** ({_meaning(metric)})"
-    line = f"{reached} on {report.n:,} test examples{beside}."
+    reached = f"**{metric} {with_interval(report.metrics, metric)}** ({meaning(metric)})"
+    text = f"{reached} on {report.n:,} test examples; {baseline}."
     if training["mode"] != "full":
-        line += f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no model."
-    return line
+        text += f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no model."
+    return text
 
 
-def _measured(report: Report, metric: str) -> str:
+def _metrics(report: Report, metric: str) -> str:
     metrics = report.metrics
     names = [name for name in metrics if not name.startswith("baseline_") and not is_bound(metrics, name)]
-    names.sort(key=lambda name: (name != metric, name not in _MEANINGS, name))
-    suffixes = {name: baseline_keys(metrics, name) for name in names}
-    baselines = sorted({key.removeprefix("baseline_").removesuffix(f"_{n}") for n in names for key in suffixes[n]})
+    names.sort(key=lambda name: (name != metric, name not in MEANINGS, name))
+    keys = [(key, name) for name in names for key in baseline_keys(metrics, name)]
+    baselines = sorted({key.removeprefix("baseline_").removesuffix(f"_{name}") for key, name in keys})
     rows = []
     for name in names:
-        beside = [metrics.get(f"baseline_{baseline}_{name}") for baseline in baselines]
-        others = ["" if value is None else shown(value) for value in beside]
-        rows.append([f"`{name}`", with_interval(metrics, name), *others, _meaning(name)])
+        values = [metrics.get(f"baseline_{baseline}_{name}") for baseline in baselines]
+        others = ["" if value is None else format_number(value) for value in values]
+        rows.append([f"`{name}`", with_interval(metrics, name), *others, meaning(name)])
     text = (
         f"On the {report.split} split, {report.n:,} examples that the network has never seen. In brackets 95 % "
         f"intervals: the examples were drawn again {RESAMPLES:,} times, those that are alike together"
         + (f", in {report.groups:,} groups" if report.groups < report.n else "")
         + ("; so few make an interval look narrower than it is" if report.groups < _FEW_GROUPS else "")
         + ".\n\n"
-        + _table(["metric", "this model", *map(_words, baselines), "meaning"], rows)
+        + _table(["metric", "this model", *map(_spaced, baselines), "meaning"], rows)
     )
     if metric in ("accuracy", "exact_match") and metrics[metric] == 1:
         text += (
@@ -140,29 +117,20 @@ def _measured(report: Report, metric: str) -> str:
     return text
 
 
-def _weakest(report: Report, metric: str) -> str:
-    parts = [part for part in report.parts if part.n >= _FEWEST] or report.parts
-
-    def badness(part: Slice) -> float:
-        return part.metric if higher_is_better(metric) else -part.metric
-
-    worst = sorted(parts, key=badness)[:_WORST]
-    rows = [[p.slice, p.value, f"{p.n:,}", _interval(p)] for p in worst]
-    kinds = ", ".join(dict.fromkeys(part.slice for part in report.parts))
-    if worst[0].metric == max(parts, key=badness).metric:
-        return f"Nowhere: all parts of the test split ({kinds}) have the same {_words(metric)}."
+def _weakest_slices(report: Report, metric: str) -> str:
+    slices = [part for part in report.slices if part.n >= _MIN_EXAMPLES] or report.slices
+    ranked = sorted(slices, key=lambda part: part.metric if higher_is_better(metric) else -part.metric)
+    kinds = ", ".join(dict.fromkeys(part.slice for part in report.slices))
+    if ranked[0].metric == ranked[-1].metric:
+        return f"Nowhere: all parts of the test split ({kinds}) have the same {_spaced(metric)}."
+    rows = [[p.slice, p.value, f"{p.n:,}", format_interval(p.metric, p.low, p.high)] for p in ranked[:_WORST]]
     return f"The worst parts of the test split, parted by {kinds}; `slices.csv` has all.\n\n" + _table(
-        ["by", "part", "n", _words(metric)], rows
+        ["by", "part", "n", _spaced(metric)], rows
     )
 
 
-def _interval(part: Slice) -> str:
-    low, high = (shown(end, like=part.metric) for end in (part.low, part.high))
-    return f"{shown(part.metric)} [{low}, {high}]"
-
-
-def _calibrated(report: Report) -> str:
-    rows = [[f"{row.expected:.1%}", f"{row.observed:.1%}", f"{row.n:,}"] for row in report.calibrated]
+def _calibration(report: Report) -> str:
+    rows = [[f"{row.expected:.1%}", f"{row.observed:.1%}", f"{row.n:,}"] for row in report.calibration]
     error = report.metrics.get("ece")
     apart = "" if error is None else f" On average the two are {error:.1%} apart."
     return f"How often something should come true by what it says, and how often it did.{apart}\n\n" + _table(
@@ -170,42 +138,28 @@ def _calibrated(report: Report) -> str:
     )
 
 
-def _data(sections: Mapping[str, str], paths: Paths, metrics: Mapping[str, float], signature: str) -> str:
+def _data(paths: Paths, metrics: Mapping[str, float], signature: str) -> str:
     store, description = open_prepared(paths.prepared)
     counts = {split: len(store.rows(split)) for split in SPLITS}
     # Series are cut in time: the store has all of them in one split.
     facts = [[f"sequences in {split}", f"{count:,}"] for split, count in counts.items() if counts["test"]]
     for key, value in description.items():
         if isinstance(value, (str, int, float)) and key not in metrics:
-            facts.append([_words(key), str(value)])
+            facts.append([_spaced(key), str(value)])
         elif key == "classes":
             facts.append([f"{len(value)} classes", ", ".join(value[:50]) + (", …" if len(value) > 50 else "")])
-    counted = read_json(paths.preparation_metrics)
-    facts += [[_words(name), f"{value:,}"] for name, value in counted.items() if not name.endswith("_share")]
+    records = read_json(paths.preparation_metrics)
+    facts += [[_spaced(name), f"{value:,}"] for name, value in records.items() if not name.endswith("_share")]
     facts.append(["md5 of the prepared data (DVC's)", f"`{signature.split('|')[0].removeprefix('data:')}`"])
-    source = "\n\n".join(text for title, text in sections.items() if title.startswith(_SOURCE))
-    return f"{source}\n\n" * bool(source) + _table(["", ""], facts)
+    return _table(["", ""], facts)
 
 
 def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
-    blocks = flatten(params.model_dump(by_alias=True, include={"source", "prepare", "model", "train"}))
-    served = task.predictor().options
-    blocks |= {f"evaluate.{name}": value for name, value in params.evaluate.model_dump().items() if name in served}
+    values = flatten(params.model_dump(by_alias=True, include={"source", "prepare", "model", "train"}))
+    options = task.predictor().options
+    values |= {f"evaluate.{name}": value for name, value in params.evaluate.model_dump().items() if name in options}
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
-    return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _param(v)] for k, v in blocks.items()))
-
-
-def _meaning(name: str) -> str:
-    if name.startswith("greedy_"):
-        return f"{name.removeprefix('greedy_')} by greedy search"
-    if name.startswith("mae_day_"):
-        return f"mae of day {name.removeprefix('mae_day_')} ahead"
-    return _MEANINGS.get(name, "")
-
-
-def _signatures(report: Report, signature: str) -> str:
-    found = {"": signature, **{f"{name} ": value for name, value in report.signatures.items()}}
-    return "\n".join(f"    {name}{value}" for name, value in found.items())
+    return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _param(v)] for k, v in values.items()))
 
 
 def _param(value: object) -> str:
@@ -214,9 +168,13 @@ def _param(value: object) -> str:
     return f"({urlsplit(text).hostname or 'a local file'})" if "://" in text else text
 
 
+def _signatures(report: Report, signature: str) -> str:
+    return "\n".join(f"    {line}" for line in [signature, *(f"{k} {v}" for k, v in report.signatures.items())])
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(map(table_row, [head, ["---"] * len(head), *rows]))
 
 
-def _words(name: str) -> str:
+def _spaced(name: str) -> str:
     return name.replace("_", " ")

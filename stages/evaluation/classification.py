@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,13 +11,12 @@ from sklearn.metrics import confusion_matrix
 
 from . import bootstrap
 from .bootstrap import Scores
-from .calibration import calibration_figure, expected_calibration_error, reliability
+from .calibration import calibration_figure, expected_calibration_error, reliability_bins
 from .report import Report
-from .slices import sliced, slices_figure
+from .slices import metric_by_slice, slices_figure
 
-_TOP = 5
-_MOST_CLASSES = 40  # in the picture of the confusion matrix
-_UNITS = 2_000  # groups that macro F1 is drawn from at most: each has three numbers a class
+_MAX_CLASSES = 40  # in the picture of the confusion matrix
+_MAX_UNITS = 2_000  # that macro F1 is drawn from: each has three numbers a class
 
 
 def report_classification(
@@ -29,43 +29,42 @@ def report_classification(
     groups: np.ndarray,
     slices: Mapping[str, tuple[np.ndarray, Sequence[str]]],
 ) -> None:
-    """Accuracy, top-5 accuracy, macro F1, log loss and expected calibration error; each example's answer; the
-    accuracy of each class and of further slices; confusion, slices and calibration as pictures.
+    """Accuracy, top-5 accuracy, macro F1, log loss and expected calibration error; each example's prediction; accuracy
+    by class and by further slices; figures of confusion, slices and calibration.
 
     `probabilities` is `(examples, classes)`, `actual` `(examples,)` class numbers, `names` what each example is called,
-    `groups` `(examples,)` which examples are alike (see `scores`); a slice is the number of its part, `(examples,)`,
-    and the names of the parts.
+    `groups` `(examples,)` which examples are alike (see `bootstrap`); `slices` are, by what they are sliced by, the
+    number of each example's slice, `(examples,)`, and the names of the slices.
     """
     predicted = probabilities.argmax(axis=1)
-    right = predicted == actual
-    calibrated = reliability(probabilities.max(axis=1), right)
+    right, confidence = predicted == actual, probabilities.max(axis=1)
+    calibration = reliability_bins(confidence, right)
     accuracy = bootstrap.mean(right, groups)
-    report.measured({"ece": expected_calibration_error(calibrated)}, n=len(actual))
-    report.scored(
+    report.add_metrics({"ece": expected_calibration_error(calibration)}, n=len(actual))
+    report.add_scores(
         {
             "accuracy": accuracy,
-            "top5_accuracy": bootstrap.mean(_among_likeliest(probabilities, actual), groups),
+            "top5_accuracy": bootstrap.mean(_in_top_5(probabilities, actual), groups),
             "macro_f1": macro_f1(actual, predicted, len(classes), groups),
-            "log_loss": bootstrap.mean(_surprise(probabilities, actual), groups),
+            "log_loss": bootstrap.mean(_log_losses(probabilities, actual), groups),
         }
     )
-    report.predictions(
+    report.write_predictions(
         [classes[number] for number in actual],
         [classes[number] for number in predicted],
         id=names,
-        probability=probabilities.max(axis=1).tolist(),
+        probability=confidence.tolist(),
     )
     counts = confusion_matrix(actual, predicted, labels=np.arange(len(classes)))
-    report.picture("confusion", confusion_figure(counts, classes))
-    parts = {"class": (actual, classes), **slices}
-    report.slices(
-        [p for kind, (w, names) in parts.items() for p in sliced(accuracy, kind, w, names, higher_is_better=True)]
-    )
-    report.picture("slices", slices_figure(report.parts, accuracy.value(), "accuracy", highest=1.0))
-    report.calibration(calibrated)
+    report.save_figure("confusion", confusion_figure(counts, classes))
+    by_kind = {"class": (actual, classes), **slices}
+    measured = (metric_by_slice(accuracy, kind, *by, higher_is_better=True) for kind, by in by_kind.items())
+    report.write_slices(list(chain.from_iterable(measured)))
+    report.save_figure("slices", slices_figure(report.slices, accuracy.value(), "accuracy", highest=1.0))
+    report.write_calibration(calibration)
     title = f"Expected calibration error {report.metrics['ece']:.3f} on {len(actual):,} examples"
-    words = {"expected": "probability of the first answer", "observed": "first answers that are right"}
-    report.picture("calibration", calibration_figure(calibrated, title=title, **words))
+    labels = {"expected": "probability of the first answer", "observed": "first answers that are right"}
+    report.save_figure("calibration", calibration_figure(calibration, title=title, **labels))
 
 
 def mistakes(probabilities: np.ndarray, actual: np.ndarray, count: int) -> tuple[np.ndarray, str]:
@@ -73,12 +72,12 @@ def mistakes(probabilities: np.ndarray, actual: np.ndarray, count: int) -> tuple
     where there is none, the right answers that it was least sure of.
     """
     predicted = probabilities.argmax(axis=1)
-    sure = probabilities.max(axis=1)
+    confidence = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != actual)
     if len(wrong):
-        chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
+        chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
         return chosen, f"The {len(chosen)} surest of {len(wrong):,} mistakes among {len(actual):,} examples"
-    chosen = np.argsort(sure, kind="stable")[:count]
+    chosen = np.argsort(confidence, kind="stable")[:count]
     return chosen, f"No mistake among {len(actual):,} examples; the {len(chosen)} right answers it was least sure of"
 
 
@@ -87,13 +86,13 @@ def macro_f1(actual: np.ndarray, predicted: np.ndarray, classes: int, groups: np
     numbers and groups are `(examples,)`.
     """
     unit = np.unique(groups, return_inverse=True)[1]
-    if (count := int(unit.max()) + 1) > _UNITS:
-        unit = (np.random.default_rng(0).permutation(count) % _UNITS)[unit]
-    parts = np.zeros((int(unit.max()) + 1, 3, classes))
+    if (count := int(unit.max()) + 1) > _MAX_UNITS:
+        unit = (np.random.default_rng(0).permutation(count) % _MAX_UNITS)[unit]
+    counts = np.zeros((int(unit.max()) + 1, 3, classes))
     right = predicted == actual
     for place, (some, labels) in enumerate([(right, actual), (slice(None), predicted), (slice(None), actual)]):
-        np.add.at(parts, (unit[some], place, labels[some]), 1)
-    return Scores(parts=parts.reshape(len(parts), -1), groups=np.arange(len(parts)), metric=_mean_f1)
+        np.add.at(counts, (unit[some], place, labels[some]), 1)
+    return Scores(statistics=counts.reshape(len(counts), -1), groups=np.arange(len(counts)), metric=_mean_f1)
 
 
 def _mean_f1(sums: np.ndarray) -> np.ndarray:
@@ -103,15 +102,15 @@ def _mean_f1(sums: np.ndarray) -> np.ndarray:
     return values
 
 
-def _among_likeliest(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
+def _in_top_5(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """Whether the class is one of the five likeliest, `(examples,)`; of equally likely ones, the first come first."""
     chosen = probabilities[np.arange(len(actual)), actual][:, np.newaxis]
     before = np.arange(probabilities.shape[1]) < actual[:, np.newaxis]
     rank = ((probabilities > chosen) | ((probabilities == chosen) & before)).sum(axis=1)
-    return np.asarray(rank < _TOP)
+    return np.asarray(rank < 5)
 
 
-def _surprise(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
+def _log_losses(probabilities: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """The negative logarithm of each true class's probability, in nats, `(examples,)`."""
     chosen = probabilities[np.arange(len(actual)), actual]
     return -np.log(np.maximum(chosen, np.finfo(probabilities.dtype).eps))
@@ -124,11 +123,11 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> Figure:
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names, title = np.array(classes, dtype=object), ""
-    if len(classes) > _MOST_CLASSES:
+    if len(classes) > _MAX_CLASSES:
         confused = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
-        kept = np.sort(np.argsort(-confused, kind="stable")[:_MOST_CLASSES])
+        kept = np.sort(np.argsort(-confused, kind="stable")[:_MAX_CLASSES])
         counts, shares, names = counts[np.ix_(kept, kept)], shares[np.ix_(kept, kept)], names[kept]
-        title = f"The {_MOST_CLASSES} of {len(classes)} classes that are confused most often"
+        title = f"The {_MAX_CLASSES} of {len(classes)} classes that are confused most often"
     side = max(4.0, 0.45 * len(names) + 2.0)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.add_subplot(title=title)

@@ -1,4 +1,4 @@
-"""What a version of a registered model is asked: examples of the test split."""
+"""The examples of the test split that two versions of a registered model are compared on."""
 
 from __future__ import annotations
 

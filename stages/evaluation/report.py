@@ -7,7 +7,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
     from .bootstrap import Scores
 
-PICTURES = "pictures"
-PREDICTIONS, SLICES, CALIBRATION = "predictions.csv", "slices.csv", "calibration.csv"
+_PICTURES = "pictures"
 LOW, HIGH = "_low", "_high"  # the ends of a metric's 95 % interval are named after it
 _DIGITS = 6  # after the point, of all that is written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """The task's metric on a part of the test split."""
+    """The task's metric on a slice of the test split."""
 
-    slice: str  # what the split is parted by, such as "class"
-    value: str  # which part, such as "cat"
+    slice: str  # what the split is sliced by, such as "class"
+    value: str  # which slice, such as "cat"
     n: int  # examples in it
     metric: float
     low: float  # the ends of its 95 % bootstrap interval
@@ -47,7 +46,7 @@ class Calibration:
 
 class Report:
     """The outputs of one evaluate stage: `predictions.csv`, `slices.csv`, `calibration.csv` and `pictures/*.png` in
-    `folder`, metrics in memory. Each file is written by the method of its name, which every task must call.
+    `folder`, metrics in memory. Every task must call each of the `write_…` methods.
 
     A baseline's metric is named `baseline_NAME_METRIC`: the table and the gate find it by that.
     """
@@ -59,11 +58,11 @@ class Report:
         self.split: str = "test"
         self.n: int = 0
         self.groups: int = 0  # of alike examples, that the intervals stand on
-        self.parts: list[Slice] = []
-        self.calibrated: list[Calibration] = []
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        self.slices: list[Slice] = []
+        self.calibration: list[Calibration] = []
+        (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
 
-    def measured(self, metrics: Mapping[str, float], *, n: int | None = None) -> None:
+    def add_metrics(self, metrics: Mapping[str, float], *, n: int | None = None) -> None:
         """Add metrics; `n` is the number of test examples they stand on. Raises ValueError for NaN and infinity."""
         for name, value in metrics.items():
             if not math.isfinite(value):
@@ -72,75 +71,69 @@ class Report:
         if n is not None:
             self.n = n
 
-    def signed(self, signatures: Mapping[str, str]) -> None:
-        """Add how metrics were computed, by their names, in the words of the library that did, such as sacreBLEU's
-        signature.
-        """
+    def add_signatures(self, signatures: Mapping[str, str]) -> None:
+        """Add by metric how it was computed, as the library says that did it, such as sacreBLEU's signature."""
         self.signatures.update(signatures)
 
-    def scored(self, scores: Mapping[str, Scores]) -> None:
+    def add_scores(self, scores: Mapping[str, Scores]) -> None:
         """Add metrics, each with the ends of its 95 % bootstrap interval as `NAME_low` and `NAME_high`."""
         from .bootstrap import interval
 
-        for name, found in scores.items():
-            self.groups = max(self.groups, len(set(found.groups.tolist())))
-            low, high = interval(found)
-            self.measured({name: found.value(), f"{name}{LOW}": low, f"{name}{HIGH}": high})
+        for name, score in scores.items():
+            self.groups = max(self.groups, len(set(score.groups.tolist())))
+            low, high = interval(score)
+            self.add_metrics({name: score.value(), f"{name}{LOW}": low, f"{name}{HIGH}": high})
 
-    def predictions(
-        self, actual: Sequence[object], predicted: Sequence[object], /, **further: Sequence[object]
+    def write_predictions(
+        self, actual: Sequence[object], predicted: Sequence[object], /, **columns: Sequence[object]
     ) -> None:
-        """Write `predictions.csv`, a line for each answer: `actual` and `predicted`, which DVC plots with the task's
-        template, and by their names the columns that tell which example it is and what else was said of it.
+        """Write `predictions.csv`, a line each: `actual` and `predicted`, which DVC plots with the task's
+        template, and by name the columns that tell which example it is and what else was predicted.
         """
-        columns = {"actual": actual, "predicted": predicted, **further}
-        self._table(PREDICTIONS, list(columns), zip(*columns.values(), strict=True))
+        columns = {"actual": actual, "predicted": predicted, **columns}
+        self._write("predictions.csv", list(columns), zip(*columns.values(), strict=True))
 
-    def slices(self, slices: Sequence[Slice], further: Sequence[Slice] = ()) -> None:
-        """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each part of
-        the split, see `Slice`. The `further` ones are of other metrics, which their `slice` names, and follow there.
+    def write_slices(self, slices: Sequence[Slice], of_other_metrics: Sequence[Slice] = ()) -> None:
+        """Write `slices.csv` with the columns `slice, value, n, metric, low, high`: the task's metric on each slice of
+        the split, then other metrics, which their `slice` names.
         """
-        self.parts = list(slices)
-        self._table(SLICES, _names(Slice), map(astuple, [*self.parts, *further]))
+        self.slices = list(slices)
+        self._write("slices.csv", Slice.__slots__, map(astuple, [*slices, *of_other_metrics]))
 
-    def calibration(self, calibrated: Sequence[Calibration]) -> None:
-        """Write `calibration.csv` with the columns `expected, observed, n`, see `Calibration`."""
-        self.calibrated = list(calibrated)
-        self._table(CALIBRATION, _names(Calibration), map(astuple, self.calibrated))
+    def write_calibration(self, calibration: Sequence[Calibration]) -> None:
+        """Write `calibration.csv` with the columns `expected, observed, n`."""
+        self.calibration = list(calibration)
+        self._write("calibration.csv", Calibration.__slots__, map(astuple, calibration))
 
-    def _table(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    def save_figure(self, name: str, figure: Figure) -> None:
+        """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
+        figure.savefig(self.folder / _PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+
+    def _write(self, name: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
         with (self.folder / name).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows([_rounded(value) for value in row] for row in rows)
-
-    def picture(self, name: str, figure: Figure) -> None:
-        """Save a figure as `pictures/NAME.png`, without the date or the version of the drawing library."""
-        figure.savefig(self.folder / PICTURES / f"{name}.png", dpi=110, metadata={"Software": None})
+            writer.writerows([round(float(v), _DIGITS) if isinstance(v, float) else v for v in row] for row in rows)
 
 
-def _names(kind: type[Slice | Calibration]) -> list[str]:
-    return [field.name for field in fields(kind)]
-
-
-def _rounded(value: object) -> object:
-    return round(float(value), _DIGITS) if isinstance(value, float) else value
-
-
-def shown(value: float, *, like: float | None = None) -> str:
+def format_number(value: float, *, like: float | None = None) -> str:
     """A number as people read it: 0.9600, 16.22, 39874; the digits after the point suit its size, or that of `like`."""
     size = abs(value if like is None else like)
     digits = 4 if size < 10 else max(0, 3 - int(math.log10(size)))
     return f"{value:.{digits}f}"
 
 
+def format_interval(value: float, low: float, high: float) -> str:
+    """A value and the ends of its interval as people read them: `0.9600 [0.9476, 0.9714]`."""
+    return f"{format_number(value)} [{format_number(low, like=value)}, {format_number(high, like=value)}]"
+
+
 def with_interval(metrics: Mapping[str, float], name: str) -> str:
-    """A metric as people read it: `0.9600 [0.9476, 0.9714]`, or without the bracket where it has no interval."""
-    value, low, high = (metrics.get(f"{name}{end}") for end in ("", LOW, HIGH))
-    assert value is not None
+    """A metric with its interval, or alone where it has none."""
+    low, high = metrics.get(f"{name}{LOW}"), metrics.get(f"{name}{HIGH}")
     if low is None or high is None:
-        return shown(value)
-    return f"{shown(value)} [{shown(low, like=value)}, {shown(high, like=value)}]"
+        return format_number(metrics[name])
+    return format_interval(metrics[name], low, high)
 
 
 def table_row(cells: Sequence[str]) -> str:

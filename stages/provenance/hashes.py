@@ -1,4 +1,4 @@
-"""What a result stands on, as hashes: data, params, code.
+"""What a result depends on, as hashes: data, params, code.
 
 Under DVC the hash of an upstream output is read from `dvc.lock`, which DVC has just checked; elsewhere it is
 computed, in DVC's own way, so that both give the same digest.
@@ -31,35 +31,22 @@ def file_md5(path: Path) -> str:
 def content_md5(path: Path) -> str:
     """DVC's md5 of a file or folder, relative to the project's folder; a folder's ends in `.dir`."""
     if os.environ.get("DVC_STAGE"):  # DVC runs us: it has just checked or made every dep
-        recorded = locked_outputs().get(path.as_posix())
-        if recorded is not None:
-            return recorded
+        outputs = (out for stage in locked_stages().values() for out in stage.get("outs", []))
+        recorded = {out["path"]: out.get("md5") for out in outputs}.get(path.as_posix())
+        if recorded:
+            return str(recorded)
     if path.is_file():
         return file_md5(path)
     if not path.is_dir():
         raise ValueError(f"{path}: no such file or folder")
-    entries = sorted(
-        (
-            {"md5": file_md5(file), "relpath": file.relative_to(path).as_posix()}
-            for file in path.rglob("*")
-            if file.is_file()
-        ),
-        key=lambda entry: entry["relpath"],
-    )
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     # The separators and the order are DVC's: dvc_data.hashfile.tree.Tree.as_bytes.
-    listing = json.dumps(entries, sort_keys=True)
+    listing = json.dumps([{"md5": file_md5(file), "relpath": name} for name, file in sorted(files.items())])
     return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
 
 
-def locked_outputs() -> dict[str, str]:
-    """Path → md5 of every output that `dvc.lock` names; empty where there is no lock file."""
-    return {
-        out["path"]: out["md5"] for stage in locked_stages().values() for out in stage.get("outs", []) if "md5" in out
-    }
-
-
 def locked_stages() -> dict[str, dict[str, Any]]:
-    """The stages of `dvc.lock` by name."""
+    """The stages of `dvc.lock` by name; empty where there is no lock file."""
     if not LOCK_FILE.is_file():
         return {}
     with LOCK_FILE.open(encoding="utf-8") as file:
@@ -76,7 +63,7 @@ def code_md5(modules: Iterable[str]) -> str:
 
 
 def training_signature(paths: Paths, model: Mapping[str, Any], train: Mapping[str, Any], device: str) -> str:
-    """What decides a training's outcome, hashed: its code, its data, its two blocks of params, torch, the device's kind
+    """A hash of all that decides a training's outcome: code, data, two blocks of params, torch, the kind of device
     (`cpu` or `cuda`).
     """
     modules = ["stages.training.loop", "stages.training.debug_modes", f"stages.tasks.{paths.task}.model.network"]

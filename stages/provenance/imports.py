@@ -31,38 +31,35 @@ def closure(module: str, *, root: Path = ROOT) -> list[Path]:
 
     A package's `__init__.py` belongs to each of its modules. Raises ValueError for a module that has no file.
     """
-    return _reached(module, root, through_glue=True)
+    return _closure(module, root, through_glue=True)
 
 
 def deciding(module: str, *, root: Path = ROOT) -> list[Path]:
     """Those files of `closure` that can change what an output holds: no glue, and nothing that glue alone imports."""
-    return [path for path in _reached(module, root, through_glue=False) if not is_glue(path)]
+    return [path for path in _closure(module, root, through_glue=False) if not is_glue(path)]
 
 
-def _reached(module: str, root: Path, *, through_glue: bool) -> list[Path]:
+def _closure(module: str, root: Path, *, through_glue: bool) -> list[Path]:
     if _file(module, root) is None:
         raise ValueError(f"{module}: no such module below {root}")
-    found: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
+    files: dict[str, Path] = {}
+    pending = [module]
+    while pending:
+        name = pending.pop()
         path = _file(name, root)
-        if name in found or path is None:
+        if name in files or path is None:
             continue
-        found[name] = path
+        files[name] = path
         if "." in name:
-            waiting.append(name.rpartition(".")[0])
+            pending.append(name.rpartition(".")[0])
         if through_glue or not is_glue(path.relative_to(root)):
-            waiting.extend(_imported(name, path))
-    return sorted(path.relative_to(root) for path in found.values())
+            pending.extend(_imported(name, path))
+    return sorted(path.relative_to(root) for path in files.values())
 
 
 def _file(module: str, root: Path) -> Path | None:
     base = root.joinpath(*module.split("."))
-    for path in (base / "__init__.py", base.with_suffix(".py")):
-        if path.is_file():
-            return path
-    return None
+    return next((path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file()), None)
 
 
 def _imported(module: str, path: Path) -> Iterator[str]:
@@ -80,11 +77,10 @@ def _imported(module: str, path: Path) -> Iterator[str]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
-            for other in child.orelse:
-                yield other
-                yield from _statements(other)
-            continue
+    """All nodes below one, without those that only a type checker sees."""
+    children = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        children = list(node.orelse)
+    for child in children:
         yield child
         yield from _statements(child)

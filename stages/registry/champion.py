@@ -103,7 +103,7 @@ def example_rows(task: Task, model: Any, folder: Path) -> pd.DataFrame:
     """The task's example as a loaded version reads it; files that the rows name are made in `folder`."""
     import pandas as pd
 
-    return pd.DataFrame(task.example(folder, model.metadata.get_input_schema().input_names()))
+    return pd.DataFrame(task.rows().example(folder, model.metadata.get_input_schema().input_names()))
 
 
 def load_and_try(task: Task, name: str, version: str) -> LoadedModel:

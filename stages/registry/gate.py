@@ -166,7 +166,7 @@ def _compare(task: Task, params: TaskParams, candidate: LoadedModel, champion_ve
     except Exception as error:  # it is foreign code, and may raise whatever it likes
         chance, fault = None, f"version {champion_version}: {error_line(error)}"
     return Comparison(
-        examples=len(ours.parts), candidate=candidates, champion=champions, fault=fault, chance=chance, same=same
+        examples=len(ours.statistics), candidate=candidates, champion=champions, fault=fault, chance=chance, same=same
     )
 
 

@@ -62,7 +62,7 @@ def log_model(task: Task, params: TaskParams, run_id: str) -> tuple[ModelInfo, s
                 code_paths=[str(package)],
                 artifacts={"weights": str(weights.resolve())},
                 pip_requirements=requirements(predictor),
-                signature=signature(predictor, predictor.further_inputs(weights), params.evaluate.model_dump()),
+                signature=signature(predictor, predictor.extra_inputs(weights), params.evaluate.model_dump()),
             )
         finally:
             sys.path.remove(temporary)
@@ -134,7 +134,7 @@ def signature(
     for name, default in predictor.options.items():
         options.append(ParamSpec(name, kinds[type(default)], (measured_with or {}).get(name, default)))
     return ModelSignature(
-        inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional, required=False)),
+        inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional_inputs, required=False)),
         outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
         params=ParamSchema(options),
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.files import read_json
-from ..evaluation.report import best_baseline, shown, with_interval
+from ..evaluation.report import best_baseline, format_number, with_interval
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
 from .decision import verdict_text
@@ -69,7 +69,7 @@ def _task_row(client: MlflowClient, task: Task, version: ModelVersion | None) ->
         return [metric, "not evaluated and registered yet", "", "", ""]
     metrics = read_json(paths.metrics)
     best = best_baseline(metrics, metric)
-    baseline = f"{shown(best[1])} ({best[0].replace('_', ' ')})" if best else "none"
+    baseline = f"{format_number(best[1])} ({best[0].replace('_', ' ')})" if best else "none"
     cells = [metric, with_interval(metrics, metric), baseline]
     if version is None:
         return [*cells, "not registered", ""]

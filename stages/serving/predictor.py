@@ -1,4 +1,4 @@
-"""Answering DataFrames: what every registered model does with good rows and with bad ones.
+"""The base of every registered model: DataFrames in, DataFrames out, good rows and bad ones.
 
 This module and what it imports travel inside a registered model; it knows neither MLflow nor params.yaml.
 """
@@ -31,54 +31,54 @@ class Item:
 
 
 class Predictor(ABC):
-    """A trained network that answers DataFrames. A task's subclass says how to read a row and how to answer many.
+    """A trained network that answers DataFrames. A task's subclass says how to read a row and how to predict a batch.
 
     The subclass loads its weights in `__init__(folder)`, from the folder that the train stage wrote.
     """
 
     inputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "any" for AnyType
-    optional: ClassVar[Mapping[str, str]] = {}  # columns that a frame may lack, alike
+    optional_inputs: ClassVar[Mapping[str, str]] = {}  # columns that a frame may lack
     outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
-    optional_outputs: ClassVar[Mapping[str, str]] = {}  # alike, columns that only some options ask for
+    optional_outputs: ClassVar[Mapping[str, str]] = {}  # columns that only some options ask for
     options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
-    unit: ClassVar[str] = "rows"  # what `items` gives, in the plural
-    portion: ClassVar[int] = 1024  # items that are read and answered at a time, which bounds the memory
-    requirements: ClassVar[Sequence[str]]  # PyPI names of what `serve.py` needs, beside torch, numpy and pandas
+    unit: ClassVar[str] = "rows"  # what an item is, in the plural
+    chunk_size: ClassVar[int] = 1024  # items that are read and predicted at a time, which bounds the memory
+    requirements: ClassVar[Sequence[str]]  # PyPI names of what the subclass needs, beside torch, numpy and pandas
 
     @abstractmethod
     def __init__(self, folder: Path) -> None: ...
 
     @classmethod
-    def further_inputs(cls, folder: Path) -> dict[str, str]:
-        """Column → MLflow type name, of what the model trained in `folder` needs beside `inputs`: what its own data
-        has, and not the task.
+    def extra_inputs(cls, folder: Path) -> dict[str, str]:
+        """Column → MLflow type name of what the model trained in `folder` needs beside `inputs`, because its own data
+        has it.
         """
         return {}
 
     @abstractmethod
     def read(self, item: Item) -> Any:
-        """Check one item and turn it into what `answer` takes. Raises ValueError: what was found, what is allowed."""
+        """Check one item and turn it into an example. Raises ValueError: what was found, what is allowed."""
 
-    def read_all(self, items: Sequence[Item]) -> list[Any]:
+    def read_batch(self, items: Sequence[Item]) -> list[Any]:
         """What `read` gives for each item, or its ValueError; for subclasses that read many at once faster."""
-        found: list[Any] = []
+        examples: list[Any] = []
         for item in items:
             try:
-                found.append(self.read(item))
+                examples.append(self.read(item))
             except ValueError as error:
-                found.append(error)
-        return found
+                examples.append(error)
+        return examples
 
     @abstractmethod
-    def answer(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
-        """The output rows of each example, in the examples' order; batched inside as the network likes it."""
+    def predict_batch(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
+        """The output rows of each example, in the examples' order; the subclass chooses the network's batches."""
 
-    def asked_for(self, options: Mapping[str, Any]) -> Sequence[str]:
-        """Which of `optional_outputs` these options ask for, all of them given."""
+    def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
+        """Which of `optional_outputs` the options, all of them given, ask for."""
         return ()
 
-    def items(self, frame: pd.DataFrame) -> list[Item]:
-        """What there is to answer in a frame; a row each, unless the subclass groups rows."""
+    def to_items(self, frame: pd.DataFrame) -> list[Item]:
+        """The items of a frame: a row each, unless the subclass groups rows."""
         columns = [str(c) for c in frame.columns]
         rows = frame.itertuples(index=False, name=None)
         return [Item(f"row {i}", {}, dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)]
@@ -97,24 +97,24 @@ class Predictor(ABC):
         missing = [c for c in self.inputs if c not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
-        chosen = {**self.options, **options}
-        items = self.items(frame)
-        reasons: list[str] = []
+        options = {**self.options, **options}
+        items = self.to_items(frame)
+        errors: list[str] = []
         rows: list[Row] = []
-        for start in range(0, len(items), self.portion):
-            some = items[start : start + self.portion]
-            read = self.read_all(some)
-            pairs = list(zip(some, read, strict=True))
-            reasons += [f"{item.name}: {found}" for item, found in pairs if isinstance(found, ValueError)]
-            if reasons and on_error == "raise":
-                continue  # what is left is only read, so that every bad row is named
-            examples = [found for found in read if not isinstance(found, ValueError)]
-            answers = iter(self.answer(examples, chosen) if examples else [])
-            for item, found in pairs:
-                bad = isinstance(found, ValueError)
-                rows.extend([{**item.key, "error": str(found)}] if bad else next(answers))
-        if reasons and on_error == "raise":
-            lines = "\n".join(reasons)
-            raise InvalidRows(f"{len(reasons)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
-        columns = [*self.outputs, *self.asked_for(chosen), *(["error"] if on_error == "report" else [])]
+        for start in range(0, len(items), self.chunk_size):
+            chunk = items[start : start + self.chunk_size]
+            examples = self.read_batch(chunk)
+            pairs = list(zip(chunk, examples, strict=True))
+            errors += [f"{item.name}: {example}" for item, example in pairs if isinstance(example, ValueError)]
+            if errors and on_error == "raise":
+                continue  # the rest is only read, so that every bad row is named
+            valid = [example for example in examples if not isinstance(example, ValueError)]
+            predicted = iter(self.predict_batch(valid, options) if valid else [])
+            for item, example in pairs:
+                bad = isinstance(example, ValueError)
+                rows.extend([{**item.key, "error": str(example)}] if bad else next(predicted))
+        if errors and on_error == "raise":
+            lines = "\n".join(errors)
+            raise InvalidRows(f"{len(errors)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
+        columns = [*self.outputs, *self.requested_outputs(options), *(["error"] if on_error == "report" else [])]
         return pd.DataFrame(rows, columns=columns)

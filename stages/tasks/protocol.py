@@ -8,15 +8,13 @@
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
     NAME/model/network.py       build(), dataset(): the network and its batches
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
-    NAME/evaluate/card.md       what the model's card says in words: what it answers, how to load it, limits, sources
-    NAME/evaluate/comparison.py  examples(), scores(): the test split as any registered version is asked it
+    NAME/evaluate/card.md       the model's card in words: what it answers, how to load it, limits, sources
+    NAME/evaluate/comparison.py examples(), scores(): the test split as users would send it to any registered version
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
-    NAME/example.py             example(): rows that the registered model must be able to answer
-    NAME/rows.py                groups(): rows for the registered model from a user's files
+    NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
 
 A task that learns from the data of another (`dataset_task`) has no manifest, `source` and `prepare`. Modules are
-imported when they are asked for: a download never waits for torch. This module imports no workshop, so that any may
-import it.
+imported on first use: a download never waits for torch. This module imports no workshop, so that any may import it.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ class Source(Protocol):
     """`source/download.py`"""
 
     def download(self, params: Any, folder: Path) -> None:
-        """Write the raw files that `params` (the task's `source` block) asks for into the empty `folder`."""
+        """Write the raw files that `params` (the task's `source` block) names into the empty `folder`."""
 
 
 class Prepare(Protocol):
@@ -101,16 +99,23 @@ class Comparison(Protocol):
 
 
 class Rows(Protocol):
-    """`rows.py`. It imports nothing heavy: `python -m stages.predict --help` asks it what it reads."""
+    """`rows.py`: rows for any version of the registered model. Imports nothing heavy before it needs it: `python -m
+    stages.predict --help` shows what each task reads.
+    """
 
-    INPUT: str  # what a user may name, in a line
-    KEY: Mapping[str, str]  # column → MLflow type name: what a row of the table begins with
-    PORTION: int  # rows that are answered at a time
+    INPUT: str  # the files a user may name, in a line
+    KEY: Mapping[str, str]  # column → MLflow type name: the first columns of the table
+    CHUNK_SIZE: int  # rows that are predicted at a time
 
     def groups(self, source: str) -> Iterator[list[dict[str, Any]]]:
-        """Rows that must be answered together, with the model's input columns and those of KEY.
+        """Rows that must be predicted together, with the model's input columns and those of KEY.
 
-        A task with a KEY has one answer for each row. There, a row that has an `error` is not asked.
+        A task with a KEY has one answer for each row. There, a row with an `error` is not sent to the model.
+        """
+
+    def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows that every version answers; files they name are made in `folder`. `columns` are the version's input
+        columns, some of which its own data may have brought.
         """
 
 
@@ -139,13 +144,11 @@ class Task:
 
     def source(self) -> Source:
         """Raises ValueError for a task that learns from the data of another."""
-        self._must_have_data("download")
-        return cast(Source, self._module("source.download"))
+        return cast(Source, self._data_module("download", "source.download"))
 
     def prepare(self) -> Prepare:
         """Raises ValueError for a task that learns from the data of another."""
-        self._must_have_data("preprocess")
-        return cast(Prepare, self._module("prepare.prepare"))
+        return cast(Prepare, self._data_module("preprocess", "prepare.prepare"))
 
     def model(self) -> Model:
         return cast(Model, self._module("model.network"))
@@ -158,12 +161,6 @@ class Task:
 
     def predictor(self) -> type[Predictor]:
         return cast("type[Predictor]", self._module("serve.predictor").Predictor)
-
-    def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows for any version of the registered model, as columns by name; files they need are made in `folder`.
-        `columns` are the version's input columns, some of which its own data may have brought.
-        """
-        return self._module("example").example(folder, columns)
 
     def rows(self) -> Rows:
         return cast(Rows, self._module("rows"))
@@ -178,12 +175,13 @@ class Task:
         """Where its stages put what they make."""
         return Paths(self.name, self.description().dataset_task)
 
-    def _must_have_data(self, verb: str) -> None:
+    def _data_module(self, verb: str, module: str) -> Any:
         owner = self.description().dataset_task
         if owner != self.name:
             raise ValueError(
                 f"{self.name} has no data of its own but those of {owner}: `python -m stages.{verb} {owner}`"
             )
+        return self._module(module)
 
     def _module(self, module: str) -> Any:
         return import_module(f"{__package__}.{self.name}.{module}")

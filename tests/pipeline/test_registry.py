@@ -192,7 +192,7 @@ def test_a_version_of_uncommitted_code_is_proven_with_its_patch(store, tmp_path)
     try:
         helper.write_text("EXTRA = 0.25\n", encoding="utf-8")  # git does not know it
         evaluate.write_text(
-            f'{before}    from .extra import EXTRA\n\n    report.measured({{"extra": EXTRA}})\n', encoding="utf-8"
+            f'{before}    from .extra import EXTRA\n\n    report.add_metrics({{"extra": EXTRA}})\n', encoding="utf-8"
         )
         store.run("-m", "dvc", "repro", "register@toy")
     finally:

@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from stages.data.files import write_json
-from stages.evaluation import card
-from stages.evaluation.card import model_card
+from stages.evaluation.card import model_card, read_sections
 from stages.evaluation.report import Calibration, Report, Slice
 from stages.params import load
 from stages.preprocessing.preparation import Preparation
@@ -33,14 +32,14 @@ def report(folder: Path, **metrics: float) -> Report:
     found = Report(folder)
     bounds = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.94}
     found.groups = 13
-    found.measured({**bounds, "baseline_linear_accuracy": 0.5, "ece": 0.03, **metrics}, n=1234)
+    found.add_metrics({**bounds, "baseline_linear_accuracy": 0.5, "ece": 0.03, **metrics}, n=1234)
     names = ["cat", "dog", "eel", "fox"]
-    found.slices(
+    found.write_slices(
         [Slice(slice="class", value=n, n=10 + i, metric=0.7 + i / 10, low=0.1, high=1.0) for i, n in enumerate(names)]
         + [Slice(slice="class", value="gnu", n=2, metric=0.0, low=0.0, high=0.0)]
     )
-    found.calibration([Calibration(expected=0.95, observed=0.9, n=1234)])
-    found.signed({"f1": "average:macro"})
+    found.write_calibration([Calibration(expected=0.95, observed=0.9, n=1234)])
+    found.add_signatures({"f1": "average:macro"})
     return found
 
 
@@ -135,34 +134,34 @@ def test_a_perfect_score_and_a_half_trained_network_are_told_as_what_they_are(ch
 def test_every_kind_of_source_has_its_words(name: str) -> None:
     kinds = cast(Any, Task(name).params_type().model_fields["source"].annotation).model_fields["kind"].annotation
     for kind in kinds.__args__:
-        assert f"Source: {kind}" in card._written(Task(name), kind)
+        assert f"Source: {kind}" in read_sections(Task(name), kind)
 
 
 @pytest.mark.parametrize("name", Task.names())
 def test_the_words_name_the_columns_and_the_code_asks_for_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import mlflow.pyfunc
 
-    sections = card._written(Task(name), "sample")
+    sections = read_sections(Task(name), "sample")
     predictor = Task(name).predictor()
     for column in (*predictor.inputs, *predictor.outputs, *predictor.options):
         assert f"`{column}`" in sections["What it answers"]
-    asked: list[tuple[str, pd.DataFrame]] = []
+    calls: list[tuple[str, pd.DataFrame]] = []
 
     class Model:
         def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> None:
             assert set(params or {}) <= predictor.options.keys()
-            asked.append(("", frame))
+            calls.append(("", frame))
 
     def load_model(address: str) -> Model:
-        asked.append((address, pd.DataFrame()))
+        calls.append((address, pd.DataFrame()))
         return Model()
 
     monkeypatch.setattr(mlflow.pyfunc, "load_model", load_model)
     code = re.search(r"```python\n(.*?)```", sections["How to load it"], flags=re.DOTALL)
     assert code is not None
     exec(code.group(1), {})
-    assert asked[0][0] == f"models:/{Task(name).description().model_name}@champion"
-    assert list(asked[1][1].columns) == [*predictor.inputs, *predictor.optional]
+    assert calls[0][0] == f"models:/{Task(name).description().model_name}@champion"
+    assert list(calls[1][1].columns) == [*predictor.inputs, *predictor.optional_inputs]
 
 
 BOUNDS = {
@@ -176,5 +175,5 @@ BOUNDS = {
 
 @pytest.mark.parametrize("name", Task.names())
 def test_the_bounds_in_the_words_are_those_of_the_code(name: str) -> None:
-    text = "\n".join(card._written(Task(name), "sample").values())
+    text = "\n".join(read_sections(Task(name), "sample").values())
     assert [bound for bound in BOUNDS[name] if bound not in text] == []

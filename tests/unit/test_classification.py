@@ -11,10 +11,10 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, top_k_accuracy_s
 
 from stages.evaluation import classification
 from stages.evaluation.bootstrap import interval, mean
-from stages.evaluation.calibration import expected_calibration_error, reliability
+from stages.evaluation.calibration import expected_calibration_error, reliability_bins
 from stages.evaluation.classification import confusion_figure, macro_f1, mistakes, report_classification
-from stages.evaluation.report import Report, is_bound, shown, with_interval
-from stages.evaluation.slices import quarters, sliced
+from stages.evaluation.report import Report, format_number, is_bound, with_interval
+from stages.evaluation.slices import metric_by_slice, quarters
 
 CLASSES = list("abcdefg")
 
@@ -64,9 +64,9 @@ def test_macro_f1_of_many_groups_stands_on_fewer_units(monkeypatch: pytest.Monke
     probabilities, actual = answers(3000)
     predicted = probabilities.argmax(axis=1)
     whole = macro_f1(actual, predicted, 7, np.arange(3000))
-    monkeypatch.setattr(classification, "_UNITS", 600)
+    monkeypatch.setattr(classification, "_MAX_UNITS", 600)
     fewer = macro_f1(actual, predicted, 7, np.arange(3000))
-    assert (len(whole.parts), len(fewer.parts)) == (2000, 600)
+    assert (len(whole.statistics), len(fewer.statistics)) == (2000, 600)
     assert fewer.value() == pytest.approx(whole.value(), abs=1e-12)
     assert interval(fewer) == pytest.approx(interval(whole), abs=0.003)
 
@@ -81,11 +81,11 @@ def test_the_calibration_error_is_that_of_a_plain_loop() -> None:
         if inside:
             apart = abs(np.mean([right[i] for i in inside]) - np.mean([confidence[i] for i in inside]))
             error += len(inside) / 300 * apart
-    assert expected_calibration_error(reliability(confidence, right)) == pytest.approx(error, abs=1e-12)
+    assert expected_calibration_error(reliability_bins(confidence, right)) == pytest.approx(error, abs=1e-12)
 
 
 def test_calibration_by_hand() -> None:
-    bins = reliability(np.array([0.9, 0.94, 0.51, 0.0]), np.array([True, False, True, False]))
+    bins = reliability_bins(np.array([0.9, 0.94, 0.51, 0.0]), np.array([True, False, True, False]))
     assert [(row.expected, row.observed, row.n) for row in bins] == [
         (0.0, 0.0, 1),
         (0.51, 1.0, 1),
@@ -144,14 +144,14 @@ def test_quarters_are_named_by_what_is_in_them(sizes: list[int], names: list[str
 def test_of_many_parts_the_worst_and_the_best_are_kept(higher_is_better: bool) -> None:
     which = np.arange(3000) % 100
     names = [f"series {number}" for number in range(100)]
-    found = sliced(mean(which.astype(float)), "series", which, names, higher_is_better=higher_is_better)
+    found = metric_by_slice(mean(which.astype(float)), "series", which, names, higher_is_better=higher_is_better)
     kept = [*range(20), *range(80, 100)]
     assert [part.metric for part in found] == (kept if higher_is_better else kept[::-1])
     assert found[0].n == 30
 
 
 def test_a_part_without_examples_is_left_out() -> None:
-    found = sliced(mean(np.ones(4)), "class", np.array([0, 2, 2, 0]), ["a", "b", "c"], higher_is_better=True)
+    found = metric_by_slice(mean(np.ones(4)), "class", np.array([0, 2, 2, 0]), ["a", "b", "c"], higher_is_better=True)
     assert [(part.value, part.n) for part in found] == [("a", 2), ("c", 2)]
 
 
@@ -168,5 +168,5 @@ def test_a_metric_is_shown_with_its_interval() -> None:
     assert with_interval(metrics, "accuracy") == "0.9600 [0.9476, 0.9714]"
     assert with_interval(metrics, "ece") == "0.0500"
     assert with_interval({"mae": 39874.4, "mae_low": 9871.6, "mae_high": 1e5}, "mae") == "39874 [9872, 100000]"
-    assert [shown(value) for value in (16.2194, 123.456, -2.5, 0.0)] == ["16.22", "123.5", "-2.5000", "0.0000"]
+    assert [format_number(value) for value in (16.2194, 123.456, -2.5, 0.0)] == ["16.22", "123.5", "-2.5000", "0.0000"]
     assert [is_bound(metrics, name) for name in metrics] == [False, True, True, False, False]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stages.data.prepared import open_prepared
-from stages.evaluation.bootstrap import equality, evenly
+from stages.evaluation.bootstrap import accuracy, evenly
 from stages.models.weights import save_network
 from stages.tasks.forecast.evaluate import comparison as forecast
 from stages.tasks.forecast.evaluate.scores import groups
@@ -44,9 +44,9 @@ def test_a_limit_takes_examples_evenly(count: int, limit: int, kept: list[int]) 
 
 
 def test_a_missing_answer_is_wrong_and_a_missing_row_an_error() -> None:
-    assert equality(["a", None, float("nan"), "b"], ["a", "b", "c", "d"]).value() == 0.25
+    assert accuracy(["a", None, float("nan"), "b"], ["a", "b", "c", "d"]).value() == 0.25
     with pytest.raises(ValueError, match="found 1 answers to 2 examples"):
-        equality(["a"], ["a", "b"])
+        accuracy(["a"], ["a", "b"])
 
 
 @pytest.mark.parametrize("name", Task.names())
@@ -182,7 +182,7 @@ def test_every_test_day_is_asked_for_once_and_nothing_of_it_is_told(series: tupl
     assert told["max"].dt.strftime("%m-%d").tolist() == ["04-08", "04-15", "04-22"]
     assert told.index.tolist()[0] == "y from 2020-04-09"
     found = forecast.scores(answers, *series, ALL)
-    assert (found.value(), len(found.parts)) == (0.0, 3)
+    assert (found.value(), len(found.statistics)) == (0.0, 3)
     worse = answers.assign(mean=answers["mean"] + np.repeat([0.5, 0.0], [7, 14])).sample(frac=1.0, random_state=1)
     assert forecast.scores(worse, *series, ALL).value() == pytest.approx(0.5 / 3)
     assert forecast.examples(*series, 1)["unique_id"].unique().tolist() == ["y from 2020-04-09"]
@@ -202,7 +202,7 @@ def test_a_day_that_was_not_observed_does_not_count(tmp_path: Path) -> None:
     answers = perfect_forecasts(folders)
     answers.loc[answers.index[-3], "mean"] += 100.0
     assert forecast.scores(answers, *folders, ALL).value() == 0.0
-    assert forecast.scores(answers, *folders, ALL).parts[:, 1].tolist() == [7.0, 7.0, 6.0]
+    assert forecast.scores(answers, *folders, ALL).statistics[:, 1].tolist() == [7.0, 7.0, 6.0]
 
 
 def test_the_predictors_answers_have_the_error_that_evaluate_finds(series: tuple[Path, Path], tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):
     }
     pictures = sorted(path.stem for path in (tmp_path / "out" / "pictures").iterdir())
     assert pictures == ["calibration", "confusion", "samples", "slices"]
-    shares = [part.metric for part in report.parts if part.slice == "class"]
+    shares = [part.metric for part in report.slices if part.slice == "class"]
     assert np.mean(shares) == pytest.approx(report.metrics["recognised"], abs=1e-6)
 
 

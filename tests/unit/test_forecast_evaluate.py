@@ -71,7 +71,7 @@ def test_errors_by_day_and_series_are_those_of_all_days_that_were_observed(
     assert metrics["mae"] == pytest.approx(errors[seen].mean(), abs=1e-5)
     assert metrics["rmse"] == pytest.approx(np.sqrt((errors[seen] ** 2).mean()), abs=1e-5)
     assert metrics["mae_low"] < metrics["mae"] < metrics["mae_high"]
-    by_slice = {(part.slice, part.value): part for part in report.parts}
+    by_slice = {(part.slice, part.value): part for part in report.slices}
     assert {kind for kind, _ in by_slice} == {"days ahead", "series", "weekday"}
     for day in range(7):
         part = by_slice["days ahead", str(day + 1)]
@@ -79,7 +79,7 @@ def test_errors_by_day_and_series_are_those_of_all_days_that_were_observed(
         assert part.metric == pytest.approx(metrics[f"mae_day_{day + 1}"], abs=1e-5)
     assert by_slice["series", "b"].n == 18
     assert by_slice["series", "b"].metric == pytest.approx(errors[3:][seen[3:]].mean(), abs=1e-5)
-    for row, level in zip(report.calibrated, MODEL.quantiles, strict=True):
+    for row, level in zip(report.calibration, MODEL.quantiles, strict=True):
         column = forecasts[..., 1 + MODEL.quantiles.index(level)]
         assert (row.expected, row.n) == (level, 39)
         assert row.observed == pytest.approx((actual <= column)[seen].mean())
@@ -155,7 +155,7 @@ def test_the_baselines_of_statsforecast_are_fitted_to_each_past() -> None:
 def test_one_series_is_no_slice_of_its_own(tmp_path: Path, network: Forecaster) -> None:
     prepared(csv_of(tmp_path / "raw", days(100)), tmp_path / "prepared", id_column="id")
     report = reported(tmp_path / "prepared", network, tmp_path / "plots")
-    assert {part.slice for part in report.parts} == {"days ahead", "weekday"}
+    assert {part.slice for part in report.slices} == {"days ahead", "weekday"}
     assert len(open_prepared(tmp_path / "prepared")[0]) == 1
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from stages.tasks.forecast.example import example
 
 from stages.models.weights import save_network
 from stages.serving.predictor import InvalidRows
-from stages.tasks.forecast.example import example
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.params import ModelParams
 from stages.tasks.forecast.serve.predictor import Predictor
@@ -142,7 +142,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
         torch.nn.init.constant_(member.linear.day, 0.5)  # type: ignore[union-attr, arg-type]
         torch.nn.init.constant_(member.linear.past, 0.01)  # type: ignore[union-attr, arg-type]
     save_network(folder, network, params, FURTHER, prepared=folder, training={})
-    assert Predictor.further_inputs(folder) == {"price": "any", "rain": "any"}
+    assert Predictor.extra_inputs(folder) == {"price": "any", "rain": "any"}
     return Predictor(folder)
 
 

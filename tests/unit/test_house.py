@@ -45,7 +45,7 @@ WORKSHOPS = (
 KNOW_WHAT_A_TASK_IS = ("evaluation", "preprocessing", "registry", "serving", "tracking")  # and no task by name
 
 # The parts of a task, from the ground up.
-PARTS = (("__init__", "params"), ("data",), ("source", "prepare", "model"), ("evaluate", "serve", "example", "rows"))
+PARTS = (("__init__", "params"), ("data",), ("source", "prepare", "model"), ("evaluate", "serve", "rows"))
 PART = {part: number for number, parts in enumerate(PARTS) for part in parts}
 
 

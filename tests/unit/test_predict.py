@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +16,11 @@ import pandas as pd
 import pytest
 
 from stages import predict
-from stages.predict import portions, run
+from stages.predict import chunks, run
 from stages.registry.packaging import signature
-from stages.serving import tables
 from stages.serving.lines import lines
 from stages.serving.predictor import Item, Predictor
+from stages.serving.tables import csv_writer
 from stages.tasks.protocol import Task
 
 
@@ -39,10 +40,10 @@ class Length(Predictor):
             raise ValueError("text: found none")
         return item.content["text"]
 
-    def asked_for(self, options):
+    def requested_outputs(self, options):
         return ["letters"] if options["spell"] == "yes" else []
 
-    def answer(self, examples, options):
+    def predict_batch(self, examples, options):
         return [
             [{"length": float(len(text)) * options["times"], "words": text.split(), "letters": list(text)}]
             for text in examples
@@ -147,9 +148,9 @@ def test_columns_that_some_params_ask_for_are_there_where_they_do(tmp_path: Path
 
 
 def test_a_day_is_written_without_its_midnight() -> None:
-    days = pd.DataFrame({"ds": pd.to_datetime(["2018-01-07", "2018-01-08", ""]), "y": [1.5, None, 2.0]})
+    days: list[tuple[Any, Any]] = [(pd.Timestamp("2018-01-07"), 1.5), (datetime(2018, 1, 8), None), (None, 2.0)]
     written = io.StringIO()
-    tables._Csv(written, {"ds": "datetime", "y": "double"}).write(days)
+    csv_writer(written, {"ds": "datetime", "y": "double"})({"ds": ds, "y": y} for ds, y in days)
     assert written.getvalue() == "ds,y\n2018-01-07,1.5\n2018-01-08,\n,2.0\n"
 
 
@@ -175,10 +176,10 @@ def test_it_fails_where_no_row_at_all_could_be_answered(
     assert translate(sentences(tmp_path, content), tmp_path / "out.csv") is fine
 
 
-def test_a_large_file_is_answered_a_portion_at_a_time(
+def test_a_large_file_is_answered_a_chunk_at_a_time(
     tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.tasks.translation.rows.PORTION", 10)
+    monkeypatch.setattr("stages.tasks.translation.rows.CHUNK_SIZE", 10)
     translate(sentences(tmp_path, b"word\n" * 25), tmp_path / "out.csv", times=3)
     assert model.sizes == [10, 10, 5]
     table = pd.read_csv(tmp_path / "out.csv")
@@ -195,8 +196,8 @@ def test_no_more_is_read_than_is_asked_next() -> None:
             read += 1
             yield [{"number": read}]
 
-    reader = SimpleNamespace(groups=groups, PORTION=7, KEY={}, INPUT="")
-    assert len(next(portions(reader, "endless"))) == 7
+    reader = SimpleNamespace(groups=groups, CHUNK_SIZE=7, KEY={}, INPUT="")
+    assert len(next(chunks(reader, "endless"))) == 7
     assert read == 7
 
 
@@ -205,7 +206,7 @@ def test_an_error_in_the_middle_leaves_no_half_a_table_and_the_old_one_as_it_was
 ) -> None:
     output = tmp_path / "out.csv"
     output.write_text("old")
-    monkeypatch.setattr("stages.tasks.translation.rows.PORTION", 1)
+    monkeypatch.setattr("stages.tasks.translation.rows.CHUNK_SIZE", 1)
     monkeypatch.setattr(model, "predict", lambda frame, params: Length().predict(frame).iloc[:0])
     with pytest.raises(ValueError, match="the model gave 0 answers to 1 rows; allowed is one a row"):
         translate(sentences(tmp_path, b"a\nb"), output)
@@ -228,7 +229,7 @@ def test_a_missing_file_is_told_before_a_model_is_loaded(tmp_path: Path, monkeyp
 def test_a_task_says_what_it_reads_and_reads_what_its_model_wants(task: str) -> None:
     rows = Task(task).rows()
     assert rows.INPUT
-    assert rows.PORTION > 0
+    assert rows.CHUNK_SIZE > 0
     assert set(rows.KEY.values()) <= {"long", "double", "string", "datetime"}
 
 

@@ -22,7 +22,7 @@ class Double(Predictor):
             raise ValueError(f"number: found {number!r}; allowed is a number")
         return number
 
-    def answer(self, examples, options):
+    def predict_batch(self, examples, options):
         self.calls += 1
         return [[{"double": options["times"] * example}] for example in examples]
 
@@ -74,16 +74,16 @@ def test_a_missing_column_and_a_wrong_on_error_are_named():
         Double().predict(frame(1), on_error="ignore")
 
 
-def test_many_rows_are_read_and_answered_a_portion_at_a_time(monkeypatch):
-    monkeypatch.setattr(Double, "portion", 2)
+def test_many_rows_are_read_and_answered_a_chunk_at_a_time(monkeypatch):
+    monkeypatch.setattr(Double, "chunk_size", 2)
     predictor = Double()
     answer = predictor.predict(frame(1, "a", 3, 4, 5), on_error="report")
     assert answer["double"].fillna(-1).tolist() == [2, -1, 6, 8, 10]
     assert predictor.calls == 3
 
 
-def test_bad_rows_of_all_portions_are_named_and_nothing_is_answered_after_the_first(monkeypatch):
-    monkeypatch.setattr(Double, "portion", 2)
+def test_bad_rows_of_all_chunks_are_named_and_nothing_is_answered_after_the_first(monkeypatch):
+    monkeypatch.setattr(Double, "chunk_size", 2)
     predictor = Double()
     with pytest.raises(InvalidRows, match="2 of 5 rows") as caught:
         predictor.predict(frame(1, "a", 3, 4, "b"))

@@ -94,7 +94,7 @@ def test_metrics_baselines_predictions_and_pictures(prepared: Path, tmp_path: Pa
         "slices.png",
     }
     assert min(pictures.values()) > 5000
-    assert [(part.slice, part.value, part.n) for part in report.parts] == [
+    assert [(part.slice, part.value, part.n) for part in report.slices] == [
         ("class", "flat", 10),
         ("class", "steep", 10),
         ("class", "tall", 20),

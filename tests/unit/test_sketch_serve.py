@@ -160,8 +160,8 @@ def test_drawings_read_together_are_read_as_each_alone_to_the_bit(tmp_path: Path
 
     drawings: list[Any] = [drawing(number) for number in range(400)]
     drawings[::40] = [[[[0, float("nan")], [0, 1]]], "[", [[[5], [5]]], None, [[[0, 1e300], [0, 1]]]] * 2
-    items = predictor.items(frame(*drawings))
-    together = predictor.read_all(items)
+    items = predictor.to_items(frame(*drawings))
+    together = predictor.read_batch(items)
     for item, found in zip(items, together, strict=True):
         if isinstance(found, ValueError):
             with pytest.raises(ValueError, match=re.escape(str(found))):

@@ -31,7 +31,7 @@ def test_any_reference_may_be_met() -> None:
     references = [["a b c d e", "a b c d x"], ["yes"]]
     assert scores(["a b c d x", "yes"], references)["exact_match"] == 1.0
     # "a b x" of "a b" and "b x y z": 3 of 3 words, 2 of 2 pairs; no triple (smoothed to 1/2 of 1), no quadruple
-    mixed = sentence_scores(["a b x"], [["a b", "b x y z"]], np.arange(1))["bleu"].parts[0]
+    mixed = sentence_scores(["a b x"], [["a b", "b x y z"]], np.arange(1))["bleu"].statistics[0]
     hypothesis_length, reference_length, *counts = mixed.tolist()
     assert (hypothesis_length, reference_length) == (3, 2)  # of 2 and 4, equally near, the shorter
     assert counts == [3, 2, 0, 0, 3, 2, 1, 0]
@@ -64,7 +64,7 @@ def test_corpus_scores_from_counts_are_sacrebleus_own() -> None:
     again = [hypotheses[0]] * 3 + [hypotheses[3]], [references[0]] * 3 + [references[3]]
     times = np.array([3, 0, 0, 1])
     for name, expected in scores(*again).items():
-        assert found[name].metric((times @ found[name].parts)[None])[0] == pytest.approx(expected, rel=1e-12)
+        assert found[name].metric((times @ found[name].statistics)[None])[0] == pytest.approx(expected, rel=1e-12)
 
 
 LINES = "".join(f"source {n % 30}\ttarget {n}\n" for n in range(90))

@@ -313,9 +313,9 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert all(float(row["score"]) < 0 <= float(row["chrf"]) <= 100 for row in rows)
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert drawn == {"attention", "calibration", "n_best", "slices", "translations"}
-    assert {part.slice for part in report.parts} == {"source tokens", "locale"}
+    assert {part.slice for part in report.slices} == {"source tokens", "locale"}
     for kind in ("source tokens", "locale"):
-        assert sum(part.n for part in report.parts if part.slice == kind) == len(test)
+        assert sum(part.n for part in report.slices if part.slice == kind) == len(test)
     assert report.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
     assert report.signatures["chrf"].startswith("nrefs:1|case:mixed|")
     assert report.metrics["bleu_low"] <= report.metrics["bleu"] <= report.metrics["bleu_high"]

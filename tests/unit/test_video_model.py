@@ -155,7 +155,7 @@ def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp
     assert 0.0 <= report.metrics["shuffled_accuracy"] <= 1.0
     drawn = {path.stem for path in (tmp_path / "report" / "pictures").iterdir()}
     assert drawn == {"calibration", "clips", "confusion", "mistakes", "slices"}
-    assert {part.slice for part in report.parts} == {"class", "number of frames"}
+    assert {part.slice for part in report.slices} == {"class", "number of frames"}
 
 
 def test_clips_come_one_of_each_class_in_turn(prepared: Path) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ... import params
 from ...params import Block, Count, Dropout, Positive, TaskParams
-from ...params import EvaluateParams as CommonEvaluateParams
 from ..sketch.params import PointAugmentationParams, PrepareParams, SourceParams
 
 TEMPERATURE = 0.6  # where a caller of the registered model names none
@@ -28,7 +28,7 @@ class ModelParams(Block):
     augmentation: PointAugmentationParams
 
 
-class EvaluateParams(CommonEvaluateParams):
+class EvaluateParams(params.EvaluateParams):
     """What is drawn and measured."""
 
     batch_size: Positive

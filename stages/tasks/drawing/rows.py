@@ -1,15 +1,16 @@
-"""Labels from text files, as rows for any version of the registered model."""
+"""Rows for any version of the registered model: labels from text files, and an example."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...serving.lines import lines
 
 INPUT = "labels.txt, a label a line; after a tab a temperature and after another a seed, where wanted"
 KEY = {"number": "long", "label": "string", "temperature": "double", "seed": "long"}  # number: the line
-PORTION = 1024
+CHUNK_SIZE = 1024
 
 _MAX_LINE = 2**16  # bytes
 
@@ -23,6 +24,11 @@ def groups(source: str) -> Iterator[list[dict[str, Any]]]:
         text = line.decode("utf-8", errors="replace")
         if text.strip():
             yield [_row(number, text.strip("\r\n"))]
+
+
+def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The first class, whatever it is called."""
+    return [{"label": "#1"}]
 
 
 def _row(number: int, text: str) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from ... import params
 from ...params import Block, Count, Dropout, Positive, TaskParams
-from ...params import EvaluateParams as CommonEvaluateParams
-from ...params import PrepareParams as CommonPrepareParams
 
 Name = Annotated[str, Field(min_length=1)]
 SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
@@ -28,7 +27,7 @@ class SourceParams(Block):
         return self
 
 
-class PrepareParams(CommonPrepareParams):
+class PrepareParams(params.PrepareParams):
     """How the files are to be read, which repairs are made, and where each series is cut."""
 
     delimiter: Literal[",", ";", "\t", "|"]
@@ -102,7 +101,7 @@ class ModelParams(Block):
         return covariates
 
 
-class EvaluateParams(CommonEvaluateParams):
+class EvaluateParams(params.EvaluateParams):
     """The origins in the test days, and the baselines."""
 
     origins: Positive

@@ -1,15 +1,20 @@
-"""Series from CSV files, as rows for any version of the registered model."""
+"""Rows for any version of the registered model: series from CSV files, and an example."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
-from ...serving.lines import records, stem
+from ...serving.lines import records
 
 INPUT = "series.csv with the columns ds and y, unique_id for several series, and what else the model needs"
 KEY: dict[str, str] = {}  # the answers name their series themselves
-PORTION = 50_000  # days: some hundred series
+CHUNK_SIZE = 50_000  # days: some hundred series
+
+_EXAMPLE_DAYS = 56
+_DAYS_AHEAD = 7
 
 
 def groups(source: str) -> Iterator[list[dict[str, Any]]]:
@@ -26,8 +31,24 @@ def groups(source: str) -> Iterator[list[dict[str, Any]]]:
             yield begun.pop(name)
 
 
+def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Eight weeks that repeat themselves; extra columns of the version's own data are 0, for the week ahead as well."""
+    first = date(2015, 1, 5)
+    extra = dict.fromkeys((name for name in columns if name not in ("unique_id", "ds", "y")), 0.0)
+    return [
+        {
+            "unique_id": "example",
+            "ds": (first + timedelta(days=day)).isoformat(),
+            "y": 10.0 + day % 7 if day < _EXAMPLE_DAYS else None,
+            **extra,
+        }
+        for day in range(_EXAMPLE_DAYS + (_DAYS_AHEAD if extra else 0))
+    ]
+
+
 def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name of each row's series and the row."""
+    """The name of each row's series and the row; a lone series is called after its file, without suffixes."""
+    file_name = Path(source).name.partition(".")[0]
     for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id"):
-        name = record["unique_id"] if "unique_id" in record else stem(source)
+        name = record.get("unique_id", file_name)
         yield name or "", {**record, "unique_id": name or None}

@@ -6,9 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams, heads_divide
-from ...params import EvaluateParams as CommonEvaluateParams
-from ...params import PrepareParams as CommonPrepareParams
+from ... import params
+from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams, heads_divide
 
 # A category is a file's name, here and at the host: no separators, nothing that begins with a dot.
 Category = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.'()-]{0,79}$")]
@@ -34,12 +33,12 @@ class SourceParams(Block):
         return self
 
 
-class PrepareParams(CommonPrepareParams):
+class PrepareParams(params.PrepareParams):
     """Which drawings are taken, and how they are split."""
 
     seed: Count
-    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
-    test_share: Annotated[float, Field(gt=0, lt=0.5)]
+    validation_share: SplitShare
+    test_share: SplitShare
     max_points: Annotated[int, Field(ge=16, le=10_000)]
     unrecognized: Literal["keep", "drop"]
     other_word: Literal["keep", "reject"]
@@ -96,7 +95,7 @@ class ModelParams(Block):
         return self
 
 
-class EvaluateParams(CommonEvaluateParams):
+class EvaluateParams(params.EvaluateParams):
     """How the evaluate stage goes about it."""
 
     batch_size: Positive

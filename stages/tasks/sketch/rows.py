@@ -1,29 +1,35 @@
-"""Drawings from files, as rows for any version of the registered model."""
+"""Rows for any version of the registered model: drawings from files, and an example."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from ...serving.lines import lines, opened
+from ...serving.lines import lines, open_source
 
 INPUT = "drawings.ndjson (Quick, Draw!'s lines, or a drawing a line), drawings.json (a list of either)"
 KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the list
-PORTION = 1024
+CHUNK_SIZE = 1024
 
 _MAX_LINE = 4 * 2**20  # bytes of a drawing, as prepare and the model allow
 _MAX_LIST = 256 * 2**20  # bytes of a file that has to be in memory as a whole
 
 
 def groups(source: str) -> Iterator[list[dict[str, Any]]]:
-    """A drawing at a time. What is none is given on as it stands: the model says what is wrong with it."""
+    """A drawing at a time. What is none is passed on as it stands: the model says what is wrong with it."""
     if source.removesuffix(".gz").endswith(".json"):
         yield from ([_row(number, value)] for number, value in enumerate(_list(source), start=1))
         return
     for number, line in lines(source, max_bytes=_MAX_LINE):
         if line.strip():
             yield [_row(number, _value(line))]
+
+
+def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """A square."""
+    return [{"drawing": [[[0, 255, 255, 0, 0], [0, 0, 255, 255, 0]]]}]
 
 
 def _value(line: bytes) -> Any:
@@ -41,7 +47,7 @@ def _row(number: int, value: Any) -> dict[str, Any]:
 
 
 def _list(source: str) -> list[Any]:
-    with opened(source) as file:
+    with open_source(source) as file:
         content = file.read(_MAX_LIST + 1)
     if len(content) > _MAX_LIST:
         raise ValueError(f"{source}: more than {_MAX_LIST:,} bytes; write a drawing a line into an .ndjson instead")

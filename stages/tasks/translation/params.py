@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ...params import Block, Count, Dropout, Fraction, Positive, TaskParams
-from ...params import EvaluateParams as CommonEvaluateParams
-from ...params import PrepareParams as CommonPrepareParams
+from ... import params
+from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams
 
 LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
 
@@ -34,7 +33,7 @@ class SourceParams(Block):
         return self
 
 
-class PrepareParams(CommonPrepareParams):
+class PrepareParams(params.PrepareParams):
     """How pairs become tokens, and which pairs measure what was learned."""
 
     tokenizer: Literal["character", "subword"]
@@ -43,8 +42,8 @@ class PrepareParams(CommonPrepareParams):
     max_source_tokens: Positive
     max_target_tokens: Positive
     split_by: Literal["source", "target"]
-    validation_share: Annotated[float, Field(gt=0, lt=0.5)]
-    test_share: Annotated[float, Field(gt=0, lt=0.5)]
+    validation_share: SplitShare
+    test_share: SplitShare
     seed: Count
 
 
@@ -77,7 +76,7 @@ class ModelParams(Block):
         return self
 
 
-class EvaluateParams(CommonEvaluateParams):
+class EvaluateParams(params.EvaluateParams):
     """How translations are searched for on the test split."""
 
     beam_size: Annotated[int, Field(ge=1, le=LARGEST_BEAM)]

@@ -7,9 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ... import params
 from ...params import Block, Count, Dropout, Positive, TaskParams, heads_divide
-from ...params import EvaluateParams as CommonEvaluateParams
-from ...params import PrepareParams as CommonPrepareParams
 
 # A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
 Class = Annotated[str, Field(pattern=r"^[^./\\][^/\\]{0,99}$")]
@@ -36,7 +35,7 @@ class SourceParams(Block):
         return self
 
 
-class PrepareParams(CommonPrepareParams):
+class PrepareParams(params.PrepareParams):
     """What is kept of a clip, what decoding it may cost, and how clips are split."""
 
     size: Annotated[int, Field(ge=16, le=512)]
@@ -142,7 +141,7 @@ class ModelParams(Block):
         return self
 
 
-class EvaluateParams(CommonEvaluateParams):
+class EvaluateParams(params.EvaluateParams):
     """What is measured beside the network, and how much is shown."""
 
     seed: Count

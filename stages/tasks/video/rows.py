@@ -1,9 +1,9 @@
-"""Clips, folders of clips and lists of clips, as rows for any version of the registered model."""
+"""Rows for any version of the registered model: clips, folders and lists of clips, and an example."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ...serving.lines import lines
 
 INPUT = "a clip, a folder of clips, or list.txt with a path or an address a line"
 KEY = {"path": "string"}
-PORTION = 64
+CHUNK_SIZE = 64
 
 _MAX_LINE = 2**14  # bytes of an address
 
@@ -28,3 +28,17 @@ def groups(source: str) -> Iterator[list[dict[str, Any]]]:
             yield from ([{"path": os.path.join(folder, n)}] for n in sorted(names) if not n.startswith("."))  # noqa: PTH118
     else:
         yield [{"path": source}]
+
+
+def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """A clip, made in `folder`: a white bar that moves right."""
+    import numpy as np
+
+    from .source.sample import SIDE, encode
+
+    frames = np.zeros((16, SIDE, SIDE, 3), dtype=np.uint8)
+    for time, frame in enumerate(frames):
+        frame[:, 2 * time : 2 * time + 4] = 255
+    path = folder / "example.mp4"
+    encode(frames, path)
+    return [{"path": str(path)}]

@@ -8,10 +8,10 @@ import numpy as np
 from sklearn.metrics import confusion_matrix
 
 from ....evaluation.bootstrap import Scores, evenly, mean, ratio
-from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability
+from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.classification import confusion_figure
 from ....evaluation.report import Report
-from ....evaluation.slices import sliced, slices_figure
+from ....evaluation.write_slices import metric_by_slice, slices_figure
 from ....training.distributed import device
 from ....training.inference import evaluating, map_batches
 from ..model.draw import BATCH_SIZE, draw, strokes
@@ -45,23 +45,23 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     real = [test.steps(np.array([example]))[0].astype(np.int64) for example in range(len(test))]
     real_predicted = taken_for(recognise([strokes(steps) for steps in real], classes))
     report.split = "drawn"
-    report.measured({"baseline_unconditional_recognised": 1 / len(classes)}, n=len(actual))
-    report.scored({"recognised": recognised, "real_recognised": mean(real_predicted == test.targets)})
+    report.add_metrics({"baseline_unconditional_recognised": 1 / len(classes)}, n=len(actual))
+    report.add_scores({"recognised": recognised, "real_recognised": mean(real_predicted == test.targets)})
     _report_likelihood(network, test, folder, params, report)
 
     names = [*classes, NO_DRAWING]  # the last one has number -1
-    report.predictions(
+    report.write_predictions(
         [names[number] for number in actual], [names[number] for number in predicted], seed=seeds.tolist()
     )
     shown = names if (predicted < 0).any() else classes
     counts = confusion_matrix(actual, predicted % len(names), labels=np.arange(len(shown)))
-    report.picture("confusion", confusion_figure(counts, shown))
-    parts = sliced(recognised, "class", actual, classes, higher_is_better=True)
+    report.save_figure("confusion", confusion_figure(counts, shown))
+    parts = metric_by_slice(recognised, "class", actual, classes, higher_is_better=True)
     unended = np.array([int(len(drawing) >= settings.max_points) for drawing in drawings])
     values = ["yes", f"no, at {settings.max_points} points"]
-    parts += sliced(recognised, "ended by itself", unended, values, higher_is_better=True)
-    report.slices(parts)
-    report.picture("slices", slices_figure(parts, recognised.value(), "recognised", highest=1.0))
+    parts += metric_by_slice(recognised, "ended by itself", unended, values, higher_is_better=True)
+    report.write_slices(parts)
+    report.save_figure("slices", slices_figure(parts, recognised.value(), "recognised", highest=1.0))
     _report_samples(network, test, real, settings, report)
 
 
@@ -101,30 +101,30 @@ def _report_likelihood(
     for examples, (some, _, _) in parts:
         sums[examples] = some
     steps = test.lengths.astype(np.float64)
-    report.scored({"nll": _a_step(sums.sum(axis=1), steps), "pen_nll": _a_step(sums[:, 1], steps)})
+    report.add_scores({"nll": _a_step(sums.sum(axis=1), steps), "pen_nll": _a_step(sums[:, 1], steps)})
     train = dataset(folder, "train", params, augment=False)
     known, lengths = train.steps(evenly(len(train), _BASELINE_DRAWINGS))
     baseline = StepBaseline(moves(known, lengths), lengths, components=params.model.mixtures, seed=params.evaluate.seed)
     unseen, lengths = test.steps(np.arange(len(test)))
     baseline_nll = _a_step(baseline.surprise(moves(unseen, lengths), lengths), steps)
-    report.measured({"baseline_steps_nll": baseline_nll.value()})
+    report.add_metrics({"baseline_steps_nll": baseline_nll.value()})
 
-    calibrated = reliability(
+    calibrated = reliability_bins(
         np.concatenate([chances for _, (_, chances, _) in parts]), np.concatenate([right for _, (_, _, right) in parts])
     )
-    report.calibration(calibrated)
-    report.measured({"ece": expected_calibration_error(calibrated)})
+    report.write_calibration(calibrated)
+    report.add_metrics({"ece": expected_calibration_error(calibrated)})
     figure = calibration_figure(
         calibrated,
         expected="probability of the likeliest pen state",
         observed="steps at which it came so",
         title=f"Expected calibration error {report.metrics['ece']:.3f} on {int(steps.sum()):,} steps of test drawings",
     )
-    report.picture("calibration", figure)
+    report.save_figure("calibration", figure)
 
 
 def _a_step(values: np.ndarray, steps: np.ndarray) -> Scores:
-    return Scores(parts=np.column_stack([values, steps]), groups=np.arange(len(values)), metric=ratio)
+    return Scores(statistics=np.column_stack([values, steps]), groups=np.arange(len(values)), metric=ratio)
 
 
 def _report_samples(
@@ -143,4 +143,4 @@ def _report_samples(
     for temperature in settings.shown_temperatures:
         drawn = sampled(network, drawn_classes, seeds, temperature, settings)
         groups[f"temperature {temperature:g}"] = [drawn[EACH * row : EACH * (row + 1)] for row in range(len(chosen))]
-    report.picture("samples", samples_figure(groups, [test.classes[number] for number in chosen]))
+    report.save_figure("samples", samples_figure(groups, [test.classes[number] for number in chosen]))

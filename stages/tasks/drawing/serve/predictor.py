@@ -29,7 +29,10 @@ class Predictor(predictor.Predictor):
     """
 
     inputs: ClassVar[Mapping[str, str]] = {"label": "string"}
-    optional: ClassVar[Mapping[str, str]] = {"temperature": "any", "seed": "any"}  # a column with gaps has no type
+    optional_inputs: ClassVar[Mapping[str, str]] = {
+        "temperature": "any",
+        "seed": "any",
+    }  # a column with gaps has no type
     outputs: ClassVar[Mapping[str, str]] = {"drawing": "string", "points": "long"}
     options: ClassVar[Mapping[str, int | float | str]] = {"max_points": 250}
     requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
@@ -48,7 +51,7 @@ class Predictor(predictor.Predictor):
             float(_number("temperature", item.content.get("temperature"), TEMPERATURE, MAX_TEMPERATURE)),
         )
 
-    def answer(self, examples: Sequence[tuple[int, int, float]], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(self, examples: Sequence[tuple[int, int, float]], options: Mapping[str, Any]) -> list[list[Row]]:
         """One row a drawing."""
         most = options["max_points"]
         if isinstance(most, bool) or not isinstance(most, int | np.integer) or not 2 <= most <= MOST_POINTS:

@@ -58,7 +58,7 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
         actual, observed = windows.future(week)
         part[:] = np.abs(forecast - actual)[observed].sum(), observed.sum()
     series, origins = np.array([windows.locate(week) for week in weeks]).T
-    return Scores(parts=parts, groups=groups(series, origins), metric=ratio)
+    return Scores(statistics=parts, groups=groups(series, origins), metric=ratio)
 
 
 def _test_weeks(prepared: Path, limit: int) -> tuple[RawWindows, list[int]]:

@@ -11,7 +11,7 @@ import numpy as np
 from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
-from ....evaluation.slices import sliced, slices_figure
+from ....evaluation.write_slices import metric_by_slice, slices_figure
 from ....training.inference import predict
 from ..data.holidays import names_by_day
 from ..data.series import HORIZON, calendar_date, weekday
@@ -44,16 +44,16 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
         raise ValueError("nothing to measure: no day after the origins of the test split was observed")
     forecasts = _forecasts(network, windows, folder, params, report)
     measured = scores.all_scores(actuals, forecasts.mean, forecasts.quantiles, forecasts.levels)
-    report.scored(_defined(measured))
+    report.add_scores(_defined(measured))
     by_day = scores.mean_error(actuals.errors(forecasts.mean), axis=0)
     median = forecasts.quantiles[..., forecasts.levels.index(0.5)]
     others = {"mae_of_median": float(scores.mean_error(actuals.errors(median)))}
     others |= {f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)}
-    report.measured(_finite(others), n=len(windows))
+    report.add_metrics(_finite(others), n=len(windows))
     for name, forecast in forecasts.baselines.items():
         points = {key: s.value() for key, s in scores.point_scores(actuals, forecast).items() if key != "rmse"}
-        report.measured(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
-        report.scored(_defined({f"skill_{name}": scores.skill(actuals, forecasts.mean, forecast)}))
+        report.add_metrics(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
+        report.add_scores(_defined({f"skill_{name}": scores.skill(actuals, forecasts.mean, forecast)}))
     names = [str(windows.store.value("id", row)) for row in range(len(windows.store))]
     _report_predictions(report, actuals, forecasts, names)
     _report_slices(report, actuals, measured, names)
@@ -84,7 +84,7 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
             baselines["ridge"] = ridge(*(Windows(folder, plain, origins) for origins in splits))
         for name in statistics:
             baselines[name], failed = fitted(name)
-            report.measured({f"{name}_failed_fits": failed})
+            report.add_metrics({f"{name}_failed_fits": failed})
     return Forecasts(
         mean=forecasts[..., 0], quantiles=forecasts[..., 1:], levels=params.model.quantiles, baselines=baselines
     )
@@ -104,7 +104,7 @@ def _report_predictions(report: Report, actuals: Actuals, forecasts: Forecasts, 
     which, ahead = np.nonzero(seen)
     # Named as in the registered model's answers: q05, q50, q95.
     quantiles = {f"q{100 * q:02.0f}": forecasts.quantiles[..., forecasts.levels.index(q)] for q in NEEDED_QUANTILES}
-    report.predictions(
+    report.write_predictions(
         actuals.values[seen].tolist(),
         forecasts.mean[seen].tolist(),
         unique_id=[names[row] for row in actuals.series[which]],
@@ -125,28 +125,29 @@ def _report_slices(report: Report, actuals: Actuals, measured: Mapping[str, Scor
     errors: list[Slice] = []
     others: list[Slice] = []
     for kind, (which, values) in kinds.items():
-        errors += sliced(measured["mae"], kind, which[seen], values, higher_is_better=False)
+        errors += metric_by_slice(measured["mae"], kind, which[seen], values, higher_is_better=False)
         if kind != "weekday":
             for name in (name for name in _defined(measured) if name != "mae"):
-                others += sliced(measured[name], f"{kind}: {name}", which[seen], values, higher_is_better=False)
-    report.slices(errors, others)
-    report.picture("slices", slices_figure(errors, measured["mae"].value(), "mean absolute error"))
+                title = f"{kind}: {name}"
+                others += metric_by_slice(measured[name], title, which[seen], values, higher_is_better=False)
+    report.write_slices(errors, others)
+    report.save_figure("slices", slices_figure(errors, measured["mae"].value(), "mean absolute error"))
 
 
 def _report_calibration(report: Report, actuals: Actuals, forecasts: Forecasts) -> None:
     below = (actuals.values[..., None] <= forecasts.quantiles)[actuals.observed]
     days = len(below)
     shares = below.mean(axis=0).tolist()
-    report.calibration(
+    report.write_calibration(
         [Calibration(expected=e, observed=o, n=days) for e, o in zip(forecasts.levels, shares, strict=True)]
     )
     figure = calibration_figure(
-        report.calibrated,
+        report.calibration,
         expected="quantile",
         observed="days on which the truth lay at or below it",
         title=f"Quantiles on {days:,} days; the 90 % band holds {report.metrics['coverage_90']:.1%}",
     )
-    report.picture("calibration", figure)
+    report.save_figure("calibration", figure)
 
 
 def _draw(
@@ -154,12 +155,12 @@ def _draw(
 ) -> None:
     spread = evenly(len(windows), pictures.CHARTS)
     title = "Forecasts from origins spread over the test days"
-    report.picture("forecasts", pictures.fan_charts(windows, forecasts, holidays, spread, title))
+    report.save_figure("forecasts", pictures.fan_charts(windows, forecasts, holidays, spread, title))
     worst = _largest_errors(actuals, forecasts.mean, pictures.CHARTS)
     title = "The largest errors, from different weeks or series"
-    report.picture("mistakes", pictures.fan_charts(windows, forecasts, holidays, worst, title))
+    report.save_figure("mistakes", pictures.fan_charts(windows, forecasts, holidays, worst, title))
     errors = {name: actuals.errors(f) for name, f in {"network": forecasts.mean, **forecasts.baselines}.items()}
-    report.picture("error_by_day", pictures.error_by_day(errors, weekday(actuals.days)))
+    report.save_figure("error_by_day", pictures.error_by_day(errors, weekday(actuals.days)))
 
 
 def _largest_errors(actuals: Actuals, mean: np.ndarray, count: int) -> np.ndarray:

@@ -138,7 +138,8 @@ def groups(series: np.ndarray, origins: np.ndarray) -> np.ndarray:
 def _ratio_of_days(actuals: Actuals, numerators: np.ndarray, denominators: np.ndarray) -> Scores:
     seen = actuals.observed
     groups_of_days = np.broadcast_to(actuals.groups[:, None], seen.shape)[seen]
-    return Scores(parts=np.stack([numerators[seen], denominators[seen]], axis=1), groups=groups_of_days, metric=ratio)
+    statistics = np.stack([numerators[seen], denominators[seen]], axis=1)
+    return Scores(statistics=statistics, groups=groups_of_days, metric=ratio)
 
 
 def _mean_of_days(actuals: Actuals, values: np.ndarray) -> Scores:

@@ -66,12 +66,12 @@ class Predictor(BasePredictor):
         self._quantiles = [1 + self._network.params.quantiles.index(q) for q in NEEDED_QUANTILES]
 
     @classmethod
-    def further_inputs(cls, folder: Path) -> dict[str, str]:
+    def extra_inputs(cls, folder: Path) -> dict[str, str]:
         described = read_json(folder / NETWORK_NAME)
         covariates = Covariates(ModelParams.model_validate(described["model"]), described["data"])
         return dict.fromkeys((*covariates.known_columns, *covariates.past_columns), "any")
 
-    def items(self, frame: pd.DataFrame) -> list[Item]:
+    def to_items(self, frame: pd.DataFrame) -> list[Item]:
         """One item a series, in the order of their first rows."""
         needed = (*self._covariates.known_columns, *self._covariates.past_columns)
         missing = [name for name in needed if name not in frame.columns]
@@ -131,7 +131,7 @@ class Predictor(BasePredictor):
             raise ValueError(f"{names[empty[0]]} is missing on all days; allowed is at least one number")
         return values
 
-    def answer(self, examples: Sequence[Request], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(self, examples: Sequence[Request], options: Mapping[str, Any]) -> list[list[Row]]:
         answers: list[list[Row]] = []
         for start in range(0, len(examples), BATCH_SIZE):
             requests = examples[start : start + BATCH_SIZE]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....evaluation.bootstrap import Scores, equality
+from ....evaluation.bootstrap import Scores, accuracy
 from ....evaluation.comparison import test_examples
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import raw_files
@@ -32,7 +32,7 @@ def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
     """Accuracy; each drawing is its own group."""
     store, rows = test_examples(prepared, limit)
-    return equality(answers["label"].tolist(), [store.value("label", row) for row in rows])
+    return accuracy(answers["label"].tolist(), [store.value("label", row) for row in rows])
 
 
 def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:

@@ -78,5 +78,5 @@ def early_figure(accuracies: Mapping[float, Scores], chance: float) -> Figure:
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1)
     axes.legend(loc="lower right")
-    axes.set_title(f"Guessing early: {len(next(iter(accuracies.values())).parts):,} drawings, 95 % intervals")
+    axes.set_title(f"Guessing early: {len(next(iter(accuracies.values())).statistics):,} drawings, 95 % intervals")
     return figure

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from ....evaluation.bootstrap import evenly
 from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.report import Report
-from ....evaluation.slices import quarters
+from ....evaluation.write_slices import quarters
 from ....models.network import Network
 from ....training.inference import predict
 from ..model.network import SketchDataset, dataset
@@ -45,16 +45,16 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
     majority = np.bincount(train.targets, minlength=len(train.classes)).argmax()
     chance = float((test.targets == majority).mean())
     early = accuracy_by_share(network, test, params.evaluate.batch_size)
-    report.scored(early_metrics(early))
-    report.picture("early", early_figure(early, chance))
-    report.measured({"baseline_majority_accuracy": chance, "baseline_linear_accuracy": linear_accuracy(train, test)})
+    report.add_scores(early_metrics(early))
+    report.save_figure("early", early_figure(early, chance))
+    report.add_metrics({"baseline_majority_accuracy": chance, "baseline_linear_accuracy": linear_accuracy(train, test)})
     count = params.evaluate.pictures
     right = np.flatnonzero(probabilities.argmax(axis=1) == test.targets)
     shown = right[evenly(len(right), count)]
     title = f"{len(shown)} of {len(right):,} right answers, evenly over the test split"
-    report.picture("right", drawings_figure(test, shown, probabilities, title))
+    report.save_figure("right", drawings_figure(test, shown, probabilities, title))
     chosen, title = mistakes(probabilities, test.targets, count)
-    report.picture("mistakes", drawings_figure(test, chosen, probabilities, title))
+    report.save_figure("mistakes", drawings_figure(test, chosen, probabilities, title))
 
 
 def linear_accuracy(train: SketchDataset, test: SketchDataset) -> float:

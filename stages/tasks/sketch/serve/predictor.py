@@ -46,18 +46,18 @@ class Predictor(BasePredictor):
 
     def read(self, item: Item) -> np.ndarray:
         """The canonical steps `(time, 3)` of one drawing."""
-        (found,) = self.read_all([item])
+        (found,) = self.read_batch([item])
         if isinstance(found, ValueError):
             raise found
         return found
 
-    def read_all(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
+    def read_batch(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
         """What `read` gives for each item, to the bit; together, drawings take less time."""
         parsed = parse((item.content["drawing"] for item in items), form=_any_form)
         drawings = canonicalize(parsed, max_points=self._max_points).in_order()
         return [ValueError(f"drawing: {each}") if isinstance(each, ValueError) else each for each in drawings]
 
-    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         """One row a drawing; drawings of like length are answered together."""
         rows: list[list[Row]] = [[] for _ in examples]
         for places, batch in batches(examples, self._network.features, BATCH_SIZE):

@@ -12,9 +12,9 @@ import numpy as np
 
 from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import Scores
-from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability
+from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.report import Report
-from ....evaluation.slices import quarters, sliced, slices_figure
+from ....evaluation.write_slices import metric_by_slice, quarters, slices_figure
 from ....training.inference import map_batches
 from ..data.tokenizer import MARK, load_tokenizers, without_mark
 from ..model.network import SentencePairs, Translator
@@ -46,12 +46,12 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     outputs = {size: [tokenizers[1].decode(best.tokens) for best in found] for size, found in by_beam.items()}
     translations, hypotheses = by_beam[settings.beam_size], outputs[settings.beam_size]
     measured = sentence_scores(hypotheses, references, segments.groups)
-    report.scored(measured)
-    report.signed(signatures(hypotheses, references))
+    report.add_scores(measured)
+    report.add_signatures(signatures(hypotheses, references))
     greedy = scores(outputs[1], references)
-    report.measured({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
+    report.add_metrics({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
     if data["best_possible_exact_match"] is not None:
-        report.measured({"best_possible_exact_match": data["best_possible_exact_match"]})
+        report.add_metrics({"best_possible_exact_match": data["best_possible_exact_match"]})
 
     known, known_targets = (store.column(name)[train.rows] for name in ("source_text", "target_text"))
     chosen = np.linspace(0, len(train) - 1, min(len(train), NEAREST_SENTENCES)).round().astype(np.int64)
@@ -60,11 +60,11 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         "nearest": nearest_translations(texts, known[chosen].tolist(), known_targets[chosen].tolist()),
     }
     for name, lines in baselines.items():
-        report.measured({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
+        report.add_metrics({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
 
     tokens = [translation.tokens for translation in translations]
     nearest = list(map(nearest_reference, hypotheses, references))
-    report.predictions(
+    report.write_predictions(
         [len(test.target(example)) for example in examples],
         list(map(len, tokens)),
         id=[test.name(example) for example in examples],
@@ -76,26 +76,26 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     )
     exact, lengths = measured["exact_match"], test.lengths[segments.examples]
     _report_slices(report, exact, lengths, texts, dates=data["source_language"] == _DATES)
-    _report_calibration(report, translations, exact.parts[:, 0], settings.length_penalty)
+    _report_calibration(report, translations, exact.statistics[:, 0], settings.length_penalty)
     attention = pictures.alignments(network, sources, tokens, texts, tokenizers, count=settings.pictures)
-    report.picture("attention", attention)
-    report.picture("translations", pictures.translations(texts, references, hypotheses, nearest, rows=_TABLE_ROWS))
+    report.save_figure("attention", attention)
+    report.save_figure("translations", pictures.translations(texts, references, hypotheses, nearest, rows=_TABLE_ROWS))
     shown = pictures.alphabetically(texts, _N_BEST_SENTENCES)
     n_best = min(settings.beam_size, _N_BEST)
     found = _search(network, [sources[i] for i in shown], settings, settings.beam_size, n_best=n_best)
     lists = [[(tokenizers[1].decode(one.tokens), one.score) for one in best] for best in found]
-    report.picture("n_best", pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], lists))
+    report.save_figure("n_best", pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], lists))
 
 
 def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
     which, names = quarters(lengths)
-    parts = sliced(exact, "source tokens", which, names, higher_is_better=True)
+    parts = metric_by_slice(exact, "source tokens", which, names, higher_is_better=True)
     marks = [MARK.match(text) for text in texts]
     if all(marks):
         found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
-        parts += sliced(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
-    report.slices(parts)
-    report.picture("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
+        parts += metric_by_slice(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
+    report.write_slices(parts)
+    report.save_figure("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
 
 
 def _report_calibration(
@@ -103,16 +103,16 @@ def _report_calibration(
 ) -> None:
     # A score is a sum over the tokens and the end, divided by their number to the power of the penalty.
     probabilities = np.exp([one.score * (len(one.tokens) + 1) ** length_penalty for one in translations])
-    calibrated = reliability(probabilities, right)
-    report.calibration(calibrated)
-    report.measured({"ece": expected_calibration_error(calibrated)})
+    calibrated = reliability_bins(probabilities, right)
+    report.write_calibration(calibrated)
+    report.add_metrics({"ece": expected_calibration_error(calibrated)})
     figure = calibration_figure(
         calibrated,
         expected="probability of the translation, by its score",
         observed="translations that are a reference",
         title=f"Expected calibration error {report.metrics['ece']:.3f} on {len(translations):,} sentences",
     )
-    report.picture("calibration", figure)
+    report.save_figure("calibration", figure)
 
 
 def nearest_translations(texts: Sequence[str], known: Sequence[str], translations: Sequence[str]) -> list[str]:

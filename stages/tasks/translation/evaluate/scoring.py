@@ -36,7 +36,7 @@ def sentence_scores(hypotheses: Sequence[str], references: References, groups: n
         def of_corpora(sums: np.ndarray, metric: BLEU | CHRF = metric) -> np.ndarray:
             return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
 
-        found[name] = Scores(parts=np.array(counts, dtype=np.float64), groups=groups, metric=of_corpora)
+        found[name] = Scores(statistics=np.array(counts, dtype=np.float64), groups=groups, metric=of_corpora)
     return found
 
 

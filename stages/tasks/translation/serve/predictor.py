@@ -66,7 +66,7 @@ class Predictor(predictor.Predictor):
             raise ValueError(f"text: found {found}; allowed: 1 to {self._max_tokens} tokens")
         return np.array(tokens, dtype=np.int64)
 
-    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         beam_size = _whole("beam_size", options["beam_size"], LARGEST_BEAM)
         max_length = _whole("max_length", options["max_length"], LONGEST_TRANSLATION)
         lists = translate(
@@ -80,7 +80,7 @@ class Predictor(predictor.Predictor):
         )
         return [[self._row(translations)] for translations in lists]
 
-    def asked_for(self, options: Mapping[str, Any]) -> Sequence[str]:
+    def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
         return list(self.optional_outputs) if options["n_best"] != 1 else []
 
     def _row(self, translations: Sequence[Translation]) -> Row:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ....data.files import read_json
 from ....data.prepared import DESCRIPTION_NAME
-from ....evaluation.bootstrap import Scores, equality
+from ....evaluation.bootstrap import Scores, accuracy
 from ....evaluation.comparison import test_examples
 from ..data.layout import CLIPS
 
@@ -27,4 +27,4 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
     classes: list[str] = read_json(prepared / DESCRIPTION_NAME)["classes"]
     truth = [classes[store.value("label", row)] for row in rows]
     groups = np.unique(store.column("group")[rows].astype(str), return_inverse=True)[1]
-    return equality(answers["label"].tolist(), truth, groups)
+    return accuracy(answers["label"].tolist(), truth, groups)

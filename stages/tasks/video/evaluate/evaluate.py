@@ -10,7 +10,7 @@ import torch
 from ....data.prepared import open_prepared
 from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.report import Report
-from ....evaluation.slices import quarters
+from ....evaluation.write_slices import quarters
 from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
@@ -46,7 +46,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
     majority = np.bincount(train.labels, minlength=len(test.classes)).argmax()
     single = single_frame_predictions(train, test, params.evaluate)
-    report.measured(
+    report.add_metrics(
         {
             "shuffled_accuracy": np.mean(shuffled.argmax(axis=1) == test.labels),
             "baseline_majority_accuracy": np.mean(test.labels == majority),
@@ -60,7 +60,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         ("mistakes", *mistakes(probabilities, test.labels, count)),
     ):
         answers = predict_prefixes(network, test, chosen)
-        report.picture(name, draw_clips(test, chosen, probabilities, answers, title))
+        report.save_figure(name, draw_clips(test, chosen, probabilities, answers, title))
 
 
 def _probabilities(network: ClipClassifier, clips: ClipDataset | ShuffledClips) -> np.ndarray:

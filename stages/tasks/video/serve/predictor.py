@@ -34,7 +34,7 @@ class Predictor(predictor.Predictor):
         "top5_labels": "strings",
         "top5_probabilities": "doubles",
     }
-    portion: ClassVar[int] = 128  # a clip is half a megabyte and more
+    chunk_size: ClassVar[int] = 128  # a clip is half a megabyte and more
     requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec")
 
     def __init__(self, folder: Path) -> None:
@@ -57,7 +57,7 @@ class Predictor(predictor.Predictor):
             raise ValueError(f"path {path!r}: {error}") from None
         return frames if self._encoder is None else self._encoder.features(frames)
 
-    def answer(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         rows: list[list[Row]] = [[] for _ in examples]
         for numbers in by_length(np.array([len(clip) for clip in examples]), _BATCH_SIZE):
             values, lengths = pad([examples[number] for number in numbers])

@@ -1,7 +1,7 @@
 import pandas as pd
 
 from ....data.prepared import open_prepared
-from ....evaluation.bootstrap import equality, evenly
+from ....evaluation.bootstrap import accuracy, evenly
 
 
 def examples(prepared, raw, limit):
@@ -11,7 +11,7 @@ def examples(prepared, raw, limit):
 
 def scores(answers, prepared, raw, limit):
     store, rows = test(prepared, limit)
-    return equality(answers["label"].tolist(), [["no", "yes"][store.value("label", row)] for row in rows])
+    return accuracy(answers["label"].tolist(), [["no", "yes"][store.value("label", row)] for row in rows])
 
 
 def test(prepared, limit):

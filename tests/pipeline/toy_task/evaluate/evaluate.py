@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from ....evaluation.classification import report_classification
-from ....evaluation.slices import quarters
+from ....evaluation.write_slices import quarters
 from ....training.inference import predict
 from ..model.network import dataset
 
@@ -19,4 +19,4 @@ def evaluate(network, folder, params, report):
         groups=np.arange(len(test)),
         slices={"numbers": quarters(test.lengths)},
     )
-    report.measured({"baseline_majority_accuracy": max(test.labels.mean(), 1 - test.labels.mean())})
+    report.add_metrics({"baseline_majority_accuracy": max(test.labels.mean(), 1 - test.labels.mean())})

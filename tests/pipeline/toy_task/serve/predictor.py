@@ -22,7 +22,7 @@ class Predictor(Base):
             raise ValueError("numbers: found none; allowed is one or more")
         return np.asarray(item.content["numbers"], dtype=np.float32)[:, None]
 
-    def answer(self, examples, options):
+    def predict_batch(self, examples, options):
         values, lengths = pad(examples)
         with torch.inference_mode():
             return [[row] for row in ranked(self.network(Batch(values=values, lengths=lengths)), self.data["classes"])]

@@ -24,7 +24,7 @@ def test_an_interval_is_scipys_percentile_bootstrap() -> None:
 
 def test_an_interval_of_a_ratio_is_scipys_too() -> None:
     weights = np.random.default_rng(8).uniform(1, 5, 150)
-    found = interval(Scores(parts=np.column_stack([VALUES, weights]), groups=np.arange(150), metric=ratio))
+    found = interval(Scores(statistics=np.column_stack([VALUES, weights]), groups=np.arange(150), metric=ratio))
 
     def of_sums(values: np.ndarray, divisors: np.ndarray, axis: int = -1) -> np.ndarray:
         return np.asarray(values.sum(axis=axis) / divisors.sum(axis=axis))
@@ -65,7 +65,7 @@ def test_one_group_and_equal_examples_have_an_interval_without_width() -> None:
 
 def test_draws_without_anything_to_measure_do_not_count() -> None:
     parts = np.array([[3.0, 1.0], [0.0, 0.0], [5.0, 1.0]])  # one draw of 27 is the middle one three times
-    assert interval(Scores(parts=parts, groups=np.arange(3), metric=ratio)) == (3.0, 5.0)
+    assert interval(Scores(statistics=parts, groups=np.arange(3), metric=ratio)) == (3.0, 5.0)
 
 
 def test_more_groups_than_are_drawn_from_give_the_same_interval() -> None:
@@ -76,8 +76,8 @@ def test_more_groups_than_are_drawn_from_give_the_same_interval() -> None:
 
 
 def test_many_parts_are_added_up_to_fewer_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own, "_NUMBERS", 4_000)
-    monkeypatch.setattr(own, "_FEWEST_UNITS", 500)
+    monkeypatch.setattr(own, "_MAX_NUMBERS", 4_000)
+    monkeypatch.setattr(own, "_MIN_UNITS", 500)
     values = np.random.default_rng(5).normal(2.0, 1.0, 5_000)
     low, high = interval(mean(values), resamples=400)
     assert (high - low) / 2 == pytest.approx(1.96 / np.sqrt(5_000), rel=0.2)

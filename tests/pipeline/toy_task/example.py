@@ -1,2 +1,0 @@
-def example(folder, columns):
-    return [{"numbers": [0.0, 1.0]}]
