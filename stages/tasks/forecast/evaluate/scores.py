@@ -2,12 +2,13 @@
 series. Forecasts are `(origins, 7)`, their quantiles `(origins, 7, levels)`; days that were not observed do not count.
 
 Formulas: Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 5.8 and 5.9; sMAPE in percent
-as in the M4 competition; weighted quantile loss as in GluonTS.
+as in the M4 competition; weighted quantile loss as in GluonTS: twice the pinball loss, averaged over the levels, by the
+absolute values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,10 +72,11 @@ def all_scores(actuals: Actuals, mean: np.ndarray, quantiles: np.ndarray, levels
     """Those of the mean and of the quantiles; an example is a forecast day that was observed."""
     low, high = (quantiles[..., levels.index(level)] for level in (0.05, 0.95))
     inside = ((low <= actuals.values) & (actuals.values <= high)).astype(float)
-    losses = quantile_losses(actuals.values, quantiles, levels)
+    level, error = np.asarray(levels), actuals.values[..., None] - quantiles
+    pinball = np.maximum(level * error, (level - 1) * error).mean(axis=-1)
     return {
         **point_scores(actuals, mean),
-        "wql": _ratio_of_days(actuals, losses, np.abs(actuals.values)),
+        "wql": _ratio_of_days(actuals, 2 * pinball, np.abs(actuals.values)),
         "coverage_90": _mean_of_days(actuals, inside),
     }
 
@@ -82,11 +84,14 @@ def all_scores(actuals: Actuals, mean: np.ndarray, quantiles: np.ndarray, levels
 def point_scores(actuals: Actuals, forecast: np.ndarray) -> dict[str, Scores]:
     """`mae`, `rmse`, `mase` and `smape`; an example is as in `all_scores`."""
     errors = actuals.errors(forecast)
+    size = np.abs(actuals.values) + np.abs(forecast)
+    # 0 to 200; two zeros are no error.
+    percent = 200.0 * np.divide(np.abs(actuals.values - forecast), size, out=np.zeros_like(size), where=size > 0)
     return {
         "mae": _mean_of_days(actuals, errors),
         "rmse": replace(_mean_of_days(actuals, errors**2), metric=lambda sums: np.sqrt(ratio(sums))),
         "mase": _mean_of_days(actuals, errors / actuals.scales[actuals.series][:, None]),
-        "smape": _mean_of_days(actuals, percentage_errors(actuals.values, forecast)),
+        "smape": _mean_of_days(actuals, percent),
     }
 
 
@@ -108,21 +113,6 @@ def naive_scale(values: np.ndarray, observed: np.ndarray) -> float:
     known = observed[SEASON:] & observed[:-SEASON]
     errors = np.abs(values[SEASON:] - values[:-SEASON])[known]
     return float(errors.mean()) if len(errors) and errors.any() else np.nan
-
-
-def percentage_errors(actual: np.ndarray, forecast: np.ndarray) -> np.ndarray:
-    """What sMAPE is the mean of: 0 to 200; two zeros are no error."""
-    size = np.abs(actual) + np.abs(forecast)
-    return 200.0 * np.divide(np.abs(actual - forecast), size, out=np.zeros_like(size), where=size > 0)
-
-
-def quantile_losses(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Twice the pinball loss, averaged over the levels, `(origins, 7)`. Their sum by that of the absolute values is the
-    weighted quantile loss.
-    """
-    error = actual[..., None] - quantiles
-    level = np.asarray(levels)
-    return 2 * np.maximum(level * error, (level - 1) * error).mean(axis=-1)
 
 
 def groups(series: np.ndarray, origins: np.ndarray) -> np.ndarray:

@@ -24,8 +24,8 @@ def write_sample(folder: Path, *, pairs: int, seed: int) -> None:
     Raises ValueError where so many different pairs do not exist.
     """
     drawn = draw_pairs(pairs, seed)
-    with (folder / PAIRS).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{source}\t{target}\n" for source, target in drawn)
+    lines = (f"{source}\t{target}\n" for source, target in drawn)
+    (folder / PAIRS).write_text("".join(lines), encoding="utf-8", newline="\n")
     with (folder / AMBIGUOUS).open("w", encoding="utf-8", newline="\n") as file:
         for source in dict.fromkeys(source for source, _ in drawn):
             possible = possible_targets(source)
