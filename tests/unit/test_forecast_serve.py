@@ -14,6 +14,7 @@ from stages.models.weights import save_network
 from stages.serving.predictor import InvalidRows
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.params import ModelParams
+from stages.tasks.forecast.rows import example
 from stages.tasks.forecast.serve.predictor import Predictor
 
 PARAMS = ModelParams(
