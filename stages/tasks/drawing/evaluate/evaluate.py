@@ -11,7 +11,7 @@ from ....evaluation.bootstrap import Scores, evenly, mean, ratio
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.classification import confusion_figure
 from ....evaluation.report import Report
-from ....evaluation.write_slices import metric_by_slice, slices_figure
+from ....evaluation.slices import metric_by_slice, slices_figure
 from ....training.distributed import device
 from ....training.inference import evaluating, map_batches
 from ..model.draw import BATCH_SIZE, draw, strokes

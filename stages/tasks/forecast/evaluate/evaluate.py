@@ -11,7 +11,7 @@ import numpy as np
 from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
-from ....evaluation.write_slices import metric_by_slice, slices_figure
+from ....evaluation.slices import metric_by_slice, slices_figure
 from ....training.inference import predict
 from ..data.holidays import names_by_day
 from ..data.series import HORIZON, calendar_date, weekday

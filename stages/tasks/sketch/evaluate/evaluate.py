@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from ....evaluation.bootstrap import evenly
 from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.report import Report
-from ....evaluation.write_slices import quarters
+from ....evaluation.slices import quarters
 from ....models.network import Network
 from ....training.inference import predict
 from ..model.network import SketchDataset, dataset

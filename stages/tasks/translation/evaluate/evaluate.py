@@ -14,7 +14,7 @@ from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import Scores
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.report import Report
-from ....evaluation.write_slices import metric_by_slice, quarters, slices_figure
+from ....evaluation.slices import metric_by_slice, quarters, slices_figure
 from ....training.inference import map_batches
 from ..data.tokenizer import MARK, load_tokenizers, without_mark
 from ..model.network import SentencePairs, Translator

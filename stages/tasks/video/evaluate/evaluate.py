@@ -10,7 +10,7 @@ import torch
 from ....data.prepared import open_prepared
 from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.report import Report
-from ....evaluation.write_slices import quarters
+from ....evaluation.slices import quarters
 from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset

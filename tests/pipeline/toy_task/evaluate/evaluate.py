@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from ....evaluation.classification import report_classification
-from ....evaluation.write_slices import quarters
+from ....evaluation.slices import quarters
 from ....training.inference import predict
 from ..model.network import dataset
 
