@@ -2,5 +2,6 @@
 
 import os
 
-# As the stages set it, and before torch loads: OpenMP's threads do not spin while they wait.
+# Before torch loads: as the stages set it, OpenMP's threads do not spin while they wait; and these are about the CPU.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

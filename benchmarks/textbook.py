@@ -10,7 +10,6 @@ nothing here may depend on what it is batched with.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -29,8 +28,7 @@ from stages.tasks.sketch.model.features import Feature, columns
 from stages.tasks.sketch.model.network import MaskedConv, SketchDataset
 
 from . import data
-from .specification import Specification
-from .turns import Trainee, engine_command, in_turns
+from .trainee import Trainee, engine, in_turns
 
 _FEATURES: list[Feature] = ["offset", "pen"]
 INPUTS = [columns(_FEATURES).index(name) for name in ("dx", "dy", "pen_up")]
@@ -50,13 +48,8 @@ class TextbookClassifier(Network):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            [
-                MaskedConv(len(INPUTS), 32, 5, stride=2),
-                MaskedConv(32, 64, 5, stride=2),
-                MaskedConv(64, 128, 3, stride=2),
-            ]
-        )
+        sizes = ((len(INPUTS), 32, 5), (32, 64, 5), (64, 128, 3))
+        self.convolutions = nn.ModuleList([MaskedConv(*size, stride=2) for size in sizes])
         self.recurrent = RecurrentStack(128, 128, layers=2)
         self.classify = nn.Linear(128, classes)
         for layer in self.recurrent.forward_layers:
@@ -103,69 +96,55 @@ def network_and_data(
     return TextbookClassifier(len(train.classes)), train, TextbookDataset(folder, measured, _FEATURES)
 
 
-def run(work: Path, *, source: Path, quick: bool) -> dict[str, Any]:
+def run(work: Path, source: Path, *, quick: bool) -> dict[str, Any]:
     """Both sides on six classes of Quick, Draw!, an epoch in turn; what each reached, and the ratios.
 
     Ours trains to the end at the book's batch size and at a larger one on one thread; in the other placements it takes
     a few epochs, for their speed. The short trainings lower their learning rate to 0 in three epochs: one that wants
     an accuracy and no more needs no more.
     """
-    folder, params = data.recipe("quickdraw", source, work)
-    keras = [str(keras_environment(work)), str(Path(__file__).with_name("textbook_keras.py"))]
-    placements = list(PLACEMENTS)[:1] if quick else list(PLACEMENTS)
-    book_epochs, few, short = (1, 1, 1) if quick else (BOOK_EPOCHS, 4, 3)
-
-    def ours(kind: str, batch_size: int, placement: str, total: int, turns: int) -> Trainee:
-        ranks, threads = PLACEMENTS[placement]
-        changes = {"batch_size": batch_size, "epochs": total, "patience": total, "learning_rate": RATES[batch_size]}
-        changes |= {"ranks": ranks, "threads": threads}
-        changed = params.model_copy(update={"train": params.train.model_copy(update=changes)})
-        specification = Specification.of("sketch", folder, changed, measured="test", textbook=True)
-        name = f"{kind}, {placement}"
-        path = specification.write(work / "specifications" / f"{name}.json")
-        return Trainee(name, engine_command(path, ranks), epochs=turns)
-
+    task, params = data.recipe_params("quickdraw", source, work)
+    folder = data.prepared(task, params, work)
     with ExitStack() as stack:
-        keras += [str(written(folder, work)), str(book_epochs)]
-        book = Trainee(f"Keras, batch {BOOK_BATCH}", keras, epochs=book_epochs)
-        trainees = [stack.enter_context(book)]
-        for placement in placements:
-            for batch_size in (BOOK_BATCH, FREE_BATCH):
-                epochs = 1 if quick else EPOCHS[batch_size]
-                turns = epochs if placement == placements[0] else few
-                kind = f"ours, batch {batch_size}"
-                trainees.append(stack.enter_context(ours(kind, batch_size, placement, epochs, turns)))
-            trainees.append(stack.enter_context(ours("ours, short", BOOK_BATCH, placement, short, short)))
-        in_turns(trainees)
-    return summary(trainees)
+        trainees = [stack.enter_context(keras(folder, work, epochs=1 if quick else BOOK_EPOCHS))]
+        for number, (placement, (ranks, threads)) in enumerate(list(PLACEMENTS.items())[: 1 if quick else None]):
+            for kind, batch_size, epochs in (
+                (f"batch {BOOK_BATCH}", BOOK_BATCH, EPOCHS[BOOK_BATCH]),
+                (f"batch {FREE_BATCH}", FREE_BATCH, EPOCHS[FREE_BATCH]),
+                ("short", BOOK_BATCH, 3),
+            ):
+                epochs = 1 if quick else epochs
+                changes = {"epochs": epochs, "patience": epochs, "batch_size": batch_size}
+                changes |= {"learning_rate": RATES[batch_size], "ranks": ranks, "threads": threads}
+                own = data.overlaid(params, {"train": changes})
+                ours = engine(f"ours, {kind}, {placement}", "sketch", folder, own, measured="test", textbook=True)
+                ours.epochs = epochs if number == 0 else min(epochs, 4)
+                trainees.append(stack.enter_context(ours))
+        in_turns(*trainees)
+    return summary({trainee.name: figures(trainee, ACCURACY) for trainee in trainees})
 
 
-def summary(trainees: Sequence[Trainee]) -> dict[str, Any]:
-    """Each training in figures, then the best of ours against Keras."""
-    results = {trainee.name: figures(trainee, ACCURACY) for trainee in trainees}
-    keras = results[f"Keras, batch {BOOK_BATCH}"]
-
-    def ours(kind: str) -> dict[str, dict[str, Any]]:
-        return {name: values for name, values in results.items() if name.startswith(f"ours, {kind}")}
-
+def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Each training in figures, Keras's first, then the best of ours against it."""
+    keras, *ours = results
     result: dict[str, Any] = {"trainings": results}
     for batch_size in (BOOK_BATCH, FREE_BATCH):
-        some = ours(f"batch {batch_size},")
-        best = max(some, key=lambda name: some[name]["sequences_per_second"])
+        whole, *_ = some = [name for name in ours if name.startswith(f"ours, batch {batch_size},")]
+        best = max(some, key=lambda name: results[name]["sequences_per_second"])
         result[f"batch_{batch_size}"] = {
             "best": best,
-            "throughput_ratio": some[best]["sequences_per_second"] / keras["sequences_per_second"],
-            "test_accuracy_ours": next(iter(some.values()))["test_accuracy"],  # of the one that trains to the end
-            "test_accuracy_keras": keras["test_accuracy"],
-            "seconds_ours": next(iter(some.values()))["training_seconds"],
-            "seconds_keras": keras["training_seconds"],
+            "throughput_ratio": results[best]["sequences_per_second"] / results[keras]["sequences_per_second"],
+            "test_accuracy_ours": results[whole]["test_accuracy"],
+            "test_accuracy_keras": results[keras]["test_accuracy"],
+            "seconds_ours": results[whole]["training_seconds"],
+            "seconds_keras": results[keras]["training_seconds"],
         }
     for figure in ("seconds_to_accuracy", "wall_seconds_to_accuracy"):
-        reached = {name: values[figure] for name, values in ours("").items() if values[figure] is not None}
-        if reached and keras[figure] is not None:
+        reached = {name: values[figure] for name, values in results.items() if values[figure] is not None}
+        theirs = reached.pop(keras, None)
+        if reached and theirs:
             best = min(reached, key=lambda name: reached[name])
-            result[figure] = {"best": best, "ours": reached[best], "keras": keras[figure]}
-            result[figure]["ratio"] = reached[best] / keras[figure]
+            result[figure] = {"best": best, "ours": reached[best], "keras": theirs, "ratio": reached[best] / theirs}
     return result
 
 
@@ -179,7 +158,7 @@ def figures(trainee: Trainee, mark: float) -> dict[str, Any]:
     answers = trainee.answers
     accuracies = [answer["measured_accuracy"] for answer in answers]
     reached = next((i + 1 for i, accuracy in enumerate(accuracies) if accuracy >= mark), None)
-    later = answers[1:] or answers
+    until, later = answers[:reached], answers[1:] or answers
     return {
         **trainee.ready,
         "start_up_seconds": trainee.start_up,
@@ -192,15 +171,20 @@ def figures(trainee: Trainee, mark: float) -> dict[str, Any]:
         "best_test_accuracy": max(accuracies),
         "accuracies": accuracies,
         "epochs_to_accuracy": reached,
-        "seconds_to_accuracy": sum(a["seconds"] for a in answers[:reached]) if reached else None,
-        "wall_seconds_to_accuracy": trainee.start_up + sum(a["turn_seconds"] for a in answers[:reached])
-        if reached
-        else None,
+        "seconds_to_accuracy": sum(a["seconds"] for a in until) if reached else None,
+        "wall_seconds_to_accuracy": trainee.start_up + sum(a["turn_seconds"] for a in until) if reached else None,
         "data_wait_share": median(a["data_wait_share"] for a in later) if "data_wait_share" in later[0] else None,
     }
 
 
-def written(folder: Path, work: Path) -> Path:
+def keras(folder: Path, work: Path, *, epochs: int) -> Trainee:
+    """Keras's side on a prepared folder, by the Python of an environment with Keras below the work folder."""
+    program = [_keras_environment(work), Path(__file__).with_name("textbook_keras.py")]
+    command = [*map(str, program), str(_written(folder, work)), str(epochs)]
+    return Trainee(f"Keras, batch {BOOK_BATCH}", command, epochs=epochs)
+
+
+def _written(folder: Path, work: Path) -> Path:
     """What Keras reads: an .npz file with `(drawings, 100, 3)` float32 and the class numbers of two splits."""
     path = work / f"{folder.name}-textbook.npz"
     if not path.is_file():
@@ -216,8 +200,8 @@ def written(folder: Path, work: Path) -> Path:
     return path
 
 
-def keras_environment(work: Path) -> Path:
-    """The Python of a virtual environment with Keras below the work folder, made where it is not there."""
+def _keras_environment(work: Path) -> Path:
+    """The Python of the environment, which is made where it is not there."""
     folder = work / "keras"
     python, requirements = folder / "bin" / "python", folder / REQUIREMENTS.name
     if not requirements.is_file() or requirements.read_bytes() != REQUIREMENTS.read_bytes():

@@ -11,14 +11,10 @@ step.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
-import time
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from stages.data.prepared import open_prepared
@@ -26,75 +22,65 @@ from stages.tasks.translation.model.network import Pairs, build
 from stages.tasks.translation.params import Params
 from stages.training.batch_plan import Plan, padding_share
 
-from . import data
+from . import command, data, timing
 
-
-@dataclass
-class Side:
-    """One way to make batches, and how its steps went."""
-
-    name: str
-    plan: Plan
-    tokens: int = 0
-    seconds: list[float] = field(default_factory=list)
+WARM_UP = 2  # steps of each side that do not count
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser("token_budgets", __doc__)
     parser.add_argument("--recipe", default="multi30k")
     parser.add_argument("--prepared", type=Path, default=data.REPOSITORY / "data/translation/prepared")
     parser.add_argument("--steps", type=int, default=20, help="of each side; two more do not count (20)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        _, params = data.recipe_params(chosen.recipe, chosen.prepared, Path(temporary))  # its source is not read
+        _, params = data.recipe_params(args.recipe, args.prepared, Path(temporary))  # its source is not read
     assert isinstance(params, Params)
-    torch.set_num_threads(chosen.threads)
+    torch.set_num_threads(args.threads)
     torch.manual_seed(1)
-    store, description = open_prepared(chosen.prepared)
+    store, description = open_prepared(args.prepared)
     by_source, by_both = Pairs(store, "train"), Pairs(store, "train", longer_side=True)
     targets = store.lengths("target")[by_source.rows] + 1
     budget = Plan(by_both.lengths, 1, seed=1, epoch=0, batch_tokens=params.train.batch_tokens)
     pairs = round(len(by_source) / len(budget))
-    sides = [Side(f"{pairs} pairs", Plan(by_source.lengths, pairs, seed=1, epoch=0))]
-    sides.append(Side(f"{params.train.batch_tokens} tokens", budget))
-
+    plans = {
+        f"{pairs} pairs": Plan(by_source.lengths, pairs, seed=1, epoch=0),
+        f"{params.train.batch_tokens} tokens": budget,
+    }
     network = build(params.model, description).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-    for number in range(chosen.steps + 2):
-        for side in sides:
-            examples = side.plan[number * len(side.plan) // (chosen.steps + 2)]
-            batch = by_source.batch(examples)
-            started = time.perf_counter()
-            optimizer.zero_grad()
-            with torch.autocast(
-                "cpu", dtype=getattr(torch, params.train.precision), enabled=params.train.precision != "float32"
-            ):
-                loss, tokens = network.losses(batch)["loss"]
-            (loss.float() / tokens).backward()
-            optimizer.step()
-            if number >= 2:
-                side.seconds.append(time.perf_counter() - started)
-                side.tokens += int(tokens)
+    tokens: dict[str, list[float]] = {name: [] for name in plans}
 
+    def step(name: str, plan: Plan) -> None:
+        number = len(tokens[name]) * len(plan) // (args.steps + WARM_UP)
+        optimizer.zero_grad()
+        kind = params.train.precision
+        with torch.autocast("cpu", dtype=getattr(torch, kind), enabled=kind != "float32"):
+            loss, count = network.losses(by_source.batch(plan[number]))["loss"]
+        (loss.float() / count).backward()
+        optimizer.step()
+        tokens[name].append(float(count))
+
+    sides = {name: partial(step, name, plan) for name, plan in plans.items()}
+    seconds = timing.alternate(sides, rounds=args.steps, warm_up=WARM_UP)
     figures = {}
     print("| batches of | target tokens/s | padding of sources | of targets | slowest step, ms |")
     print("| --- | --- | --- | --- | --- |")
-    for side in sides:
-        epoch = list(side.plan)
-        found = {
-            "tokens_per_second": side.tokens / sum(side.seconds),
-            "source_padding": padding_share(by_source.lengths, epoch),
-            "target_padding": padding_share(targets, epoch),
-            "slowest_step_ms": 1000 * float(np.max(side.seconds)),
+    for name, plan in plans.items():
+        epoch = list(plan)
+        rate = sum(tokens[name][WARM_UP:]) / sum(seconds[name].wall)
+        source, target = padding_share(by_source.lengths, epoch), padding_share(targets, epoch)
+        slowest = 1000 * max(seconds[name].wall)
+        figures[name] = {
+            "tokens_per_second": rate,
+            "source_padding": source,
+            "target_padding": target,
+            "slowest_step_ms": slowest,
         }
-        figures[side.name] = found
-        rate, source, target, slowest = found.values()
-        print(f"| {side.name} | {rate:,.0f} | {source:.1%} | {target:.1%} | {slowest:.0f} |", flush=True)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        print(f"| {name} | {rate:,.0f} | {source:.1%} | {target:.1%} | {slowest:.0f} |", flush=True)
+    command.write(args.json, figures)
 
 
 if __name__ == "__main__":

@@ -7,28 +7,34 @@
 
     keras    a textbook's classifier in Keras against the same network trained by our engine, on real drawings
     loop     the engine against a bare PyTorch loop on the same batches
-    ranks    two ranks of one thread against one rank of two threads
+    ranks    two ranks of one thread against one rank of two threads, on the same global batches
     memory   peak memory and time to the first step on stores of 10 thousand to a million drawings
     profile  30 steps of each TASK under torch.profiler; writes profiles/TASK/trace.json
 
-All on the CPU. What is downloaded, prepared or installed for it lies below `--work` and is used again.
+What is downloaded, prepared or installed for it lies below `--work` and is used again.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-from importlib.metadata import version
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from . import command
+from stages.tasks.protocol import Task
+
+from . import command, data
 
 PARTS = ("keras", "loop", "ranks", "memory")
 PROFILE = "profile"
 SAMPLES = ("sketch", "video", "translation", "forecast")
 RANKED = ("sketch", "video")
+STEPS = 30  # that are profiled
+_MICROSECONDS = 1e6
 
 
 def main() -> None:
@@ -36,61 +42,129 @@ def main() -> None:
     parser = command.parser("training", __doc__, host="quickdraw")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; or {PROFILE} and tasks")
     parser.add_argument("--quick", action="store_true", help="small sizes")
-    chosen = parser.parse_args()
-    parts = chosen.parts or list(PARTS)
+    args = parser.parse_args()
+    parts = args.parts or list(PARTS)
     tasks = parts[1:] if parts[0] == PROFILE else []
     if parts == [PROFILE]:
         parser.error(f"found no task; allowed: {', '.join(SAMPLES)}")
-    command.allowed(parser, tasks or parts, SAMPLES if tasks else PARTS)
-    # Before torch loads; the benchmarks are about the CPU.
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    command.in_parts(
-        [PROFILE] if tasks else parts,
-        lambda part: run(part, tasks, chosen),
-        chosen.json,
-        machine=machine(),
-        quick=chosen.quick,
-    )
+    command.check(parser, tasks or parts, SAMPLES if tasks else PARTS)
+    work = args.work.resolve()
+    result: dict[str, Any] = {"machine": command.machine(), "quick": args.quick}
+    for part in [PROFILE] if tasks else parts:
+        print(f"{part}:", flush=True)
+        started = time.perf_counter()
+        result[part] = run(part, tasks, work, args.data, quick=args.quick)
+        result[part]["took_seconds"] = time.perf_counter() - started
+        command.write(args.json, result)
+    print(json.dumps(result, indent=1))
 
 
-def run(part: str, tasks: list[str], chosen: argparse.Namespace) -> dict[str, Any]:
+def run(part: str, tasks: list[str], work: Path, source: Path, *, quick: bool) -> dict[str, Any]:
     """One part's figures, as JSON."""
-    work = chosen.work.resolve()
     if part == "keras":
         from . import textbook
 
-        return textbook.run(work, source=chosen.data, quick=chosen.quick)
+        return textbook.run(work, source, quick=quick)
     if part == "loop":
         from . import engine_overhead
 
-        return engine_overhead.run(work, tasks=SAMPLES, quick=chosen.quick)
+        return {task: engine_overhead.measured(Task(task), work, pairs=2 if quick else 10) for task in SAMPLES}
     if part == "ranks":
-        from . import rank_scaling
-
-        return rank_scaling.run(work, tasks=RANKED, quick=chosen.quick)
+        return {task: ranks(Task(task), work, epochs=2 if quick else 7) for task in RANKED}
     if part == "memory":
         from . import store_memory
 
-        return store_memory.run(work, quick=chosen.quick)
-    from . import operators
-
-    return operators.run(work, tasks=tasks)
+        return store_memory.run(work, quick=quick)
+    return {task: profiled(Task(task), work) for task in tasks}
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+def ranks(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
+    """A task's sample: sequences a second of both and the share of time that their steps wait for data, by all epochs
+    but the first.
+    """
+    from .trainee import engine, in_turns
+
+    folder, params = data.sample(task, work)
+
+    def placed(ranks: int, threads: int) -> Any:
+        changes = {"ranks": ranks, "threads": threads, "epochs": epochs, "patience": epochs}
+        own = data.overlaid(params, {"train": changes})
+        return engine(f"{task.name}, {ranks} × {threads}", task.name, folder, own, measured="validation")
+
+    with placed(1, 2) as one, placed(2, 1) as two:
+        in_turns(one, two)
+    rates = [[answer["sequences_per_second"] for answer in side.answers[1:]] for side in (one, two)]
+    waits = [[answer["data_wait_share"] for answer in side.answers[1:]] for side in (one, two)]
     return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "torch": version("torch"),
+        "throughput_ratio": median(b / a for a, b in zip(*rates, strict=True)),
+        "one_rank_sequences_per_second": median(rates[0]),
+        "two_ranks_sequences_per_second": median(rates[1]),
+        "one_rank_data_wait_share": median(waits[0]),
+        "two_ranks_data_wait_share": median(waits[1]),
     }
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+def profiled(task: Task, work: Path) -> dict[str, Any]:
+    """Where the time of an epoch of 30 steps goes, after a first one that warms up."""
+    import numpy as np
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from stages.data.prepared import open_prepared
+    from stages.training import loop
+    from stages.training.debug_modes import Some
+
+    folder, params = data.sample(task, work)
+    params = data.overlaid(params, {"train": {"epochs": 2, "patience": 2}})
+    loop.configure(seed=1, threads=params.train.threads)
+    model = task.model()
+    network = model.build(params.model, open_prepared(folder)[1])
+    whole = model.dataset(folder, "train", params, augment=True)
+    train = Some(whole, np.arange(min(len(whole), STEPS * params.train.batch_size)), augment=True)
+    validation = Some(model.dataset(folder, "validation", params, augment=False), np.arange(1), augment=False)
+    profiler = profile(activities=[ProfilerActivity.CPU])
+
+    def on_epoch(record: loop.Epoch) -> None:
+        profiler.start() if record.epoch == 0 else profiler.stop()
+
+    with _named("forward", network, "losses"), _named("backward", torch.Tensor, "backward"):
+        epoch = loop.fit(network, train, validation, params.train, on_epoch=on_epoch).epochs[1]
+    path = data.REPOSITORY / "profiles" / task.name / "trace.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profiler.export_chrome_trace(str(path))
+    events = profiler.key_averages()
+    totals = {event.key: event.cpu_time_total / _MICROSECONDS / epoch.seconds for event in events}
+    shares = {
+        "forward": totals["forward"],
+        "backward": totals["backward"],
+        "optimizer": sum(share for key, share in totals.items() if key.startswith("Optimizer.step")),
+        "data_wait": epoch.data_wait_share,
+    }
+    shares["rest"] = 1.0 - sum(shares.values())
+    print(f"{task.name}: {epoch.seconds:.2f} s, {path.relative_to(data.REPOSITORY)}")
+    print("  " + "  ".join(f"{name} {share:.1%}" for name, share in shares.items()), flush=True)
+    operators = sorted((e for e in events if "::" in e.key), key=lambda e: -e.self_cpu_time_total)[:10]
+    milliseconds = {f"{e.key}, {e.count} times": 1000 * e.self_cpu_time_total / _MICROSECONDS for e in operators}
+    return {"seconds": epoch.seconds, "shares": shares, "operators_milliseconds": milliseconds}
+
+
+@contextmanager
+def _named(name: str, owner: Any, method: str) -> Iterator[None]:
+    """Calls of a method stand in the profile under a name, inside the block."""
+    from torch.profiler import record_function
+
+    original: Callable[..., Any] = getattr(owner, method)
+
+    @wraps(original)
+    def named(*arguments: Any, **options: Any) -> Any:
+        with record_function(name):
+            return original(*arguments, **options)
+
+    setattr(owner, method, named)
+    try:
+        yield
+    finally:
+        setattr(owner, method, original)
 
 
 if __name__ == "__main__":
