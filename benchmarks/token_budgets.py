@@ -51,19 +51,23 @@ def main() -> None:
     }
     network = build(params.model, description).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+    count = args.steps + WARM_UP
+    batches = {
+        name: [by_source.batch(plan[number * len(plan) // count]) for number in range(count)]
+        for name, plan in plans.items()
+    }
     tokens: dict[str, list[float]] = {name: [] for name in plans}
 
-    def step(name: str, plan: Plan) -> None:
-        number = len(tokens[name]) * len(plan) // (args.steps + WARM_UP)
+    def step(name: str) -> None:
         optimizer.zero_grad()
         kind = params.train.precision
         with torch.autocast("cpu", dtype=getattr(torch, kind), enabled=kind != "float32"):
-            loss, count = network.losses(by_source.batch(plan[number]))["loss"]
-        (loss.float() / count).backward()
+            loss, weight = network.losses(batches[name][len(tokens[name])])["loss"]
+        (loss.float() / weight).backward()
         optimizer.step()
-        tokens[name].append(float(count))
+        tokens[name].append(float(weight))
 
-    sides = {name: partial(step, name, plan) for name, plan in plans.items()}
+    sides = {name: partial(step, name) for name in plans}
     seconds = timing.alternate(sides, rounds=args.steps, warm_up=WARM_UP)
     figures = {}
     print("| batches of | target tokens/s | padding of sources | of targets | slowest step, ms |")
