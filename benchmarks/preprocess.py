@@ -16,12 +16,9 @@ processor time counts the time of all processes, and means something on a busy m
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -213,10 +210,8 @@ def scale(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
     for size in sizes:
         folder = work / f"{CATEGORIES} x {size}" / "simplified"
         make_up(folder, CATEGORIES, size)
-        program = [sys.executable, "-m", "benchmarks.preprocess", "--one", str(folder)]
-        done = subprocess.run(program, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-        figures[f"{CATEGORIES * size}"] = json.loads(done.stdout)
-        print(f"{CATEGORIES * size:,} drawings: {done.stdout.strip()}", flush=True)
+        figures[f"{CATEGORIES * size}"] = timing.in_new_process(one, folder)
+        print(f"{CATEGORIES * size:,} drawings: {figures[f'{CATEGORIES * size}']}", flush=True)
     return figures
 
 
@@ -238,11 +233,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=128, help="so many that starting a process does not count (128)")
     parser.add_argument("--rounds", type=int, default=2, help="of all sides (2)")
     parser.add_argument("--scale", action="store_true", help="memory and cost by number of drawings")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(one(args.one)))
-        return
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if args.scale:

@@ -1,7 +1,5 @@
 """Memory and start of a training on stores of ever more drawings.
 
-    python -m benchmarks.store_memory FOLDER      one training of 200 steps in this process, as a line of JSON
-
 The drawings are made up, those of `benchmarks.preprocess --scale`, and prepared as the sketch task's are; always 1,000
 of them to validate. Of the peak, what a process owns (anonymous memory) is told apart from pages of mapped files, which
 the system takes back when it needs them: libraries, and the store, whose pages count twice since each split maps it.
@@ -9,10 +7,6 @@ the system takes back when it needs them: libraries, and the store, whose pages 
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,13 +24,9 @@ def run(work: Path, *, quick: bool) -> dict[str, Any]:
     """Megabytes and seconds by the store's number of drawings."""
     figures = {}
     for size in SIZES[:2] if quick else SIZES:
-        program = [sys.executable, "-m", "benchmarks.store_memory", str(_store(size, work))]
-        environment = {**os.environ, "STARTED": repr(time.time())}
-        done = subprocess.run(
-            program, cwd=data.REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=True
-        )
-        figures[str(size)] = json.loads(done.stdout)
-        print(f"  {size:,} drawings: {done.stdout.strip()}", flush=True)
+        found: dict[str, float] = timing.in_new_process(train, _store(size, work), time.time())
+        figures[str(size)] = {name: round(value, 3) for name, value in found.items()}
+        print(f"  {size:,} drawings: {figures[str(size)]}", flush=True)
     return figures
 
 
@@ -56,9 +46,8 @@ def _store(size: int, work: Path) -> Path:
     return final
 
 
-def train(folder: Path) -> dict[str, float]:
-    """Train so many steps, then measure some of the validation split; what it took."""
-    started = float(os.environ["STARTED"])
+def train(folder: Path, started: float) -> dict[str, float]:
+    """Train so many steps, then measure some of the validation split; what it took this process, `started` then."""
     import numpy as np
 
     from stages.data.prepared import open_prepared
@@ -95,7 +84,3 @@ def train(folder: Path) -> dict[str, float]:
         "seconds_from_open_to_first_step": steps[0] - opened,
         "milliseconds_a_step": 1000 * (steps[-1] - steps[0]) / (len(steps) - 1),
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps({name: round(value, 3) for name, value in train(Path(sys.argv[1])).items()}))

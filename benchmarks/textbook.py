@@ -10,6 +10,7 @@ nothing here may depend on what it is batched with.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -114,7 +115,7 @@ def run(work: Path, source: Path, *, quick: bool) -> dict[str, Any]:
                 ("short", BOOK_BATCH, 3),
             ):
                 epochs = 1 if quick else epochs
-                changes = {"epochs": epochs, "patience": epochs, "batch_size": batch_size}
+                changes: dict[str, float] = {"epochs": epochs, "patience": epochs, "batch_size": batch_size}
                 changes |= {"learning_rate": RATES[batch_size], "ranks": ranks, "threads": threads}
                 own = data.overlaid(params, {"train": changes})
                 ours = engine(f"ours, {kind}, {placement}", "sketch", folder, own, measured="test", textbook=True)
@@ -128,23 +129,18 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Each training in figures, Keras's first, then the best of ours against it."""
     keras, *ours = results
     result: dict[str, Any] = {"trainings": results}
+
+    def against(name: str, figure: str, choose: Callable[..., str], kind: str) -> None:
+        values = {run: results[run][figure] for run in ours if run.startswith(kind) and results[run][figure]}
+        theirs = results[keras][figure]
+        if values and theirs:
+            best = choose(values, key=lambda run: values[run])
+            result[name] = {"best": best, "ours": values[best], "keras": theirs, "ratio": values[best] / theirs}
+
     for batch_size in (BOOK_BATCH, FREE_BATCH):
-        whole, *_ = some = [name for name in ours if name.startswith(f"ours, batch {batch_size},")]
-        best = max(some, key=lambda name: results[name]["sequences_per_second"])
-        result[f"batch_{batch_size}"] = {
-            "best": best,
-            "throughput_ratio": results[best]["sequences_per_second"] / results[keras]["sequences_per_second"],
-            "test_accuracy_ours": results[whole]["test_accuracy"],
-            "test_accuracy_keras": results[keras]["test_accuracy"],
-            "seconds_ours": results[whole]["training_seconds"],
-            "seconds_keras": results[keras]["training_seconds"],
-        }
+        against(f"batch_{batch_size}", "sequences_per_second", max, f"ours, batch {batch_size},")
     for figure in ("seconds_to_accuracy", "wall_seconds_to_accuracy"):
-        reached = {name: values[figure] for name, values in results.items() if values[figure] is not None}
-        theirs = reached.pop(keras, None)
-        if reached and theirs:
-            best = min(reached, key=lambda name: reached[name])
-            result[figure] = {"best": best, "ours": reached[best], "keras": theirs, "ratio": reached[best] / theirs}
+        against(figure, figure, min, "ours")
     return result
 
 

@@ -7,7 +7,9 @@ import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,6 +57,12 @@ def processor_seconds() -> float:
     """Of this process and of those it has waited for."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def in_new_process(run: Callable[..., Any], *args: Any) -> Any:
+    """What a function returns in a process of its own, started afresh."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(run, *args).result()
 
 
 def memory() -> dict[str, float]:

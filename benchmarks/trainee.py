@@ -66,7 +66,7 @@ class Trainee:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(timeout=20)
+            self._process.wait(timeout=None if len(self.answers) >= self.epochs else 20)  # it may have to save
         except subprocess.TimeoutExpired:
             self._process.terminate()
             self._process.wait()

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 from stages.tasks.protocol import Task
 
-from . import command, data
+from . import command, data, trainee
 
 PARTS = ("keras", "loop", "ranks", "memory")
 PROFILE = "profile"
@@ -82,33 +81,29 @@ def ranks(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
     """A task's sample: sequences a second of both and the share of time that their steps wait for data, by all epochs
     but the first.
     """
-    from .trainee import engine, in_turns
-
     folder, params = data.sample(task, work)
-
-    def placed(ranks: int, threads: int) -> Any:
-        changes = {"ranks": ranks, "threads": threads, "epochs": epochs, "patience": epochs}
-        own = data.overlaid(params, {"train": changes})
-        return engine(f"{task.name}, {ranks} × {threads}", task.name, folder, own, measured="validation")
-
-    with placed(1, 2) as one, placed(2, 1) as two:
-        in_turns(one, two)
-    rates = [[answer["sequences_per_second"] for answer in side.answers[1:]] for side in (one, two)]
-    waits = [[answer["data_wait_share"] for answer in side.answers[1:]] for side in (one, two)]
-    return {
-        "throughput_ratio": median(b / a for a, b in zip(*rates, strict=True)),
-        "one_rank_sequences_per_second": median(rates[0]),
-        "two_ranks_sequences_per_second": median(rates[1]),
-        "one_rank_data_wait_share": median(waits[0]),
-        "two_ranks_data_wait_share": median(waits[1]),
-    }
+    sides = {}
+    with ExitStack() as stack:
+        for name, ranks, threads in (("one_rank", 1, 2), ("two_ranks", 2, 1)):
+            changes = {"ranks": ranks, "threads": threads, "epochs": epochs, "patience": epochs}
+            own = data.overlaid(params, {"train": changes})
+            side = trainee.engine(f"{task.name}, {name}", task.name, folder, own, measured="validation")
+            sides[name] = stack.enter_context(side)
+        trainee.in_turns(*sides.values())
+    figures: dict[str, float] = {}
+    for name, side in sides.items():
+        for figure in ("sequences_per_second", "data_wait_share"):
+            figures[f"{name}_{figure}"] = median(answer[figure] for answer in side.answers[1:])
+    epochs_of_both = zip(*(side.answers[1:] for side in sides.values()), strict=True)
+    ratio = median(two["sequences_per_second"] / one["sequences_per_second"] for one, two in epochs_of_both)
+    return {"throughput_ratio": ratio, **figures}
 
 
 def profiled(task: Task, work: Path) -> dict[str, Any]:
     """Where the time of an epoch of 30 steps goes, after a first one that warms up."""
     import numpy as np
     import torch
-    from torch.profiler import ProfilerActivity, profile
+    from torch.profiler import ProfilerActivity, profile, record_function
 
     from stages.data.prepared import open_prepared
     from stages.training import loop
@@ -127,7 +122,9 @@ def profiled(task: Task, work: Path) -> dict[str, Any]:
     def on_epoch(record: loop.Epoch) -> None:
         profiler.start() if record.epoch == 0 else profiler.stop()
 
-    with _named("forward", network, "losses"), _named("backward", torch.Tensor, "backward"):
+    forward = patch.object(network, "losses", record_function("forward")(network.losses))
+    backward = patch.object(torch.Tensor, "backward", record_function("backward")(torch.Tensor.backward))
+    with forward, backward:
         epoch = loop.fit(network, train, validation, params.train, on_epoch=on_epoch).epochs[1]
     path = data.REPOSITORY / "profiles" / task.name / "trace.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,25 +143,6 @@ def profiled(task: Task, work: Path) -> dict[str, Any]:
     operators = sorted((e for e in events if "::" in e.key), key=lambda e: -e.self_cpu_time_total)[:10]
     milliseconds = {f"{e.key}, {e.count} times": 1000 * e.self_cpu_time_total / _MICROSECONDS for e in operators}
     return {"seconds": epoch.seconds, "shares": shares, "operators_milliseconds": milliseconds}
-
-
-@contextmanager
-def _named(name: str, owner: Any, method: str) -> Iterator[None]:
-    """Calls of a method stand in the profile under a name, inside the block."""
-    from torch.profiler import record_function
-
-    original: Callable[..., Any] = getattr(owner, method)
-
-    @wraps(original)
-    def named(*arguments: Any, **options: Any) -> Any:
-        with record_function(name):
-            return original(*arguments, **options)
-
-    setattr(owner, method, named)
-    try:
-        yield
-    finally:
-        setattr(owner, method, original)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
 
 
 class Reader(Network):
-    """The plainest classifier of drawings: a recurrent layer of 64 over the points, whose last output gives the class."""
+    """The plainest classifier of drawings: a recurrent layer of 64 over the points, its last output gives the class."""
 
     def __init__(self, cell: Cell, drawings: SketchDataset) -> None:
         super().__init__()
