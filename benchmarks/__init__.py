@@ -2,6 +2,5 @@
 
 import os
 
-# Before torch loads: as the stages set it, OpenMP's threads do not spin while they wait; and these are about the CPU.
+# As the stages set it, and before torch loads: OpenMP's threads do not spin while they wait.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")

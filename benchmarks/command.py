@@ -52,6 +52,11 @@ def check(parser: argparse.ArgumentParser, found: Sequence[str], allowed: Sequen
         parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(allowed)}")
 
 
+def on_cpu() -> None:
+    """Hide GPUs from this process and from those it starts: the benchmark is about the CPU."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def write(path: Path | None, figures: Mapping[str, Any]) -> None:
     """Write figures as JSON, where a path was given."""
     if path:

@@ -9,6 +9,7 @@ date, beside a flow of as many tasks that do nothing.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -142,18 +143,18 @@ def up_to_date(servers: Servers, folder: Path, repeat: int) -> dict[str, list[fl
     return found
 
 
-def show(found: Mapping[str, Any]) -> None:
-    """The numbers as a table."""
+def summary(found: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers set against each other: seconds, and how many times as fast."""
+    result: dict[str, float] = {}
     if "dvc_repro" in found:
         serial, one, two = found["dvc_repro"], found["flow_parallel_1"], found["flow_parallel_2"]
-        print(f"dvc repro                      {serial:7.1f} s")
-        print(f"flow, one stage at a time      {one:7.1f} s   {(one - serial) / 20:.2f} s a stage more")
-        print(f"flow, two at a time            {two:7.1f} s   {serial / two:.2f} x, {one / two:.2f} x of one at a time")
-        print(f"dvc.lock the same              {found['same_lock_1'] and found['same_lock_2']}")
-    for name in UP_TO_DATE:
-        print(f"{name.replace('_', ' '):<30} {median(found[name]):7.1f} s   median of {len(found[name])}")
-    whole, run = (median(found[f"{kind}_up_to_date"]) - median(found[f"empty_{kind}"]) for kind in ("command", "flow"))
-    print(f"added to 20 empty tasks        {whole:7.1f} s to the whole command, {run:.1f} s to the run alone")
+        result["a_stage_more_than_dvc"] = (one - serial) / 20
+        result["parallel_2_times_dvc"] = serial / two
+        result["parallel_2_times_parallel_1"] = one / two
+    middle = {name: median(found[name]) for name in UP_TO_DATE}
+    for kind in ("command", "flow"):
+        result[f"{kind}_more_than_20_empty_tasks"] = middle[f"{kind}_up_to_date"] - middle[f"empty_{kind}"]
+    return middle | result
 
 
 def main() -> None:
@@ -164,7 +165,8 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         found = (measure_up_to_date if args.up_to_date else measure)(Path(work), args.repeat)
-    show(found)
+    found["summary"] = summary(found)
+    print(json.dumps(found, indent=2))
     command.write(args.json, found)
 
 

@@ -17,7 +17,7 @@ import csv
 import hashlib
 import multiprocessing
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -151,14 +151,23 @@ def network(trial: Trial) -> Mapping[str, Cell]:
     return cells | {"training, s": trial.trained()[1]["training_seconds"], "origins": len(test.windows)}
 
 
-def by_pasts(trial: Trial, model: str, days: int = 0) -> Mapping[str, Cell]:
-    """A statistical model or a naive forecast, from each origin's past or from its last days."""
+def against(trial: Trial, by: Callable[[Trial, Test], np.ndarray]) -> Mapping[str, Cell]:
+    """Another forecaster, and by what share the network's error is smaller."""
     test = Test.of(trial, _origins(trial))
-    return _against(test, _fitted(model, test.pasts(days), trial.work))
-
-
-def _against(test: Test, forecast: np.ndarray) -> Mapping[str, Cell]:
+    forecast = by(trial, test)
     return _errors(test, forecast) | {"saved": measures.skill(test.truth, test.forecast[..., 0], forecast)}
+
+
+def _by_pasts(trial: Trial, test: Test, model: str, days: int = 0) -> np.ndarray:
+    """A statistical model or a naive forecast, from each origin's past or from its last days."""
+    return _fitted(model, test.pasts(days), trial.work)
+
+
+def _by_ridge(trial: Trial, test: Test, model: Overlay) -> np.ndarray:
+    """A ridge regression on the windows that the network reads, but for an overlay of `model`."""
+    params = trial.overlaid({"model": model}).params.model
+    borders = (train_origins, validation_origins, _origins(trial))
+    return ridge(*(Windows(trial.folder, params, each) for each in borders))
 
 
 def on_all_history(trial: Trial) -> Mapping[str, Cell]:
@@ -169,14 +178,6 @@ def on_all_history(trial: Trial) -> Mapping[str, Cell]:
         forecast = _fitted("autoets", test.pasts(days)[::12], trial.work)
         cells[f"MAE {name}"] = float(np.abs(forecast - test.truth.actual[::12]).mean())
     return cells
-
-
-def by_ridge(trial: Trial, model: Overlay) -> Mapping[str, Cell]:
-    """A ridge regression on the windows that the network reads, but for an overlay of `model`."""
-    test = Test.of(trial, _origins(trial))
-    params = trial.overlaid({"model": model}).params.model
-    borders = (train_origins, validation_origins, _origins(trial))
-    return _against(test, ridge(*(Windows(trial.folder, params, each) for each in borders)))
 
 
 def _fitted(name: str, pasts: Sequence[np.ndarray], work: Path) -> np.ndarray:
@@ -297,12 +298,12 @@ _HOLIDAYS: Mapping[str, Overlay] = {
     "ridge, no holidays": {"covariates": ["day_of_week", "day_of_year"], "last_year": False},
 }
 _BY_WINDOW: Mapping[str, Overlay] = {**_CALENDAR, "ridge, scaled by window": {"scaling": "window"}}
-_ETS = {"AutoETS": partial(by_pasts, model="autoets")}
-_RECENT_ETS = {f"AutoETS, last {RECENT_DAYS} days": partial(by_pasts, model="autoets", days=RECENT_DAYS)}
-_THETA = {"AutoTheta": partial(by_pasts, model="autotheta", days=RECENT_DAYS)}
+_ETS = {"AutoETS": partial(_by_pasts, model="autoets")}
+_RECENT_ETS = {f"AutoETS, last {RECENT_DAYS} days": partial(_by_pasts, model="autoets", days=RECENT_DAYS)}
+_THETA = {"AutoTheta": partial(_by_pasts, model="autotheta", days=RECENT_DAYS)}
 # By series: the fits and the ridges that its network is compared with.
 BASELINES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Overlay]]] = {
-    "cta": (_RECENT_ETS | {"AutoETS, every 12th origin": on_all_history}, _HOLIDAYS),
+    "cta": (_RECENT_ETS, _HOLIDAYS),
     "seattle": (_ETS | _THETA, _CALENDAR),
     "melbourne": (_ETS | _THETA, _BY_WINDOW),
     "births": (_ETS | _RECENT_ETS | _THETA, _HOLIDAYS),
@@ -311,9 +312,14 @@ BASELINES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Overlay]]] = {
 
 def _rows(series: str) -> Iterable[Row]:
     fits, ridges = BASELINES[series]
-    measured = {"network": network, **fits}
-    measured |= {name: partial(by_ridge, model=model) for name, model in ridges.items()}
-    measured |= {name: partial(by_pasts, model=name) for name in NAIVE}
+    others = {
+        **fits,
+        **{name: partial(_by_ridge, model=model) for name, model in ridges.items()},
+        **{name: partial(_by_pasts, model=name) for name in NAIVE},
+    }
+    measured: dict[str, Any] = {"network": network} | {name: partial(against, by=by) for name, by in others.items()}
+    if series == "cta":
+        measured["AutoETS, every 12th origin"] = on_all_history
     recipe, file = (series, FILES[series]) if series in FILES else ("", "")  # Seattle's are those of params.yaml
     for name, by in measured.items():
         name = f"{series}/{name}"

@@ -79,14 +79,9 @@ class Trial:
         """The prepared data."""
         return data.prepared(self.task, self.params, self.work)
 
-    def trained(
-        self, *, start: Path | None = None, measured: str = "validation", anew: bool = False
-    ) -> tuple[Path, dict[str, Any]]:
+    def trained(self, *, start: Path | None = None, anew: bool = False) -> tuple[Path, dict[str, Any]]:
         """The folder of a network trained on the prepared data, and how that went; trained now where it is not there,
-        or `anew`.
-
-        `start` is the folder of another network, whose weights it starts from but for its last layer; the best epoch is
-        chosen on the split `measured`.
+        or `anew`. `start` is the folder of another network, whose weights it starts from but for its last layer.
         """
         code = [f"stages.{name}" for name in ("training.loop", f"tasks.{self.task.name}.model.network")]
         facts = {
@@ -95,14 +90,13 @@ class Trial:
             "model": self.params.model.model_dump(),
             "train": self.params.train.model_dump(),
             "start": start.name if start else "",
-            "measured": measured,
             "minutes": self.minutes,
             "quick": self.quick,
         }
         home = self.work / "networks" / data.digest(facts)
         if anew or not (home / _FIGURES).is_file():
-            epochs = 1 if self.quick else self._epochs_within(measured) if self.minutes else self.params.train.epochs
-            run = self._run(epochs, measured, examples=_QUICK if self.quick else 0, start=start, saved=home)
+            epochs = 1 if self.quick else self._epochs_within() if self.minutes else self.params.train.epochs
+            run = self._run(epochs, examples=_QUICK if self.quick else 0, start=start, saved=home)
             figures = {
                 "epochs": epochs,
                 "best_epoch": read_json(home / NETWORK_NAME)["training"]["best_epoch"] + 1,
@@ -114,21 +108,22 @@ class Trial:
             write_json(home / _FIGURES, figures)
         return home, read_json(home / _FIGURES)
 
-    def _epochs_within(self, measured: str) -> int:
+    def _epochs_within(self) -> int:
         """How many epochs fit into the minutes, measuring after each included; one or more.
 
         By the second of two passes over a part of the examples: the first one warms up, and in the last one a training
         with scheduled sampling is slowest.
         """
-        run = self._run(2, measured, examples=_PROBED)
+        run = self._run(2, examples=_PROBED)
         training, both = (run.answers[1][name] for name in ("seconds", "turn_seconds"))
         examples = len(self.task.model().dataset(self.folder, "train", self.params, augment=True))
         return max(1, int(60 * self.minutes / (training * examples / run.ready["examples"] + both - training)))
 
-    def _run(self, epochs: int, measured: str, **options: Any) -> trainee.Trainee:
+    def _run(self, epochs: int, **options: Any) -> trainee.Trainee:
         """A training in the ranks that the params ask for, of all these epochs."""
         params = data.overlaid(self.params, {"train": {"epochs": epochs, "patience": epochs}})
-        with trainee.engine(self.row.name, self.task.name, self.folder, params, measured=measured, **options) as run:
+        name, split = self.row.name, "validation"
+        with trainee.engine(name, self.task.name, self.folder, params, measured=split, **options) as run:
             trainee.in_turns(run)
         return run
 
@@ -144,6 +139,7 @@ def main(
     parser.add_argument("--quick", action="store_true", help="an epoch of few examples: numbers say nothing")
     args = parser.parse_args()
     command.check(parser, args.rows, names)
+    command.on_cpu()
     work = args.work.resolve()
     chosen = [row for row in rows if not args.rows or {row.name, row.part} & set(args.rows)]
     if compared:

@@ -87,18 +87,18 @@ def warm(models: Sequence[tuple[str, str]], repeat: int) -> dict[str, list[float
         many()
         return one, many
 
-    asked = {address: ask(address, task) for address, task in models}
-    single: dict[str, list[float]] = {address: [] for address in asked}
-    many: dict[str, list[float]] = {address: [] for address in asked}
+    sides = {address: ask(address, task) for address, task in models}
+    seconds: dict[str, tuple[list[float], list[float]]] = {address: ([], []) for address in sides}
     for _ in range(repeat):
-        for address, (one, all_rows) in asked.items():
-            single[address] += timing.alternate({address: one}, rounds=SINGLE // repeat)[address].wall
-            many[address] += timing.alternate({address: all_rows}, rounds=1)[address].wall
-    _print("model", "one row, p50 ms", "p95 ms", "rows at once", "rows/s (series/s)")
+        for address, (one, many) in sides.items():
+            for own, run, rounds in zip(seconds[address], (one, many), (SINGLE // repeat, 1), strict=True):
+                own += timing.alternate({"": run}, rounds=rounds)[""].wall
     figures = {}
+    _print("model", "one row, p50 ms", "p95 ms", "rows at once", "rows/s (series/s)")
     for address, task in models:
-        p50, p95 = (1000 * np.quantile(single[address], [0.5, 0.95])).tolist()
-        rate = ROWS[task] / min(many[address])
+        single, at_once = seconds[address]
+        p50, p95 = (1000 * np.quantile(single, [0.5, 0.95])).tolist()
+        rate = ROWS[task] / min(at_once)
         _print(f"`{address}`", f"{p50:.2f}", f"{p95:.2f}", f"{ROWS[task]:,}", f"{rate:,.0f}", head=False)
         figures[address] = [p50, p95, rate]
     return figures

@@ -77,17 +77,15 @@ def book(trial: Trial) -> Mapping[str, Cell]:
     with keras, engine("ours", "sketch", trial.folder, trial.params, measured="test") as ours:
         in_turns(keras, ours)
     theirs, own = (textbook.figures(trainee, MARK) for trainee in (keras, ours))
-    cells: dict[str, Cell] = {}
-    for column in ("epochs_to_accuracy", "seconds_to_accuracy", "wall_seconds_to_accuracy", "training_seconds"):
-        cells[f"Keras's {column}"], cells[f"our {column}"] = (side[column] or "not reached" for side in (theirs, own))
-    for column, whole in (
-        ("seconds_to_accuracy", "seconds_to_accuracy"),
-        ("seconds_to_accuracy", "training_seconds"),
-        ("wall_seconds_to_accuracy", "wall_seconds_to_accuracy"),
-    ):
-        if own[column] and theirs[whole]:
-            cells[f"our {column} by Keras's {whole}"] = own[column] / theirs[whole]
-    return cells | {"accuracies of Keras": theirs["accuracies"], "of ours": own["accuracies"]}
+    cells: dict[str, Cell] = {"accuracies of Keras": theirs["accuracies"], "of ours": own["accuracies"]}
+    for figure in ("seconds_to_accuracy", "wall_seconds_to_accuracy", "training_seconds"):
+        for side, found in (("Keras", theirs), ("ours", own)):
+            cells[f"{figure}, {side}"] = found[figure] or "not reached"
+        if theirs[figure] and own[figure]:
+            cells[f"share of Keras's {figure}"] = own[figure] / theirs[figure]
+    if own["seconds_to_accuracy"]:
+        cells["ours to the accuracy by Keras's whole"] = own["seconds_to_accuracy"] / theirs["training_seconds"]
+    return cells
 
 
 def accuracy(trial: Trial, start: Path | None = None) -> Mapping[str, Cell]:

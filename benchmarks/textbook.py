@@ -161,8 +161,6 @@ def figures(trainee: Trainee, mark: float) -> dict[str, Any]:
         "epochs": len(answers),
         "training_seconds": sum(answer["seconds"] for answer in answers),
         "sequences_per_second": median(answer["sequences_per_second"] for answer in later),
-        "first_epoch_seconds": answers[0]["seconds"],
-        "epoch_seconds": median(answer["seconds"] for answer in later),
         "test_accuracy": accuracies[-1],
         "best_test_accuracy": max(accuracies),
         "accuracies": accuracies,

@@ -119,6 +119,9 @@ def engine(
 
 def main() -> None:
     """The program of one rank."""
+    from stages.data.files import fresh_folder
+    from stages.data.prepared import open_prepared
+    from stages.models.weights import save_network
     from stages.tasks.protocol import Task
     from stages.training import distributed, loop
 
@@ -148,7 +151,10 @@ def main() -> None:
             network.settle(lambda answer: loop.predict(network, measured, params.train.batch_size, answer))
             if specification["saved"] and distributed.rank() == 0:
                 training = {"epochs": len(fit.epochs), "best_epoch": fit.best_epoch}
-                _save(Path(specification["saved"]), network, params, Path(specification["prepared"]), training)
+                prepared = Path(specification["prepared"])
+                description = open_prepared(prepared)[1]
+                with fresh_folder(Path(specification["saved"])) as folder:
+                    save_network(folder, network, params.model, description, prepared=prepared, training=training)
 
 
 def _network_and_data(specification: dict[str, Any], params: TaskParams) -> tuple[Network, Dataset, Dataset]:
@@ -179,16 +185,6 @@ def _network_and_data(specification: dict[str, Any], params: TaskParams) -> tupl
     if 0 < specification["examples"] < len(train):
         train = Some(train, evenly(len(train), specification["examples"]), augment=True)
     return network, train, model.dataset(folder, specification["measured"], params, augment=False)
-
-
-def _save(home: Path, network: Network, params: TaskParams, prepared: Path, training: dict[str, Any]) -> None:
-    from stages.data.files import fresh_folder
-    from stages.data.prepared import open_prepared
-    from stages.models.weights import save_network
-
-    with fresh_folder(home) as folder:
-        description = open_prepared(prepared)[1]
-        save_network(folder, network, params.model, description, prepared=prepared, training=training)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def main() -> None:
     if parts == [PROFILE]:
         parser.error(f"found no task; allowed: {', '.join(SAMPLES)}")
     command.check(parser, tasks or parts, SAMPLES if tasks else PARTS)
+    command.on_cpu()
     work = args.work.resolve()
     result: dict[str, Any] = {"machine": command.machine(), "quick": args.quick}
     for part in [PROFILE] if tasks else parts:

@@ -46,7 +46,7 @@ BASE: Overlay = {
 
 def measured(trial: Trial) -> Mapping[str, Cell]:
     """BLEU and chrF of the network's translations, and what it cost to train and to ask."""
-    home, training = trial.trained(measured=_MEASURED)
+    home, training = trial.trained()
     store, description = open_prepared(trial.folder)
     segments = read_segments(store, description, _MEASURED)
     if trial.quick:

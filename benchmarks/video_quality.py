@@ -214,30 +214,26 @@ def clips_per_second(network: ClipClassifier, clips: ClipDataset, trial: Trial) 
         return {"network alone, clips/s": alone, "from files": len(paths) / (time.perf_counter() - started)}
 
 
-def _rows(part: str, recipe: str, overlay: Overlay, kinds: tuple[str, ...]) -> list[Row]:
-    preparing = partial(measured, by=prepare, code=_DATA_CODE)
-    of_kind = partial(measured, by=networks, code=_NETWORK_CODE)
-    rows = [Row(name=f"{part}/prepare", task="video", recipe=recipe, overlay=overlay, measure=preparing)]
-    for kind in kinds:
-        own = {**overlay, "model": {**overlay.get("model", {}), "kind": kind}}
-        rows.append(Row(name=f"{part}/{kind}", task="video", recipe=recipe, overlay=own, measure=of_kind))
-    return rows
-
-
-_LINEAR = {"linear": partial(linear, deviations=False), "moments": partial(linear, deviations=True)}
-ROWS = (
-    *_rows("sample", "", {}, KINDS),
-    *_rows("encoded", "ucf101", ENCODED, ("cnn_lstm", "transformer")),
-    *(
-        Row(
-            name=f"encoded/{name}",
-            recipe="ucf101",
-            overlay=ENCODED,
-            measure=partial(measured, by=by, code=_NETWORK_CODE),
-        )
-        for name, by in _LINEAR.items()
-    ),
-    *_rows("scratch", "ucf101", SCRATCH, KINDS),
+MEASURES = {
+    "prepare": prepare,
+    "linear": partial(linear, deviations=False),
+    "moments": partial(linear, deviations=True),
+    **dict.fromkeys(KINDS, networks),
+}
+ROWS = tuple(
+    Row(
+        name=f"{part}/{name}",
+        task="video",
+        recipe=recipe,
+        overlay={**overlay, "model": {**overlay.get("model", {}), **({"kind": name} if name in KINDS else {})}},
+        measure=partial(measured, by=MEASURES[name], code=_DATA_CODE if name == "prepare" else _NETWORK_CODE),
+    )
+    for part, recipe, overlay, names in (
+        ("sample", "", {}, ("prepare", *KINDS)),
+        ("encoded", "ucf101", ENCODED, ("prepare", "linear", "moments", "cnn_lstm", "transformer")),
+        ("scratch", "ucf101", SCRATCH, ("prepare", *KINDS)),
+    )
+    for name in names
 )
 
 if __name__ == "__main__":
