@@ -32,9 +32,10 @@ from stages.tasks.sketch.model.network import SketchDataset, build, dataset
 from stages.tasks.sketch.params import ModelParams
 from stages.training import loop
 
-from . import quality, textbook
+from . import quality
 from .data import Overlay
 from .quality import Cell, Row, Trial
+from .textbook_training import BOOK_EPOCHS, figures, keras
 from .trainee import engine, in_turns
 
 MARK = 0.857  # test accuracy of the textbook's network, as the project was given it
@@ -73,10 +74,10 @@ CLASSES_345: Overlay = {"model": {"conv_channels": [64, 128, 256], "hidden_size"
 
 def book(trial: Trial) -> Mapping[str, Cell]:
     """Seconds to `MARK`: the textbook's network in Keras, ours on one thread; shares are ours of Keras's."""
-    keras = textbook.keras(trial.folder, trial.work, epochs=1 if trial.quick else textbook.BOOK_EPOCHS)
-    with keras, engine("ours", "sketch", trial.folder, trial.params, measured="test") as ours:
-        in_turns(keras, ours)
-    theirs, own = (textbook.figures(trainee, MARK) for trainee in (keras, ours))
+    book = keras(trial.folder, trial.work, epochs=1 if trial.quick else BOOK_EPOCHS)
+    with book, engine("ours", "sketch", trial.folder, trial.params, measured="test") as ours:
+        in_turns(book, ours)
+    theirs, own = (figures(trainee, MARK) for trainee in (book, ours))
     cells: dict[str, Cell] = {"accuracies of Keras": theirs["accuracies"], "of ours": own["accuracies"]}
     for figure in ("seconds_to_accuracy", "wall_seconds_to_accuracy", "training_seconds"):
         for side, found in (("Keras", theirs), ("ours", own)):

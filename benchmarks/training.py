@@ -62,9 +62,9 @@ def main() -> None:
 def run(part: str, tasks: list[str], work: Path, source: Path, *, quick: bool) -> dict[str, Any]:
     """One part's figures, as JSON."""
     if part == "keras":
-        from . import textbook
+        from . import textbook_training
 
-        return textbook.run(work, source, quick=quick)
+        return textbook_training.run(work, source, quick=quick)
     if part == "loop":
         from . import engine_overhead
 
