@@ -214,7 +214,7 @@ def clips_per_second(network: ClipClassifier, clips: ClipDataset, trial: Trial) 
         return {"network alone, clips/s": alone, "from files": len(paths) / (time.perf_counter() - started)}
 
 
-MEASURES = {
+MEASURES: Mapping[str, Callable[[Trial], dict[str, Cell]]] = {
     "prepare": prepare,
     "linear": partial(linear, deviations=False),
     "moments": partial(linear, deviations=True),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 
 from stages.models.batch import Batch, Dataset
 from stages.params import load
@@ -136,34 +138,40 @@ class InPixels:
 def scaling() -> None:
     """The forecaster in three units, and an LSTM that reads drawings in pixels."""
     params, train, validation = sketches()
-    in_degrees = {
-        "each window's own scale": [_degrees("window", 1.0, seed) for seed in SEEDS[:3]],
-        "°C, about 16 ± 8": [_degrees("none", 1.0, seed) for seed in SEEDS[:3]],
-        "°C · 1000": [_degrees("none", 1000.0, seed) for seed in SEEDS[:3]],
+    learn = partial(_accuracies, params, train)
+    degrees = {
+        "each window's own scale": partial(_degrees, "window", 1.0),
+        "°C, about 16 ± 8": partial(_degrees, "none", 1.0),
+        "°C · 1000": partial(_degrees, "none", 1000.0),
     }
-    of_points = {
-        "about 1": [_accuracies(params, train, train, validation, seed) for seed in SEEDS[:3]],
-        "pixels, 0 to 255": [
-            _accuracies(params, train, InPixels(train), InPixels(validation), seed) for seed in SEEDS[:3]
-        ],
+    points = {
+        "about 1": partial(learn, train, validation),
+        "pixels, 0 to 255": partial(learn, InPixels(train), InPixels(validation)),
     }
     titles = ["forecast: error on the validation days, °C", "sketch: validation accuracy"]
     with figure("scaling", titles, xlabel="epoch") as axes:
-        for axis, cases in zip(axes, (in_degrees, of_points), strict=True):
-            for (name, curves), color in zip(cases.items(), COLORS, strict=False):
-                axis.plot(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=color, label=name)
+        _cases(axes[0], ("forecast's values", "error in °C", "each seed"), degrees, min, 2)
+        _cases(axes[1], ("sketch's points", "accuracy", "each seed"), points, max, 3)
         axes[0].set_yscale("log")
         axes[0].set_yticks([3, 4, 6, 10], ["3", "4", "6", "10"])
         axes[0].set_yticks([], minor=True)
-    _best(("forecast's values", "error in °C", "each seed"), in_degrees, min, 2)
-    _best(("sketch's points", "accuracy", "each seed"), of_points, max, 3)
 
 
-def _best(
-    head: Sequence[str], cases: dict[str, list[list[float]]], choose: Callable[[list[float]], float], digits: int
+def _cases(
+    axis: Axes,
+    head: Sequence[str],
+    cases: Mapping[str, Callable[[int], list[float]]],
+    choose: Callable[[list[float]], float],
+    digits: int,
 ) -> None:
-    best = {name: [choose(curve) for curve in curves] for name, curves in cases.items()}
-    table(head, ((name, f"{np.mean(found):.{digits}f}", each(found, digits)) for name, found in best.items()))
+    """Draw the mean curve of each case's seeds, and print the best epochs."""
+    rows = []
+    for (name, train), color in zip(cases.items(), COLORS, strict=False):
+        curves = [train(seed) for seed in SEEDS[:3]]
+        axis.plot(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=color, label=name)
+        best = [choose(curve) for curve in curves]
+        rows.append((name, f"{np.mean(best):.{digits}f}", each(best, digits)))
+    table(head, rows)
 
 
 def _degrees(scaling: str, factor: float, seed: int) -> list[float]:
