@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from stages.evaluation.report import shown, table_row
+
 from .data import REPOSITORY
 
 
@@ -61,6 +63,24 @@ def write(path: Path | None, figures: Mapping[str, Any]) -> None:
     """Write figures as JSON, where a path was given."""
     if path:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in Markdown, with all columns that any of them has."""
+    head = list(dict.fromkeys(column for row in rows for column in row))
+    cells = [head, ["---"] * len(head), *([_text(row.get(column, "–")) for column in head] for row in rows)]
+    return "".join(f"{table_row(row)}\n" for row in cells)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case {"value": middle, "low": low, "high": high}:
+            return f"{shown(middle)} [{shown(low, like=middle)}, {shown(high, like=middle)}]"
+        case list() | tuple():
+            return ", ".join(map(_text, value))
+        case float():
+            return shown(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def machine() -> dict[str, Any]:

@@ -16,7 +16,6 @@ from typing import Any
 
 from stages.data.files import read_json, write_json
 from stages.evaluation.bootstrap import Difference, Scores, difference, interval
-from stages.evaluation.report import shown, table_row
 from stages.params import load
 from stages.paths import NETWORK_NAME
 from stages.provenance.hashes import code_md5
@@ -175,24 +174,8 @@ def _as_json(cell: Cell) -> Any:
 
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table for each part, with all columns that any of its rows has."""
-    lines: list[str] = []
-    parts = [row["row"].rpartition("/")[0] for row in rows]
-    for part in dict.fromkeys(parts):
-        own = [row for row, own_part in zip(rows, parts, strict=True) if own_part == part]
-        head = list(dict.fromkeys(column for row in own for column in row))
-        lines += [table_row(head), table_row(["---"] * len(head))]
-        lines += [table_row([_text(row.get(column, "–")) for column in head]) for row in own]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _text(value: Any) -> str:
-    match value:
-        case {"value": middle, "low": low, "high": high}:
-            return f"{shown(middle)} [{shown(low, like=middle)}, {shown(high, like=middle)}]"
-        case list() | tuple():
-            return ", ".join(map(_text, value))
-        case float():
-            return shown(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    """A table for each part."""
+    by_part: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_part.setdefault(row["row"].rpartition("/")[0], []).append(row)
+    return "\n".join(map(command.table, by_part.values()))

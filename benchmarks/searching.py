@@ -33,7 +33,7 @@ BEAMS = (1, 5, 10)
 
 def compared(
     network: Translator, sources: list[np.ndarray], one: dict[str, Any], other: dict[str, Any], repeat: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Sentences a second with two settings of `translate`, in turns, and the share of equal best answers."""
     answers: dict[str, list[list[Translation]]] = {}
 
@@ -44,7 +44,12 @@ def compared(
     seconds = timing.alternate(sides, rounds=repeat)
     same = [a[0].tokens == b[0].tokens for a, b in zip(*answers.values(), strict=True)]
     first, second = (len(sources) / min(side.wall) for side in seconds.values())
-    return {"first": first, "second": second, "ratio": second / first, "same": float(np.mean(same))}
+    return {
+        "one by one (all ended)": first,
+        "in batches": second,
+        "ratio": second / first,
+        "same answer": float(np.mean(same)),
+    }
 
 
 def main() -> None:
@@ -62,20 +67,15 @@ def main() -> None:
     network, _ = load_network(args.weights, build, ModelParams)
     test = Pairs(open_prepared(args.prepared)[0], "test")
     sources = [test.source(example) for example in evenly(len(test), args.sentences)]
-    figures = {}
     print(f"{len(sources)} sentences of {args.prepared}, {args.threads} threads, torch {torch.__version__}\n")
-    print("| | one by one (all ended) | in batches | ratio | same answer |\n| --- | --- | --- | --- | --- |")
-    for name, beams, changes in (
-        ("beam {}", BEAMS, {"batch_size": 1}),
-        ("beam {}, all ended or the best certain", BEAMS[1:], {}),
-    ):
+    rows = []
+    for name, beams, one_by_one in (("", BEAMS, True), (", all ended or the best certain", BEAMS[1:], False)):
         for beam in beams:
             options = {"beam_size": beam, "max_length": args.max_length, "batch_size": args.batch_size}
-            other = {**options, **(changes or {"n_best": beam})}
-            found = figures[name.format(beam)] = compared(network, sources, other, options, args.repeat)
-            speeds = " | ".join(f"{found[column]:.1f}" for column in ("first", "second", "ratio"))
-            print(f"| {name.format(beam)} | {speeds} | {found['same']:.3f} |", flush=True)
-    command.write(args.json, figures)
+            other = options | ({"batch_size": 1} if one_by_one else {"n_best": beam})
+            rows.append({"": f"beam {beam}{name}"} | compared(network, sources, other, options, args.repeat))
+    print(command.table(rows))
+    command.write(args.json, {"rows": rows})
 
 
 if __name__ == "__main__":

@@ -22,11 +22,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stages.evaluation.report import table_row
 from stages.tasks.protocol import Task
 from stages.tracking.store import store_uri
 
@@ -75,8 +74,8 @@ def frame(task: str, rows: int) -> pd.DataFrame:
     return pd.concat([series.assign(unique_id=f"s{number}", y=series["y"] + number % 7) for number in range(rows)])
 
 
-def warm(models: Sequence[tuple[str, str]], repeat: int) -> dict[str, list[float]]:
-    """Load models (address, task), ask them in turns and print a line each; p50, p95 and rows a second of each."""
+def warm(models: Sequence[tuple[str, str]], repeat: int) -> list[dict[str, Any]]:
+    """Load models (address, task) and ask them in turns: a row each."""
     import mlflow.pyfunc
 
     def ask(address: str, task: str) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -93,31 +92,31 @@ def warm(models: Sequence[tuple[str, str]], repeat: int) -> dict[str, list[float
         for address, (one, many) in sides.items():
             for own, run, rounds in zip(seconds[address], (one, many), (SINGLE // repeat, 1), strict=True):
                 own += timing.alternate({"": run}, rounds=rounds)[""].wall
-    figures = {}
-    _print("model", "one row, p50 ms", "p95 ms", "rows at once", "rows/s (series/s)")
+    rows = []
     for address, task in models:
         single, at_once = seconds[address]
         p50, p95 = (1000 * np.quantile(single, [0.5, 0.95])).tolist()
-        rate = ROWS[task] / min(at_once)
-        _print(f"`{address}`", f"{p50:.2f}", f"{p95:.2f}", f"{ROWS[task]:,}", f"{rate:,.0f}", head=False)
-        figures[address] = [p50, p95, rate]
-    return figures
+        count, rate = ROWS[task], ROWS[task] / min(at_once)
+        row = {"model": address, "one row, p50 ms": p50, "p95 ms": p95}
+        rows.append({**row, "rows at once": count, "rows/s (series/s)": rate})
+    return rows
 
 
-def cold(address: str, task: str) -> None:
-    """Print a model's seconds in a fresh process."""
+def cold(address: str, task: str) -> dict[str, Any]:
+    """A model's seconds in a fresh process."""
     row = json.dumps(frame(task, 1).to_dict("records"))
     with tempfile.TemporaryDirectory() as empty:
         program = [sys.executable, "-c", COLD, store_uri(REPOSITORY), address, row]
         started = time.perf_counter()
         printed = subprocess.run(program, cwd=empty, capture_output=True, text=True, check=True).stdout
         whole = time.perf_counter() - started
-    imported, loaded, answered = json.loads(printed.splitlines()[-1])
-    _print(f"`{address}`", f"{imported:.1f}", f"{loaded:.1f}", f"{answered:.2f}", f"{whole:.1f}", head=False)
+    columns = ("import, s", "load, s", "first answer, s")
+    parts = zip(columns, json.loads(printed.splitlines()[-1]), strict=True)
+    return {"model": address, **dict(parts), "whole process, s": whole}
 
 
-def image(address: str) -> None:
-    """Print the size of a fresh environment with a model's requirements, without CUDA's libraries and triton.
+def image(address: str) -> dict[str, Any]:
+    """The size of a fresh environment with a model's requirements, without CUDA's libraries and triton.
 
     A CPU build of torch is not on every index. Where the index has torch with CUDA alone, its libraries of CUDA code
     (`libtorch_cuda*`, `libc10_cuda*`, …) and the packages that only they need are taken off, which leaves what a CPU
@@ -134,14 +133,12 @@ def image(address: str) -> None:
         files = [path for path in environment.rglob("*") if path.is_file() and not path.is_symlink()]
         sizes = {path.as_posix(): path.stat().st_size / 1e6 for path in files}
     needed = {path: size for path, size in sizes.items() if not any(word in path for word in _GPU)}
-    torch = sum(size for path, size in needed.items() if "/torch/" in path)
-    _print(f"`{address}`", *(f"{size:,.0f}" for size in (sum(sizes.values()), sum(needed.values()), torch)), head=False)
-
-
-def _print(*cells: str, head: bool = True) -> None:
-    print(table_row(cells), flush=True)
-    if head:
-        print(table_row(["---"] * len(cells)))
+    return {
+        "model": address,
+        "as installed, MB": round(sum(sizes.values())),
+        "without CUDA, MB": round(sum(needed.values())),
+        "of that torch, MB": round(sum(size for path, size in needed.items() if "/torch/" in path)),
+    }
 
 
 def main() -> None:
@@ -164,16 +161,13 @@ def main() -> None:
     if args.against and len(models) != 1:
         parser.error("--against: name one task")
     if args.image:
-        _print("model", "as installed, MB", "without CUDA, MB", "of that torch, MB")
-        for address, _ in models:
-            image(address)
-        return
-    figures = warm(models + [(args.against, task) for _, task in models if args.against], args.repeat)
-    command.write(args.json, figures)
-    print()
-    _print("model", "import, s", "load, s", "first answer, s", "whole process, s")
-    for address, task in models:
-        cold(address, task)
+        tables = {"image": [image(address) for address, _ in models]}
+    else:
+        against = [(args.against, task) for _, task in models if args.against]
+        tables = {"warm": warm(models + against, args.repeat), "cold": [cold(*model) for model in models]}
+    for rows in tables.values():
+        print(command.table(rows))
+    command.write(args.json, tables)
 
 
 if __name__ == "__main__":

@@ -69,22 +69,18 @@ def main() -> None:
 
     sides = {name: partial(step, name) for name in plans}
     seconds = timing.alternate(sides, rounds=args.steps, warm_up=WARM_UP)
-    figures = {}
-    print("| batches of | target tokens/s | padding of sources | of targets | slowest step, ms |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, plan in plans.items():
-        epoch = list(plan)
-        rate = sum(tokens[name][WARM_UP:]) / sum(seconds[name].wall)
-        source, target = padding_share(by_source.lengths, epoch), padding_share(targets, epoch)
-        slowest = 1000 * max(seconds[name].wall)
-        figures[name] = {
-            "tokens_per_second": rate,
-            "source_padding": source,
-            "target_padding": target,
-            "slowest_step_ms": slowest,
+    rows = [
+        {
+            "batches of": name,
+            "target tokens/s": sum(tokens[name][WARM_UP:]) / sum(seconds[name].wall),
+            "padding of sources": padding_share(by_source.lengths, list(plan)),
+            "of targets": padding_share(targets, list(plan)),
+            "slowest step, ms": 1000 * max(seconds[name].wall),
         }
-        print(f"| {name} | {rate:,.0f} | {source:.1%} | {target:.1%} | {slowest:.0f} |", flush=True)
-    command.write(args.json, figures)
+        for name, plan in plans.items()
+    ]
+    print(command.table(rows))
+    command.write(args.json, {"rows": rows})
 
 
 if __name__ == "__main__":
