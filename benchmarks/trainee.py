@@ -176,11 +176,10 @@ def _network_and_data(specification: dict[str, Any], params: TaskParams) -> tupl
     network = model.build(params.model, open_prepared(folder)[1])
     network.start_from(folder)
     if specification["start"]:
-        known = load_file(Path(specification["start"]) / WEIGHTS_NAME)
         own = network.state_dict()
-        network.load_state_dict(
-            {name: known[name] if known[name].shape == own[name].shape else own[name] for name in own}
-        )
+        weights = load_file(Path(specification["start"]) / WEIGHTS_NAME)
+        known = {name: weight for name, weight in weights.items() if weight.shape == own[name].shape}
+        network.load_state_dict(known, strict=False)
     train: Dataset = model.dataset(folder, "train", params, augment=True)
     if 0 < specification["examples"] < len(train):
         train = Some(train, evenly(len(train), specification["examples"]), augment=True)
