@@ -128,13 +128,17 @@ class Trial:
 
 
 def main(
-    name: str, doc: str | None, rows: Sequence[Row], *, host: str, minutes: float = 0.0, compared: str = ""
+    name: str, doc: str | None, rows: Sequence[Row], *, host: str, minutes: float | None = 0.0, compared: str = ""
 ) -> None:
-    """The command line of a benchmark; `compared` is the column that is compared with a part's first row."""
+    """The command line of a benchmark; `compared` is the column that is compared with a part's first row, `minutes` how
+    long a training takes where nothing else is asked for; None for rows that train by themselves.
+    """
     parser = command.parser(name, doc, host=host)
     names = [*dict.fromkeys(row.part for row in rows if row.part), *(row.name for row in rows)]
     parser.add_argument("rows", nargs="*", metavar="ROW", help="; ".join(names).replace("%", "%%"))
-    parser.add_argument("--minutes", type=float, default=minutes, help="of each training; 0: the epochs of its params")
+    parser.set_defaults(minutes=minutes or 0.0)
+    if minutes is not None:
+        parser.add_argument("--minutes", type=float, help="of each training (%(default)g); 0: the epochs of its params")
     parser.add_argument("--quick", action="store_true", help="an epoch of few examples: numbers say nothing")
     args = parser.parse_args()
     command.check(parser, args.rows, names)

@@ -237,4 +237,4 @@ ROWS = tuple(
 )
 
 if __name__ == "__main__":
-    quality.main("video_quality", __doc__, ROWS, host="ucf101")
+    quality.main("video_quality", __doc__, ROWS, host="ucf101", minutes=None)
