@@ -1,61 +1,97 @@
-"""What the command lines of several benchmarks share."""
+"""What the command lines of the benchmarks share."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Callable, Sequence
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from stages.evaluation.report import shown, table_row
 
 from .data import REPOSITORY
 
 
-def parser(name: str, description: str | None, *, host: str) -> argparse.ArgumentParser:
-    """A parser with `--work`, where what is made is kept, `--data`, a copy of what a `host` offers, and `--json`."""
+def parser(name: str, description: str | None, *, host: str = "") -> argparse.ArgumentParser:
+    """A parser with `--json`; for what reads a copy of a `host`'s files, with `--data` and `--work` as well."""
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--work", type=Path, default=REPOSITORY / "data" / "benchmarks", help="default: %(default)s")
-    made.add_argument(
-        "--data",
-        type=_folder,
-        default=REPOSITORY.parent / "shared" / "data" / host,
-        help="a copy of the host with its layout, or a part of it; default: %(default)s",
-    )
-    made.add_argument("--json", type=Path, help="write the result there")
+    made.add_argument("--json", type=Path, help="write the figures to this file as well")
+    if host:
+        made.add_argument(
+            "--work",
+            type=Path,
+            default=REPOSITORY / "data" / "benchmarks",
+            help="folder for what is made and used again; default: %(default)s",
+        )
+        made.add_argument(
+            "--data",
+            type=_folder,
+            default=REPOSITORY.parent / "shared" / "data" / host,
+            help="a copy of the host with its layout, or a part of it; default: %(default)s",
+        )
     return made
 
 
 def _folder(text: str) -> Path:
-    path = Path(text)
+    path = Path(text).resolve()
     if not path.is_dir():
         raise argparse.ArgumentTypeError(f"found {text}; allowed: a folder that is there")
     return path
 
 
-def allowed(parser: argparse.ArgumentParser, found: Sequence[str], names: Sequence[str]) -> None:
+def check(parser: argparse.ArgumentParser, found: Sequence[str], allowed: Sequence[str]) -> None:
     """End with an error that names what was found and what is allowed."""
-    wrong = [name for name in found if name not in names]
+    wrong = [name for name in found if name not in allowed]
     if wrong:
-        parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(names)}")
+        parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(allowed)}")
 
 
-def in_parts(
-    parts: Sequence[str],
-    measure: Callable[[str], dict[str, Any]],
-    target: Path | None,
-    **result: Any,
-) -> None:
-    """Measure part after part and print it all, with what is known before; `target` holds what there is after each."""
-    for part in parts:
-        print(f"{part}:", flush=True)
-        started = time.perf_counter()
-        figures = measure(part)
-        result[part] = {**figures, "took_seconds": time.perf_counter() - started}
-        if target:
-            target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+def on_cpu() -> None:
+    """Hide GPUs from this process and from those it starts: the benchmark is about the CPU."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def write(path: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write figures as JSON, where a path was given."""
+    if path:
+        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows in Markdown, with all columns that any of them has."""
+    head = list(dict.fromkeys(column for row in rows for column in row))
+    cells = [head, ["---"] * len(head), *([_text(row.get(column, "–")) for column in head] for row in rows)]
+    return "".join(f"{table_row(row)}\n" for row in cells)
+
+
+def _text(value: Any) -> str:
+    match value:
+        case {"value": middle, "low": low, "high": high}:
+            return f"{shown(middle)} [{shown(low, like=middle)}, {shown(high, like=middle)}]"
+        case list() | tuple():
+            return ", ".join(map(_text, value))
+        case float():
+            return shown(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return {
+        "processor": next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown"
+        ),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }

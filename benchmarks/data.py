@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stages.data.files import fresh_folder
+from stages.data.files import fresh_folder, read_json, write_json
 from stages.params import TaskParams, load
 from stages.preprocessing.preparation import Preparation
 from stages.provenance.hashes import code_md5
@@ -18,13 +18,21 @@ from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-Changed = TypeVar("Changed", bound=TaskParams)
-Changes = Mapping[str, Any]
+Params = TypeVar("Params", bound=TaskParams)
+Overlay = Mapping[str, Any]  # blocks within blocks, laid over params as a recipe is
 
 
 def digest(facts: Mapping[str, Any]) -> str:
     """A short name for what was made from these facts, to find it again by."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def kept(folder: Path, facts: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `make` returns, from a file in `folder` where it was made from the same facts before."""
+    path = folder / f"{digest(facts)}.json"
+    if not path.is_file():
+        write_json(path, make())
+    return read_json(path)
 
 
 def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) -> Path:
@@ -37,22 +45,21 @@ def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) 
     final = work / "prepared" / f"{task.name}-{digest(facts)}"
     if anew or not final.is_dir():
         print(f"preparing {final}", flush=True)
-        with fresh_folder(work / "raw" / final.name) as raw:
+        with fresh_folder(raw_folder(final)) as raw:
             task.source().download(params.source, raw)
         with fresh_folder(final) as folder, Preparation(folder, max_rejected_share=1.0) as output:
-            task.prepare().prepare(work / "raw" / final.name, params.prepare, output)
+            task.prepare().prepare(raw_folder(final), params.prepare, output)
     return final
+
+
+def raw_folder(prepared: Path) -> Path:
+    """Where the files lie that a folder of `prepared` was made from."""
+    return prepared.parents[1] / "raw" / prepared.name
 
 
 def sample(task: Task, work: Path) -> tuple[Path, TaskParams]:
     """The embedded sample of a task, prepared, and its params."""
     params = load(REPOSITORY / "params.yaml")[task.name]
-    return prepared(task, params, work), params
-
-
-def recipe(name: str, data: Path, work: Path) -> tuple[Path, TaskParams]:
-    """A recipe's data, read from the folder `data` in place of the host, prepared, and the params of its first task."""
-    task, params = recipe_params(name, data, work)
     return prepared(task, params, work), params
 
 
@@ -67,8 +74,8 @@ def recipe_params(name: str, data: Path, work: Path) -> tuple[Task, TaskParams]:
     return Task(task), params.model_copy(update={"source": source})
 
 
-def changed(params: Changed, changes: Changes) -> Changed:
-    """Params with some values replaced, blocks within blocks, as a recipe does it; checked as params.yaml is."""
+def overlaid(params: Params, overlay: Overlay) -> Params:
+    """Params with an overlay laid over them; checked as params.yaml is."""
     values = params.model_dump(by_alias=True)
-    lay_within(values, changes, type(params))
+    lay_within(values, overlay, type(params))
     return type(params).model_validate(values)

@@ -14,14 +14,11 @@ busy machine as well. Rounds of the sides alternate; figures are medians, ratios
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +28,11 @@ from stages.params import load
 from stages.preprocessing.preparation import Preparation
 from stages.tasks.video.data.decode import ClipError, read_clip
 from stages.tasks.video.data.layout import CLIPS, find_clips
-from stages.tasks.video.params import Params, PrepareParams
 from stages.tasks.video.prepare.prepare import decoding_of, prepare
 from stages.tasks.video.source.sample import write_sample
 
-from .rounds import alternating, ratio
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-ROUNDS = 3
+from . import command, timing
+from .data import REPOSITORY
 
 
 def bare(path: Path) -> int:
@@ -48,81 +42,50 @@ def bare(path: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
-def bare_in_processes(raw: Path, target: Path) -> None:
-    """All clips by `bare`, in as many processes as this one may use cores."""
+def sides(raw: Path, *, within: bool) -> dict[str, Callable[[], None]]:
+    """All clips by `bare` and by ours: by all cores and into a store, or by this process and thrown away."""
     clips = [raw / CLIPS / clip for clip in find_clips(raw / CLIPS)]
-    with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-        for _ in pool.imap(bare, clips):
-            pass
+    params: Any = load(REPOSITORY / "params.yaml")["video"].prepare
+    decoding = decoding_of(params)
 
+    def bare_in_processes() -> None:
+        with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
+            for _ in pool.imap(bare, clips):
+                pass
 
-def ours(raw: Path, target: Path) -> None:
-    """The preprocess stage's work."""
-    with Preparation(target, max_rejected_share=1.0) as output:
-        prepare(raw, _params(), output)
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as target, Preparation(Path(target), max_rejected_share=1.0) as output:
+            prepare(raw, params, output)
 
+    def bare_within() -> None:
+        for clip in clips:
+            bare(clip)
 
-def _params() -> PrepareParams:
-    params = load(REPOSITORY / "params.yaml")["video"]
-    assert isinstance(params, Params)
-    return params.prepare
+    def ours_within() -> None:
+        for clip in clips:
+            with suppress(ClipError):  # decoded, and then rejected
+                read_clip(clip, decoding)
 
-
-def bare_within(raw: Path, target: Path) -> None:
-    """All clips by `bare`, one after the other in this process."""
-    for clip in find_clips(raw / CLIPS):
-        bare(raw / CLIPS / clip)
-
-
-def ours_within(raw: Path, target: Path) -> None:
-    """All clips by `read_clip`, one after the other in this process."""
-    decoding = decoding_of(_params())
-    for clip in find_clips(raw / CLIPS):
-        with suppress(ClipError):  # decoded, and then rejected
-            read_clip(raw / CLIPS / clip, decoding)
-
-
-def compare(raw: Path, work: Path, sides: dict[str, Callable[[Path, Path], None]]) -> dict[str, Any]:
-    """Seconds of the two sides by round, as clips a second and ratios; the first side is the bare one."""
-    clips = list(find_clips(raw / CLIPS))
-    frames = sum(bare(raw / CLIPS / clip) for clip in clips)  # also brings the files into memory
-    print(f"{len(clips):,} clips, {frames:,} frames, {len(os.sched_getaffinity(0))} cores", flush=True)
-    runs = {name: partial(run, raw) for name, run in sides.items()}
-    seconds = alternating(runs, work, rounds=ROUNDS)
-    first = next(iter(sides))
-    figures: dict[str, Any] = {"clips": len(clips), "frames": frames}
-    for name in sides:
-        figures[name] = {
-            "frames_a_second": seconds.a_second(name, frames),
-            "share_of_bare": ratio(seconds.wall, first, name),
-            "share_of_bare_in_processor_time": ratio(seconds.processor, first, name),
-            "seconds": seconds.rounded(name),
-        }
-        print(f"{name:8s} {json.dumps(figures[name])}", flush=True)
-    return figures
+    return {"bare": bare_within, "ours": ours_within} if within else {"bare": bare_in_processes, "ours": ours}
 
 
 def main() -> None:
-    """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command line."""
+    parser = command.parser("decode", __doc__)
     parser.add_argument("--data", type=Path, help="a folder of clips as CLASS/clip.ext, in place of the sample")
     parser.add_argument("--within", action="store_true", help="one process and no store")
-    parser.add_argument("--json", type=Path, help="write the figures there as well")
-    arguments = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=3, help="of both sides (3)")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        raw = work / "raw"
-        if arguments.data:
-            raw.mkdir()
-            (raw / CLIPS).symlink_to(arguments.data.resolve(), target_is_directory=True)
+        raw = Path(folder)
+        if args.data:
+            (raw / CLIPS).symlink_to(args.data.resolve(), target_is_directory=True)
         else:
             write_sample(raw / CLIPS, clips_per_class=80, seed=1)
-        sides: dict[str, Callable[[Path, Path], None]] = {"bare": bare_in_processes, "ours": ours}
-        if arguments.within:
-            sides = {"bare": bare_within, "ours": ours_within}
-        figures = compare(raw, work, sides)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        frames = sum(bare(raw / CLIPS / clip) for clip in find_clips(raw / CLIPS))  # also brings files into memory
+        print(f"{frames:,} frames, {len(os.sched_getaffinity(0))} cores", flush=True)
+        seconds = timing.alternate(sides(raw, within=args.within), rounds=args.rounds)
+    command.write(args.json, {name: timing.compared(seconds, name, ["bare"], frames) for name in seconds})
 
 
 if __name__ == "__main__":

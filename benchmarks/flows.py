@@ -9,18 +9,19 @@ date, beside a flow of as many tasks that do nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import statistics
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -30,7 +31,13 @@ from stages.paths import program_path
 from stages.recipe import override
 from stages.tasks.protocol import Task
 
+from . import command
+
+DVC = [sys.executable, "-m", "dvc"]
+REPRO = [*DVC, "repro", "--quiet"]
+FLOW = [sys.executable, "-m", "flows.run", "--where", "here"]
 UP_TO_DATE = ("empty_command", "empty_flow", "command_up_to_date", "flow_up_to_date", "dvc_repro_up_to_date")
+OUTPUTS = (".dvc/cache", "data", "weights", "metrics", "plots", "receipts", "mlartifacts", ".resume")
 _EMPTY_FLOW = """
 import sys
 from prefect import flow, task
@@ -58,19 +65,28 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-def timed(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> float:
+@contextmanager
+def serving(folder: Path) -> Iterator[Servers]:
+    """Servers for a clone on free ports, inside the block."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        ports = [int(probe.getsockname()[1]) for probe in (one, other)]
+    servers = Servers(folder, prefect_port=ports[0], mlflow_port=ports[1])
+    servers.up()
+    try:
+        yield servers
+    finally:
+        servers.down()
+
+
+def timed(program: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> float:
     """Seconds of a command that must succeed."""
     start = time.perf_counter()
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PATH": program_path(), **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {**os.environ, "PATH": program_path(), **(environment or {})}
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        sys.exit(f"{' '.join(program)} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return time.perf_counter() - start
 
 
@@ -84,106 +100,74 @@ def flow_seconds(servers: Servers, name: str) -> float:
 
 def measure(work: Path, repeat: int) -> dict[str, Any]:
     """All numbers, in seconds."""
-    dvc = [sys.executable, "-m", "dvc", "repro", "--quiet"]
-    flow = [sys.executable, "-m", "flows.run", "--where", "here", "--parallel"]
-    serial = clone(work / "serial")
-    found: dict[str, Any] = {"dvc_repro": timed(dvc, serial)}
-    house = clone(work / "flows")
-    servers = Servers(house, prefect_port=_free_port(), mlflow_port=_free_port())
-    servers.up()
-    try:
-        for parallel in (2, 1):
-            timed([*flow, str(parallel)], house, servers.environment)
-            found[f"flow_parallel_{parallel}"] = flow_seconds(servers, "pipeline")
-            same = (house / "dvc.lock").read_bytes() == (serial / "dvc.lock").read_bytes()
-            found[f"same_lock_{parallel}"] = same
-            if parallel == 2:
-                _forget(house)
-        return found | up_to_date(servers, house, repeat)
-    finally:
-        servers.down()
+    serial, parallel = clone(work / "serial"), clone(work / "flows")
+    found: dict[str, Any] = {"dvc_repro": timed(REPRO, serial)}
+    with serving(parallel) as servers:
+        for stages in (2, 1):
+            for name in OUTPUTS:
+                shutil.rmtree(parallel / name, ignore_errors=True)
+            for name in ("dvc.lock", "mlflow.db"):
+                (parallel / name).unlink(missing_ok=True)
+            timed([*FLOW, "--parallel", str(stages)], parallel, servers.environment)
+            found[f"flow_parallel_{stages}"] = flow_seconds(servers, "pipeline")
+            found[f"same_lock_{stages}"] = (parallel / "dvc.lock").read_bytes() == (serial / "dvc.lock").read_bytes()
+        return found | up_to_date(servers, parallel, repeat)
 
 
 def measure_up_to_date(work: Path, repeat: int) -> dict[str, Any]:
     """What runs without anything to do take, in seconds. Ends where this checkout's cache lacks outputs."""
-    house = work / "flows"
-    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(house)], check=True)
-    cache = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=True)
-    timed([sys.executable, "-m", "dvc", "cache", "dir", "--local", str(Path.cwd() / cache.stdout.strip())], house)
-    timed([sys.executable, "-m", "dvc", "checkout", "--quiet"], house)
-    servers = Servers(house, prefect_port=_free_port(), mlflow_port=_free_port())
-    servers.up()
-    try:
-        timed([sys.executable, "-m", "flows.run", "--where", "here"], house, servers.environment)  # registers
-        return up_to_date(servers, house, repeat)
-    finally:
-        servers.down()
+    folder = work / "flows"
+    subprocess.run(["git", "clone", "--quiet", str(Path.cwd()), str(folder)], check=True)
+    cache = subprocess.run([*DVC, "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
+    timed([*DVC, "cache", "dir", "--local", str(Path.cwd() / cache)], folder)
+    timed([*DVC, "checkout", "--quiet"], folder)
+    with serving(folder) as servers:
+        timed(FLOW, folder, servers.environment)  # registers
+        return up_to_date(servers, folder, repeat)
 
 
-def up_to_date(servers: Servers, house: Path, repeat: int) -> dict[str, list[float]]:
+def up_to_date(servers: Servers, folder: Path, repeat: int) -> dict[str, list[float]]:
     """Seconds of a flow of 20 empty tasks, of the pipeline with nothing to do, and of `dvc repro`, in turn.
 
     Of flows, the whole command, and the run alone as the server has it.
     """
     found: dict[str, list[float]] = {name: [] for name in UP_TO_DATE}
-    script = house.parent / "empty_flow.py"
+    script = folder.parent / "empty_flow.py"
     script.write_text(_EMPTY_FLOW, encoding="utf-8")
     for _ in range(repeat):
-        found["empty_command"].append(timed([sys.executable, str(script), "20"], house, servers.environment))
+        found["empty_command"].append(timed([sys.executable, str(script), "20"], folder, servers.environment))
         found["empty_flow"].append(flow_seconds(servers, "empty"))
-        command = [sys.executable, "-m", "flows.run", "--where", "here"]
-        found["command_up_to_date"].append(timed(command, house, servers.environment))
+        found["command_up_to_date"].append(timed(FLOW, folder, servers.environment))
         found["flow_up_to_date"].append(flow_seconds(servers, "pipeline"))
-        found["dvc_repro_up_to_date"].append(timed([sys.executable, "-m", "dvc", "repro", "--quiet"], house))
+        found["dvc_repro_up_to_date"].append(timed(REPRO, folder))
     return found
 
 
-def _forget(folder: Path) -> None:
-    for name in ("dvc.lock", "mlflow.db"):
-        (folder / name).unlink(missing_ok=True)
-    for name in (".dvc/cache", "data", "weights", "metrics", "plots", "receipts", "mlartifacts", ".resume"):
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def show(found: Mapping[str, Any]) -> None:
-    """The numbers as a table."""
+def summary(found: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers set against each other: seconds, and how many times as fast."""
+    result: dict[str, float] = {}
     if "dvc_repro" in found:
-        _show_runs(found)
-    median = {name: statistics.median(found[name]) for name in UP_TO_DATE}
-    for name, seconds in median.items():
-        print(f"{name.replace('_', ' '):<30} {seconds:7.1f} s   median of {len(found[name])}")
-    command, run = (median[f"{kind}_up_to_date"] - median[f"empty_{kind}"] for kind in ("command", "flow"))
-    print(f"added to 20 empty tasks        {command:7.1f} s to the whole command, {run:.1f} s to the run alone")
-
-
-def _show_runs(found: Mapping[str, Any]) -> None:
-    serial, one, two = found["dvc_repro"], found["flow_parallel_1"], found["flow_parallel_2"]
-    print(f"dvc repro                      {serial:7.1f} s")
-    print(f"flow, one stage at a time      {one:7.1f} s   {(one - serial) / 20:.2f} s a stage more")
-    print(f"flow, two at a time            {two:7.1f} s   {serial / two:.2f} x, {one / two:.2f} x of one at a time")
-    print(f"dvc.lock the same              {found['same_lock_1'] and found['same_lock_2']}")
+        serial, one, two = found["dvc_repro"], found["flow_parallel_1"], found["flow_parallel_2"]
+        result["a_stage_more_than_dvc"] = (one - serial) / 20
+        result["parallel_2_times_dvc"] = serial / two
+        result["parallel_2_times_parallel_1"] = one / two
+    middle = {name: median(found[name]) for name in UP_TO_DATE}
+    for kind in ("command", "flow"):
+        result[f"{kind}_more_than_20_empty_tasks"] = middle[f"{kind}_up_to_date"] - middle[f"empty_{kind}"]
+    return middle | result
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser = command.parser("flows", __doc__)
     parser.add_argument("--repeat", type=int, default=5, help="of what is up to date")
     parser.add_argument("--up-to-date", action="store_true", help="only what runs with nothing to do take")
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        found = (measure_up_to_date if chosen.up_to_date else measure)(Path(work), chosen.repeat)
-    show(found)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        found = (measure_up_to_date if args.up_to_date else measure)(Path(work), args.repeat)
+    found["summary"] = summary(found)
+    print(json.dumps(found, indent=2))
+    command.write(args.json, found)
 
 
 if __name__ == "__main__":

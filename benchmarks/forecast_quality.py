@@ -5,55 +5,59 @@
     python -m benchmarks.forecast_quality global                          one network for the four series together
     python -m benchmarks.forecast_quality speed                           100 series of five years, against AutoETS
 
-    --data FOLDER  where the files lie (../shared/data/series)      --work FOLDER  what is kept between calls
-
 Chicago's rail is forecast from every day of 2018, the others from 51 weeks. Settings were chosen on the validation
 days, which end before the test year begins. Errors are means of absolute errors over the seven days, in the series'
-unit; in brackets the 95 % interval of the bootstrap over blocks of four weeks. What statistics say is kept in the work
-folder. All on the CPU, one thread.
+unit; intervals are of the bootstrap over blocks of four weeks. `saved` is by what share the network's error is smaller
+than the row's. All on one thread.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import multiprocessing
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stages.tasks.forecast.evaluate.measures import Truth
 
 from stages.data.prepared import open_prepared
-from stages.evaluation.bootstrap import Scores, interval
-from stages.params import load
+from stages.models.weights import load_network
 from stages.tasks.forecast.data.series import HORIZON
-from stages.tasks.forecast.evaluate import scores
-from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_in_background
+from stages.tasks.forecast.evaluate import measures, scores
+from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_beside
 from stages.tasks.forecast.evaluate.ridge import ridge
-from stages.tasks.forecast.evaluate.scores import Actuals, read_actuals
-from stages.tasks.forecast.model.network import Forecaster, build, dataset
-from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
-from stages.tasks.forecast.params import ModelParams, Params
-from stages.tasks.protocol import Task
-from stages.training import distributed, inference, loop
+from stages.tasks.forecast.model.network import build
+from stages.tasks.forecast.model.windows import (
+    ORIGINS,
+    Borders,
+    Windows,
+    rolling_origins,
+    train_origins,
+    validation_origins,
+)
+from stages.tasks.forecast.params import ModelParams
 
-from . import data
+from . import data, quality
+from .data import Overlay
+from .quality import Cell, Row, Trial
 
-TASK = Task("forecast")
-ALL_ORIGINS = 10**6
 RECENT_DAYS = 1095  # that AutoETS is fitted to where the history is long
 FILES = {
     "cta": "CTA_-_Ridership_-_Daily_Boarding_Totals.csv",
     "melbourne": "daily-min-temperatures.csv",
     "births": "US_births_2000-2014_SSA.csv",
 }
+NAIVE = {"seasonal naive": seasonal_naive, "naive": naive}
 SERIES = ("cta", "seattle", "melbourne", "births")
-KINDS: Sequence[Mapping[str, Any]] = (
+KINDS: Sequence[Overlay] = (
+    {},
     *({"kind": kind} for kind in ("rnn", "lstm", "gru", "conv_gru", "seq2seq")),
     {"layers": 2},
     {"kind": "seq2seq", "decoding": "recursive"},
@@ -63,252 +67,218 @@ KINDS: Sequence[Mapping[str, Any]] = (
     {"covariates": ["day_of_week", "day_of_year"]},
     {"members": 1},
 )
+ONE_THREAD: Overlay = {"train": {"threads": 1}}
+# Files in Nixtla's long format, and the settings for one network for the four series or one each.
+LONG: Overlay = {"date_columns": ["ds"], "date_format": "%Y-%m-%d", "value_columns": ["y"], "id_column": "unique_id"}
+FOUR: Overlay = {
+    "prepare": {**LONG, "holidays": "US"},
+    "model": {
+        "covariates": ["day_of_week", "day_of_year", "holidays"],
+        "holiday_days": 7,
+        "last_year": True,
+        "hidden_size": 64,
+    },
+    "train": {"threads": 1, "epochs": 12, "batch_size": 128, "learning_rate": 0.004, "weight_decay": 0.1},
+}
+HUNDRED: Overlay = {
+    "prepare": {**LONG, "test_days": 84 + HORIZON},
+    "model": {"members": 1, "last_year": True},
+    "train": {"threads": 1, "epochs": 2, "batch_size": 512},
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hypotheses:
-    """A trained network and its forecasts of the test windows."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Test:
+    """Some windows, what came in them, and what the trial's network forecasts, `(windows, 7, 1 + quantiles)`."""
 
-    network: Forecaster
     windows: Windows
-    actuals: Actuals
-    origins: tuple[int, int]  # how many, and the days between two
-    forecast: np.ndarray  # (windows, 7, 1 + quantiles)
-    seconds: float
+    truth: Truth
+    forecast: np.ndarray
+
+    @classmethod
+    def of(cls, trial: Trial, borders: Borders, *, calibrated: bool = True) -> Test:
+        """The windows from a split's origins; the network is trained where it is not there."""
+        home, _ = trial.trained()
+        network, _ = load_network(home, build, ModelParams)
+        if not calibrated:
+            network.margins.zero_()
+        windows = Windows(trial.folder, trial.params.model, borders)
+        return cls(
+            windows=windows, truth=_truth(windows), forecast=inference.predict(network, windows, 512, network.forecast)
+        )
+
+    def pasts(self, days: int = 0) -> list[np.ndarray]:
+        """The values before each origin: all of them, or so many days."""
+        return [np.array(self.windows.past(i).values[-days:]) for i in range(len(self.windows))]
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=[*SERIES, "kinds", "global", "speed"])
-    parser.add_argument("--data", type=Path, default=data.REPOSITORY / ".." / "shared" / "data" / "series")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/unroll-forecast-quality"))
-    arguments = parser.parse_args()
-    for part in arguments.parts:
-        print(f"\n## {part}\n", flush=True)
-        {"kinds": kinds, "global": together, "speed": speed}.get(part, _one(part))(arguments.data, arguments.work)
+def _truth(windows: Windows) -> Truth:
+    actual, observed = (np.stack(part) for part in zip(*map(windows.future, range(len(windows))), strict=True))
+    rows, origins = np.array([windows.locate(i) for i in range(len(windows))]).T
+    days = np.array([windows.past(i).next_day for i in range(len(windows))])[:, None] + np.arange(HORIZON)
+    store = windows.store
+    scales = [
+        scores.naive_scale(store.sequence("values", row)[:end], store.sequence("observed", row)[:end] > 0)
+        for row, end in enumerate(store.column("validation_end").tolist())
+    ]
+    groups = scores.groups(rows, origins)
+    return Truth(actual=actual, observed=observed, days=days, rows=rows, groups=groups, scales=np.array(scales))
 
 
-def _one(name: str) -> Callable[[Path, Path], None]:
-    def measured(files: Path, work: Path) -> None:
-        folder, params = _prepared(name, files, work)
-        found = _trained(folder, params, _origins(name))
-        _table(name, found, folder, params, work)
-
-    return measured
+def _origins(trial: Trial) -> Borders:
+    """Every day of Chicago's test year; of the other series 51 weeks."""
+    return rolling_origins(10**6, 1) if trial.row.part == "cta" else rolling_origins(51, 7)
 
 
-def _prepared(name: str, files: Path, work: Path) -> tuple[Path, Params]:
-    """A series' prepared data and its recipe's params; Seattle's are those of params.yaml."""
-    if name == "seattle":
-        folder, params = data.sample(TASK, work)
-    else:
-        folder, params = data.recipe(name, files / FILES[name], work)
-    assert isinstance(params, Params)
-    return folder, params
+def _errors(test: Test, forecast: np.ndarray) -> dict[str, Cell]:
+    points = measures.point_scores(test.truth, forecast)
+    return {"MAE": points["mae"], "MASE": points["mase"].value(), "sMAPE": points["smape"].value()}
 
 
-def _origins(name: str) -> tuple[int, int]:
-    """How many origins, and the days between two: every day of Chicago's test year, else 51 weeks."""
-    return (ALL_ORIGINS, 1) if name == "cta" else (51, 7)
+def network(trial: Trial) -> Mapping[str, Cell]:
+    """The network's mean and median, and what its 90 % band holds, as it is served and as the network learned it."""
+    test = Test.of(trial, _origins(trial))
+    levels = trial.params.model.quantiles
+    cells = _errors(test, test.forecast[..., 0])
+    median = test.forecast[..., 1 + levels.index(0.5)]
+    cells["MAE of the median"] = measures.point_scores(test.truth, median)["mae"]
+    raw = Test.of(trial, _origins(trial), calibrated=False).forecast
+    for when, forecast in (("", test.forecast), (" before calibration", raw)):
+        scored = measures.all_scores(test.truth, forecast[..., 0], forecast[..., 1:], levels)
+        cells[f"in the 90 % band{when}"] = scored["coverage_90"].value()
+        cells[f"WQL{when}"] = scored["wql"].value()
+    return cells | {"training, s": trial.trained()[1]["training_seconds"], "origins": len(test.windows)}
 
 
-def _trained(folder: Path, params: Params, origins: tuple[int, int]) -> Hypotheses:
-    """Train as the stage does, and forecast from the test origins."""
-    distributed.configure(seed=params.train.seed, threads=1)
-    started = time.perf_counter()
-    network = build(params.model, open_prepared(folder)[1])
-    train, validation = (dataset(folder, split, params, augment=False) for split in ("train", "validation"))
-    loop.fit(network, train, validation, params.train)
-    network.calibrate(lambda answer: inference.predict(network, validation, params.train.batch_size, answer))
-    windows = Windows(folder, params.model, rolling_origins(*origins))
-    forecast = inference.predict(network, windows, 512, network.forecast)
-    seconds = time.perf_counter() - started
-    actuals = read_actuals(windows)
-    return Hypotheses(
-        network=network, windows=windows, actuals=actuals, origins=origins, forecast=forecast, seconds=seconds
-    )
+def against(trial: Trial, by: Callable[[Trial, Test], np.ndarray]) -> Mapping[str, Cell]:
+    """Another forecaster, and by what share the network's error is smaller."""
+    test = Test.of(trial, _origins(trial))
+    forecast = by(trial, test)
+    return _errors(test, forecast) | {"saved": measures.skill(test.truth, test.forecast[..., 0], forecast)}
 
 
-def _table(name: str, found: Hypotheses, folder: Path, params: Params, work: Path) -> None:
-    """Print the network's error and each baseline's, and by how much the network's is smaller."""
-    pasts = [found.windows.history(i).values for i in range(len(found.windows))]
-    recent = [past[-RECENT_DAYS:] for past in pasts]
-    median = 1 + params.model.quantiles.index(0.5)
-    print(f"{len(pasts)} origins; trained and forecast in {found.seconds:.0f} s\n")
-    print("| forecaster | MAE | MASE | sMAPE | network's error is smaller by |\n|---|---|---|---|---|")
-    _row("network, mean", found.actuals, found.forecast[..., 0], None)
-    _row("network, median", found.actuals, found.forecast[..., median], None)
-    rows: dict[str, np.ndarray] = {}
-    rows["AutoETS"] = _kept("autoets", recent if name == "cta" else pasts, work)
-    if name == "births":
-        rows[f"AutoETS, last {RECENT_DAYS} days"] = _kept("autoets", recent, work)
-    if name != "cta":  # of 359 origins it would take a quarter of an hour
-        rows["AutoTheta"] = _kept("autotheta", recent, work)
-    for words, changes in _ridges(params.model).items():
-        rows[words] = _ridge(folder, params.model.model_copy(update=changes), found.origins)
-    rows["seasonal naive"] = np.stack([seasonal_naive(past) for past in pasts])
-    rows["naive"] = np.stack([naive(past) for past in pasts])
-    for words, forecast in rows.items():
-        _row(words, found.actuals, forecast, found.forecast[..., 0])
-    _band(found, params)
-    if name == "cta":  # whether the last years are enough for AutoETS, on every twelfth origin
-        some = slice(0, None, 12)
-        truth, whole = found.actuals.values[some], _kept("autoets", pasts[some], work)
-        errors = [np.abs(forecast - truth).mean() for forecast in (whole, rows["AutoETS"][some])]
-        print(f"\nAutoETS on every 12th origin: {errors[0]:,.0f} with all history, {errors[1]:,.0f} with 1,095 days")
+def _by_pasts(trial: Trial, test: Test, model: str, days: int = 0) -> np.ndarray:
+    """A statistical model or a naive forecast, from each origin's past or from its last days."""
+    return _fitted(model, test.pasts(days), trial.work)
 
 
-def _ridges(model: ModelParams) -> dict[str, dict[str, Any]]:
-    """The ridge regressions a row is given: on the network's own calendar, and on more and less of it."""
-    found: dict[str, dict[str, Any]] = {"ridge, the network's calendar": {"last_year": False}}
-    if model.last_year:
-        found["ridge, the network's calendar and the year before"] = {}
-    plain = [name for name in model.covariates if name != "holidays"]
-    if len(plain) < len(model.covariates):
-        found["ridge, holidays and the days beside them"] = {"holiday_days": 1, "last_year": False}
-        found["ridge, no holidays"] = {"covariates": plain, "last_year": False}
-    if model.scaling != "window":
-        found["ridge, scaled by window"] = {"scaling": "window"}
-    return found
+def _by_ridge(trial: Trial, test: Test, model: Overlay) -> np.ndarray:
+    """A ridge regression on the windows that the network reads, but for an overlay of `model`."""
+    params = trial.overlaid({"model": model}).params.model
+    borders = (train_origins, validation_origins, _origins(trial))
+    return ridge(*(Windows(trial.folder, params, each) for each in borders))
 
 
-def _ridge(folder: Path, model: ModelParams, origins: tuple[int, int]) -> np.ndarray:
-    train, validation = (Windows(folder, model, borders) for borders in (train_origins, validation_origins))
-    return ridge(train, validation, Windows(folder, model, rolling_origins(*origins)))
+def on_all_history(trial: Trial) -> Mapping[str, Cell]:
+    """Whether the last years are enough for AutoETS: the errors with both, on every 12th origin."""
+    test = Test.of(trial, _origins(trial))
+    cells: dict[str, Cell] = {}
+    for name, days in (("with all history", 0), (f"with {RECENT_DAYS} days", RECENT_DAYS)):
+        forecast = _fitted("autoets", test.pasts(days)[::12], trial.work)
+        cells[f"MAE {name}"] = float(np.abs(forecast - test.truth.actual[::12]).mean())
+    return cells
 
 
-def _row(words: str, actuals: Actuals, forecast: np.ndarray, network: np.ndarray | None) -> None:
-    points = scores.point_scores(actuals, forecast)
-    mae, mase, smape = (points[name] for name in ("mae", "mase", "smape"))
-    saved = "" if network is None else _with_interval(scores.skill(actuals, network, forecast), "{:.1%}")
-    digits = "{:,.0f}" if mae.value() > 100 else "{:.3f}"
-    print(
-        f"| {words} | {_with_interval(mae, digits)} | {mase.value():.3f} | {smape.value():.2f} | {saved} |", flush=True
-    )
+def _fitted(name: str, pasts: Sequence[np.ndarray], work: Path) -> np.ndarray:
+    """What a model says after each of `pasts`, `(pasts, 7)`; fits are made in two processes and kept on disk."""
+    if name in NAIVE:
+        return np.stack([NAIVE[name](past) for past in pasts])
+
+    def fit() -> dict[str, Any]:
+        with statistics_beside([name], pasts, processes=2) as waiting:
+            forecasts, failed = waiting()[name]
+        print(f"{name}: {len(pasts)} fits, {failed} failed", flush=True)
+        return {"forecasts": forecasts.tolist()}
+
+    values = hashlib.sha256(b"".join(past.tobytes() for past in pasts)).hexdigest()
+    facts = {"model": name, "lengths": [len(past) for past in pasts], "pasts": values}
+    return np.array(data.kept(work / "statistics", facts, fit)["forecasts"])
 
 
-def _with_interval(found: Scores, digits: str) -> str:
-    low, high = interval(found)
-    return f"{digits.format(found.value())} [{digits.format(low)}, {digits.format(high)}]"
+def of_validation(trial: Trial) -> Mapping[str, Cell]:
+    """The error on the validation days alone."""
+    test, (_, training) = Test.of(trial, ORIGINS["validation"]), trial.trained()
+    error = measures.point_scores(test.truth, test.forecast[..., 0])["mae"].value()
+    return {"MAE of 2017": error, "weights": training["weights"], "training, s": training["training_seconds"]}
 
 
-def _band(found: Hypotheses, params: Params) -> None:
-    """What the 90 % band holds, as it is served and as the network learned it."""
-    levels = params.model.quantiles
-    raw = found.network.margins.clone()
-    found.network.margins.zero_()
-    uncalibrated = inference.predict(found.network, found.windows, 512, found.network.forecast)
-    found.network.margins.copy_(raw)
-    held = []
-    for forecast in (found.forecast, uncalibrated):
-        scored = scores.all_scores(found.actuals, forecast[..., 0], forecast[..., 1:], levels)
-        held.append(f"{scored['coverage_90'].value():.1%} (WQL {scored['wql'].value():.4f})")
-    print(f"\nThe 90 % band holds {held[0]}; before it was calibrated {held[1]}")
+def together(trial: Trial, series: Sequence[str]) -> Mapping[str, Cell]:
+    """The error on 51 weeks of each of some series, by one network for them."""
+    path = trial.work / f"long-{'-'.join(series)}.csv"
+    _write_long(path, (_values(trial, name) for name in series))
+    own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}})
+    test = Test.of(own, rolling_origins(51, 7))
+    cells: dict[str, Cell] = {}
+    for row, name in enumerate(test.windows.store.column("id").tolist()):
+        mine = test.truth.rows == row
+        errors = np.abs(test.forecast[mine, :, 0] - test.truth.actual[mine])[test.truth.observed[mine]]
+        cells[f"MAE, {name}"] = float(errors.mean())
+    return cells
 
 
-def _kept(name: str, pasts: Sequence[np.ndarray], work: Path) -> np.ndarray:
-    """What a statistical model says after each of `pasts`, `(pasts, 7)`, fitted in two processes, kept on disk."""
-    digest = hashlib.sha256(name.encode())
-    for past in pasts:
-        digest.update(np.ascontiguousarray(past).tobytes())
-    path = work / "statistics" / f"{name}-{digest.hexdigest()[:16]}.npy"
-    if not path.is_file():
-        with statistics_in_background([name], [np.array(past) for past in pasts], processes=2) as fitted:
-            forecasts, failed = fitted(name)
-        print(f"{name}: {len(pasts)} fits, {failed} failed", flush=True) if failed else None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, forecasts)
-    return np.asarray(np.load(path))
+def _values(trial: Trial, name: str) -> tuple[str, date, np.ndarray]:
+    """A series' name, first day and values, NaN where none was observed."""
+    row = next(row for row in ROWS if row.part == name)
+    store = open_prepared(Trial.of(row, trial.source, trial.work).folder)[0]
+    values = np.where(store.sequence("observed", 0) > 0, store.sequence("values", 0), np.nan)
+    return name, store.value("start", 0), values
 
 
-def kinds(files: Path, work: Path) -> None:
-    """Chicago's rail by each kind of network, the rest as in the recipe; on the validation year alone, 2017."""
-    folder, params = _prepared("cta", files, work)
-    print("| what is other than in the recipe | MAE of 2017 | weights | seconds |\n|---|---|---|---|")
-    for changes in ({}, *KINDS):
-        changed = params.model_copy(update={"model": params.model.model_copy(update=changes)})
-        distributed.configure(seed=params.train.seed, threads=1)
-        started = time.perf_counter()
-        network = build(changed.model, open_prepared(folder)[1])
-        train, validation = (dataset(folder, split, changed, augment=False) for split in ("train", "validation"))
-        loop.fit(network, train, validation, changed.train)
-        network.calibrate(lambda answer: inference.predict(network, validation, 512, answer))  # noqa: B023 - called at once
-        forecast = inference.predict(network, validation, 512, network.forecast)[..., 0]
-        error = scores.point_scores(read_actuals(validation), forecast)["mae"].value()
-        words = ", ".join(f"{key} {value}" for key, value in changes.items()) or "nothing"
-        weights = sum(weight.numel() for weight in network.parameters())
-        print(f"| {words} | {error:,.0f} | {weights:,} | {time.perf_counter() - started:.0f} |", flush=True)
+def _write_long(path: Path, series: Iterable[tuple[str, date, np.ndarray]]) -> None:
+    """Write series in Nixtla's long format: of each its name, first day and values, of which NaN are left out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("unique_id", "ds", "y"))
+        for name, first, values in series:
+            for day in np.flatnonzero(~np.isnan(values)).tolist():
+                writer.writerow((name, first + timedelta(day), repr(float(values[day]))))
 
 
-def together(files: Path, work: Path) -> None:
-    """One network for the four series beside one each, with the same settings; 51 weeks of each series."""
-    raw = work / "global.csv"
-    if not raw.is_file():
-        with raw.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("unique_id", "ds", "y"))
-            for name in SERIES:
-                store = open_prepared(_prepared(name, files, work)[0])[0]
-                values, observed = store.sequence("values", 0), store.sequence("observed", 0)
-                first: date = store.value("start", 0)
-                for day in np.flatnonzero(observed).tolist():
-                    writer.writerow((name, first + timedelta(day), repr(float(values[day]))))
-    for scope, ids in (("one network for the four", SERIES), *((f"{name} alone", (name,)) for name in SERIES)):
-        folder, params = _long_format(raw, ids, work)
-        found = _trained(folder, params, (51, 7))
-        for row, name in enumerate(found.windows.store.column("id").tolist()):
-            mine = found.actuals.series == row
-            error = np.abs(found.forecast[mine, :, 0] - found.actuals.values[mine])[found.actuals.observed[mine]].mean()
-            print(f"{scope}: {name}: MAE {error:,.3f} ({found.seconds:.0f} s for all)", flush=True)
+def _hundred(trial: Trial) -> Iterable[tuple[str, date, np.ndarray]]:
+    """Pieces of five years from three of the real series, each at another level, with noise of a tenth of their
+    deviation: no real collection, but as long and as seasonal as one.
+    """
+    generator = np.random.default_rng(0)
+    real = [_values(trial, name) for name in FILES]
+    for number in range(100):
+        _, start, values = real[number % len(real)]
+        first = int(generator.integers(0, len(values) - 1826))
+        piece = values[first : first + 1826]
+        noisy = piece + generator.normal(0, 0.1 * np.nanstd(piece), len(piece))
+        yield f"s{number:03d}", start + timedelta(first), noisy * float(np.exp(generator.normal()))
 
 
-def _long_format(raw: Path, ids: Sequence[str], work: Path) -> tuple[Path, Params]:
-    """Some series of a file in Nixtla's long format, with the same settings whichever they are."""
-    path = work / f"long-{'-'.join(ids)}.csv"
-    lines = raw.read_text().splitlines()
-    path.write_text("\n".join([lines[0], *(line for line in lines[1:] if line.partition(",")[0] in ids)]) + "\n")
-    params = load(data.REPOSITORY / "params.yaml")["forecast"]
-    assert isinstance(params, Params)
-    read = {"date_columns": ["ds"], "date_format": "%Y-%m-%d", "value_columns": ["y"], "id_column": "unique_id"}
-    seen = {"covariates": ["day_of_week", "day_of_year", "holidays"], "holiday_days": 7, "last_year": True}
-    params = params.model_copy(
-        update={
-            "source": params.source.model_copy(update={"kind": "csv", "url": path.resolve().as_uri()}),
-            "prepare": params.prepare.model_copy(update={**read, "holidays": "US"}),
-            "model": params.model.model_copy(update={**seen, "hidden_size": 64}),
-            "train": params.train.model_copy(
-                update={"epochs": 12, "batch_size": 128, "learning_rate": 0.004, "weight_decay": 0.1}
-            ),
-        }
-    )
-    return data.prepared(TASK, params, work), params
-
-
-def speed(files: Path, work: Path) -> None:
+def speed(trial: Trial) -> Mapping[str, Cell]:
     """100 daily series of five years, 12 weekly origins each: the network trains, forecasts and is scored in a process
     while AutoETS is fitted in another; how far that one is when the network is done.
     """
-    folder, params = _hundred(files, work)
-    windows = Windows(folder, params.model, rolling_origins(12, 7))
-    pasts = [np.array(windows.history(i).values) for i in range(len(windows))]
+    path = trial.work / "hundred.csv"
+    _write_long(path, _hundred(trial))
+    own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}})
+    windows = Windows(own.folder, own.params.model, rolling_origins(12, 7))
+    pasts = [np.array(windows.past(i).values) for i in range(len(windows))]
     context = multiprocessing.get_context("spawn")
-    done = context.Value("i", 0)
-    begun = context.Event()
+    done, begun = context.Value("i", 0), context.Event()
     process = context.Process(target=_count_fits, args=(pasts, done, begun), daemon=True)
     process.start()
     begun.wait()
     before, started = done.value, time.perf_counter()
-    found = _trained(folder, params, (12, 7))
-    mae = scores.point_scores(found.actuals, found.forecast[..., 0])["mase"].value()
+    own.trained(anew=True)
+    test = Test.of(own, rolling_origins(12, 7))
+    mase = measures.point_scores(test.truth, test.forecast[..., 0])["mase"].value()
     seconds, fits = time.perf_counter() - started, done.value - before
     process.terminate()
     process.join()
-    naively = np.stack([seasonal_naive(past) for past in pasts])
-    naive_mase = scores.point_scores(found.actuals, naively)["mase"].value()
-    print(f"{len(windows.store)} series, {len(pasts):,} forecasts: {seconds:.0f} s to train, forecast and score")
-    print(f"MASE {mae:.3f}; of seasonal naive {naive_mase:.3f}")
-    print(f"AutoETS beside it, one process: {fits:,} of {len(pasts):,} fits in that time")
+    naively = _fitted("seasonal naive", pasts, trial.work)
+    return {
+        "series": len(windows.store),
+        "forecasts": len(pasts),
+        "to train, forecast and score, s": seconds,
+        "MASE": mase,
+        "MASE of seasonal naive": measures.point_scores(test.truth, naively)["mase"].value(),
+        "fits of AutoETS in that time": fits,
+    }
 
 
 def _count_fits(pasts: Sequence[np.ndarray], done: Any, begun: Any) -> None:
@@ -319,40 +289,60 @@ def _count_fits(pasts: Sequence[np.ndarray], done: Any, begun: Any) -> None:
         done.value += 1
 
 
-def _hundred(files: Path, work: Path) -> tuple[Path, Params]:
-    """Stretches of five years from three of the real series, each at another level, with noise of a tenth of their
-    deviation: no real collection, but as long and as seasonal as one.
-    """
-    generator = np.random.default_rng(0)
-    stores = [open_prepared(_prepared(name, files, work)[0])[0] for name in FILES]
-    path = work / "hundred.csv"
-    work.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("unique_id", "ds", "y"))
-        for number in range(100):
-            store = stores[number % len(stores)]
-            values = store.sequence("values", 0)
-            first = int(generator.integers(0, len(values) - 1826))
-            stretch = values[first : first + 1826]
-            noisy = stretch + generator.normal(0, 0.1 * stretch.std(), len(stretch))
-            noisy = noisy * float(np.exp(generator.normal()))
-            start: date = store.value("start", 0)
-            for day, value in enumerate(noisy.tolist()):
-                writer.writerow((f"s{number:03d}", start + timedelta(first + day), f"{value:.6g}"))
-    params = load(data.REPOSITORY / "params.yaml")["forecast"]
-    assert isinstance(params, Params)
-    read = {"date_columns": ["ds"], "date_format": "%Y-%m-%d", "value_columns": ["y"], "id_column": "unique_id"}
-    params = params.model_copy(
-        update={
-            "source": params.source.model_copy(update={"kind": "csv", "url": path.resolve().as_uri()}),
-            "prepare": params.prepare.model_copy(update={**read, "test_days": 84 + HORIZON}),
-            "model": params.model.model_copy(update={"members": 1, "last_year": True}),
-            "train": params.train.model_copy(update={"epochs": 2, "batch_size": 512}),
-        }
-    )
-    return data.prepared(TASK, params, work), params
+_CALENDAR: Mapping[str, Overlay] = {"ridge, the network's calendar": {"last_year": False}}
+_HOLIDAYS: Mapping[str, Overlay] = {
+    **_CALENDAR,
+    "ridge, the network's calendar and the year before": {},
+    "ridge, holidays and the days beside them": {"holiday_days": 1, "last_year": False},
+    "ridge, no holidays": {"covariates": ["day_of_week", "day_of_year"], "last_year": False},
+}
+_BY_WINDOW: Mapping[str, Overlay] = {**_CALENDAR, "ridge, scaled by window": {"scaling": "window"}}
+_ETS = {"AutoETS": partial(_by_pasts, model="autoets")}
+_RECENT_ETS = {f"AutoETS, last {RECENT_DAYS} days": partial(_by_pasts, model="autoets", days=RECENT_DAYS)}
+_THETA = {"AutoTheta": partial(_by_pasts, model="autotheta", days=RECENT_DAYS)}
+# By series: the fits and the ridges that its network is compared with.
+BASELINES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Overlay]]] = {
+    "cta": (_RECENT_ETS, _HOLIDAYS),
+    "seattle": (_ETS | _THETA, _CALENDAR),
+    "melbourne": (_ETS | _THETA, _BY_WINDOW),
+    "births": (_ETS | _RECENT_ETS | _THETA, _HOLIDAYS),
+}
 
+
+def _rows(series: str) -> Iterable[Row]:
+    fits, ridges = BASELINES[series]
+    others = {
+        **fits,
+        **{name: partial(_by_ridge, model=model) for name, model in ridges.items()},
+        **{name: partial(_by_pasts, model=name) for name in NAIVE},
+    }
+    measured: dict[str, Any] = {"network": network} | {name: partial(against, by=by) for name, by in others.items()}
+    if series == "cta":
+        measured["AutoETS, every 12th origin"] = on_all_history
+    recipe, file = (series, FILES[series]) if series in FILES else ("", "")  # Seattle's are those of params.yaml
+    for name, by in measured.items():
+        name = f"{series}/{name}"
+        yield Row(name=name, task="forecast", recipe=recipe, file=file, overlay=ONE_THREAD, measure=by)
+
+
+ROWS = (
+    *(row for series in SERIES for row in _rows(series)),
+    *(
+        Row(
+            name="kinds/" + (", ".join(f"{key} {value}" for key, value in model.items()) or "nothing"),
+            recipe="cta",
+            file=FILES["cta"],
+            overlay={**ONE_THREAD, "model": model},
+            measure=of_validation,
+        )
+        for model in KINDS
+    ),
+    *(
+        Row(name=f"global/{name}", task="forecast", overlay=FOUR, measure=partial(together, series=series))
+        for name, series in {"one network for the four": SERIES, **{f"{one} alone": (one,) for one in SERIES}}.items()
+    ),
+    Row(name="speed/100 series", task="forecast", overlay=HUNDRED, measure=speed),
+)
 
 if __name__ == "__main__":
-    main()
+    quality.main("forecast_quality", __doc__, ROWS, host="series")

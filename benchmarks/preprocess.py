@@ -9,22 +9,19 @@ our words: json, one NumPy array a drawing, filled a stroke at a time, scaled, m
 of floats and appended to a file. The Example is the same protocol buffer, without TensorFlow; the records' checksums
 are left out. The bare parse is orjson, the fastest parser that we know of, on each line and nothing else.
 
-All drawings lie in one file, each COPIES times: mirrored, turned, drawn from the other end, one point of it shifted.
-Rounds of all sides alternate; figures are medians, ratios medians of each round's ratio. The ratio of processor time
-counts the time of all processes, and means something on a busy machine as well.
+All drawings lie in one file, each `--copies` times: mirrored, turned, drawn from the other end, one point of it
+shifted. Rounds of all sides alternate; figures are medians, ratios medians of each round's ratio. The ratio of
+processor time counts the time of all processes, and means something on a busy machine as well.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,19 +31,32 @@ import orjson
 
 from stages.params import load
 from stages.preprocessing.preparation import Preparation
-from stages.tasks.sketch.params import Params, PrepareParams
 from stages.tasks.sketch.prepare.prepare import prepare
-from stages.tasks.sketch.source.doodles import DOODLES
 from stages.tasks.sketch.source.sample import write_sample
 
-from .rounds import alternating, processor_seconds, ratio
+from . import command, timing
+from .data import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ROUNDS = 2
-COPIES = 128  # of each drawing: two processes should not spend most of their time on starting
 CATEGORIES = 345
 SIZES = (400, 1600, 6400)  # made-up drawings of each category
 _DOODLES = 1_500  # of each of the sample's classes
+# The message type tf.train.Example, declared anew: `{feature: {name: Feature}}` of floats or integers.
+_EXAMPLE = """
+name: "example.proto" package: "benchmark" syntax: "proto3"
+message_type { name: "FloatList" field { name: "value" number: 1 type: TYPE_FLOAT label: LABEL_REPEATED } }
+message_type { name: "Int64List" field { name: "value" number: 1 type: TYPE_INT64 label: LABEL_REPEATED } }
+message_type { name: "Feature"
+  field { name: "float_list" number: 1 type: TYPE_MESSAGE type_name: ".benchmark.FloatList" label: LABEL_OPTIONAL }
+  field { name: "int64_list" number: 2 type: TYPE_MESSAGE type_name: ".benchmark.Int64List" label: LABEL_OPTIONAL } }
+message_type { name: "Features"
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING label: LABEL_OPTIONAL }
+    field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".benchmark.Feature" label: LABEL_OPTIONAL } }
+  field { name: "feature" number: 1 type: TYPE_MESSAGE type_name: ".benchmark.Features.FeatureEntry"
+    label: LABEL_REPEATED } }
+message_type { name: "Example"
+  field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".benchmark.Features" label: LABEL_OPTIONAL } }
+"""
 
 
 def tutorial(file: Path, target: Path) -> None:
@@ -92,37 +102,10 @@ def _tutorial_parse(line: str) -> tuple[np.ndarray, str]:
 
 
 def _example_type() -> Callable[[], Any]:
-    """The message type tf.train.Example, declared anew: `{feature: {name: Feature}}` of bytes, floats or integers."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="benchmark", syntax="proto3")
-
-    def message(name: str, **fields: tuple[int, str, bool]) -> Any:
-        made = file.message_type.add(name=name)
-        for number, (field, (kind, type_name, repeated)) in enumerate(fields.items(), start=1):
-            label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
-            made.field.add(name=field, number=number, type=kind, type_name=type_name or None, label=label)
-        return made
-
-    message("FloatList", value=(kinds.TYPE_FLOAT, "", True))
-    message("Int64List", value=(kinds.TYPE_INT64, "", True))
-    lists = {f"{kind}_list": f".benchmark.{kind.title()}List" for kind in ("float", "int64")}
-    message("Feature", **{name: (kinds.TYPE_MESSAGE, type_name, False) for name, type_name in lists.items()})
-    features = message("Features", feature=(kinds.TYPE_MESSAGE, ".benchmark.Features.FeatureEntry", True))
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=kinds.TYPE_STRING, label=kinds.LABEL_OPTIONAL)
-    entry.field.add(
-        name="value",
-        number=2,
-        type=kinds.TYPE_MESSAGE,
-        type_name=".benchmark.Feature",
-        label=kinds.LABEL_OPTIONAL,
-    )
-    message("Example", features=(kinds.TYPE_MESSAGE, ".benchmark.Features", False))
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
+    pool.Add(text_format.Parse(_EXAMPLE, descriptor_pb2.FileDescriptorProto()))
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("benchmark.Example"))
 
 
@@ -135,27 +118,23 @@ def bare_parse(file: Path, target: Path) -> None:
 
 def ours(file: Path, target: Path) -> None:
     """The preprocess stage's work on the folder that the file lies in, on as many cores as this process may use."""
+    params: Any = load(REPOSITORY / "params.yaml")["sketch"].prepare
     with tempfile.TemporaryDirectory() as resume, Preparation(target, max_rejected_share=1.0) as output:
         os.environ["UNROLL_RESUME"] = resume
-        prepare(file.parent.parent, _params(), output)
+        prepare(file.parent.parent, params, output)
 
 
-def _params() -> PrepareParams:
-    params = load(REPOSITORY / "params.yaml")["sketch"]
-    assert isinstance(params, Params)
-    return params.prepare
-
-
-def compare(folder: Path, work: Path) -> dict[str, Any]:
+def compare(folder: Path, work: Path, *, copies: int, rounds: int) -> dict[str, Any]:
     """Seconds of each side by round, as drawings a second and ratios."""
-    file = _enlarged(folder, work / "enlarged" / "simplified" / "drawings.ndjson")
-    drawings, size = file.read_bytes().count(b"\n"), file.stat().st_size
-    print(f"{drawings:,} drawings, {size / drawings:.0f} bytes each", flush=True)
+    file = work / "enlarged" / "simplified" / "drawings.ndjson"
+    drawings = enlarge(folder, file, copies)
+    print(f"{drawings:,} drawings, {file.stat().st_size / drawings:.0f} bytes each", flush=True)
     cores = sorted(os.sched_getaffinity(0))
 
-    def on(count: int, run: Callable[[Path, Path], None], target: Path) -> None:
+    def on(count: int, run: Callable[[Path, Path], None]) -> None:
         os.sched_setaffinity(0, cores[:count])
-        run(file, target)
+        with tempfile.TemporaryDirectory(dir=work) as target:
+            run(file, Path(target) / "target")
 
     sides = {
         "tutorial": partial(on, 1, tutorial),
@@ -164,26 +143,13 @@ def compare(folder: Path, work: Path) -> dict[str, Any]:
         "ours, one core": partial(on, 1, ours),
         "ours, two cores": partial(on, 2, ours),
     }
-    seconds = alternating(sides, work, rounds=ROUNDS)
+    seconds = timing.alternate(sides, rounds=rounds)
     os.sched_setaffinity(0, cores)
-    figures: dict[str, Any] = {}
-    for name in sides:
-        figures[name] = {
-            "drawings_a_second": seconds.a_second(name, drawings),
-            "times_the_tutorial": ratio(seconds.wall, "tutorial", name),
-            "times_its_arrays": ratio(seconds.wall, "tutorial, arrays only", name),
-            "share_of_a_bare_parse": ratio(seconds.wall, "bare parse", name),
-            "times_the_tutorial_in_processor_time": ratio(seconds.processor, "tutorial", name),
-            "times_its_arrays_in_processor_time": ratio(seconds.processor, "tutorial, arrays only", name),
-            "share_of_a_bare_parse_in_processor_time": ratio(seconds.processor, "bare parse", name),
-            "seconds": seconds.rounded(name),
-        }
-        print(f"{name:22s} {json.dumps(figures[name])}", flush=True)
-    return figures
+    return {name: timing.compared(seconds, name, list(sides)[:3], drawings) for name in sides}
 
 
-def _enlarged(folder: Path, target: Path) -> Path:
-    """All drawings of a folder in one file, each COPIES times: mirrored, turned, from its other end, one point shifted.
+def enlarge(folder: Path, target: Path, copies: int) -> int:
+    """All drawings of a folder in one file, each as often as `copies` says and seen otherwise each time; how many.
 
     They are as simplified as they were.
     """
@@ -193,12 +159,12 @@ def _enlarged(folder: Path, target: Path) -> Path:
         for path in sorted(folder.glob("*.ndjson")):
             for line in path.read_bytes().splitlines():
                 record = orjson.loads(line)
-                for copy in range(COPIES):
+                for copy in range(copies):
                     key += 1
                     drawing = _seen_otherwise(record["drawing"], copy)
-                    changes = {"word": target.stem, "key_id": str(key), "drawing": drawing}
-                    out.write(orjson.dumps({**record, **changes}) + b"\n")
-    return target
+                    out.write(orjson.dumps({**record, "word": target.stem, "key_id": str(key), "drawing": drawing}))
+                    out.write(b"\n")
+    return key - 2**52
 
 
 def _seen_otherwise(drawing: list[list[list[int]]], way: int) -> list[list[list[int]]]:
@@ -223,41 +189,30 @@ def _seen_otherwise(drawing: list[list[list[int]]], way: int) -> list[list[list[
     return seen
 
 
-def scale(work: Path) -> dict[str, Any]:
+def make_up(folder: Path, categories: int, size: int) -> None:
+    """Write so many walks for each category: five strokes of nine points, which simplification leaves as they are."""
+    folder.mkdir(parents=True)
+    for category in range(categories):
+        points = np.random.default_rng(category).integers(0, 256, (size, 5, 2, 9))
+        points[:, 0, :, 0] = 0
+        points[:, 0, :, 1] = 255
+        word = f"class {category:03d}"
+        record = {"word": word, "countrycode": "XX", "recognized": True}
+        with (folder / f"{word}.ndjson").open("wb") as out:
+            for number, drawing in enumerate(points.tolist()):
+                key = str(2**52 + category * 10**8 + number)
+                out.write(orjson.dumps({**record, "key_id": key, "drawing": drawing}) + b"\n")
+
+
+def scale(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
     """Peak memory and seconds by the number of drawings, each size in a process of its own."""
     figures = {}
-    for size in SIZES:
+    for size in sizes:
         folder = work / f"{CATEGORIES} x {size}" / "simplified"
-        folder.mkdir(parents=True)
-        for category in range(CATEGORIES):
-            (folder / f"class {category:03d}.ndjson").write_bytes(b"".join(_made_up(category, size)))
-        command = [sys.executable, "-m", "benchmarks.preprocess", "--one", str(folder)]
-        done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-        figures[f"{CATEGORIES * size}"] = json.loads(done.stdout)
-        print(f"{CATEGORIES * size:,} drawings: {done.stdout.strip()}", flush=True)
+        make_up(folder, CATEGORIES, size)
+        figures[f"{CATEGORIES * size}"] = timing.in_new_process(one, folder)
+        print(f"{CATEGORIES * size:,} drawings: {figures[f'{CATEGORIES * size}']}", flush=True)
     return figures
-
-
-def _made_up(category: int, count: int) -> Iterator[bytes]:
-    """Lines of walks: five strokes of nine points, which simplification leaves as they are."""
-    generator = np.random.default_rng(category)
-    points = generator.integers(0, 256, (count, 5, 2, 9))
-    points[:, 0, :, 0] = 0
-    points[:, 0, :, 1] = 255
-    for number, drawing in enumerate(points.tolist()):
-        key = str(2**52 + category * 10**8 + number)
-        yield (
-            orjson.dumps(
-                {
-                    "word": f"class {category:03d}",
-                    "countrycode": "XX",
-                    "recognized": True,
-                    "key_id": key,
-                    "drawing": drawing,
-                }
-            )
-            + b"\n"
-        )
 
 
 def one(folder: Path) -> dict[str, float]:
@@ -265,44 +220,29 @@ def one(folder: Path) -> dict[str, float]:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=folder.parent) as target:
         ours(next(folder.glob("*.ndjson")), Path(target))
-        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "seconds": round(time.perf_counter() - started, 2),
-        "processor_seconds": round(processor_seconds(), 2),
-        "peak_megabytes": round(own.ru_maxrss / 1024),
-        "peak_megabytes_of_a_worker": round(children.ru_maxrss / 1024),
-        "anonymous_megabytes": round(int(status["RssAnon"].split()[0]) / 1024),
-    }
+        figures = timing.memory()
+    figures["peak_megabytes_of_a_worker"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    figures |= {"seconds": time.perf_counter() - started, "processor_seconds": timing.processor_seconds()}
+    return {name: round(value, 2) for name, value in figures.items()}
 
 
 def main() -> None:
-    """Parse the command line, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """The command line."""
+    parser = command.parser("preprocess", __doc__)
     parser.add_argument("--data", type=Path, help="a folder of ndjson files, in place of doodles")
+    parser.add_argument("--copies", type=int, default=128, help="so many that starting a process does not count (128)")
+    parser.add_argument("--rounds", type=int, default=2, help="of all sides (2)")
     parser.add_argument("--scale", action="store_true", help="memory and cost by number of drawings")
-    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--json", type=Path, help="write the figures there as well")
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(one(arguments.one)))
-        return
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        if arguments.scale:
-            figures = scale(work)
+        if args.scale:
+            figures = scale(work, SIZES)
         else:
-            data = work / "raw" / "simplified"
-            data.parent.mkdir()
-            if arguments.data:
-                data.symlink_to(arguments.data.resolve(), target_is_directory=True)
-            else:
-                print(f"drawing doodles of {len(DOODLES)} classes", flush=True)
-                write_sample(data, per_category=_DOODLES, seed=1)
-            figures = compare(data, work)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+            if args.data is None:
+                write_sample(work / "doodles", per_category=_DOODLES, seed=1)
+            figures = compare(args.data or work / "doodles", work, copies=args.copies, rounds=args.rounds)
+    command.write(args.json, figures)
 
 
 if __name__ == "__main__":

@@ -19,16 +19,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from stages.paths import program_path
 from stages.recipe import RECIPES
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from .data import REPOSITORY
+
 VERBS = ("download", "preprocess", "train", "evaluate")
 
 
@@ -37,44 +37,43 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on a free local port inside the block; gives the address."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-
-
-def measure(recipe: str, data: Path, file: str) -> None:
+def measure(recipe: str, address: str, clone: Path) -> None:
     """Run one recipe in a clone of HEAD and print seconds a stage, then the metrics."""
     yaml = YAML()
     overlay = yaml.load(REPOSITORY / RECIPES / f"{recipe}.yaml")
     first, *others = overlay  # a recipe's first task has the data
-    with tempfile.TemporaryDirectory() as folder, served(data) as address:
-        clone = Path(folder, "clone")
-        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
-        overlay[first]["source"]["url"] = address + file
-        yaml.dump(overlay, clone / RECIPES / f"{recipe}.yaml")
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        run = functools.partial(subprocess.run, cwd=clone, env=environment, check=True)
-        run([sys.executable, "-m", "stages.recipe", recipe, "--only-params"])
-        stages = [(verb, first) for verb in VERBS] + [(verb, task) for task in others for verb in VERBS[2:]]
-        for verb, task in stages:
-            started = time.perf_counter()
-            run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
-            print(f"{verb}@{task}: {time.perf_counter() - started:.1f} s", flush=True)
-        for name in (f"metrics/preprocess/{first}.json", *(f"metrics/{task}.json" for task in overlay)):
-            print(name, json.dumps(json.loads((clone / name).read_text(encoding="utf-8")), indent=1))
+    overlay[first]["source"]["url"] = address
+    subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+    yaml.dump(overlay, clone / RECIPES / f"{recipe}.yaml")
+    environment = {**os.environ, "PATH": program_path()}
+    run = functools.partial(subprocess.run, cwd=clone, env=environment, check=True)
+    run([sys.executable, "-m", "stages.recipe", recipe, "--only-params"])
+    for verb, task in [(verb, first) for verb in VERBS] + [(verb, task) for task in others for verb in VERBS[2:]]:
+        started = time.perf_counter()
+        run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
+        print(f"{verb}@{task}: {time.perf_counter() - started:.1f} s", flush=True)
+    for name in (f"metrics/preprocess/{first}.json", *(f"metrics/{task}.json" for task in overlay)):
+        print(name, json.dumps(json.loads((clone / name).read_text(encoding="utf-8")), indent=1))
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--data", type=Path, required=True, help="the folder that stands in for the host")
     parser.add_argument("--file", default="", help="path below the address, such as /fra-eng.zip")
-    chosen = parser.parse_args()
-    measure(chosen.recipe, chosen.data.resolve(), chosen.file)
+    args = parser.parse_args()
+    handler = functools.partial(_Quiet, directory=str(args.data.resolve()))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            measure(args.recipe, f"http://127.0.0.1:{server.server_address[1]}{args.file}", Path(folder, "clone"))
+        finally:
+            server.shutdown()
+
+
+if __name__ == "__main__":
+    main()

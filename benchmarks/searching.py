@@ -11,9 +11,7 @@ answers save: `--sentences` in batches until all hypotheses have ended, and unti
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,40 +21,40 @@ import torch
 from stages.data.prepared import open_prepared
 from stages.evaluation.bootstrap import evenly
 from stages.models.weights import load_network
-from stages.tasks.translation.model.network import SentencePairs, Translator, build
+from stages.tasks.translation.model.network import Pairs, Translator, build
 from stages.tasks.translation.model.translate import Translation, translate
 from stages.tasks.translation.params import ModelParams
 
+from . import command, timing
 from .data import REPOSITORY
 
 BEAMS = (1, 5, 10)
 
 
-def timed(network: Translator, sources: list[np.ndarray], **options: Any) -> tuple[float, list[list[Translation]]]:
-    """Seconds, and the translations."""
-    started = time.perf_counter()
-    answers = translate(network, sources, **options)
-    return time.perf_counter() - started, answers
-
-
 def compared(
     network: Translator, sources: list[np.ndarray], one: dict[str, Any], other: dict[str, Any], repeat: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Sentences a second with two settings of `translate`, in turns, and the share of equal best answers."""
-    best = [float("inf"), float("inf")]
-    answers: list[list[list[Translation]]] = [[], []]
-    for _ in range(repeat):
-        for side, options in enumerate((one, other)):
-            seconds, answers[side] = timed(network, sources, **options)
-            best[side] = min(best[side], seconds)
-    same = [a[0].tokens == b[0].tokens for a, b in zip(*answers, strict=True)]
-    first, second = (len(sources) / seconds for seconds in best)
-    return {"first": first, "second": second, "ratio": second / first, "same": float(np.mean(same))}
+    answers: dict[str, list[list[Translation]]] = {}
+
+    def search(name: str, options: dict[str, Any]) -> None:
+        answers[name] = translate(network, sources, **options)
+
+    sides = {"first": partial(search, "first", one), "second": partial(search, "second", other)}
+    seconds = timing.alternate(sides, rounds=repeat)
+    same = [a[0].tokens == b[0].tokens for a, b in zip(*answers.values(), strict=True)]
+    first, second = (len(sources) / min(side.wall) for side in seconds.values())
+    return {
+        "one by one (all ended)": first,
+        "in batches": second,
+        "ratio": second / first,
+        "same answer": float(np.mean(same)),
+    }
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser("searching", __doc__)
     parser.add_argument("--weights", type=Path, default=REPOSITORY / "weights/translation")
     parser.add_argument("--prepared", type=Path, default=REPOSITORY / "data/translation/prepared")
     parser.add_argument("--sentences", type=int, default=200)
@@ -64,34 +62,20 @@ def main() -> None:
     parser.add_argument("--max-length", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write the figures there")
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    network, _ = load_network(chosen.weights, build, ModelParams)
-    store, _ = open_prepared(chosen.prepared)
-    test = SentencePairs(store, "test")
-    sources = [test.source(example) for example in evenly(len(test), chosen.sentences)]
-
-    def options(beam_size: int, **changes: int) -> dict[str, Any]:
-        common = {"beam_size": beam_size, "max_length": chosen.max_length, "batch_size": chosen.batch_size}
-        return {**common, **changes}
-
-    figures = {
-        f"beam {beam}": compared(network, sources, options(beam, batch_size=1), options(beam), chosen.repeat)
-        for beam in BEAMS
-    }
-    figures |= {
-        f"beam {beam}, all ended or the best certain": compared(
-            network, sources, options(beam, n_best=beam), options(beam), chosen.repeat
-        )
-        for beam in BEAMS[1:]
-    }
-    print(f"{len(sources)} sentences of {chosen.prepared}, {chosen.threads} threads, torch {torch.__version__}\n")
-    print("| | one by one (all ended) | in batches | ratio | same answer |\n| --- | --- | --- | --- | --- |")
-    for name, found in figures.items():
-        print(f"| {name} | {found['first']:.1f} | {found['second']:.1f} | {found['ratio']:.1f} | {found['same']:.3f} |")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    network, _ = load_network(args.weights, build, ModelParams)
+    test = Pairs(open_prepared(args.prepared)[0], "test")
+    sources = [test.source(example) for example in evenly(len(test), args.sentences)]
+    print(f"{len(sources)} sentences of {args.prepared}, {args.threads} threads, torch {torch.__version__}\n")
+    rows = []
+    for name, beams, one_by_one in (("", BEAMS, True), (", all ended or the best certain", BEAMS[1:], False)):
+        for beam in beams:
+            options = {"beam_size": beam, "max_length": args.max_length, "batch_size": args.batch_size}
+            other = options | ({"batch_size": 1} if one_by_one else {"n_best": beam})
+            rows.append({"": f"beam {beam}{name}"} | compared(network, sources, other, options, args.repeat))
+    print(command.table(rows))
+    command.write(args.json, {"rows": rows})
 
 
 if __name__ == "__main__":

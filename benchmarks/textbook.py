@@ -9,12 +9,7 @@ nothing here may depend on what it is batched with.
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,21 +23,8 @@ from stages.params import TaskParams
 from stages.tasks.sketch.model.features import Feature, columns
 from stages.tasks.sketch.model.network import MaskedConv, SketchDataset
 
-from . import data
-from .specification import Specification
-from .turns import Trainee, engine_command, in_turns
-
-_FEATURES: list[Feature] = ["offset", "pen"]
-INPUTS = [columns(_FEATURES).index(name) for name in ("dx", "dy", "pen_up")]
-POINTS = 100  # of each drawing that Keras reads, its last ones
-BOOK_BATCH = 32
-FREE_BATCH = 256
-BOOK_EPOCHS = 15
-EPOCHS = {BOOK_BATCH: BOOK_EPOCHS, FREE_BATCH: 24}  # a larger batch takes fewer steps an epoch and needs more of them
-RATES = {BOOK_BATCH: 0.003, FREE_BATCH: 0.006}  # of the batch sizes, found by trying; Keras has Adam's usual 0.001
-ACCURACY = 0.85  # the mark for the time to an accuracy
-PLACEMENTS = {"1 thread": (1, 1), "2 threads": (1, 2), "2 ranks": (2, 1)}  # name → ranks, threads of each
-REQUIREMENTS = Path(__file__).with_name("requirements-keras.txt")
+FEATURES: list[Feature] = ["offset", "pen"]
+INPUTS = [columns(FEATURES).index(name) for name in ("dx", "dy", "pen_up")]
 
 
 class TextbookClassifier(Network):
@@ -50,13 +32,8 @@ class TextbookClassifier(Network):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(
-            [
-                MaskedConv(len(INPUTS), 32, 5, stride=2),
-                MaskedConv(32, 64, 5, stride=2),
-                MaskedConv(64, 128, 3, stride=2),
-            ]
-        )
+        sizes = ((len(INPUTS), 32, 5), (32, 64, 5), (64, 128, 3))
+        self.convolutions = nn.ModuleList([MaskedConv(*size, stride=2) for size in sizes])
         self.recurrent = RecurrentStack(128, 128, layers=2)
         self.classify = nn.Linear(128, classes)
         for layer in self.recurrent.forward_layers:
@@ -99,131 +76,5 @@ def network_and_data(
     folder: Path, params: TaskParams, measured: str
 ) -> tuple[Network, TextbookDataset, TextbookDataset]:
     """Fresh weights, the drawings to learn from and those to measure on."""
-    train = TextbookDataset(folder, "train", _FEATURES, seed=params.train.seed)
-    return TextbookClassifier(len(train.classes)), train, TextbookDataset(folder, measured, _FEATURES)
-
-
-def run(work: Path, *, source: Path, quick: bool) -> dict[str, Any]:
-    """Both sides on six classes of Quick, Draw!, an epoch in turn; what each reached, and the ratios.
-
-    Ours trains to the end at the book's batch size and at a larger one on one thread; in the other placements it takes
-    a few epochs, for their speed. The short trainings lower their learning rate to 0 in three epochs: one that wants
-    an accuracy and no more needs no more.
-    """
-    folder, params = data.recipe("quickdraw", source, work)
-    keras = [str(keras_environment(work)), str(Path(__file__).with_name("textbook_keras.py"))]
-    placements = list(PLACEMENTS)[:1] if quick else list(PLACEMENTS)
-    book_epochs, few, short = (1, 1, 1) if quick else (BOOK_EPOCHS, 4, 3)
-
-    def ours(kind: str, batch_size: int, placement: str, total: int, turns: int) -> Trainee:
-        ranks, threads = PLACEMENTS[placement]
-        changes = {"batch_size": batch_size, "epochs": total, "patience": total, "learning_rate": RATES[batch_size]}
-        changes |= {"ranks": ranks, "threads": threads}
-        changed = params.model_copy(update={"train": params.train.model_copy(update=changes)})
-        specification = Specification.of("sketch", folder, changed, measured="test", textbook=True)
-        name = f"{kind}, {placement}"
-        path = specification.write(work / "specifications" / f"{name}.json")
-        return Trainee(name, engine_command(path, ranks), epochs=turns)
-
-    with ExitStack() as stack:
-        keras += [str(written(folder, work)), str(book_epochs)]
-        book = Trainee(f"Keras, batch {BOOK_BATCH}", keras, epochs=book_epochs)
-        trainees = [stack.enter_context(book)]
-        for placement in placements:
-            for batch_size in (BOOK_BATCH, FREE_BATCH):
-                epochs = 1 if quick else EPOCHS[batch_size]
-                turns = epochs if placement == placements[0] else few
-                kind = f"ours, batch {batch_size}"
-                trainees.append(stack.enter_context(ours(kind, batch_size, placement, epochs, turns)))
-            trainees.append(stack.enter_context(ours("ours, short", BOOK_BATCH, placement, short, short)))
-        in_turns(trainees)
-    return summary(trainees)
-
-
-def summary(trainees: Sequence[Trainee]) -> dict[str, Any]:
-    """Each training in figures, then the best of ours against Keras."""
-    results = {trainee.name: figures(trainee, ACCURACY) for trainee in trainees}
-    keras = results[f"Keras, batch {BOOK_BATCH}"]
-
-    def ours(kind: str) -> dict[str, dict[str, Any]]:
-        return {name: values for name, values in results.items() if name.startswith(f"ours, {kind}")}
-
-    result: dict[str, Any] = {"trainings": results}
-    for batch_size in (BOOK_BATCH, FREE_BATCH):
-        some = ours(f"batch {batch_size},")
-        best = max(some, key=lambda name: some[name]["sequences_per_second"])
-        result[f"batch_{batch_size}"] = {
-            "best": best,
-            "throughput_ratio": some[best]["sequences_per_second"] / keras["sequences_per_second"],
-            "test_accuracy_ours": next(iter(some.values()))["test_accuracy"],  # of the one that trains to the end
-            "test_accuracy_keras": keras["test_accuracy"],
-            "seconds_ours": next(iter(some.values()))["training_seconds"],
-            "seconds_keras": keras["training_seconds"],
-        }
-    for figure in ("seconds_to_accuracy", "wall_seconds_to_accuracy"):
-        reached = {name: values[figure] for name, values in ours("").items() if values[figure] is not None}
-        if reached and keras[figure] is not None:
-            best = min(reached, key=lambda name: reached[name])
-            result[figure] = {"best": best, "ours": reached[best], "keras": keras[figure]}
-            result[figure]["ratio"] = reached[best] / keras[figure]
-    return result
-
-
-def figures(trainee: Trainee, mark: float) -> dict[str, Any]:
-    """One training in figures, with its times to a test accuracy of `mark`.
-
-    The first epoch, in which Keras traces its graph, counts for the times to the accuracy and not for the throughput.
-    The seconds to the accuracy are of training alone; the wall seconds are from the start of the process and hold
-    imports and the measuring after each epoch as well, and not the waiting for a turn.
-    """
-    answers = trainee.answers
-    accuracies = [answer["measured_accuracy"] for answer in answers]
-    reached = next((i + 1 for i, accuracy in enumerate(accuracies) if accuracy >= mark), None)
-    later = answers[1:] or answers
-    return {
-        **trainee.ready,
-        "start_up_seconds": trainee.start_up,
-        "epochs": len(answers),
-        "training_seconds": sum(answer["seconds"] for answer in answers),
-        "sequences_per_second": median(answer["sequences_per_second"] for answer in later),
-        "first_epoch_seconds": answers[0]["seconds"],
-        "epoch_seconds": median(answer["seconds"] for answer in later),
-        "test_accuracy": accuracies[-1],
-        "best_test_accuracy": max(accuracies),
-        "accuracies": accuracies,
-        "epochs_to_accuracy": reached,
-        "seconds_to_accuracy": sum(a["seconds"] for a in answers[:reached]) if reached else None,
-        "wall_seconds_to_accuracy": trainee.start_up + sum(a["turn_seconds"] for a in answers[:reached])
-        if reached
-        else None,
-        "data_wait_share": median(a["data_wait_share"] for a in later) if "data_wait_share" in later[0] else None,
-    }
-
-
-def written(folder: Path, work: Path) -> Path:
-    """What Keras reads: an .npz file with `(drawings, 100, 3)` float32 and the class numbers of two splits."""
-    path = work / f"{folder.name}-textbook.npz"
-    if not path.is_file():
-        arrays: dict[str, Any] = {}
-        for split in ("train", "test"):
-            dataset = TextbookDataset(folder, split, _FEATURES)
-            arrays[f"{split}_values"] = np.zeros((len(dataset), POINTS, len(INPUTS)), dtype=np.float32)
-            for example, row in enumerate(arrays[f"{split}_values"]):
-                values = dataset.batch(np.array([example])).values[0, -POINTS:].numpy()
-                row[: len(values)] = values
-            arrays[f"{split}_targets"] = dataset.targets
-        np.savez(path, **arrays)
-    return path
-
-
-def keras_environment(work: Path) -> Path:
-    """The Python of a virtual environment with Keras below the work folder, made where it is not there."""
-    folder = work / "keras"
-    python, requirements = folder / "bin" / "python", folder / REQUIREMENTS.name
-    if not requirements.is_file() or requirements.read_bytes() != REQUIREMENTS.read_bytes():
-        print(f"making {folder}", flush=True)
-        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", "3.11", str(folder)], check=True)
-        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
-        subprocess.run([*install, "-r", str(REQUIREMENTS)], check=True)
-        requirements.write_bytes(REQUIREMENTS.read_bytes())
-    return python
+    train = TextbookDataset(folder, "train", FEATURES, seed=params.train.seed)
+    return TextbookClassifier(len(train.classes)), train, TextbookDataset(folder, measured, FEATURES)

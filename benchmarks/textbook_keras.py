@@ -1,4 +1,4 @@
-"""The textbook's classifier in Keras, run by the Python of its own environment; see `turns.py` for how it is talked to.
+"""The textbook's classifier in Keras, run by the Python of its own environment in turns, see `trainee.py`.
 
 KERAS_ENVIRONMENT/bin/python textbook_keras.py DRAWINGS.npz EPOCHS
 """

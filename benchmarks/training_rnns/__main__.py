@@ -10,29 +10,28 @@ Each part writes its figure to docs/figures/ and prints its numbers as a table.
 
 from __future__ import annotations
 
-import argparse
 import time
 
 import torch
 
+from .. import command
 from .gradients import clipping, memory, reach
-from .pictures import gru, lstm
-from .scaling import scaling
-from .settings import settings
+from .settings import scaling, settings
 from .speed import padding, unrolling
 
-PARTS = {part.__name__: part for part in (lstm, gru, clipping, reach, memory, padding, settings, scaling, unrolling)}
-
+PARTS = {part.__name__: part for part in (clipping, reach, memory, padding, settings, scaling, unrolling)}
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"some of: {', '.join(PARTS)}; all if none")
-    chosen = parser.parse_args().parts
-    if unknown := [name for name in chosen if name not in PARTS]:
-        parser.error(f"found {', '.join(unknown)}; allowed: {', '.join(PARTS)}")
+    parser = command.parser("training_rnns", __doc__)
+    parser.add_argument("parts", nargs="*", help=f"some of: {', '.join(PARTS)}; all if none")
+    args = parser.parse_args()
+    command.check(parser, args.parts, list(PARTS))
     torch.set_num_threads(1)
-    for name in chosen:
+    took = {}
+    for name in args.parts or PARTS:
         started = time.perf_counter()
         print(f"## {name}\n", flush=True)
         PARTS[name]()
-        print(f"{name} took {time.perf_counter() - started:.0f} s\n", flush=True)
+        took[name] = time.perf_counter() - started
+        print(f"{name} took {took[name]:.0f} s\n", flush=True)
+    command.write(args.json, took)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
+from stages.evaluation.report import table_row
 from stages.models.batch import Batch, Dataset
 from stages.models.classification import classification_losses
 from stages.models.network import Network
@@ -26,12 +29,13 @@ COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
 
 
 class Reader(Network):
-    """The plainest classifier of drawings: one recurrent layer over the points, its last output gives the class."""
+    """The plainest classifier of drawings: a recurrent layer of 64 over the points, its last output gives the class."""
 
-    def __init__(self, cell: Cell, features: int, hidden_size: int, classes: int) -> None:
+    def __init__(self, cell: Cell, drawings: SketchDataset) -> None:
         super().__init__()
-        self.recurrent = RecurrentStack(features, hidden_size, cell=cell)
-        self.output = nn.Linear(hidden_size, classes)
+        features = drawings.batch(np.arange(1)).values.shape[2]
+        self.recurrent = RecurrentStack(features, 64, cell=cell)
+        self.output = nn.Linear(64, len(drawings.classes))
 
     def forward(self, batch: Batch) -> Tensor:
         """`batch.values` `(batch, time, features)` to logits `(batch, classes)`."""
@@ -71,40 +75,37 @@ def sketches() -> tuple[SketchParams, SketchDataset, SketchDataset]:
     return params, train, validation
 
 
-def axes_in_a_row(titles: Sequence[str], *, height: float = 3.2) -> tuple[Figure, list]:
-    """A figure 8 inches wide with one set of axes for each title."""
-    figure = Figure(figsize=(8, height), layout="constrained")
-    axes = list(figure.subplots(1, len(titles), squeeze=False)[0])
+@contextmanager
+def figure(name: str, titles: Sequence[str], *, height: float = 3.2, xlabel: str = "") -> Iterator[Sequence[Axes]]:
+    """Axes for each title in a row 8 inches wide; after the block they are docs/figures/NAME.png, with a legend where
+    lines have labels. 64 colours are a third of the bytes, and lines look the same.
+    """
+    drawn = Figure(figsize=(8, height), layout="constrained")
+    axes: list[Axes] = list(drawn.subplots(1, len(titles), squeeze=False)[0])
     for one, title in zip(axes, titles, strict=True):
         one.set_title(title, fontsize=10)
+        one.set_xlabel(xlabel)
         one.grid(alpha=0.3)
-    return figure, axes
-
-
-def save(figure: Figure, name: str) -> None:
-    """Write docs/figures/NAME.png with 64 colours: a third of the bytes, and lines look the same."""
+    yield axes
+    for one in axes:
+        if one.get_legend_handles_labels()[1]:
+            one.legend(fontsize=8)
     FIGURES.mkdir(parents=True, exist_ok=True)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=130)
-    picture = Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    png = io.BytesIO()
+    drawn.savefig(png, dpi=130)
+    picture = Image.open(png).convert("RGB").quantize(64, dither=Image.Dither.NONE)
     picture.save(FIGURES / f"{name}.png", optimize=True)
 
 
-def table(*rows: Sequence[object]) -> None:
-    """Print rows as Markdown, the first as the head."""
-    head, *body = rows
-    heading(*head)
-    for one in body:
-        row(*one)
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows as Markdown as they come."""
+    for cells in (head, ["---"] * len(head)):
+        print(table_row(cells))
+    for row in rows:
+        print(table_row([str(cell) for cell in row]), flush=True)
     print(flush=True)
 
 
-def heading(*cells: object) -> None:
-    """Print the head of a table as Markdown."""
-    row(*cells)
-    row(*["---"] * len(cells))
-
-
-def row(*cells: object) -> None:
-    """Print one row of a table as Markdown."""
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+def each(values: Iterable[float], digits: int = 2) -> str:
+    """What every seed came to."""
+    return " · ".join(f"{value:.{digits}f}" for value in values)

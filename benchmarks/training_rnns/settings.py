@@ -1,93 +1,205 @@
-"""One setting at a time on few drawings: what does it change?"""
+"""One setting at a time on few drawings, and inputs that are not scaled: what do they change?"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 
-from stages.tasks.sketch.model.network import build
-from stages.training.loop import fit
+from stages.models.batch import Batch, Dataset
+from stages.params import load
+from stages.tasks.forecast.model import network as forecaster
+from stages.tasks.forecast.model.windows import ORIGINS, Windows
+from stages.tasks.forecast.params import Params as ForecastParams
+from stages.tasks.sketch.model.network import SketchDataset, build, padded
+from stages.tasks.sketch.params import Params as SketchParams
+from stages.training.loop import Epoch, fit, predict
 
-from .common import COLORS, axes_in_a_row, heading, row, save, sketches, some
+from ..data import Overlay, overlaid
+from .common import COLORS, Reader, each, figure, prepared, sketches, some, table
 
 SEEDS = (1, 2, 3, 4)
-PLAIN_MODEL: dict[str, object] = {
-    "conv_channels": [32, 64],
-    "conv_strides": [2, 2],
-    "hidden_size": 48,
-    "layers": 2,
-    "dropout": 0.0,
-    "recurrent_dropout": 0.0,
-    "layer_norm": False,
-    "label_smoothing": 0.0,
+PLAIN: Overlay = {
+    "model": {
+        "conv_channels": [32, 64],
+        "conv_strides": [2, 2],
+        "hidden_size": 48,
+        "layers": 2,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "layer_norm": False,
+        "label_smoothing": 0.0,
+    },
+    "train": {
+        "epochs": 16,
+        "patience": 16,
+        "batch_size": 32,
+        "batch_tokens": 0,
+        "accumulation_steps": 1,
+        "learning_rate": 0.002,
+        "weight_decay": 0.0,
+        "warmup_fraction": 0.0,
+        "schedule": "constant",
+        "plateau_patience": 2,
+        "plateau_factor": 0.3,
+        "max_grad_norm": 1.0,
+        "clip_value": 0.0,
+        "ema_decay": 0.0,
+        "precision": "float32",
+        "monitor": "loss",
+    },
 }
-PLAIN_TRAIN: dict[str, object] = {
-    "epochs": 16,
-    "patience": 16,
-    "batch_size": 32,
-    "batch_tokens": 0,
-    "accumulation_steps": 1,
-    "learning_rate": 0.002,
-    "weight_decay": 0.0,
-    "warmup_fraction": 0.0,
-    "schedule": "constant",
-    "plateau_patience": 2,
-    "plateau_factor": 0.3,
-    "max_grad_norm": 1.0,
-    "clip_value": 0.0,
-    "ema_decay": 0.0,
-    "precision": "float32",
-    "monitor": "loss",
+_COSINE = {"warmup_fraction": 0.1, "schedule": "cosine"}
+CHANGES: dict[str, Overlay] = {
+    "plain": {},
+    "dropout 0.3": {"model": {"dropout": 0.3}},
+    "recurrent_dropout 0.3": {"model": {"recurrent_dropout": 0.3}},
+    "layer_norm": {"model": {"layer_norm": True}},
+    "weight_decay 0.1": {"train": {"weight_decay": 0.1}},
+    "warmup_fraction 0.1, cosine": {"train": _COSINE},
+    "learning_rate 0.008": {"train": {"learning_rate": 0.008}},
+    "learning_rate 0.008, warmup_fraction, cosine": {"train": {"learning_rate": 0.008, **_COSINE}},
+    "plateau": {"train": {"schedule": "plateau"}},
+    "patience 3 (early stopping)": {"train": {"patience": 3}},
+    "accumulation_steps 4": {"train": {"accumulation_steps": 4}},
+    "bfloat16": {"train": {"precision": "bfloat16"}},
+    "dropout 0.3, warmup_fraction, cosine": {"model": {"dropout": 0.3}, "train": _COSINE},
 }
-CHANGES: list[tuple[str, dict[str, object]]] = [
-    ("plain", {}),
-    ("dropout 0.3", {"dropout": 0.3}),
-    ("recurrent_dropout 0.3", {"recurrent_dropout": 0.3}),
-    ("layer_norm", {"layer_norm": True}),
-    ("weight_decay 0.1", {"weight_decay": 0.1}),
-    ("warmup_fraction 0.1, cosine", {"warmup_fraction": 0.1, "schedule": "cosine"}),
-    ("learning_rate 0.008", {"learning_rate": 0.008}),
-    (
-        "learning_rate 0.008, warmup_fraction, cosine",
-        {"learning_rate": 0.008, "warmup_fraction": 0.1, "schedule": "cosine"},
-    ),
-    ("plateau", {"schedule": "plateau"}),
-    ("patience 3 (early stopping)", {"patience": 3}),
-    ("accumulation_steps 4", {"accumulation_steps": 4}),
-    ("bfloat16", {"precision": "bfloat16"}),
-    ("dropout 0.3, warmup_fraction, cosine", {"dropout": 0.3, "warmup_fraction": 0.1, "schedule": "cosine"}),
-]
 
 
 def settings() -> None:
     """A small sketch network on 800 drawings, with one thing changed at a time."""
     params, train, validation = sketches()
     few, unseen = some(train, 800), some(validation, 400)
-    losses: dict[str, list[float]] = {}
-    heading("setting", "validation loss", "accuracy", "loss of the last epoch", "epochs run")
-    for name, change in CHANGES:
-        model = params.model.model_copy(update={key: change.get(key, value) for key, value in PLAIN_MODEL.items()})
-        fits = []
-        for seed in SEEDS:
-            how = {key: change.get(key, value) for key, value in PLAIN_TRAIN.items()} | {"seed": seed}
-            torch.manual_seed(seed)
-            network = build(model, {"classes": train.classes})
-            fits.append(fit(network, few, unseen, params.train.model_copy(update=how)))
-        best = [found.epochs[found.best_epoch].validation for found in fits]
-        losses[name] = [values["loss"] for values in best]
-        row(
-            name,
-            f"{np.mean(losses[name]):.2f} ({min(losses[name]):.2f} to {max(losses[name]):.2f})",
-            f"{np.mean([values['accuracy'] for values in best]):.3f}",
-            f"{np.mean([found.epochs[-1].validation['loss'] for found in fits]):.2f}",
-            f"{np.mean([len(found.epochs) for found in fits]):.0f}",
-        )
-    print()
-    figure, (axis,) = axes_in_a_row([f"validation loss of the best epoch, {len(SEEDS)} seeds"], height=3.4)
-    for place, found_losses in enumerate(losses.values()):
-        axis.plot(found_losses, [place] * len(found_losses), "o", color=COLORS[0], alpha=0.6)
-        axis.plot(np.mean(found_losses), place, "|", color=COLORS[1], markersize=16, markeredgewidth=2)
-    axis.axvline(float(np.mean(losses["plain"])), color="gray", linewidth=1, linestyle=":")
-    axis.set_yticks(range(len(losses)), list(losses), fontsize=8)
-    axis.invert_yaxis()
-    save(figure, "settings")
+
+    def rows() -> Iterator[tuple[object, ...]]:
+        for place, (name, change) in enumerate(CHANGES.items()):
+            fits = []
+            for seed in SEEDS:
+                own = overlaid(overlaid(overlaid(params, PLAIN), change), {"train": {"seed": seed}})
+                torch.manual_seed(seed)
+                network = build(own.model, {"classes": train.classes})
+                fits.append(fit(network, few, unseen, own.train))
+            best = [found.epochs[found.best_epoch].validation for found in fits]
+            losses, accuracies = ([one[metric] for one in best] for metric in ("loss", "accuracy"))
+            axis.plot(losses, [place] * len(losses), "o", color=COLORS[0], alpha=0.6)
+            axis.plot(np.mean(losses), place, "|", color=COLORS[1], markersize=16, markeredgewidth=2)
+            if name == "plain":
+                axis.axvline(float(np.mean(losses)), color="gray", linewidth=1, linestyle=":")
+            loss = f"{np.mean(losses):.2f} ({min(losses):.2f} to {max(losses):.2f})"
+            last = f"{np.mean([found.epochs[-1].validation['loss'] for found in fits]):.2f}"
+            epochs = f"{np.mean([len(found.epochs) for found in fits]):.0f}"
+            yield name, loss, f"{np.mean(accuracies):.3f}", last, epochs
+
+    title = f"validation loss of the best epoch, {len(SEEDS)} seeds"
+    with figure("settings", [title], height=3.4) as (axis,):
+        table(("setting", "validation loss", "accuracy", "loss of the last epoch", "epochs run"), rows())
+        axis.set_yticks(range(len(CHANGES)), list(CHANGES), fontsize=8)
+        axis.invert_yaxis()
+
+
+class InUnit(Windows):
+    """Windows without a scale of their own, in another unit: `°C · factor`."""
+
+    factor: float = 1.0
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        batch = super().batch(examples, epoch=epoch)
+        assert batch.targets is not None
+        values = torch.cat([batch.values[..., :1] * self.factor, batch.values[..., 1:]], dim=-1)
+        return replace(batch, values=values, targets=batch.targets * self.factor)
+
+
+class InPixels:
+    """Drawings as offsets and positions in pixels, 0 to 255, where the network's features are of about size 1."""
+
+    def __init__(self, dataset: SketchDataset) -> None:
+        self._dataset = dataset
+        self.lengths = dataset.lengths
+        self.name = dataset.name
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
+        steps, lengths = self._dataset.steps(examples)
+        position = steps[:, :2].astype(np.float32)
+        offset = np.diff(position, axis=0, prepend=position[:1])
+        offset[np.cumsum(lengths)[:-1]] = 0.0
+        pens = self._dataset.batch(examples)
+        values = padded(np.concatenate([offset, position], axis=1), lengths).values
+        return replace(pens, values=torch.cat([values, pens.values[:, :, 4:]], dim=-1))
+
+
+def scaling() -> None:
+    """The forecaster in three units, and an LSTM that reads drawings in pixels."""
+    params, train, validation = sketches()
+    learn = partial(_accuracies, params, train)
+    degrees = {
+        "each window's own scale": partial(_degrees, "window", 1.0),
+        "°C, about 16 ± 8": partial(_degrees, "none", 1.0),
+        "°C · 1000": partial(_degrees, "none", 1000.0),
+    }
+    points = {
+        "about 1": partial(learn, train, validation),
+        "pixels, 0 to 255": partial(learn, InPixels(train), InPixels(validation)),
+    }
+    titles = ["forecast: error on the validation days, °C", "sketch: validation accuracy"]
+    with figure("scaling", titles, xlabel="epoch") as axes:
+        _cases(axes[0], ("forecast's values", "error in °C", "each seed"), degrees, min, 2)
+        _cases(axes[1], ("sketch's points", "accuracy", "each seed"), points, max, 3)
+        axes[0].set_yscale("log")
+        axes[0].set_yticks([3, 4, 6, 10], ["3", "4", "6", "10"])
+        axes[0].set_yticks([], minor=True)
+
+
+def _cases(
+    axis: Axes,
+    head: Sequence[str],
+    cases: Mapping[str, Callable[[int], list[float]]],
+    choose: Callable[[list[float]], float],
+    digits: int,
+) -> None:
+    """Draw the mean curve of each case's seeds, and print the best epochs."""
+    rows = []
+    for (name, train), color in zip(cases.items(), COLORS, strict=False):
+        curves = [train(seed) for seed in SEEDS[:3]]
+        axis.plot(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=color, label=name)
+        best = [choose(curve) for curve in curves]
+        rows.append((name, f"{np.mean(best):.{digits}f}", each(best, digits)))
+    table(head, rows)
+
+
+def _degrees(scaling: str, factor: float, seed: int) -> list[float]:
+    """Train the forecaster; the median's mean absolute error over the validation windows after each epoch, in °C."""
+    params = load()["forecast"]
+    assert isinstance(params, ForecastParams)
+    params = overlaid(params, {"model": {"scaling": scaling}, "train": {"seed": seed}})
+    train, validation = (InUnit(prepared("forecast"), params.model, ORIGINS[s]) for s in ("train", "validation"))
+    train.factor = validation.factor = factor
+    actual = np.stack([validation.future(example)[0] for example in range(len(validation))])
+    median, errors = 1 + params.model.quantiles.index(0.5), []
+    torch.manual_seed(seed)
+    network = forecaster.build(params.model, {})
+
+    def measured(epoch: Epoch) -> None:
+        answers = predict(network, validation, 512, network.forecast)[..., median] / factor
+        errors.append(float(np.abs(answers - actual).mean()))
+
+    fit(network, train, validation, params.train, on_epoch=measured)
+    return errors
+
+
+def _accuracies(
+    params: SketchParams, drawings: SketchDataset, train: Dataset, validation: Dataset, seed: int
+) -> list[float]:
+    """Train an LSTM on 2,000 drawings; the validation accuracy after each epoch."""
+    changes = {"epochs": 8, "patience": 8, "learning_rate": 0.005, "monitor": "accuracy", "seed": seed}
+    torch.manual_seed(seed)
+    network = Reader("lstm", drawings)
+    found = fit(network, some(train, 2000), validation, overlaid(params, {"train": changes}).train)
+    return [epoch.validation["accuracy"] for epoch in found.epochs]

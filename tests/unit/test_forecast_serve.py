@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from stages.tasks.forecast.example import example
 
 from stages.models.weights import save_network
 from stages.serving.predictor import InvalidRows

@@ -21,7 +21,7 @@ from stages.tasks.translation.model.translate import translate
 from stages.tasks.translation.params import Params
 from stages.training import loop
 from stages.training.checkpoint import Checkpoints
-from tests.unit.test_engine import PARAMS
+from tests.unit.test_loop import PARAMS
 from tests.unit.translators import FAMILIES, SOURCES, TARGETS, translator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
