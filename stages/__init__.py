@@ -1,4 +1,9 @@
-"""What a pipeline stage does: one verb a file, each run as `python -m stages.VERB TASK`."""
+"""What a pipeline stage does: one verb a file, each run as `python -m stages.VERB TASK`.
+
+Beside the verbs stand their workshops, a folder each, and below `tasks/` what differs by task. Imports lead to lower
+floors only, never to Prefect, and a stage's deps in dvc.yaml name the folders that can change its result: the tests
+`test_house.py` and `test_dag.py` say so of every file.
+"""
 
 import sys
 from importlib.util import find_spec

@@ -1,0 +1,5 @@
+"""The generator: an LSTM with a mixture density, and how it draws.
+
+Shapes are `(batch, time, features)`. The order in which parameters are made decides the weights that are drawn for
+them: a change here retrains, and may change every digit.
+"""

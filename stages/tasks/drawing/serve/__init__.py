@@ -1,0 +1,5 @@
+"""The registered generator: labels in, drawings out.
+
+It travels as a copy inside each registered version. Its columns are a contract with those who load models; a change
+here makes a new version.
+"""

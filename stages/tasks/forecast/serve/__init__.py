@@ -1,1 +1,5 @@
-"""The registered forecaster: series in, the next seven days out."""
+"""The registered forecaster: series in, the next seven days out.
+
+It travels as a copy inside each registered version. Its columns are a contract with those who load models; a change
+here makes a new version.
+"""

@@ -1,0 +1,5 @@
+"""Evaluate: scores of the test drawings, also of those broken off early; pictures; how versions are compared.
+
+Baselines are measured here, on the same split as the network. A change here measures again, and may change which
+version becomes champion.
+"""

@@ -1,0 +1,5 @@
+"""The classifier: features of steps, convolutions, a recurrent network or a Transformer.
+
+Shapes are `(batch, time, features)`. The order in which parameters are made decides the weights that are drawn for
+them: a change here retrains, and may change every digit.
+"""
