@@ -129,7 +129,7 @@ class Pipeline:
         if force:
             return PlannedStage(name=name, verdict="run", reasons=("asked for",))
         stage = self._stages[name]
-        reasons = tuple(_reasons(stage))
+        reasons = tuple(dict.fromkeys(_reasons(stage)))  # dvc.yaml may name a dep twice
         if not reasons:
             return PlannedStage(name=name, verdict="cached")
         verdict: Verdict = "restore" if in_run_cache(self._repo, stage) else "run"
@@ -142,12 +142,12 @@ def _reasons(stage: DvcStage) -> Iterator[str]:
         return
     if stage.changed_stage():
         yield "its command has changed"
+    plainer = {"deleted": "missing", "not in cache": "not in DVC's cache"}
     for dep in stage.deps:
         if hasattr(dep, "read_params"):
             yield from _changed_params(dep)
         else:
-            yield from (f"{path}: {status}" for path, status in dep.status().items())
-    plainer = {"deleted": "missing", "not in cache": "not in DVC's cache"}
+            yield from (f"{path}: {plainer.get(status, status)}" for path, status in dep.status().items())
     for out in stage.outs:
         yield from (f"output {path}: {plainer.get(status, status)}" for path, status in out.status().items())
 

@@ -1,8 +1,9 @@
 """Downloads over https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
 
-A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew. All
-files get their final names together, after the last has come, so that a folder is never half of something. The record
-of what came holds no time and no secret: equal files give equal bytes.
+A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew.
+All files get their final names together, after the last has come, so that a folder is never half of something. The
+record of what came holds no time and no secret: equal files give equal bytes. `transfer` runs the attempts, `partial`
+keeps what came so far, `remote` and `web` talk to hosts. A change here fetches every task's raw data again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a result depends on, as hashes: of data, of params, and of the code that a module runs with.
 
-`imports` reads the project's imports without importing anything; the deps of dvc.yaml and the code that travels in a
-registered model both follow from it. `hashes` computes DVC's own digests. A change here changes the signature of every
-training, so an interrupted one starts anew.
+`imports` reads the project's imports without importing anything: by it the code that travels in a registered model is
+chosen, and the tests compare the deps of dvc.yaml with it. `hashes` computes DVC's own digests. A change here makes
+train, evaluate and register run again; their outputs must stay what they are.
 """

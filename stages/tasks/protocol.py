@@ -13,8 +13,9 @@
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
 
-A task that learns from the data of another (`dataset_task`) has no manifest, `source` and `prepare`. Modules are
-imported on first use: a download never waits for torch. This module imports no workshop, so that any may import it.
+A task that learns from the data of another (`dataset_task`) has no manifest, `source`, `data` and `prepare`. Modules
+are imported on first use: a download never waits for torch. This module imports no workshop, so that any may import
+it.
 """
 
 from __future__ import annotations

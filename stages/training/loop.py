@@ -1,8 +1,8 @@
 """The training loop: data parallel, scheduled, stopped early, resumed to the bit.
 
-A step takes one batch of the epoch's sampler, whatever the number of ranks: each rank computes its shard of it, and the
-sums of loss, weight and gradient are added up before they are divided. So the ranks change the speed and nothing else,
-and so does the number of parts that a step is computed in.
+A step takes one batch of the epoch's sampler, whatever the number of ranks: each rank computes its shard of it, and
+the sums of loss, weight and gradient are added up before they are divided. So the ranks change the speed and, up to
+rounding and to dropout's masks, nothing else, and so does the number of parts that a step is computed in.
 
 All that a step draws is a function of the seed, the step and the rank. With the weights, the optimizer's moments and
 the sums of the epoch at hand, the position alone says how to go on.

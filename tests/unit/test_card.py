@@ -132,8 +132,8 @@ def test_a_perfect_score_and_a_half_trained_network_are_told_as_what_they_are(ch
 
 @pytest.mark.parametrize("name", Task.names())
 def test_every_kind_of_source_has_its_words(name: str) -> None:
-    kinds = cast(Any, Task(name).params_type().model_fields["source"].annotation).model_fields["kind"].annotation
-    for kind in kinds.__args__:
+    fields = cast(Any, Task(name).params_type().model_fields["source"].annotation).model_fields
+    for kind in fields["kind"].annotation.__args__ if "kind" in fields else []:
         assert f"Source: {kind}" in read_sections(Task(name), kind)
 
 
@@ -173,7 +173,7 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("name", Task.names())
+@pytest.mark.parametrize("name", BOUNDS)
 def test_the_bounds_in_the_words_are_those_of_the_code(name: str) -> None:
     text = "\n".join(read_sections(Task(name), "sample").values())
     assert [bound for bound in BOUNDS[name] if bound not in text] == []

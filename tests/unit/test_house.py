@@ -10,6 +10,8 @@ from pathlib import Path
 import networkx
 import pytest
 
+from stages.tasks.protocol import Task
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 HOUSES = ("stages", "flows", "benchmarks")
 
@@ -20,8 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/params.py", "stages/preprocessing"),
     ("stages/models", "stages/evaluation"),
     ("stages/serving", "stages/training"),
-    ("stages/tasks/sketch", "stages/tasks/video", "stages/tasks/translation", "stages/tasks/forecast"),
-    ("stages/tasks/drawing",),
+    tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task == task),
+    tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task != task),
     ("stages/tracking",),
     ("stages/command.py",),
     ("stages/registry", "stages/recipe.py"),

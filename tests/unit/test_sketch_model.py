@@ -11,7 +11,7 @@ import torch
 
 from stages.models.batch import Batch
 from stages.preprocessing.preparation import Preparation
-from stages.tasks.sketch.data.augment import augment
+from stages.tasks.sketch.model.augment import augment
 from stages.tasks.sketch.model.features import COLUMNS as FEATURES
 from stages.tasks.sketch.model.features import Feature, columns, features
 from stages.tasks.sketch.model.network import MaskedConv, SketchClassifier, SketchDataset, build, padded

@@ -18,7 +18,7 @@ from torch.nn import functional
 from ....models.batch import Batch, pad
 from ....models.mixture import PEN_STATES, StrokeMixture
 from ....models.network import Network
-from ...sketch.data.drawings import Drawings
+from ...sketch.model.drawings import Drawings
 from ...sketch.params import AugmentationParams
 from ..params import ModelParams, Params
 

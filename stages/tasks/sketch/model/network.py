@@ -17,8 +17,8 @@ from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
-from ..data.drawings import Drawings
 from ..params import AugmentationParams, ModelParams, Params
+from .drawings import Drawings
 from .features import Feature, columns, features
 
 

@@ -1,20 +1,14 @@
 import pandas as pd
 
-from ....data.prepared import open_prepared
-from ....evaluation.bootstrap import accuracy, evenly
+from ....evaluation.bootstrap import accuracy
+from ....evaluation.comparison import test_examples
 
 
 def examples(prepared, raw, limit):
-    store, rows = test(prepared, limit)
+    store, rows = test_examples(prepared, limit)
     return pd.DataFrame({"numbers": [store.sequence("values", row)[:, 0].tolist() for row in rows]})
 
 
 def scores(answers, prepared, raw, limit):
-    store, rows = test(prepared, limit)
+    store, rows = test_examples(prepared, limit)
     return accuracy(answers["label"].tolist(), [["no", "yes"][store.value("label", row)] for row in rows])
-
-
-def test(prepared, limit):
-    store, _ = open_prepared(prepared)
-    rows = store.rows("test")
-    return store, rows[evenly(len(rows), limit)]

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from ....models.counter_rng import uniform
+from ..data.strokes import SIDE, ranges
 from ..params import AugmentationParams
-from .strokes import SIDE, ranges
 
 # The columns of random numbers: some for the whole drawing, then some for each of its first strokes, then some a point.
 _WHOLE = 8
