@@ -21,7 +21,7 @@ from stages.models.batch import Batch, Dataset
 from stages.models.network import Network
 from stages.params import TrainParams
 from stages.tasks.protocol import Task
-from stages.training import loop
+from stages.training import distributed, loop
 from stages.training.batch_sampler import BucketBatchSampler
 from stages.training.debug_modes import Subset
 
@@ -83,7 +83,9 @@ class Made:
     def make(self, epoch: int) -> None:
         """Make all batches of an epoch."""
         params = self._params
-        plan = BucketBatchSampler(self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens)
+        plan = BucketBatchSampler(
+            self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens
+        )
         self.batches = {int(step[0]): self._dataset.batch(step, epoch=epoch) for step in plan}
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:

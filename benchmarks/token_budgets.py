@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from stages.data.prepared import open_prepared
-from stages.tasks.translation.model.network import Pairs, build
+from stages.tasks.translation.model.network import SentencePairs, build
 from stages.tasks.translation.params import Params
 from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
@@ -41,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     store, description = open_prepared(args.prepared)
-    by_source, by_both = Pairs(store, "train"), Pairs(store, "train", longer_side=True)
+    by_source, by_both = SentencePairs(store, "train"), SentencePairs(store, "train", longer_side=True)
     targets = store.lengths("target")[by_source.rows] + 1
     budget = BucketBatchSampler(by_both.lengths, 1, seed=1, epoch=0, batch_tokens=params.train.batch_tokens)
     pairs = round(len(by_source) / len(budget))

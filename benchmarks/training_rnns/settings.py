@@ -17,7 +17,8 @@ from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, build, padded
 from stages.tasks.sketch.params import Params as SketchParams
-from stages.training.loop import Epoch, fit, predict
+from stages.training.inference import predict
+from stages.training.loop import Epoch, fit
 
 from ..data import Overlay, overlaid
 from .common import COLORS, Reader, each, figure, prepared, sketches, some, table
