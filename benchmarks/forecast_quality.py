@@ -13,7 +13,6 @@ than the row's. All on one thread.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import multiprocessing
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.data.prepared import open_prepared
 from stages.models.weights import load_network
@@ -198,12 +198,9 @@ def together(trial: Trial, series: Sequence[str]) -> Mapping[str, Cell]:
     _write_long(path, (_values(trial, name) for name in series))
     own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}})
     test = Test.of(own, rolling_origins(51, 7))
-    cells: dict[str, Cell] = {}
-    for row, name in enumerate(test.windows.store.column("id").tolist()):
-        mine = test.actuals.series == row
-        errors = np.abs(test.forecast[mine, :, 0] - test.actuals.values[mine])[test.actuals.observed[mine]]
-        cells[f"MAE, {name}"] = float(errors.mean())
-    return cells
+    errors = test.actuals.errors(test.forecast[..., 0])
+    names = test.windows.store.column("id").tolist()
+    return {f"MAE, {name}": float(np.nanmean(errors[test.actuals.series == row])) for row, name in enumerate(names)}
 
 
 def _values(trial: Trial, name: str) -> tuple[str, date, np.ndarray]:
@@ -216,13 +213,12 @@ def _values(trial: Trial, name: str) -> tuple[str, date, np.ndarray]:
 
 def _write_long(path: Path, series: Iterable[tuple[str, date, np.ndarray]]) -> None:
     """Write series in Nixtla's long format: of each its name, first day and values, of which NaN are left out."""
+    frames = [
+        pd.DataFrame({"unique_id": name, "ds": pd.date_range(first, periods=len(values)), "y": values})
+        for name, first, values in series
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("unique_id", "ds", "y"))
-        for name, first, values in series:
-            for day in np.flatnonzero(~np.isnan(values)).tolist():
-                writer.writerow((name, first + timedelta(day), repr(float(values[day]))))
+    pd.concat(frames).dropna().to_csv(path, index=False)
 
 
 def _hundred(trial: Trial) -> Iterable[tuple[str, date, np.ndarray]]:
