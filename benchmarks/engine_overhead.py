@@ -1,4 +1,4 @@
-"""The engine against a bare PyTorch loop: what clipping by record, curves, plans and the feed cost.
+"""The engine against a bare PyTorch loop: what step records, sampling and prefetching cost.
 
 Both train the same network on the same batches in the same order, made beforehand, with the same optimizer and the same
 clipping, in one process, an epoch in turn.
@@ -30,7 +30,7 @@ from . import data
 STEPS = 100  # of an epoch, or as many as the sample has
 
 
-def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
+def measure(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     """The overhead on a task's sample, in per cent of the bare loop's time; each side's first epoch does not count."""
     folder, params = data.sample(task, work)
     changes = {"epochs": pairs + 1, "patience": pairs + 1, "threads": 1}

@@ -68,14 +68,14 @@ def run(part: str, tasks: list[str], work: Path, source: Path, *, quick: bool) -
     if part == "loop":
         from . import engine_overhead
 
-        return {task: engine_overhead.measured(Task(task), work, pairs=2 if quick else 10) for task in SAMPLES}
+        return {task: engine_overhead.measure(Task(task), work, pairs=2 if quick else 10) for task in SAMPLES}
     if part == "ranks":
         return {task: ranks(Task(task), work, epochs=2 if quick else 7) for task in RANKED}
     if part == "memory":
         from . import store_memory
 
         return store_memory.run(work, quick=quick)
-    return {task: profiled(Task(task), work) for task in tasks}
+    return {task: profile_steps(Task(task), work) for task in tasks}
 
 
 def ranks(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def ranks(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
     return {"throughput_ratio": ratio, **figures}
 
 
-def profiled(task: Task, work: Path) -> dict[str, Any]:
+def profile_steps(task: Task, work: Path) -> dict[str, Any]:
     """Where the time of an epoch of 30 steps goes, after a first one that warms up."""
     import numpy as np
     import torch
