@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stages.evaluation.report import shown, table_row
+from stages.evaluation.report import format_interval, format_number, table_row
 
 from .data import REPOSITORY
 
@@ -75,11 +75,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _text(value: Any) -> str:
     match value:
         case {"value": middle, "low": low, "high": high}:
-            return f"{shown(middle)} [{shown(low, like=middle)}, {shown(high, like=middle)}]"
+            return format_interval(middle, low, high)
         case list() | tuple():
             return ", ".join(map(_text, value))
         case float():
-            return shown(value)
+            return format_number(value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -43,30 +43,28 @@ def bare(path: Path) -> int:
 
 
 def sides(raw: Path, *, within: bool) -> dict[str, Callable[[], None]]:
-    """All clips by `bare` and by ours: by all cores and into a store, or by this process and thrown away."""
+    """All clips by `bare` and by ours: on all cores and into a store or, `within` this process, thrown away."""
     clips = [raw / CLIPS / clip for clip in find_clips(raw / CLIPS)]
     params: Any = load(REPOSITORY / "params.yaml")["video"].prepare
     decoding = decoding_of(params)
 
-    def bare_in_processes() -> None:
+    def run_bare() -> None:
+        if within:
+            sum(map(bare, clips))
+            return
         with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
-            for _ in pool.imap(bare, clips):
-                pass
+            sum(pool.imap(bare, clips))
 
-    def ours() -> None:
+    def run_ours() -> None:
+        if within:
+            for clip in clips:
+                with suppress(ClipError):  # decoded, and then rejected
+                    read_clip(clip, decoding)
+            return
         with tempfile.TemporaryDirectory() as target, Preparation(Path(target), max_rejected_share=1.0) as output:
             prepare(raw, params, output)
 
-    def bare_within() -> None:
-        for clip in clips:
-            bare(clip)
-
-    def ours_within() -> None:
-        for clip in clips:
-            with suppress(ClipError):  # decoded, and then rejected
-                read_clip(clip, decoding)
-
-    return {"bare": bare_within, "ours": ours_within} if within else {"bare": bare_in_processes, "ours": ours}
+    return {"bare": run_bare, "ours": run_ours}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The engine against a bare PyTorch loop: what clipping by record, curves, plans and the feed cost.
+"""The engine against a bare PyTorch loop: what step records, sampling and prefetching cost.
 
 Both train the same network on the same batches in the same order, made beforehand, with the same optimizer and the same
 clipping, in one process, an epoch in turn.
@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from stages.data.prepared import open_prepared
-from stages.models.batch import Batch, Dataset
+from stages.models.batch import Batch
 from stages.models.network import Network
 from stages.params import TrainParams
 from stages.tasks.protocol import Task
-from stages.training import loop
+from stages.training import distributed, loop
 from stages.training.batch_sampler import BucketBatchSampler
 from stages.training.debug_modes import Subset
 
@@ -30,28 +30,27 @@ from . import data
 STEPS = 100  # of an epoch, or as many as the sample has
 
 
-def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
+def measure(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     """The overhead on a task's sample, in per cent of the bare loop's time; each side's first epoch does not count."""
     folder, params = data.sample(task, work)
     changes = {"epochs": pairs + 1, "patience": pairs + 1, "threads": 1}
     params = data.overlaid(params, {"train": {**changes, "schedule": "constant", "warmup_fraction": 0.0}})
     distributed.configure(seed=1, threads=1)
     description, model = open_prepared(folder)[1], task.model()
-
-    def some(split: str, count: int, *, augment: bool) -> Subset:
-        whole = model.dataset(folder, split, params, augment=augment)
-        return Subset(whole, np.arange(min(len(whole), count * params.train.batch_size)), augment=augment)
-
-    made = Made(some("train", STEPS, augment=True), params.train)
+    size = params.train.batch_size
+    train = model.dataset(folder, "train", params, augment=True)
+    made = PreparedBatches(train, np.arange(len(train))[: STEPS * size], augment=True)
+    made.prepare(params.train, epoch=0)
+    validation = model.dataset(folder, "validation", params, augment=False)
+    few = Subset(validation, np.arange(len(validation))[:size], augment=False)
     bare = BareLoop(model.build(params.model, description), params.train)
     seconds: list[tuple[float, float]] = []
 
     def on_epoch(record: loop.Epoch) -> None:
         seconds.append((record.seconds, bare.epoch(list(made.batches.values()))))
-        made.make(record.epoch + 1)
+        made.prepare(params.train, epoch=record.epoch + 1)
 
-    network, validation = model.build(params.model, description), some("validation", 1, augment=False)
-    loop.fit(network, made, validation, params.train, on_epoch=on_epoch)
+    loop.fit(model.build(params.model, description), made, few, params.train, on_epoch=on_epoch)
     overheads = [100 * (ours / theirs - 1) for ours, theirs in seconds[1:]]
     ours, theirs = (median(side) for side in zip(*seconds[1:], strict=True))
     figures = {
@@ -67,26 +66,15 @@ def measured(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     return figures
 
 
-class Made:
-    """A dataset whose batches of one epoch have been made beforehand; `batches` are in the plan's order."""
+class PreparedBatches(Subset):
+    """Examples whose batches of one epoch have been made beforehand; `batches` are in the sampler's order."""
 
-    def __init__(self, dataset: Dataset, params: TrainParams) -> None:
-        self.lengths = dataset.lengths
-        self.name = dataset.name
-        self._dataset = dataset
-        self._params = params
-        self.make(0)
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def make(self, epoch: int) -> None:
+    def prepare(self, params: TrainParams, *, epoch: int) -> None:
         """Make all batches of an epoch."""
-        params = self._params
-        plan = BucketBatchSampler(
+        sampler = BucketBatchSampler(
             self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens
         )
-        self.batches = {int(step[0]): self._dataset.batch(step, epoch=epoch) for step in plan}
+        self.batches = {int(step[0]): super(PreparedBatches, self).batch(step, epoch=epoch) for step in sampler}
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         return self.batches[int(examples[0])]

@@ -13,7 +13,6 @@ than the row's. All on one thread.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import multiprocessing
 import time
@@ -25,24 +24,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stages.tasks.forecast.evaluate.measures import Truth
+import pandas as pd
 
 from stages.data.prepared import open_prepared
 from stages.models.weights import load_network
 from stages.tasks.forecast.data.series import HORIZON
-from stages.tasks.forecast.evaluate import measures, scores
-from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_beside
+from stages.tasks.forecast.evaluate import scores
+from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_in_background
 from stages.tasks.forecast.evaluate.ridge import ridge
+from stages.tasks.forecast.evaluate.scores import Actuals, read_actuals
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import (
     ORIGINS,
-    Borders,
+    Origins,
     Windows,
     rolling_origins,
     train_origins,
     validation_origins,
 )
 from stages.tasks.forecast.params import ModelParams
+from stages.training import inference
 
 from . import data, quality
 from .data import Overlay
@@ -92,46 +93,35 @@ class Test:
     """Some windows, what came in them, and what the trial's network forecasts, `(windows, 7, 1 + quantiles)`."""
 
     windows: Windows
-    truth: Truth
+    actuals: Actuals
     forecast: np.ndarray
 
     @classmethod
-    def of(cls, trial: Trial, borders: Borders, *, calibrated: bool = True) -> Test:
+    def of(cls, trial: Trial, origins: Origins, *, calibrated: bool = True) -> Test:
         """The windows from a split's origins; the network is trained where it is not there."""
         home, _ = trial.trained()
         network, _ = load_network(home, build, ModelParams)
         if not calibrated:
             network.margins.zero_()
-        windows = Windows(trial.folder, trial.params.model, borders)
+        windows = Windows(trial.folder, trial.params.model, origins)
         return cls(
-            windows=windows, truth=_truth(windows), forecast=inference.predict(network, windows, 512, network.forecast)
+            windows=windows,
+            actuals=read_actuals(windows),
+            forecast=inference.predict(network, windows, 512, network.forecast),
         )
 
-    def pasts(self, days: int = 0) -> list[np.ndarray]:
+    def histories(self, days: int = 0) -> list[np.ndarray]:
         """The values before each origin: all of them, or so many days."""
-        return [np.array(self.windows.past(i).values[-days:]) for i in range(len(self.windows))]
+        return [np.array(self.windows.history(i).values[-days:]) for i in range(len(self.windows))]
 
 
-def _truth(windows: Windows) -> Truth:
-    actual, observed = (np.stack(part) for part in zip(*map(windows.future, range(len(windows))), strict=True))
-    rows, origins = np.array([windows.locate(i) for i in range(len(windows))]).T
-    days = np.array([windows.past(i).next_day for i in range(len(windows))])[:, None] + np.arange(HORIZON)
-    store = windows.store
-    scales = [
-        scores.naive_scale(store.sequence("values", row)[:end], store.sequence("observed", row)[:end] > 0)
-        for row, end in enumerate(store.column("validation_end").tolist())
-    ]
-    groups = scores.groups(rows, origins)
-    return Truth(actual=actual, observed=observed, days=days, rows=rows, groups=groups, scales=np.array(scales))
-
-
-def _origins(trial: Trial) -> Borders:
+def _origins(trial: Trial) -> Origins:
     """Every day of Chicago's test year; of the other series 51 weeks."""
     return rolling_origins(10**6, 1) if trial.row.part == "cta" else rolling_origins(51, 7)
 
 
 def _errors(test: Test, forecast: np.ndarray) -> dict[str, Cell]:
-    points = measures.point_scores(test.truth, forecast)
+    points = scores.point_scores(test.actuals, forecast)
     return {"MAE": points["mae"], "MASE": points["mase"].value(), "sMAPE": points["smape"].value()}
 
 
@@ -141,10 +131,10 @@ def network(trial: Trial) -> Mapping[str, Cell]:
     levels = trial.params.model.quantiles
     cells = _errors(test, test.forecast[..., 0])
     median = test.forecast[..., 1 + levels.index(0.5)]
-    cells["MAE of the median"] = measures.point_scores(test.truth, median)["mae"]
+    cells["MAE of the median"] = scores.point_scores(test.actuals, median)["mae"]
     raw = Test.of(trial, _origins(trial), calibrated=False).forecast
     for when, forecast in (("", test.forecast), (" before calibration", raw)):
-        scored = measures.all_scores(test.truth, forecast[..., 0], forecast[..., 1:], levels)
+        scored = scores.all_scores(test.actuals, forecast[..., 0], forecast[..., 1:], levels)
         cells[f"in the 90 % band{when}"] = scored["coverage_90"].value()
         cells[f"WQL{when}"] = scored["wql"].value()
     return cells | {"training, s": trial.trained()[1]["training_seconds"], "origins": len(test.windows)}
@@ -154,19 +144,19 @@ def against(trial: Trial, by: Callable[[Trial, Test], np.ndarray]) -> Mapping[st
     """Another forecaster, and by what share the network's error is smaller."""
     test = Test.of(trial, _origins(trial))
     forecast = by(trial, test)
-    return _errors(test, forecast) | {"saved": measures.skill(test.truth, test.forecast[..., 0], forecast)}
+    return _errors(test, forecast) | {"saved": scores.skill(test.actuals, test.forecast[..., 0], forecast)}
 
 
-def _by_pasts(trial: Trial, test: Test, model: str, days: int = 0) -> np.ndarray:
+def _by_history(trial: Trial, test: Test, model: str, days: int = 0) -> np.ndarray:
     """A statistical model or a naive forecast, from each origin's past or from its last days."""
-    return _fitted(model, test.pasts(days), trial.work)
+    return _fitted(model, test.histories(days), trial.work)
 
 
 def _by_ridge(trial: Trial, test: Test, model: Overlay) -> np.ndarray:
     """A ridge regression on the windows that the network reads, but for an overlay of `model`."""
     params = trial.overlaid({"model": model}).params.model
-    borders = (train_origins, validation_origins, _origins(trial))
-    return ridge(*(Windows(trial.folder, params, each) for each in borders))
+    splits = (train_origins, validation_origins, _origins(trial))
+    return ridge(*(Windows(trial.folder, params, origins) for origins in splits))
 
 
 def on_all_history(trial: Trial) -> Mapping[str, Cell]:
@@ -174,8 +164,8 @@ def on_all_history(trial: Trial) -> Mapping[str, Cell]:
     test = Test.of(trial, _origins(trial))
     cells: dict[str, Cell] = {}
     for name, days in (("with all history", 0), (f"with {RECENT_DAYS} days", RECENT_DAYS)):
-        forecast = _fitted("autoets", test.pasts(days)[::12], trial.work)
-        cells[f"MAE {name}"] = float(np.abs(forecast - test.truth.actual[::12]).mean())
+        forecast = _fitted("autoets", test.histories(days)[::12], trial.work)
+        cells[f"MAE {name}"] = float(np.abs(forecast - test.actuals.values[::12]).mean())
     return cells
 
 
@@ -185,8 +175,8 @@ def _fitted(name: str, pasts: Sequence[np.ndarray], work: Path) -> np.ndarray:
         return np.stack([NAIVE[name](past) for past in pasts])
 
     def fit() -> dict[str, Any]:
-        with statistics_beside([name], pasts, processes=2) as waiting:
-            forecasts, failed = waiting()[name]
+        with statistics_in_background([name], pasts, processes=2) as results:
+            forecasts, failed = results(name)
         print(f"{name}: {len(pasts)} fits, {failed} failed", flush=True)
         return {"forecasts": forecasts.tolist()}
 
@@ -198,7 +188,7 @@ def _fitted(name: str, pasts: Sequence[np.ndarray], work: Path) -> np.ndarray:
 def of_validation(trial: Trial) -> Mapping[str, Cell]:
     """The error on the validation days alone."""
     test, (_, training) = Test.of(trial, ORIGINS["validation"]), trial.trained()
-    error = measures.point_scores(test.truth, test.forecast[..., 0])["mae"].value()
+    error = scores.point_scores(test.actuals, test.forecast[..., 0])["mae"].value()
     return {"MAE of 2017": error, "weights": training["weights"], "training, s": training["training_seconds"]}
 
 
@@ -208,12 +198,9 @@ def together(trial: Trial, series: Sequence[str]) -> Mapping[str, Cell]:
     _write_long(path, (_values(trial, name) for name in series))
     own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}})
     test = Test.of(own, rolling_origins(51, 7))
-    cells: dict[str, Cell] = {}
-    for row, name in enumerate(test.windows.store.column("id").tolist()):
-        mine = test.truth.rows == row
-        errors = np.abs(test.forecast[mine, :, 0] - test.truth.actual[mine])[test.truth.observed[mine]]
-        cells[f"MAE, {name}"] = float(errors.mean())
-    return cells
+    errors = test.actuals.errors(test.forecast[..., 0])
+    names = test.windows.store.column("id").tolist()
+    return {f"MAE, {name}": float(np.nanmean(errors[test.actuals.series == row])) for row, name in enumerate(names)}
 
 
 def _values(trial: Trial, name: str) -> tuple[str, date, np.ndarray]:
@@ -226,13 +213,12 @@ def _values(trial: Trial, name: str) -> tuple[str, date, np.ndarray]:
 
 def _write_long(path: Path, series: Iterable[tuple[str, date, np.ndarray]]) -> None:
     """Write series in Nixtla's long format: of each its name, first day and values, of which NaN are left out."""
+    frames = [
+        pd.DataFrame({"unique_id": name, "ds": pd.date_range(first, periods=len(values)), "y": values})
+        for name, first, values in series
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("unique_id", "ds", "y"))
-        for name, first, values in series:
-            for day in np.flatnonzero(~np.isnan(values)).tolist():
-                writer.writerow((name, first + timedelta(day), repr(float(values[day]))))
+    pd.concat(frames).dropna().to_csv(path, index=False)
 
 
 def _hundred(trial: Trial) -> Iterable[tuple[str, date, np.ndarray]]:
@@ -257,7 +243,7 @@ def speed(trial: Trial) -> Mapping[str, Cell]:
     _write_long(path, _hundred(trial))
     own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}})
     windows = Windows(own.folder, own.params.model, rolling_origins(12, 7))
-    pasts = [np.array(windows.past(i).values) for i in range(len(windows))]
+    pasts = [np.array(windows.history(i).values) for i in range(len(windows))]
     context = multiprocessing.get_context("spawn")
     done, begun = context.Value("i", 0), context.Event()
     process = context.Process(target=_count_fits, args=(pasts, done, begun), daemon=True)
@@ -266,7 +252,7 @@ def speed(trial: Trial) -> Mapping[str, Cell]:
     before, started = done.value, time.perf_counter()
     own.trained(anew=True)
     test = Test.of(own, rolling_origins(12, 7))
-    mase = measures.point_scores(test.truth, test.forecast[..., 0])["mase"].value()
+    mase = scores.point_scores(test.actuals, test.forecast[..., 0])["mase"].value()
     seconds, fits = time.perf_counter() - started, done.value - before
     process.terminate()
     process.join()
@@ -276,7 +262,7 @@ def speed(trial: Trial) -> Mapping[str, Cell]:
         "forecasts": len(pasts),
         "to train, forecast and score, s": seconds,
         "MASE": mase,
-        "MASE of seasonal naive": measures.point_scores(test.truth, naively)["mase"].value(),
+        "MASE of seasonal naive": scores.point_scores(test.actuals, naively)["mase"].value(),
         "fits of AutoETS in that time": fits,
     }
 
@@ -297,9 +283,9 @@ _HOLIDAYS: Mapping[str, Overlay] = {
     "ridge, no holidays": {"covariates": ["day_of_week", "day_of_year"], "last_year": False},
 }
 _BY_WINDOW: Mapping[str, Overlay] = {**_CALENDAR, "ridge, scaled by window": {"scaling": "window"}}
-_ETS = {"AutoETS": partial(_by_pasts, model="autoets")}
-_RECENT_ETS = {f"AutoETS, last {RECENT_DAYS} days": partial(_by_pasts, model="autoets", days=RECENT_DAYS)}
-_THETA = {"AutoTheta": partial(_by_pasts, model="autotheta", days=RECENT_DAYS)}
+_ETS = {"AutoETS": partial(_by_history, model="autoets")}
+_RECENT_ETS = {f"AutoETS, last {RECENT_DAYS} days": partial(_by_history, model="autoets", days=RECENT_DAYS)}
+_THETA = {"AutoTheta": partial(_by_history, model="autotheta", days=RECENT_DAYS)}
 # By series: the fits and the ridges that its network is compared with.
 BASELINES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Overlay]]] = {
     "cta": (_RECENT_ETS, _HOLIDAYS),
@@ -314,7 +300,7 @@ def _rows(series: str) -> Iterable[Row]:
     others = {
         **fits,
         **{name: partial(_by_ridge, model=model) for name, model in ridges.items()},
-        **{name: partial(_by_pasts, model=name) for name in NAIVE},
+        **{name: partial(_by_history, model=name) for name in NAIVE},
     }
     measured: dict[str, Any] = {"network": network} | {name: partial(against, by=by) for name, by in others.items()}
     if series == "cta":

@@ -36,19 +36,17 @@ def main() -> None:
         lengths = np.random.default_rng(0).choice(lengths.astype(np.int32), args.sequences)
     batch_size = args.batch_size or params.train.batch_size
     started = time.perf_counter()
-    plan = BucketBatchSampler(lengths, batch_size, seed=params.train.seed, epoch=0)
-    first = len(plan[0])
+    sampler = BucketBatchSampler(lengths, batch_size, seed=params.train.seed, epoch=0)
+    first = len(sampler[0])
     ready = time.perf_counter() - started
-    chosen = np.unique(np.linspace(0, len(plan) - 1, min(args.steps, len(plan))).round().astype(np.int64))
+    chosen = np.unique(np.linspace(0, len(sampler) - 1, min(args.steps, len(sampler))).round().astype(np.int64))
     counts, real, padded = np.zeros((3, len(chosen), args.ranks), dtype=np.int64)
     for row, step in enumerate(chosen.tolist()):
         for rank in range(args.ranks):
-            own = lengths[shard(plan[step], rank, args.ranks)]
+            own = lengths[shard(sampler[step], rank, args.ranks)]
             counts[row, rank], real[row, rank] = len(own), own.sum()
             padded[row, rank] = len(own) * int(own.max(initial=0))
-    print(
-        f"{len(lengths):,} sequences, {batch_size} a step, {len(plan):,} steps an epoch; {len(chosen):,} of them below"
-    )
+    print(f"{len(lengths):,} sequences, {batch_size} a step, {len(sampler):,} steps an epoch; of them {len(chosen):,}:")
     print(f"the first step's {first} sequences were known after {ready * 1000:.1f} ms")
     print(f"{'rank':>5} {'sequences':>12} {'padded steps':>14}")
     for rank in range(args.ranks):

@@ -22,10 +22,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from stages.paths import program_path
-from stages.recipe import RECIPES
+from stages.recipe import RECIPES, apply, override
 
 from .data import REPOSITORY
 
@@ -39,20 +37,17 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 def measure(recipe: str, address: str, clone: Path) -> None:
     """Run one recipe in a clone of HEAD and print seconds a stage, then the metrics."""
-    yaml = YAML()
-    overlay = yaml.load(REPOSITORY / RECIPES / f"{recipe}.yaml")
-    first, *others = overlay  # a recipe's first task has the data
-    overlay[first]["source"]["url"] = address
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
-    yaml.dump(overlay, clone / RECIPES / f"{recipe}.yaml")
+    tasks = apply(clone / RECIPES / f"{recipe}.yaml", clone / "params.yaml")
+    first, *others = tasks  # a recipe's first task has the data
+    override([f"{first}.source.url={address}"], clone / "params.yaml")
     environment = {**os.environ, "PATH": program_path()}
     run = functools.partial(subprocess.run, cwd=clone, env=environment, check=True)
-    run([sys.executable, "-m", "stages.recipe", recipe, "--only-params"])
     for verb, task in [(verb, first) for verb in VERBS] + [(verb, task) for task in others for verb in VERBS[2:]]:
         started = time.perf_counter()
         run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
         print(f"{verb}@{task}: {time.perf_counter() - started:.1f} s", flush=True)
-    for name in (f"metrics/preprocess/{first}.json", *(f"metrics/{task}.json" for task in overlay)):
+    for name in (f"metrics/preprocess/{first}.json", *(f"metrics/{task}.json" for task in tasks)):
         print(name, json.dumps(json.loads((clone / name).read_text(encoding="utf-8")), indent=1))
 
 

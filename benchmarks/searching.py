@@ -21,7 +21,7 @@ import torch
 from stages.data.prepared import open_prepared
 from stages.evaluation.bootstrap import evenly
 from stages.models.weights import load_network
-from stages.tasks.translation.model.network import Pairs, Translator, build
+from stages.tasks.translation.model.network import SentencePairs, Translator, build
 from stages.tasks.translation.model.translate import Translation, translate
 from stages.tasks.translation.params import ModelParams
 
@@ -65,7 +65,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     network, _ = load_network(args.weights, build, ModelParams)
-    test = Pairs(open_prepared(args.prepared)[0], "test")
+    test = SentencePairs(open_prepared(args.prepared)[0], "test")
     sources = [test.source(example) for example in evenly(len(test), args.sentences)]
     print(f"{len(sources)} sentences of {args.prepared}, {args.threads} threads, torch {torch.__version__}\n")
     rows = []

@@ -30,6 +30,7 @@ from stages.models.weights import load_network
 from stages.tasks.sketch.evaluate.early import accuracy_by_share
 from stages.tasks.sketch.model.network import SketchDataset, build, dataset
 from stages.tasks.sketch.params import ModelParams
+from stages.training import distributed, inference
 
 from . import quality
 from .data import Overlay
@@ -113,7 +114,7 @@ def early(trial: Trial) -> Mapping[str, Cell]:
     home, _ = trial.trained()
     network, _ = load_network(home, build, ModelParams)
     test = dataset(trial.folder, "test", trial.params, augment=False)
-    return {f"{shard:.0%}": scores for shard, scores in accuracy_by_share(network, test, _BATCH).items()}
+    return {f"{share:.0%}": scores for share, scores in accuracy_by_share(network, test, _BATCH).items()}
 
 
 def _few(trial: Trial) -> Trial:

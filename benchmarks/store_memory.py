@@ -54,7 +54,7 @@ def train(folder: Path, started: float) -> dict[str, float]:
     from stages.data.store import FILE_NAME
     from stages.params import load
     from stages.tasks.sketch.model import network as model
-    from stages.training import loop
+    from stages.training import distributed, inference, loop
     from stages.training.debug_modes import Subset
 
     params: Any = load(data.REPOSITORY / "params.yaml")["sketch"]
@@ -66,13 +66,13 @@ def train(folder: Path, started: float) -> dict[str, float]:
     opened = time.time()
     steps: list[float] = []
 
-    def stop_asked() -> bool:
+    def stop_requested() -> bool:
         """The engine asks in each step, once the gradient is there."""
         steps.append(time.time())
         return len(steps) == STEPS
 
     with suppress(loop.Stopped):
-        loop.fit(network, training, validation, params.train, stop_asked=stop_asked)
+        loop.fit(network, training, validation, params.train, stop_requested=stop_requested)
     some = Subset(validation, np.arange(min(len(validation), _VALIDATION)), augment=False)
     inference.measure(network, some, params.train.batch_size)
     return {

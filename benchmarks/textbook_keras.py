@@ -62,7 +62,7 @@ class Turns(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Stop the clock, measure, wait for the next turn."""
         seconds = time.perf_counter() - self._started
-        loss, accuracy = self._model.evaluate(self._values, self._targets, batch_size=256, verbose=0)
+        loss, accuracy = self.model.evaluate(self._values, self._targets, batch_size=256, verbose=0)
         figures = {"seconds": seconds, "sequences_per_second": self._drawings / seconds}
         figures |= {"loss": logs["loss"] if logs else float("nan")}
         answer({**figures, "measured_loss": loss, "measured_accuracy": accuracy})

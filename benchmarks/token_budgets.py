@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from stages.data.prepared import open_prepared
-from stages.tasks.translation.model.network import Pairs, build
+from stages.tasks.translation.model.network import SentencePairs, build
 from stages.tasks.translation.params import Params
 from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
@@ -41,11 +41,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(1)
     store, description = open_prepared(args.prepared)
-    by_source, by_both = Pairs(store, "train"), Pairs(store, "train", longer_side=True)
+    by_source, by_both = SentencePairs(store, "train"), SentencePairs(store, "train", longer_side=True)
     targets = store.lengths("target")[by_source.rows] + 1
     budget = BucketBatchSampler(by_both.lengths, 1, seed=1, epoch=0, batch_tokens=params.train.batch_tokens)
     pairs = round(len(by_source) / len(budget))
-    plans = {
+    samplers = {
         f"{pairs} pairs": BucketBatchSampler(by_source.lengths, pairs, seed=1, epoch=0),
         f"{params.train.batch_tokens} tokens": budget,
     }
@@ -53,10 +53,10 @@ def main() -> None:
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     count = args.steps + WARM_UP
     batches = {
-        name: [by_source.batch(plan[number * len(plan) // count]) for number in range(count)]
-        for name, plan in plans.items()
+        name: [by_source.batch(sampler[number * len(sampler) // count]) for number in range(count)]
+        for name, sampler in samplers.items()
     }
-    tokens: dict[str, list[float]] = {name: [] for name in plans}
+    tokens: dict[str, list[float]] = {name: [] for name in samplers}
 
     def step(name: str) -> None:
         optimizer.zero_grad()
@@ -67,17 +67,17 @@ def main() -> None:
         optimizer.step()
         tokens[name].append(float(weight))
 
-    sides = {name: partial(step, name) for name in plans}
+    sides = {name: partial(step, name) for name in samplers}
     seconds = timing.alternate(sides, rounds=args.steps, warm_up=WARM_UP)
     rows = [
         {
             "batches of": name,
             "target tokens/s": sum(tokens[name][WARM_UP:]) / sum(seconds[name].wall),
-            "padding of sources": padding_share(by_source.lengths, list(plan)),
-            "of targets": padding_share(targets, list(plan)),
+            "padding of sources": padding_share(by_source.lengths, list(sampler)),
+            "of targets": padding_share(targets, list(sampler)),
             "slowest step, ms": 1000 * max(seconds[name].wall),
         }
-        for name, plan in plans.items()
+        for name, sampler in samplers.items()
     ]
     print(command.table(rows))
     command.write(args.json, {"rows": rows})

@@ -123,7 +123,7 @@ def main() -> None:
     from stages.data.prepared import open_prepared
     from stages.models.weights import save_network
     from stages.tasks.protocol import Task
-    from stages.training import distributed, loop
+    from stages.training import distributed, inference, loop
 
     specification = json.loads(sys.argv[1])
     params = Task(specification["task"]).params_type().model_validate(specification["params"])
@@ -147,8 +147,8 @@ def main() -> None:
         weights = sum(weight.numel() for weight in network.parameters())
         answer({"examples": len(train), "measured": len(measured), "weights": weights})
         with suppress(loop.Stopped):
-            fit = loop.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_asked=lambda: ended)
-            network.calibrate(lambda answer: inference.predict(network, measured, params.train.batch_size, answer))
+            fit = loop.fit(network, train, measured, params.train, on_epoch=on_epoch, stop_requested=lambda: ended)
+            network.calibrate(lambda function: inference.predict(network, measured, params.train.batch_size, function))
             if specification["saved"] and distributed.rank() == 0:
                 training = {"epochs": len(fit.epochs), "best_epoch": fit.best_epoch}
                 prepared = Path(specification["prepared"])

@@ -68,14 +68,14 @@ def run(part: str, tasks: list[str], work: Path, source: Path, *, quick: bool) -
     if part == "loop":
         from . import engine_overhead
 
-        return {task: engine_overhead.measured(Task(task), work, pairs=2 if quick else 10) for task in SAMPLES}
+        return {task: engine_overhead.measure(Task(task), work, pairs=2 if quick else 10) for task in SAMPLES}
     if part == "ranks":
         return {task: ranks(Task(task), work, epochs=2 if quick else 7) for task in RANKED}
     if part == "memory":
         from . import store_memory
 
         return store_memory.run(work, quick=quick)
-    return {task: profiled(Task(task), work) for task in tasks}
+    return {task: profile_steps(Task(task), work) for task in tasks}
 
 
 def ranks(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
@@ -100,14 +100,14 @@ def ranks(task: Task, work: Path, *, epochs: int) -> dict[str, Any]:
     return {"throughput_ratio": ratio, **figures}
 
 
-def profiled(task: Task, work: Path) -> dict[str, Any]:
+def profile_steps(task: Task, work: Path) -> dict[str, Any]:
     """Where the time of an epoch of 30 steps goes, after a first one that warms up."""
     import numpy as np
     import torch
     from torch.profiler import ProfilerActivity, profile, record_function
 
     from stages.data.prepared import open_prepared
-    from stages.training import loop
+    from stages.training import distributed, loop
     from stages.training.debug_modes import Subset
 
     folder, params = data.sample(task, work)
@@ -135,12 +135,12 @@ def profiled(task: Task, work: Path) -> dict[str, Any]:
     shares = {
         "forward": totals["forward"],
         "backward": totals["backward"],
-        "optimizer": sum(shard for key, shard in totals.items() if key.startswith("Optimizer.step")),
+        "optimizer": sum(share for key, share in totals.items() if key.startswith("Optimizer.step")),
         "data_wait": epoch.data_wait_share,
     }
     shares["rest"] = 1.0 - sum(shares.values())
     print(f"{task.name}: {epoch.seconds:.2f} s, {path.relative_to(data.REPOSITORY)}")
-    print("  " + "  ".join(f"{name} {shard:.1%}" for name, shard in shares.items()), flush=True)
+    print("  " + "  ".join(f"{name} {share:.1%}" for name, share in shares.items()), flush=True)
     operators = sorted((e for e in events if "::" in e.key), key=lambda e: -e.self_cpu_time_total)[:10]
     milliseconds = {f"{e.key}, {e.count} times": 1000 * e.self_cpu_time_total / _MICROSECONDS for e in operators}
     return {"seconds": epoch.seconds, "shares": shares, "operators_milliseconds": milliseconds}

@@ -24,11 +24,12 @@ from stages.data.prepared import open_prepared
 from stages.models.weights import load_network
 from stages.provenance.hashes import code_md5
 from stages.tasks.translation.data.tokenizer import load_tokenizers
-from stages.tasks.translation.evaluate.evaluate import translated
+from stages.tasks.translation.evaluate.evaluate import translate_split
 from stages.tasks.translation.evaluate.scoring import sentence_scores, signatures
 from stages.tasks.translation.evaluate.segments import Segments, read_segments
-from stages.tasks.translation.model.network import Pairs, build
+from stages.tasks.translation.model.network import SentencePairs, build
 from stages.tasks.translation.params import ModelParams
+from stages.training import distributed
 
 from . import data, quality
 from .data import Overlay
@@ -72,10 +73,10 @@ def _translations(trial: Trial, home: Path, segments: Segments) -> dict[str, Any
     params = trial.params
     distributed.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
     network, description = load_network(home, build, ModelParams)
-    pairs = Pairs(open_prepared(trial.folder)[0], _MEASURED)
+    pairs = SentencePairs(open_prepared(trial.folder)[0], _MEASURED)
     sources = [pairs.source(example) for example in segments.examples.tolist()]
     started = time.perf_counter()
-    found = translated(network, sources, params.evaluate, params.evaluate.beam_size)
+    found = translate_split(network, sources, params.evaluate, params.evaluate.beam_size)
     seconds = time.perf_counter() - started
     _, target = load_tokenizers(trial.folder, description)
     return {"translations": [target.decode(answer.tokens) for answer in found], "seconds": seconds}

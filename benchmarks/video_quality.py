@@ -137,7 +137,7 @@ def networks(trial: Trial) -> dict[str, Cell]:
     from stages.models.weights import parameters
     from stages.tasks.video.model.clips import ClipDataset
     from stages.tasks.video.model.network import build
-    from stages.training import loop
+    from stages.training import distributed, inference, loop
 
     description = open_prepared(trial.folder)[1]
     right: list[list[np.ndarray]] = []
@@ -196,6 +196,7 @@ def clips_per_second(network: ClipClassifier, clips: ClipDataset, trial: Trial) 
 
     from stages.models.weights import save_network
     from stages.tasks.video.serve.predictor import Predictor
+    from stages.training import inference
 
     started, answered = time.perf_counter(), 0
     while time.perf_counter() - started < 2:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 
-from stages.evaluation.report import table_row
 from stages.models.batch import Batch, Dataset
 from stages.models.classification import classification_losses
 from stages.models.network import Network
@@ -23,6 +22,8 @@ from stages.tasks.protocol import Task
 from stages.tasks.sketch.model.network import SketchDataset
 from stages.tasks.sketch.params import Params as SketchParams
 from stages.training.debug_modes import Subset
+
+from .. import command
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
 COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
@@ -98,12 +99,8 @@ def figure(name: str, titles: Sequence[str], *, height: float = 3.2, xlabel: str
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as Markdown as they come."""
-    for cells in (head, ["---"] * len(head)):
-        print(table_row(cells))
-    for row in rows:
-        print(table_row([str(cell) for cell in row]), flush=True)
-    print(flush=True)
+    """Print rows as Markdown."""
+    print(command.table([dict(zip(head, row, strict=True)) for row in rows]), flush=True)
 
 
 def each(values: Iterable[float], digits: int = 2) -> str:

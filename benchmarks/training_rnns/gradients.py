@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stages.models.recurrent import Cell, RecurrentStack
 from stages.tasks.sketch.model.network import SketchDataset
 from stages.training.batch_sampler import BucketBatchSampler
-from stages.training.loop import measure
+from stages.training.inference import measure
 
 from .common import COLORS, Reader, each, figure, sketches, table
 

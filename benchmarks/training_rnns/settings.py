@@ -10,19 +10,21 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 
-from stages.models.batch import Batch, Dataset
+from stages.models.batch import Batch
 from stages.params import load
 from stages.tasks.forecast.model import network as forecaster
 from stages.tasks.forecast.model.windows import ORIGINS, Windows
 from stages.tasks.forecast.params import Params as ForecastParams
 from stages.tasks.sketch.model.network import SketchDataset, build, padded
 from stages.tasks.sketch.params import Params as SketchParams
-from stages.training.loop import Epoch, fit, predict
+from stages.training.inference import predict
+from stages.training.loop import Epoch, fit
 
 from ..data import Overlay, overlaid
 from .common import COLORS, Reader, each, figure, prepared, sketches, some, table
 
 SEEDS = (1, 2, 3, 4)
+# What differs from params.yaml.
 PLAIN: Overlay = {
     "model": {
         "conv_channels": [32, 64],
@@ -30,26 +32,17 @@ PLAIN: Overlay = {
         "hidden_size": 48,
         "layers": 2,
         "dropout": 0.0,
-        "recurrent_dropout": 0.0,
-        "layer_norm": False,
         "label_smoothing": 0.0,
     },
     "train": {
         "epochs": 16,
         "patience": 16,
         "batch_size": 32,
-        "batch_tokens": 0,
-        "accumulation_steps": 1,
         "learning_rate": 0.002,
         "weight_decay": 0.0,
         "warmup_fraction": 0.0,
         "schedule": "constant",
-        "plateau_patience": 2,
         "plateau_factor": 0.3,
-        "max_grad_norm": 1.0,
-        "clip_value": 0.0,
-        "ema_decay": 0.0,
-        "precision": "float32",
         "monitor": "loss",
     },
 }
@@ -114,23 +107,15 @@ class InUnit(Windows):
         return replace(batch, values=values, targets=batch.targets * self.factor)
 
 
-class InPixels:
+class InPixels(SketchDataset):
     """Drawings as offsets and positions in pixels, 0 to 255, where the network's features are of about size 1."""
 
-    def __init__(self, dataset: SketchDataset) -> None:
-        self._dataset = dataset
-        self.lengths = dataset.lengths
-        self.name = dataset.name
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        steps, lengths = self._dataset.steps(examples)
+        steps, lengths = self.steps(examples)
         position = steps[:, :2].astype(np.float32)
         offset = np.diff(position, axis=0, prepend=position[:1])
         offset[np.cumsum(lengths)[:-1]] = 0.0
-        pens = self._dataset.batch(examples)
+        pens = super().batch(examples)
         values = padded(np.concatenate([offset, position], axis=1), lengths).values
         return replace(pens, values=torch.cat([values, pens.values[:, :, 4:]], dim=-1))
 
@@ -138,15 +123,17 @@ class InPixels:
 def scaling() -> None:
     """The forecaster in three units, and an LSTM that reads drawings in pixels."""
     params, train, validation = sketches()
-    learn = partial(_accuracies, params, train)
+    pixels, unseen_pixels = (
+        InPixels(prepared("sketch"), split, params.model.features) for split in ("train", "validation")
+    )
     degrees = {
         "each window's own scale": partial(_degrees, "window", 1.0),
         "°C, about 16 ± 8": partial(_degrees, "none", 1.0),
         "°C · 1000": partial(_degrees, "none", 1000.0),
     }
     points = {
-        "about 1": partial(learn, train, validation),
-        "pixels, 0 to 255": partial(learn, InPixels(train), InPixels(validation)),
+        "about 1": partial(_accuracies, params, train, validation),
+        "pixels, 0 to 255": partial(_accuracies, params, pixels, unseen_pixels),
     }
     titles = ["forecast: error on the validation days, °C", "sketch: validation accuracy"]
     with figure("scaling", titles, xlabel="epoch") as axes:
@@ -194,12 +181,10 @@ def _degrees(scaling: str, factor: float, seed: int) -> list[float]:
     return errors
 
 
-def _accuracies(
-    params: SketchParams, drawings: SketchDataset, train: Dataset, validation: Dataset, seed: int
-) -> list[float]:
+def _accuracies(params: SketchParams, train: SketchDataset, validation: SketchDataset, seed: int) -> list[float]:
     """Train an LSTM on 2,000 drawings; the validation accuracy after each epoch."""
     changes = {"epochs": 8, "patience": 8, "learning_rate": 0.005, "monitor": "accuracy", "seed": seed}
     torch.manual_seed(seed)
-    network = Reader("lstm", drawings)
+    network = Reader("lstm", train)
     found = fit(network, some(train, 2000), validation, overlaid(params, {"train": changes}).train)
     return [epoch.validation["accuracy"] for epoch in found.epochs]

@@ -66,10 +66,10 @@ def padding() -> None:
         "buckets of like lengths (ours)": (of_buckets, side(buckets, padded_step)),
     }
     seconds = alternate({name: partial(next, steps) for name, (_, steps) in ways.items()}, rounds=3, warm_up=1)
-    shares = {name: shard for name, (shard, _) in ways.items()}
+    shares = {name: share for name, (share, _) in ways.items()}
     rates = {name: _AT_ONCE * BATCH / median(own.wall) for name, own in seconds.items()}
     with figure("padding", ["share of padding", "sequences a second, forward and backward"], height=2.4) as axes:
-        axes[0].barh(list(ways), [100 * shard for shard in shares.values()], color=COLORS[1])
+        axes[0].barh(list(ways), [100 * share for share in shares.values()], color=COLORS[1])
         axes[0].set_xlabel("%")
         axes[1].barh(list(ways), list(rates.values()), color=COLORS[0])
         axes[1].set_yticklabels([])

@@ -26,9 +26,9 @@ class Unfinished:
     unfinished drawing of a caller's is.
     """
 
-    def __init__(self, drawings: SketchDataset, examples: np.ndarray, shard: float, chosen: Sequence[Feature]) -> None:
+    def __init__(self, drawings: SketchDataset, examples: np.ndarray, share: float, chosen: Sequence[Feature]) -> None:
         steps, lengths = drawings.steps(examples)
-        seen = np.minimum(np.maximum(np.ceil(shard * lengths), 2), lengths).astype(np.int64)
+        seen = np.minimum(np.maximum(np.ceil(share * lengths), 2), lengths).astype(np.int64)
         steps = steps[ranges(starts(lengths), seen)]
         pen_up = (steps[:, 2] > 0).astype(np.int64)
         pen_up[np.cumsum(seen) - 1] = 1
@@ -54,22 +54,22 @@ def accuracy_by_share(network: Network, drawings: SketchDataset, batch_size: int
     """The accuracy after each of SHARES of the points."""
     some = evenly(len(drawings), _DRAWINGS)
     accuracies = {}
-    for shard in SHARES:
-        logits = predict(network, Unfinished(drawings, some, shard, drawings.features), batch_size)
-        accuracies[shard] = mean(logits.argmax(axis=1) == drawings.targets[some])
+    for share in SHARES:
+        logits = predict(network, Unfinished(drawings, some, share, drawings.features), batch_size)
+        accuracies[share] = mean(logits.argmax(axis=1) == drawings.targets[some])
     return accuracies
 
 
 def early_metrics(accuracies: Mapping[float, Scores]) -> dict[str, Scores]:
     """`accuracy_seen_20` and the like: the accuracy after so many per cent of the points."""
-    return {f"accuracy_seen_{round(100 * shard)}": accuracies[shard] for shard in _MEASURED}
+    return {f"accuracy_seen_{round(100 * share)}": accuracies[share] for share in _MEASURED}
 
 
 def early_figure(accuracies: Mapping[float, Scores], chance: float) -> Figure:
     """Accuracy, with its 95 % interval, by the share of the drawing that was seen; `chance` as a line."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     axes = figure.add_subplot()
-    shares = [100 * shard for shard in accuracies]
+    shares = [100 * share for share in accuracies]
     low, high = zip(*(interval(scores) for scores in accuracies.values()), strict=True)
     axes.fill_between(shares, low, high, color="#0b6bcb", alpha=0.2, linewidth=0)
     axes.plot(shares, [scores.value() for scores in accuracies.values()], marker="o", color="#0b6bcb")
