@@ -101,6 +101,11 @@ def experiments_lock(root: Path) -> Iterator[None]:
             _try_git(root, "update-ref", "-d", "refs/exps/exec/EXEC_HEAD")
 
 
+def read_file(root: Path, tree: str, path: Path) -> str:
+    """The text of a file in one of git's trees. Raises WorktreeError where the tree has no such file."""
+    return _git(root, "show", f"{tree}:{path.as_posix()}", strip=False)
+
+
 def _share_dvc(main: Path, folder: Path) -> None:
     """Give a worktree DVC's configuration of the main checkout, with paths that hold from everywhere."""
     from configobj import ConfigObj

@@ -75,15 +75,15 @@ class Reporter:
         except Exception as error:  # a report that fails must not fail the work that it reports on
             log.warning("the report is not whole: %s: %s", type(error).__name__, error)
 
-    def _warn(self, standings: RegistryStatus, states: Mapping[str, State[Any]]) -> None:
+    def _warn(self, status: RegistryStatus, states: Mapping[str, State[Any]]) -> None:
         """Log what `sync` said; a warning where the registry lacks what this run should have brought there."""
         log = get_run_logger()
-        for line in standings.notes:
+        for line in status.notes:
             log.debug("registry: %s", line)
-        if standings.fault:
-            log.warning("the registry could not be checked: %s", standings.fault)
+        if status.fault:
+            log.warning("the registry could not be checked: %s", status.fault)
         for name in tasks_of(states):
-            model = standings.models.get(name)
+            model = status.models.get(name)
             if model and model.has_receipt and not model.here and ended_well(states, "register", name):
                 log.warning("%s: the registry has no version of these outputs: dvc repro register@%s", name, name)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from stages.params import ParamsError, describe, parse
+from stages.params import RENAMED, ParamsError, describe, parse
 from stages.tasks.protocol import Task
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def _check_value(key: str, value: Any, params: Mapping[str, Any]) -> None:
         target = target.get(name) if isinstance(target, dict) else None
     if not isinstance(target, dict) or path[-1] not in target:
         known = f"; allowed: {', '.join(target)}" if isinstance(target, dict) else ""
+        if new := RENAMED.get(".".join(path)):
+            known = f"; renamed to {task}.{new}"
         raise SearchError(f"search: {key}: no such param in params.yaml{known}")
     target[path[-1]] = value
     try:

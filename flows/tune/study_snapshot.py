@@ -5,17 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect import get_run_logger
 from pydantic import BaseModel, Field
 
-from stages.params import PARAMS_FILE, read
+from stages.metrics import higher_is_better
+from stages.params import PARAMS_FILE, ParamsError, load, read
 
 from ..execution.experiment import check_out, experiment
 from ..execution.locks import StoppedError
 from ..execution.stage import Checkout
-from ..execution.worktree import keep_tree, snapshot
+from ..execution.worktree import keep_tree, read_file, snapshot
 from ..options import Verb
 from ..pipeline import run_pipeline, summary
 from .space import Dimension, SearchError, check, is_below
@@ -48,6 +50,7 @@ def study_snapshot(
     if file.is_file():
         begun = StudySnapshot.model_validate_json(file.read_text(encoding="utf-8"))
         _check_same(folder.name, begun.identity, options.identity())
+        _check_params(folder.name, begun.tree)
         get_run_logger().info("the study %s goes on, with the files as they were when it began", folder.name)
         return begun
     new = _new_snapshot(options, dimensions, folder.name, stop)
@@ -65,6 +68,11 @@ def _new_snapshot(
         pipeline = checkout.pipeline
         names = pipeline.needed([f"train@{options.task}"])
         params = read(base / PARAMS_FILE)
+        monitor = params[options.task]["train"]["monitor"]
+        try:
+            higher_is_better(monitor)
+        except ValueError as error:
+            raise SearchError(f"{options.task}.train.monitor: {error}") from None
         check(dimensions, params, [key for name in names for key in pipeline.params(name)])
 
         def is_searched(name: str) -> bool:
@@ -81,7 +89,21 @@ def _new_snapshot(
                 raise UnfinishedError(str(summary(states).message))
         tree = snapshot(base)
     keep_tree(Path(), study, tree)
-    return StudySnapshot(asked_for=options.identity(), tree=tree, monitor=params[options.task]["train"]["monitor"])
+    return StudySnapshot(asked_for=options.identity(), tree=tree, monitor=monitor)
+
+
+def _check_params(study: str, tree: str) -> None:
+    """Raise SearchError where the files of a study hold params that this code no longer reads, before any trial."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, PARAMS_FILE.name)
+        file.write_text(read_file(Path(), tree, PARAMS_FILE), encoding="utf-8")
+        try:
+            load(file)
+        except ParamsError as error:
+            mistake = str(error).splitlines()[0].removeprefix(f"{file}: ")
+            raise SearchError(
+                f"study {study}: begun with another params.yaml: {mistake}; allowed: another name"
+            ) from None
 
 
 def _check_same(study: str, begun: Mapping[str, Any], present: Mapping[str, Any]) -> None:

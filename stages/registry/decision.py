@@ -60,8 +60,8 @@ class Verdict:
         return f"{self.decision}: {self.reason}"
 
     def superseded(self) -> Verdict:
-        """What becomes of a champion when another version takes its place."""
-        return Verdict(Decision.SUPERSEDED, f"was champion: {self.reason}")
+        """What becomes of a champion when another version takes its place; the reason is why it had become one."""
+        return Verdict(Decision.SUPERSEDED, self.reason)
 
 
 def read_verdict(version: ModelVersion) -> Verdict | None:

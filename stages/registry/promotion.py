@@ -111,9 +111,14 @@ def approve(client: MlflowClient, task: Task, version: str, champion_version: st
 
 
 def reject(client: MlflowClient, task: Task, version: str, review: Review) -> None:
-    """Note on a version that a person does not want it."""
+    """Note on a version that a person does not want it. Raises PromotionError where it has become the champion."""
     name = task.description().model_name
-    number = str(get_version(client, name, version).version)
+    found = get_version(client, name, version)
+    number = str(found.version)
+    if CHAMPION in found.aliases:
+        raise PromotionError(
+            f"{name}: version {number} is the champion by now; nothing has changed: `rollback` goes back"
+        )
     _note(client, name, number, Verdict(Decision.CHALLENGER_LOST, review.explain("rejected")), review)
 
 

@@ -60,14 +60,15 @@ def records(source: str, required: Collection[str], allowed: str) -> Iterator[tu
 
 
 def _open(source: str) -> IO[bytes]:
+    local = "://" not in source
+    if local and not Path(source).exists():
+        raise ValueError(f"{source}: no such file")
     try:
-        if "://" not in source:
+        if local:
             return Path(source).open("rb")
         import fsspec
 
         return cast("IO[bytes]", fsspec.open(source, "rb").open())
-    except FileNotFoundError:
-        raise ValueError(f"{source}: no such file") from None
     except Exception as error:  # the library behind each protocol has errors of its own
         raise ValueError(f"{source}: cannot be read: {error or type(error).__name__}") from None
 

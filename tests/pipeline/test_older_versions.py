@@ -96,7 +96,7 @@ def test_a_new_version_is_compared_with_an_older_champion_which_can_come_back(st
     assert "test examples" in reason
     assert "version 1" in reason
     assert "did not answer" not in reason
-    assert "verdict   superseded: was champion: accuracy " in store.registry("show", "toy/1")
+    assert "verdict   superseded: accuracy " in store.registry("show", "toy/1")
     assert "would delete" not in store.registry("gc", "--keep=2")  # a rollback would go back to version 1
     assert f"{MODEL} version 1 is champion again; version 3 is not" in store.registry("rollback", "toy", "--by=Ada")
     assert store.decisions() == {"1": "champion", "2": None, "3": "rolled_back"}

@@ -129,7 +129,7 @@ def test_a_rollback_to_a_version_that_does_not_answer_changes_nothing(store):
 
 
 def test_a_version_that_does_not_answer_is_marked_and_judged_again_the_next_time(store):
-    example = store.clone.folder / "stages" / "tasks" / "toy" / "example.py"
+    example = store.clone.folder / "stages" / "tasks" / "toy" / "rows.py"
     before = example.read_text(encoding="utf-8")
     try:
         example.write_text(f"{before}\n\ndef example(folder, columns):\n    return [{{}}]\n", encoding="utf-8")

@@ -95,6 +95,11 @@ def circles(pairs: set[tuple[str, str]]) -> list[list[str]]:
     return [sorted(some) for some in networkx.strongly_connected_components(graph) if len(some) > 1]
 
 
+def test_every_file_stands_on_a_floor():
+    for path in files().values():
+        room(path)
+
+
 def test_the_imports_are_seen():
     found = {(one.as_posix(), other.as_posix()) for one, other in arrows()}
     assert ("stages/train.py", "stages/training/loop.py") in found  # inside a function

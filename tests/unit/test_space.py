@@ -96,6 +96,7 @@ def test_a_value_is_written_as_overrides_read_it(value: object, text: str) -> No
     ("line", "found"),
     [
         ("forecast.train.learning_rat=log(1e-4, 1)", "forecast.train.learning_rat: no such param in params.yaml"),
+        ("forecast.train.average=[0.5, 0.9]", "no such param in params.yaml; renamed to forecast.train.ema_decay"),
         ("forecast.evaluate.origins=int(1, 4)", "no param that decides this training; allowed: forecast.source"),
         ("sketch.train.epochs=int(1, 4)", "no param that decides this training"),
         ("forecast.train.monitor=[loss, quantile_error]", "trials are compared by it"),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from flows.tune.space import space
+from flows.tune.space import SearchError, space
 from flows.tune.study import Method, Study, TrialRecord
+from flows.tune.study_snapshot import _check_params
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 WIDE = space(["forecast.train.learning_rate=log(1e-4, 1e-1)", "forecast.model.hidden_size=log_int(8, 256)"])
 NARROW = space(["forecast.model.kind=[gru, lstm]", "forecast.model.layers=int(1, 2)"])
 
@@ -123,3 +126,14 @@ def test_a_trial_that_failed_is_finished_and_not_the_best(tmp_path: Path) -> Non
     assert study.is_finished(suggestion.number)
     assert study.best() is None
     assert [(one.state, one.message) for one in study.records()] == [("failed", "train@forecast: loss is nan")]
+
+
+def test_a_study_of_an_older_params_yaml_is_refused_before_any_trial(tmp_path, monkeypatch):
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("    ema_decay:", "    average:"), encoding="utf-8")
+    for command in (["init", "--quiet"], ["add", "params.yaml"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    tree = subprocess.run(["git", "write-tree"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SearchError, match=r"study s: its params.yaml is older: .*renamed to train\.ema_decay"):
+        _check_params("s", tree.strip())
