@@ -101,9 +101,7 @@ def _check_params(study: str, tree: str) -> None:
             load(file)
         except ParamsError as error:
             mistake = str(error).splitlines()[0].removeprefix(f"{file}: ")
-            raise SearchError(
-                f"study {study}: begun with another params.yaml: {mistake}; allowed: another name"
-            ) from None
+            raise SearchError(f"study {study}: its params.yaml is older: {mistake}; allowed: another name") from None
 
 
 def _check_same(study: str, begun: Mapping[str, Any], present: Mapping[str, Any]) -> None:
