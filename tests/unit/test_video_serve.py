@@ -149,7 +149,7 @@ def test_what_is_copied_is_bounded_and_gone_afterwards() -> None:
         local_copy("memory://bucket/large", max_bytes=2_000_000),
     ):
         pass
-    # Another file: the copy that is given up goes on for a moment, and files in memory have one position for all readers.
+    # Another file: the copy that is given up goes on for a moment, and a file in memory has one position for all.
     fsspec.filesystem("memory").pipe("/bucket/late", bytes(3_000_000))
     with pytest.raises(ValueError, match="too long"), local_copy("memory://bucket/late", max_seconds=-1.0):
         pass
