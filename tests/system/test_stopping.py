@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,17 +86,19 @@ def test_a_killed_worker_and_the_run_after_it(flows: House) -> None:
     assert again.wait() == "CANCELLED"
 
 
-def test_ctrl_c(flows: House) -> None:
+def test_ctrl_c(flows: House, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows.run", "forecast", "--up-to", "train"]
     settings = [part for override in long_training(4)["overrides"] for part in ("--set", override)]
-    process = subprocess.Popen(
-        [*command, *settings],
-        cwd=flows.clone.folder,
-        env={**os.environ, **flows.servers.environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    # Into a file: nobody reads a pipe here, and thousands of epochs would fill it.
+    with (tmp_path / "printed.log").open("wb") as printed:
+        process = subprocess.Popen(
+            [*command, *settings],
+            cwd=flows.clone.folder,
+            env={**os.environ, **flows.servers.environment},
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
         wait_until(lambda: trains(flows), "a training at work")
         since = time.monotonic()
