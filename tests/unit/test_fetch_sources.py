@@ -122,8 +122,8 @@ fetch_all(requests, Path("{folder.raw}/downloads.json"), partials=Path("{folder.
     time.sleep(0.1)
     started = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
-    assert time.monotonic() - started < 4
+    _, errors = process.communicate(timeout=60)
+    assert time.monotonic() - started < 15
     assert b"KeyboardInterrupt" in errors
     assert not folder.raw.exists()
     before = host.sent
