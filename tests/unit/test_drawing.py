@@ -207,7 +207,7 @@ def test_a_task_on_the_data_of_another_has_no_blocks_for_data(tmp_path):
     path.write_text(text.replace("\ndrawing:\n", "\ndrawing:\n  source: {}\n"), encoding="utf-8")
     with pytest.raises(ParamsError, match=r"drawing\.source: unknown key; drawing learns from the data of sketch"):
         load(path)
-    path.write_text(text.replace("per_category: 600", "per_category: x"), encoding="utf-8")
+    path.write_text(text.replace("per_category: 600", "per_category: x", 1), encoding="utf-8")
     with pytest.raises(ParamsError) as error:
         load(path)
     assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["sketch.source.per_category"]
