@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import cast
 
@@ -207,7 +208,7 @@ def test_a_task_on_the_data_of_another_has_no_blocks_for_data(tmp_path):
     path.write_text(text.replace("\ndrawing:\n", "\ndrawing:\n  source: {}\n"), encoding="utf-8")
     with pytest.raises(ParamsError, match=r"drawing\.source: unknown key; drawing learns from the data of sketch"):
         load(path)
-    path.write_text(text.replace("per_category: 600", "per_category: x", 1), encoding="utf-8")
+    path.write_text(re.sub(r"per_category: \d+", "per_category: x", text, count=1), encoding="utf-8")
     with pytest.raises(ParamsError) as error:
         load(path)
     assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["sketch.source.per_category"]
