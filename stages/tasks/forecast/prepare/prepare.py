@@ -50,6 +50,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     Raises ValueError for a file that is no CSV or .tsf of daily series, or lacks a column, and for a country without
     known holidays.
     """
+    output.units("days", "series")
     files = sorted(p for p in raw.iterdir() if p.suffix in (".csv", ".tsf"))
     covariates = {"known": params.known_columns, "past": params.past_columns}
     columns = {name: ragged(np.float64, len(names)) for name, names in covariates.items() if names}
@@ -60,11 +61,11 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     last_days: list[int] = []
     with output.store({**COLUMNS, **columns}, rows_per_batch=64) as writer:
         for name, observations in _by_series(files, params, output).items():
-            series = _series(name, observations, params, output)
-            if series is None:
+            found = _series(name, observations, params, output)
+            if found is None:
                 continue
+            series, known, past = found
             length = len(series.values)
-            known, past = _covariates(observations, series, params, output)
             learned = np.column_stack([series.values, known, past])[: length - held_out]
             sums += [np.full(len(names), len(learned)), learned.sum(axis=0), (learned**2).sum(axis=0)]
             writer.append(
@@ -101,40 +102,54 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     )
 
 
-def _series(name: str, observations: _Observations, params: PrepareParams, output: Preparation) -> Series | None:
-    """The series of some observations, with its repairs counted; None where it is rejected."""
+def _series(
+    name: str, observations: _Observations, params: PrepareParams, output: Preparation
+) -> tuple[Series, np.ndarray, np.ndarray] | None:
+    """The series of some observations, its known and its past columns; None where it is rejected."""
+    days = np.frombuffer(observations.days, dtype=np.int32)
+    columns = [*params.known_columns, *params.past_columns]
     try:
         series = regularize(
-            np.frombuffer(observations.days, dtype=np.int32),
+            days,
             np.frombuffer(observations.values, dtype=np.float64),
             duplicates=params.duplicates,
             max_gap_days=params.max_gap_days,
             min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
         )
+        covariates, given = align_covariates(
+            days,
+            np.frombuffer(observations.covariates).reshape(len(days), len(columns)),
+            columns,
+            start=series.start,
+            length=len(series.values),
+            duplicates=params.duplicates,
+        )
     except Rejection as error:
-        output.reject(id=name, file="", rule=error.rule, reason=str(error), records=len(observations.days))
+        output.reject(id=name, file="", rule=error.rule, reason=str(error), values=len(days), rows=1)
         return None
-    for rule, count in series.repairs.items():
-        output.repair(rule, count)
-    output.accept(len(observations.days))
-    return series
-
-
-def _covariates(
-    observations: _Observations, series: Series, params: PrepareParams, output: Preparation
-) -> tuple[np.ndarray, np.ndarray]:
-    """The known and the past columns on the days of a series, `(time, columns)`; what was missing is counted."""
+    _count(name, days, series, params, output)
+    missing = np.flatnonzero(~given.all(axis=1))
+    first = f"{name}: {calendar_date(series.start + int(missing[0]))}" if len(missing) else ""
+    output.fill("filled_covariate", int((~given).sum()), of=given.size, unit="covariates", example=first)
     known = len(params.known_columns)
-    values, given = align_covariates(
-        np.frombuffer(observations.days, dtype=np.int32),
-        np.frombuffer(observations.covariates).reshape(len(observations.days), known + len(params.past_columns)),
-        start=series.start,
-        length=len(series.values),
-        duplicates=params.duplicates,
-    )
-    if missing := int((~given).sum()):
-        output.repair("filled_covariate", missing)
-    return values[:, :known], values[:, known:]
+    return series, covariates[:, :known], covariates[:, known:]
+
+
+def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, output: Preparation) -> None:
+    """Count what became of a series' values, with the first example of each rule."""
+    output.accept(len(days) - series.before_gap)
+    if series.before_gap:
+        allowed = f"allowed are gaps up to {params.max_gap_days} days (prepare.max_gap_days)"
+        reason = f"{series.before_gap} values before a gap that ends on {calendar_date(series.start)}; {allowed}"
+        output.reject(id=name, file="", rule="before_long_gap", reason=reason, values=series.before_gap)
+    examples = {rule: f"{name}: {example}" for rule, example in series.examples.items()}
+    for rule in ("unsorted_row", "duplicate_row", "conflicting_day"):
+        # Of different values, the first and the last rule leave all but one out.
+        doubtful = rule == "conflicting_day" and params.duplicates in ("first", "last")
+        output.repair(rule, series.repairs.get(rule, 0), example=examples.get(rule, ""), doubtful=doubtful)
+    if "unsorted_row" in series.repairs and are_swapped(days):
+        output.repair("swapped_day", ...)
+    never = never_observed(series)
 
 
 def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:
