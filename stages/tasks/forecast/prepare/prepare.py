@@ -50,6 +50,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     Raises ValueError for a file that is no CSV or .tsf of daily series, or lacks a column, and for a country without
     known holidays.
     """
+    output.units("days", "series")
     files = sorted(p for p in raw.iterdir() if p.suffix in (".csv", ".tsf"))
     covariates = {"known": params.known_columns, "past": params.past_columns}
     columns = {name: ragged(np.float64, len(names)) for name, names in covariates.items() if names}
@@ -112,7 +113,7 @@ def _series(name: str, observations: _Observations, params: PrepareParams, outpu
             min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
         )
     except Rejection as error:
-        output.reject(id=name, file="", rule=error.rule, reason=str(error), records=len(observations.days))
+        output.reject(id=name, file="", rule=error.rule, reason=str(error), values=len(observations.days), rows=1)
         return None
     for rule, count in series.repairs.items():
         output.repair(rule, count)

@@ -40,7 +40,8 @@ class BadRecord:
     rule: str
     reason: str
     content: str
-    records: int  # how many values were lost with it
+    values: int  # how many were lost with it
+    rows: int = 0  # how many whole series
 
 
 def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
@@ -104,7 +105,7 @@ def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
                 if day + lost > day_number(datetime(MAX_YEAR, 12, 31)):
                     raise Rejection("date", f"{lost} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
             except Rejection as error:
-                yield BadRecord(where, error.rule, str(error), text, lost)
+                yield BadRecord(where, error.rule, str(error), text, lost, 1)
                 continue
             name = fields[name_at] if name_at is not None else f"T{number}"
             for offset, value in enumerate(values):
