@@ -9,7 +9,7 @@ from stages.tasks.forecast.data.series import Rejection, Series, calendar_date, 
 
 
 def made(days: list[int], values: list[float], **rules: object) -> Series:
-    chosen = {"duplicates": "last", "max_gap_days": 3, "min_days": 2, **rules}
+    chosen = {"duplicates": "refuse", "max_gap_days": 3, "min_days": 2, **rules}
     return regularize(np.array(days), np.array(values), **chosen)  # type: ignore[arg-type]
 
 
@@ -47,7 +47,7 @@ def test_a_missing_day_takes_the_same_weekday_a_week_earlier() -> None:
     series = made([i for i in range(20) if i not in (9, 16)], [v for v in values if v not in (9, 16)])
     assert series.values[[9, 16]].tolist() == [2.0, 2.0]  # day 16 from day 9, which came from day 2
     assert np.flatnonzero(~series.observed).tolist() == [9, 16]
-    assert series.repairs == {"filled_day": 2}
+    assert series.repairs == {}
 
 
 def test_a_missing_day_of_the_first_week_takes_the_day_before() -> None:
@@ -56,7 +56,10 @@ def test_a_missing_day_of_the_first_week_takes_the_day_before() -> None:
 
 def test_a_value_marked_as_missing_is_a_missing_day() -> None:
     series = made([0, 1, 2, 3, 4], [1.0, np.nan, 3.0, 4.0, 5.0])
-    assert (series.values.tolist(), series.repairs) == ([1.0, 1.0, 3.0, 4.0, 5.0], {"filled_day": 1})
+    assert (series.values.tolist(), series.observed.tolist()) == (
+        [1.0, 1.0, 3.0, 4.0, 5.0],
+        [True, False, True, True, True],
+    )
 
 
 def test_filling_looks_back_only() -> None:
@@ -69,7 +72,7 @@ def test_filling_looks_back_only() -> None:
 def test_only_what_follows_the_last_long_gap_is_kept() -> None:
     series = made([0, 1, 2, 6, 7, 12, 13, 14], [1.0, 2, 3, 4, 5, 6, 7, 8])  # 3 days missing, then 4
     assert (series.start, series.values.tolist()) == (12, [6.0, 7.0, 8.0])
-    assert series.repairs == {"day_before_long_gap": 5}
+    assert (series.before_gap, series.repairs) == (5, {})
 
 
 def test_series_that_cannot_be_used_say_why() -> None:

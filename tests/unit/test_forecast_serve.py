@@ -43,7 +43,9 @@ PARAMS = ModelParams(
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(1)
-    save_network(folder, build(PARAMS, {}), PARAMS, {"max_gap_days": 10}, prepared=folder, training={})
+    save_network(
+        folder, build(PARAMS, {}), PARAMS, {"max_gap_days": 10, "duplicates": "refuse"}, prepared=folder, training={}
+    )
     return Predictor(folder)
 
 
@@ -93,12 +95,15 @@ def bad_series() -> dict[str, tuple[pd.DataFrame, str]]:
     return {
         "short": (frame.head(13), "13 days; allowed are at least 14"),
         "weekly": (series("bad", step="7D"), "a value every 7 days; allowed is one a day"),
-        "hourly": (series("bad", step="h"), "on 2015-01-01; allowed is one value a day"),
+        "hourly": (series("bad", step="h"), "on 2015-01-01, the first of 2 such days; allowed is one value a day"),
         "missing": (frame.assign(y=frame["y"].where(frame.index != 4)), "y is nan on 2015-01-05"),
         "infinite": (frame.assign(y=frame["y"].where(frame.index != 4, np.inf)), "y is inf on 2015-01-05"),
-        "words": (frame.assign(y="many"), "y is many on 2015-01-01"),
+        "words": (frame.assign(y="many"), "y is many on 2015-01-01; allowed are finite numbers"),
         "constant": (frame.assign(y=3.0), "every value is 3; allowed are series that change"),
-        "conflict": (pd.concat([frame, frame.tail(1).assign(y=5.0)]), "y is 5 and 19.3364 on 2015-01-30"),
+        "conflict": (
+            pd.concat([frame, frame.tail(1).assign(y=5.0)]),
+            "5 and 19.336366115787 on 2015-01-30; allowed is one value a day",
+        ),
         "old": (pd.concat([frame, series("bad", "2015-06-01", 5)]), "5 days after the last gap of more than 10 days"),
         "numbers": (frame.assign(ds=range(30)), "ds holds numbers, such as 0"),
         "us dates": (frame.assign(ds=frame["ds"].dt.strftime("%m/%d/%Y")), "ds holds '01/01/2015'"),
@@ -124,6 +129,7 @@ def test_a_bad_series_is_named_and_the_others_are_answered(predictor: Predictor,
 
 FURTHER = {
     "max_gap_days": 10,
+    "duplicates": "refuse",
     "known_columns": ["price"],
     "past_columns": ["rain"],
     "moments": {"price": [2.0, 1.0], "rain": [0.0, 1.0]},

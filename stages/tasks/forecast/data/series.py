@@ -1,14 +1,14 @@
 """From observations in any order to a series without holes, by stated rules; the same in preprocessing and in serving.
 
 1. Days are put in order.
-2. The values of one day become one value: the first, the last (in the file's order), their mean or their sum. By the rule
-   `refuse` they must be equal.
+2. The values of one day become one value: the first, the last (in the file's order), their mean or their sum. Where
+   `duplicates` refuses several, they must be equal.
 3. Where more than `max_gap_days` days in a row are missing, only what follows the last such gap is kept.
 4. Any other missing day takes the value of the same weekday a week earlier, or the value of the day before where that
    weekday has no observation so far. It counts as not observed: it may be an input, never a target.
 
-Covariates are put on the same days: several on one day become one as rule 2 says, but for `sum` their mean; a missing one takes the day before's, and 0 before the first. One that is known in advance reaches past the last
-value.
+Covariates are put on the same days: several on one day become one as rule 2 says, but for `sum` their mean; a missing
+one takes the day before's, and 0 before the first. One that is known in advance reaches past the last value.
 
 All of it looks back only, so that no value is ever made from a later one. Zeros are values like others; every value
 the same is a constant series, which is refused. 29 February is a day like others.
@@ -49,8 +49,8 @@ class Series:
     values: np.ndarray  # (time,) float64
     observed: np.ndarray  # (time,) bool, false where a missing day was filled
     before_gap: int  # values that are left out, since a long gap follows them
-    repairs: dict[str, int]  # rule → how many observations or days it touched
-    examples: dict[str, str]  # rule → the first of them, where the observations no longer show it
+    repairs: dict[str, int]  # rule → how many observations or days it touched, but for days that were filled
+    examples: dict[str, str]  # rule → the first of them
 
     @property
     def unobserved_weekdays(self) -> list[int]:
@@ -101,6 +101,8 @@ def regularize(
     values = values[order]
     days, first = np.unique(days[order], return_index=True)
     repeated = len(values) - len(days)
+    if repeated:
+        examples["duplicate_row"] = str(calendar_date(int(days[np.diff(first, append=len(values)) > 1][0])))
     conflicting, examples["conflicting_day"] = _conflicts(days, values, first, duplicates)
     values = _aggregate(values, first, duplicates)
 
@@ -125,12 +127,7 @@ def regularize(
     np.minimum.at(seen_from, np.flatnonzero(observed) % SEASON, np.flatnonzero(observed))
     for day in np.flatnonzero(~observed):
         filled[day] = filled[day - SEASON if day > seen_from[day % SEASON] else day - 1]
-    repairs = {
-        "unsorted_row": len(unsorted),
-        "duplicate_row": repeated,
-        "conflicting_day": conflicting,
-        "filled_day": int((~observed).sum()),
-    }
+    repairs = {"unsorted_row": len(unsorted), "duplicate_row": repeated, "conflicting_day": conflicting}
     return Series(
         start=int(days[0]),
         values=filled,
@@ -169,9 +166,7 @@ def align_covariates(
     return np.where(latest >= 0, filled, 0.0), given
 
 
-def _conflicts(
-    days: np.ndarray, values: np.ndarray, first: np.ndarray, duplicates: Duplicates
-) -> tuple[int, str]:
+def _conflicts(days: np.ndarray, values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> tuple[int, str]:
     """How many days have different values, and the first; `first` holds where in `values` each day begins.
 
     Raises Rejection where there are any and `duplicates` refuses them.
@@ -183,7 +178,7 @@ def _conflicts(
     at = found[0]
     example = f"{lowest[at]:.15g} and {highest[at]:.15g} on {calendar_date(int(days[at]))}"
     if duplicates == "refuse":
-        more = f" and different ones on {len(found) - 1:,} more days" if len(found) > 1 else ""
+        more = f", the first of {len(found):,} such days" if len(found) > 1 else ""
         allowed = "one value a day (add up what is finer, or prepare.duplicates: mean, sum, first or last)"
         raise Rejection("several_values", f"{example}{more}; allowed is {allowed}")
     return len(found), example

@@ -7,10 +7,13 @@ import numpy as np
 from ..data.series import Series
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+SWAPPED = (
+    "day and month look swapped up to the 12th, as by a spreadsheet; allowed are dates written anew, such as %Y-%m-%d"
+)
 
 
 def are_swapped(days: np.ndarray) -> bool:
-    """Whether days in their file's order, `(n,)` since 1970-01-01, are far better in order with day and month swapped up
+    """Whether days as a file has them, `(n,)` since 1970-01-01, come far better in order with day and month swapped, up
     to the 12th: the dates that a spreadsheet of another country reads, and turns round, while it leaves the others.
     """
     dates = days.astype("datetime64[D]")
@@ -27,7 +30,7 @@ def _out_of_order(days: np.ndarray) -> int:
 
 
 def never_observed(series: Series) -> str:
-    """The weekdays that a series has no value on and that are forecast nonetheless, in words; empty where there are none."""
+    """The weekdays that a series has no value on, and what to do about them, in words; empty where there are none."""
     names = [WEEKDAYS[day] for day in series.unobserved_weekdays]
     if not names:
         return ""

@@ -22,8 +22,18 @@ from tqdm import tqdm
 from ....data.store import ragged
 from ....preprocessing.preparation import Preparation
 from ..data.holidays import holiday_table
-from ..data.series import HORIZON, MIN_HISTORY, Rejection, Series, align_covariates, calendar_date, regularize
+from ..data.series import (
+    HORIZON,
+    MIN_HISTORY,
+    Rejection,
+    Series,
+    align_covariates,
+    calendar_date,
+    regularize,
+    weekday,
+)
 from ..params import PrepareParams
+from .doubts import SWAPPED, are_swapped, never_observed
 from .readers import BadRecord, Observation, read_csv, read_tsf
 
 COLUMNS = {
@@ -94,6 +104,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             "last_day": last and last.isoformat(),
             "horizon": HORIZON,
             "max_gap_days": params.max_gap_days,
+            "duplicates": params.duplicates,
             "known_columns": params.known_columns,
             "past_columns": params.past_columns,
             "moments": _moments(names, sums),
@@ -142,14 +153,21 @@ def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, o
         allowed = f"allowed are gaps up to {params.max_gap_days} days (prepare.max_gap_days)"
         reason = f"{series.before_gap} values before a gap that ends on {calendar_date(series.start)}; {allowed}"
         output.reject(id=name, file="", rule="before_long_gap", reason=reason, values=series.before_gap)
-    examples = {rule: f"{name}: {example}" for rule, example in series.examples.items()}
-    for rule in ("unsorted_row", "duplicate_row", "conflicting_day"):
-        # Of different values, the first and the last rule leave all but one out.
+    for rule, count in series.repairs.items():
+        example = f"{name}: {series.examples[rule]}" if rule in series.examples else name
+        # By the rules `first` and `last`, all but one of different values are left out.
         doubtful = rule == "conflicting_day" and params.duplicates in ("first", "last")
-        output.repair(rule, series.repairs.get(rule, 0), example=examples.get(rule, ""), doubtful=doubtful)
-    if "unsorted_row" in series.repairs and are_swapped(days):
-        output.repair("swapped_day", ...)
-    never = never_observed(series)
+        if rule == "unsorted_row" and are_swapped(days):
+            rule, doubtful, example = "unsorted_swapped_day", True, f"{example}; {SWAPPED}"
+        output.repair(rule, count, example=example, doubtful=doubtful)
+    filled = series.start + np.flatnonzero(~series.observed)
+    unseen = np.isin(weekday(filled), series.unobserved_weekdays)
+    for rule, which, why in (
+        ("filled_day", ~unseen, ""),
+        ("filled_unobserved_weekday", unseen, never_observed(series)),
+    ):
+        first = f"{name}: {why or calendar_date(int(filled[which][0]))}" if which.any() else ""
+        output.fill(rule, int(which.sum()), of=len(series.values), example=first)
 
 
 def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:

@@ -41,15 +41,16 @@ class BadRecord:
     rule: str
     reason: str
     content: str
-    records: int  # how many values were lost with it
+    values: int  # how many were lost with it
+    rows: int = 0  # how many whole series
 
 
 def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
     """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
 
     A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each. A
-    line without an id, or whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones, is
-    a BadRecord.
+    line without an id is a BadRecord, and one whose `known_columns` or `past_columns` hold anything but numbers and
+    marks of missing ones.
     """
     to_day, notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
     columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
@@ -107,7 +108,7 @@ def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
                     found = f"{len(values)} days from {fields[start_at]}"
                     raise Rejection("date", f"{found}; the last allowed year is {MAX_YEAR}")
             except Rejection as error:
-                yield BadRecord(where, error.rule, str(error), text, len(values))
+                yield BadRecord(where, error.rule, str(error), text, len(values), 1)
                 continue
             for offset, value in enumerate(values):
                 try:

@@ -200,7 +200,7 @@ def _is_ahead(column: pd.Series, days: np.ndarray) -> np.ndarray:
 
 
 def _numbers(name: str, column: pd.Series, days: np.ndarray, allowed: str) -> np.ndarray:
-    """Raises ValueError for anything but numbers, and texts of plain ones: a decimal point, nothing between thousands."""
+    """Raises ValueError for what is no number, or text of a plain one: a decimal point, nothing between thousands."""
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
     if len(bad):
