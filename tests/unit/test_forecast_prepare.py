@@ -96,7 +96,7 @@ def test_bad_values_and_bad_series_are_counted_by_their_values(tmp_path: Path) -
 
 def test_more_rejected_values_than_allowed_stop_the_stage(tmp_path: Path) -> None:
     raw = csv_of(tmp_path / "raw", [*days(100), *days(20, "short")])
-    with pytest.raises(PreparationError, match=r"20 of 120 days \(17 %\), 1 of 2 series \(50 %\)"):
+    with pytest.raises(PreparationError, match=r"20 of 120 values \(17 %\), 1 of 2 series \(50 %\)"):
         prepared(raw, tmp_path / "out", id_column="id", max_rejected_share=0.1)
 
 

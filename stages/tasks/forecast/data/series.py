@@ -101,9 +101,11 @@ def regularize(
     values = values[order]
     days, first = np.unique(days[order], return_index=True)
     repeated = len(values) - len(days)
+    counts = np.diff(first, append=len(values))
     if repeated:
-        examples["duplicate_row"] = str(calendar_date(int(days[np.diff(first, append=len(values)) > 1][0])))
+        examples["duplicate_row"] = str(calendar_date(int(days[np.argmax(counts > 1)])))
     conflicting, examples["conflicting_day"] = _conflicts(days, values, first, duplicates)
+    partial, examples["partial_day"] = _partial(days, counts) if duplicates == "sum" else (0, "")
     values = _aggregate(values, first, duplicates)
 
     spacing = np.diff(days)
@@ -127,7 +129,12 @@ def regularize(
     np.minimum.at(seen_from, np.flatnonzero(observed) % SEASON, np.flatnonzero(observed))
     for day in np.flatnonzero(~observed):
         filled[day] = filled[day - SEASON if day > seen_from[day % SEASON] else day - 1]
-    repairs = {"unsorted_row": len(unsorted), "duplicate_row": repeated, "conflicting_day": conflicting}
+    repairs = {
+        "unsorted_row": len(unsorted),
+        "duplicate_row": repeated,
+        "conflicting_day": conflicting,
+        "partial_day": partial,
+    }
     return Series(
         start=int(days[0]),
         values=filled,
@@ -182,6 +189,16 @@ def _conflicts(days: np.ndarray, values: np.ndarray, first: np.ndarray, duplicat
         allowed = "one value a day (add up what is finer, or prepare.duplicates: mean, sum, first or last)"
         raise Rejection("several_values", f"{example}{more}; allowed is {allowed}")
     return len(found), example
+
+
+def _partial(days: np.ndarray, counts: np.ndarray) -> tuple[int, str]:
+    """How many days have fewer values than nine in ten others, which have equally many: a sum of part of a day."""
+    usual = int(np.median(counts))
+    found = np.flatnonzero(counts < usual)
+    if not len(found) or 10 * int((counts == usual).sum()) < 9 * len(counts):
+        return 0, ""
+    at = found[-1]
+    return len(found), f"{counts[at]} of {usual} values on {calendar_date(int(days[at]))}"
 
 
 def _aggregate(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> np.ndarray:

@@ -1,15 +1,49 @@
-"""What the days of a series show to be wrong with the file that they were read from, though each line can be read."""
+"""What shows a file to be read wrongly, though each of its lines can be read: said in words, never repaired."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..data.numbers import Notation
 from ..data.series import Series
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWAPPED = (
     "day and month look swapped up to the 12th, as by a spreadsheet; allowed are dates written anew, such as %Y-%m-%d"
 )
+_HUNDREDS = 100.0  # a column of smaller whole numbers does not come near a thousand
+
+
+class Fractions:
+    """The fractions in a column of numbers, which are thousands by another notation where each has three digits and
+    the whole numbers beside them stay below: `1.121` after `999`.
+    """
+
+    def __init__(self, notation: Notation) -> None:
+        self._notation = notation
+        self._largest_whole = 0.0
+        self._others = 0
+        self.count = 0
+        self.first = ""
+
+    def add(self, text: str, value: float, where: str) -> None:
+        """Count a number, by its text."""
+        if self._notation.decimal not in text:
+            self._largest_whole = max(self._largest_whole, abs(value))
+        elif self._notation.may_be_thousands(text.strip()):
+            self.count += 1
+            self.first = self.first or f"{where}: {text}"
+        else:
+            self._others += 1
+
+    @property
+    def doubt(self) -> str:
+        """The first of them and which key to set; empty where they are what they seem."""
+        if not self.count or self._others or not _HUNDREDS <= self._largest_whole < 10 * _HUNDREDS:
+            return ""
+        mark = self._notation.decimal
+        keys = f"prepare.thousands: {mark!r}, prepare.decimal: {'.,'.replace(mark, '')!r}"
+        return f"{self.first} beside whole numbers up to {self._largest_whole:g}; it looks like {keys}"
 
 
 def are_swapped(days: np.ndarray) -> bool:
@@ -26,7 +60,9 @@ def are_swapped(days: np.ndarray) -> bool:
 
 
 def _out_of_order(days: np.ndarray) -> int:
-    return int((np.diff(days) < 0).sum())
+    """How often the order, earliest or latest first, is broken."""
+    steps = np.diff(days)
+    return int(min((steps < 0).sum(), (steps > 0).sum()))
 
 
 def never_observed(series: Series) -> str:
@@ -35,4 +71,6 @@ def never_observed(series: Series) -> str:
     if not names:
         return ""
     listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    return f"no value on any {listed}, whose forecasts rest on none: leave them out, or add rows, of 0 where closed"
+    return (
+        f"no value on any {listed}, so that their forecasts rest on none: leave them out, or add rows of 0 where closed"
+    )

@@ -34,7 +34,7 @@ from ..data.series import (
 )
 from ..params import PrepareParams
 from .doubts import SWAPPED, are_swapped, never_observed
-from .readers import BadRecord, Observation, read_csv, read_tsf
+from .readers import BadRecord, Doubt, Observation, read_csv, read_tsf
 
 COLUMNS = {
     "values": ragged(np.float64),
@@ -60,7 +60,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     Raises ValueError for a file that is no CSV or .tsf of daily series, or lacks a column, and for a country without
     known holidays.
     """
-    output.units("days", "series")
+    output.units("values", "series")
     files = sorted(p for p in raw.iterdir() if p.suffix in (".csv", ".tsf"))
     covariates = {"known": params.known_columns, "past": params.past_columns}
     columns = {name: ragged(np.float64, len(names)) for name, names in covariates.items() if names}
@@ -155,8 +155,8 @@ def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, o
         output.reject(id=name, file="", rule="before_long_gap", reason=reason, values=series.before_gap)
     for rule, count in series.repairs.items():
         example = f"{name}: {series.examples[rule]}" if rule in series.examples else name
-        # By the rules `first` and `last`, all but one of different values are left out.
-        doubtful = rule == "conflicting_day" and params.duplicates in ("first", "last")
+        # `first` and `last` leave out all but one of different values; the sum of a part of a day is not the day's.
+        doubtful = rule == "partial_day" or (rule == "conflicting_day" and params.duplicates in ("first", "last"))
         if rule == "unsorted_row" and are_swapped(days):
             rule, doubtful, example = "unsorted_swapped_day", True, f"{example}; {SWAPPED}"
         output.repair(rule, count, example=example, doubtful=doubtful)
@@ -167,7 +167,7 @@ def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, o
         ("filled_unobserved_weekday", unseen, never_observed(series)),
     ):
         first = f"{name}: {why or calendar_date(int(filled[which][0]))}" if which.any() else ""
-        output.fill(rule, int(which.sum()), of=len(series.values), example=first)
+        output.fill(rule, int(which.sum()), of=len(series.values), unit="days", example=first)
 
 
 def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:
@@ -188,6 +188,9 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
             if isinstance(record, BadRecord):
                 output.reject(file=path.name, **asdict(record))
                 continue
+            if isinstance(record, Doubt):
+                output.repair(record.rule, record.count, example=record.example, doubtful=True)
+                continue
             observations = by_series.setdefault(record.series, _Observations())
             observations.days.append(record.day)
             observations.values.append(record.value)
@@ -195,7 +198,7 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
     return by_series
 
 
-def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
+def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord | Doubt]:
     if path.suffix == ".csv":
         return read_csv(path, params)
     if columns := [*params.known_columns, *params.past_columns]:

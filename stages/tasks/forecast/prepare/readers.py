@@ -18,6 +18,7 @@ from pathlib import Path
 from ..data.numbers import PLAIN, Notation
 from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number, series_name
 from ..params import PrepareParams
+from .doubts import Fractions
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 _TSF_DATE = "%Y-%m-%d %H-%M-%S"
@@ -45,7 +46,16 @@ class BadRecord:
     rows: int = 0  # how many whole series
 
 
-def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Values that are kept though they look misread: how many, and the first with what to set."""
+
+    rule: str
+    count: int
+    example: str
+
+
+def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord | Doubt]:
     """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
 
     A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each. A
@@ -54,6 +64,7 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
     """
     to_day, notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
     columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
+    fractions = {name: Fractions(notation) for name in columns}
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         rows = csv.reader(file, delimiter=params.delimiter)
         try:
@@ -76,11 +87,18 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
                 for name in columns:
                     series = name if not id else f"{id}/{name}" if len(columns) > 1 else id
                     try:
-                        yield Observation(series, day, _number("value", cells[name], notation, name), covariates)
+                        value = _number("value", cells[name], notation, name)
                     except Rejection as error:
                         yield BadRecord(where, error.rule, str(error), content, 1)
+                        continue
+                    if not math.isnan(value):
+                        fractions[name].add(cells[name], value, where)
+                    yield Observation(series, day, value, covariates)
         except csv.Error as error:
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
+    for name, found in fractions.items():
+        if found.doubt:
+            yield Doubt("fraction_like_thousands", found.count, f"{path.name}: {name}: {found.doubt}")
 
 
 def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
