@@ -122,13 +122,7 @@ def regularize(
     if values.max() == values.min():
         raise Rejection("constant", f"every value is {values[0]:g}; allowed are series that change")
 
-    filled = np.full(length, np.nan)
-    filled[days - days[0]] = values
-    observed = ~np.isnan(filled)
-    seen_from = np.full(SEASON, length)  # the first observation of each weekday
-    np.minimum.at(seen_from, np.flatnonzero(observed) % SEASON, np.flatnonzero(observed))
-    for day in np.flatnonzero(~observed):
-        filled[day] = filled[day - SEASON if day > seen_from[day % SEASON] else day - 1]
+    filled, observed = _without_holes(days - days[0], values)
     repairs = {
         "unsorted_row": len(unsorted),
         "duplicate_row": repeated,
@@ -143,6 +137,18 @@ def regularize(
         repairs={rule: count for rule, count in repairs.items() if count},
         examples=examples,
     )
+
+
+def _without_holes(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values at some steps from 0, in order, on every step by rule 4, and which were there, bool: both `(steps,)`."""
+    filled = np.full(steps[-1] + 1, np.nan)
+    filled[steps] = values
+    observed = ~np.isnan(filled)
+    seen_from = np.full(SEASON, len(filled))  # the first observation of each weekday
+    np.minimum.at(seen_from, steps % SEASON, steps)
+    for step in np.flatnonzero(~observed):
+        filled[step] = filled[step - SEASON if step > seen_from[step % SEASON] else step - 1]
+    return filled, observed
 
 
 def align_covariates(
