@@ -158,6 +158,7 @@ def test_day_and_month_that_a_spreadsheet_swapped_are_told(tmp_path: Path) -> No
     line = closing_line(raw, tmp_path / "out", **rules)
     assert line.startswith("warning: ")
     assert "unsorted_swapped_day (y: 2020-01-13 after 2020-12-01; day and month look swapped up to the 12th" in line
+    assert "prepare.date_format: '%Y-%m-%d'" in line
     right = [f"{d:%d/%m/%Y},{i % 9}" for i, d in enumerate(dates)]
     for name, lines in (("latest", right[::-1]), ("pieces", right[100:] + right[:100])):
         raw = written(tmp_path / name, "date,y", lines)

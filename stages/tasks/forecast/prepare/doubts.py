@@ -9,7 +9,7 @@ from ..data.series import Series
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWAPPED = (
-    "day and month look swapped up to the 12th, as by a spreadsheet; allowed are dates written anew, such as %Y-%m-%d"
+    "day and month look swapped up to the 12th, as by a spreadsheet: write them anew, prepare.date_format: '%Y-%m-%d'"
 )
 _HUNDREDS = 100.0  # a column of smaller whole numbers does not come near a thousand
 

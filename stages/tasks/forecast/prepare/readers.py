@@ -76,7 +76,10 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
                 where, content = f"line {rows.line_num}", params.delimiter.join(row)
                 try:
                     if len(row) != len(header):
-                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}")
+                        quotes = f"; a {params.delimiter!r} within a value needs quotes around it" * (
+                            len(row) > len(header)
+                        )
+                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}{quotes}")
                     cells = dict(zip(header, row, strict=True))
                     day = to_day("-".join(cells[name].strip() for name in params.date_columns))
                     covariates = tuple(_number("covariate", cells[name], notation, name) for name in covariate_columns)
