@@ -22,19 +22,21 @@ class Fractions:
     def __init__(self, notation: Notation) -> None:
         self._notation = notation
         self._largest_whole = 0.0
-        self._others = 0
+        self._others = False
         self.count = 0
         self.first = ""
 
     def add(self, text: str, value: float, where: str) -> None:
         """Count a number, by its text."""
+        if self._others:
+            return
         if self._notation.decimal not in text:
             self._largest_whole = max(self._largest_whole, abs(value))
         elif self._notation.may_be_thousands(text.strip()):
             self.count += 1
             self.first = self.first or f"{where}: {text}"
         else:
-            self._others += 1
+            self._others = True
 
     @property
     def doubt(self) -> str:
