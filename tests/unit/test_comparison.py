@@ -209,7 +209,14 @@ def test_the_predictors_answers_have_the_error_that_evaluate_finds(series: tuple
     params = forecast_model.model_params()
     torch.manual_seed(0)
     network = build_forecaster(params, {}).eval()
-    save_network(tmp_path / "weights", network, params, {"max_gap_days": 28}, prepared=series[0], training={})
+    save_network(
+        tmp_path / "weights",
+        network,
+        params,
+        {"max_gap_days": 28, "duplicates": "refuse"},
+        prepared=series[0],
+        training={},
+    )
     answers = ForecastPredictor(tmp_path / "weights").predict(forecast.examples(*series, ALL))
     windows = Windows(series[0], params, rolling_origins(3, 7))
     with torch.inference_mode():

@@ -64,6 +64,8 @@ def prepared(folder: Path, values: np.ndarray) -> Path:
     (raw / "series.csv").write_text("\n".join(["date,y", *lines]))
     params = PrepareParams(
         delimiter=",",
+        decimal=".",
+        thousands="",
         date_columns=["date"],
         date_format="%Y-%m-%d",
         value_columns=["y"],
@@ -71,7 +73,7 @@ def prepared(folder: Path, values: np.ndarray) -> Path:
         known_columns=[],
         past_columns=[],
         holidays="",
-        duplicates="last",
+        duplicates="refuse",
         max_gap_days=28,
         validation_days=VALIDATION,
         test_days=TEST,

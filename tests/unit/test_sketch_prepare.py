@@ -173,7 +173,7 @@ def test_an_npz_with_a_foreign_pickle_is_rejected_and_stops_the_stage(raw: Path,
 def test_too_many_rejections_fail_the_stage_and_say_why(raw: Path, tmp_path: Path) -> None:
     write(raw, "cat", [record(n) for n in range(40)] + ["{"] * 20)
     with (
-        pytest.raises(PreparationError, match=r"20 of 100 records rejected \(20.0%\).*not_json 20"),
+        pytest.raises(PreparationError, match=r"rejected 20 of 100 drawings \(20 %\).*not_json 20"),
         Preparation(tmp_path / "out", max_rejected_share=0.1) as output,
     ):
         prepare(raw, params(), output)

@@ -109,7 +109,7 @@ def test_repairs_are_counted(tmp_path: Path) -> None:
 
 def test_too_many_rejections_fail(tmp_path: Path) -> None:
     raw = raw_lines(tmp_path / "raw", numbered(50) + b"one column\n" * 50)
-    with pytest.raises(PreparationError, match=r"50 of 100 records rejected.*wrong_columns 50"):
+    with pytest.raises(PreparationError, match=r"rejected 50 of 100 pairs.*wrong_columns 50"):
         prepared(raw, tmp_path / "prepared", max_rejected_share=0.1)
 
 

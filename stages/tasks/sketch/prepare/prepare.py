@@ -43,6 +43,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
 
     Prepared chunks lie in `.resume/` until all is done: a killed process's successor goes on with those that it left.
     """
+    output.units("drawings")
     files = raw_files(raw)
     chunks = [chunk for file in files for chunk in file.chunks()]
     folder = resume_folder() / "sketch-chunks"

@@ -45,6 +45,7 @@ class CleanPair(NamedTuple):
 
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     """Write tokens and texts of every accepted pair, and the tokenizers, to `output`."""
+    output.units("pairs")
     corpus = read_corpus(raw)
     likeliest = _likeliest_shares(raw / AMBIGUOUS)
     expected: list[float] = []  # of each test pair, how often the best of all translators is right

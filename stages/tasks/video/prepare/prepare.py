@@ -34,6 +34,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     With an encoder the output folder holds its weights; with a frozen one the store holds the frames' features as well.
     Raises ValueError where these cannot be read.
     """
+    output.units("clips")
     decoding = decoding_of(params)
     clips = find_clips(raw / CLIPS)
     splits = _split(raw, clips, params)
