@@ -17,6 +17,7 @@ from stages.tasks.sketch.prepare.prepare import prepare
 def params(**changes: Any) -> PrepareParams:
     block = {
         "seed": 1,
+        "group": "",
         "validation_share": 0.1,
         "test_share": 0.2,
         "max_points": 50,

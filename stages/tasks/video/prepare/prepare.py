@@ -68,7 +68,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 output.reject(id=name, file=name, rule=rule, reason=reason)
                 continue
             for rule in clip.repairs:
-                output.repair(rule, example=name)
+                output.repair(rule, example=name, doubtful=rule != "shortened")
             if params.group and not groups[name]:
                 output.repair(NO_GROUP, example=name, doubtful=True)
             counts[splits[name]] += 1
