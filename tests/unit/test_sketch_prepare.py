@@ -15,7 +15,7 @@ from stages.data.prepared import open_prepared
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.sketch.data import quickdraw
 from stages.tasks.sketch.prepare.prepare import prepare
-from tests.unit.sketch_files import params, record, run, save_npz, stroke_3, two_files, write
+from tests.unit.sketch_files import closing_line, params, record, run, save_npz, stroke_3, two_files, write
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")
@@ -210,9 +210,7 @@ def test_examples_are_the_first_of_the_input(raw: Path, tmp_path: Path, monkeypa
         "cat",
         [*[record(n) for n in range(20)], "{", record(50, drawing=dot), "[", record(51, drawing=[dot[1], *dot])],
     )
-    with Preparation(tmp_path / "out", max_rejected_share=1.0) as output:
-        prepare(raw, params(), output)
-    line = output.summary("sketch", "x")
+    line = closing_line(raw, tmp_path / "out")
     assert line.startswith("warning: sketch: 62 drawings; rejected 2 of 64 drawings (3.1 %): not_json ")
     assert "(simplified/cat.ndjson: line 21: " in line
     assert "repaired 2 one_point_stroke (simplified/cat.ndjson, cat50) — see x" in line

@@ -128,7 +128,7 @@ def test_nested_clips_have_the_class_of_the_first_folder_and_their_person_for_a_
     assert output.metrics()["repaired_no_group"] == 2
     assert output.summary("video", "x") == (
         "warning: video: 26 clips; rejected 1 of 27 clips (3.7 %): left_out 1 (Dark/gone.mp4: a link to nothing); "
-        "repaired 2 no_group (Dark/top 100%.mp4) — see x"
+        "repaired 2 no_group (Dark/top 100%.mp4: split by itself) — see x"
     )
 
 

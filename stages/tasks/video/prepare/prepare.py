@@ -70,7 +70,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             for rule in clip.repairs:
                 output.repair(rule, example=name, doubtful=rule != "shortened")
             if params.group and not groups[name]:
-                output.repair(NO_GROUP, example=name, doubtful=True)
+                output.repair(NO_GROUP, example=f"{name}: split by itself", doubtful=True)
             counts[splits[name]] += 1
             row = {"id": name, "split": splits[name], "length": len(clip.frames), "frames": clip.frames}
             label, group = classes.index(places[name].label), groups[name] or _own_group(places[name])
