@@ -96,14 +96,14 @@ def test_marks_of_a_missing_value(tmp_path: Path, mark: str) -> None:
 def test_a_bad_line_is_set_aside_and_the_next_is_read(tmp_path: Path, line: str, rule: str) -> None:
     bad, good = from_csv(tmp_path, f"date,y\n{line}\n1970-01-02,5\n")
     assert isinstance(bad, BadRecord)
-    assert (bad.id, bad.rule, bad.content, bad.records) == ("line 2", rule, line, 1)
+    assert (bad.id, bad.rule, bad.content, bad.values) == ("line 2", rule, line, 1)
     assert good == Observation("y", 1, 5.0)
 
 
 def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
     (bad,) = from_csv(tmp_path, "date,y,z\n?,1,2\n", value_columns=["y", "z"])
     assert isinstance(bad, BadRecord)
-    assert bad.records == 2
+    assert bad.values == 2
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_tsf_series_state_their_start(tmp_path: Path) -> None:
 def test_a_bad_tsf_line_is_set_aside(tmp_path: Path, line: str, rule: str, lost: int) -> None:
     bad, good = from_tsf(tmp_path, f"{TSF}{line}\nT2:1970-01-01 00-00-00:9\n")
     assert isinstance(bad, BadRecord)
-    assert (bad.rule, bad.records) == (rule, lost)
+    assert (bad.rule, bad.values) == (rule, lost)
     assert good == Observation("T2", 0, 9.0)
 
 
