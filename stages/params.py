@@ -26,6 +26,7 @@ SplitShare = Annotated[float, Field(gt=0, lt=0.5)]  # of the sequences, that go 
 
 # Old key → new key: the mistake in an old params.yaml or recipe names the new one.
 RENAMED = {
+    "prepare.group_pattern": "prepare.group",
     "train.accumulate": "train.accumulation_steps",
     "train.average": "train.ema_decay",
     "train.clip_norm": "train.max_grad_norm",
@@ -48,6 +49,24 @@ def heads_divide(kind: str, hidden_size: int, heads: int) -> None:
     """Raise ValueError where the network is a transformer whose attention heads cannot share its hidden size alike."""
     if kind == "transformer" and hidden_size % heads:
         raise ValueError("a hidden_size that the heads divide")
+
+
+def check_group(group: str, field: str = "", field_words: str = "") -> str:
+    """`prepare.group`: empty, a field's name, or a regular expression with one pair of parentheses.
+
+    `field` is a regular expression of the names that the task takes, `field_words` says them; none where it is empty.
+    Raises ValueError for anything else.
+    """
+    if not group or (field and re.fullmatch(field, group)):
+        return group
+    allowed = f"empty, {field_words}{', ' if field else ''}or a regular expression with one pair of parentheses"
+    try:
+        pairs = re.compile(group).groups
+    except re.error as error:
+        raise ValueError(f"{allowed}; this one has an error: {error}") from None
+    if pairs != 1:
+        raise ValueError(f"{allowed}; this one has {pairs}")
+    return group
 
 
 class TrainParams(Block):

@@ -70,7 +70,7 @@ def rejections(tallies: Mapping[str, Tally]) -> str:
 
 def changes(repaired: Mapping[str, Tally], filled: Iterable[Tally]) -> list[str]:
     """`repaired 799 unsorted_row (…)` and `filled 170 of 900 days (19 %; first …)`, where there are any."""
-    parts = [f"{tally.count:,} {rule}{_example(tally)}" for rule, tally in _largest(repaired)]
+    parts = [f"{tally.count:,} {rule}{_example(tally)}" for rule, tally in _largest(repaired) if tally.count]
     made_up = [
         f"{t.count:,} of {t.of:,} {t.unit} ({percent(t.count, t.of)}{'; first ' if t.example else ''}{t.example})"
         for t in filled

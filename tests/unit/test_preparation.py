@@ -105,6 +105,7 @@ def test_the_closing_line_counts_and_shows_the_first_of_each_rule(tmp_path):
             reason = f"found {found!r}; allowed is a number"
             output.reject(id=f"line {line}", file="s.csv", rule="value", reason=reason, values=10)
         output.repair("unsorted_row", 0, example="nobody")
+        output.repair("duplicate_row", 0)
         output.repair("unsorted_row", 2, example="a: 2020-01-02 after 2020-02-01")
         output.repair("unsorted_row", 797, example="b: later")
         output.fill("filled_day", 0, of=730)

@@ -39,6 +39,7 @@ PREPARE = PrepareParams(
     vocabulary_size=500,
     max_source_tokens=64,
     max_target_tokens=32,
+    group="",
     split_by="target",
     validation_share=0.1,
     test_share=0.2,

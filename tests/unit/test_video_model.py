@@ -111,7 +111,7 @@ PARAMS = {
         "max_megapixels": 1.0,
         "max_seconds": 30.0,
         "split": "group",
-        "group_pattern": "(g)",
+        "group": "(g)",
         "validation_share": 0.2,
         "test_share": 0.2,
         "seed": 1,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams
+from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams, check_group
 
 LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
 
@@ -42,6 +43,7 @@ class PrepareParams(params.PrepareParams):
     max_source_tokens: Positive
     max_target_tokens: Positive
     split_by: Literal["source", "target"]
+    group: Annotated[str, AfterValidator(partial(check_group, field="column_3", field_words="column_3"))]
     validation_share: SplitShare
     test_share: SplitShare
     seed: Count

@@ -6,7 +6,7 @@ the category is. The label of a drawing is that name, whatever the form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +36,7 @@ class Records:
     places: Sequence[int]  # the line within the chunk, from 1; the place in the npz's array, from 0
     keys: Sequence[str | None]
     words: Sequence[str | None]
+    fields: Sequence[Mapping[str, Any]]  # all that stands beside the drawing
     recognized: Sequence[bool | None]
     contents: Sequence[bytes]  # as they stand in the file, for the report of rejected records
     drawings: ParsedDrawings
@@ -107,6 +108,7 @@ def _ndjson_records(content: bytes) -> Iterator[Records]:
             places,
             [str(key) if isinstance(key, (str, int)) and key else None for key in keys],
             [word if isinstance(word, str) else None for word in words],
+            records,
             [known if isinstance(known, bool) else None for known in recognized],
             contents,
             drawings,
@@ -175,6 +177,6 @@ def _npz_records(path: Path) -> Iterator[Records]:
     for member, arrays in read_npz(path, tuple(NPZ_SPLITS)).items():
         for start in range(0, len(arrays), _RECORDS_AT_ONCE):
             some = arrays[start : start + _RECORDS_AT_ONCE]
-            nothing = [None] * len(some)
+            nothing, fields = [None] * len(some), [dict[str, Any]()] * len(some)
             places, contents = range(start, start + len(some)), [b""] * len(some)
-            yield Records(member, places, nothing, nothing, nothing, contents, parse(some, stroke_3))
+            yield Records(member, places, nothing, nothing, fields, nothing, contents, parse(some, stroke_3))

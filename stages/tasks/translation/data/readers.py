@@ -51,6 +51,7 @@ class Pair:
     split: Literal["drawn", "test"]
     source: str
     target: str
+    further: str = ""  # what stands in a third column
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +82,22 @@ def read_corpus(folder: Path) -> Corpus:
         raise ValueError(f"{path}: not written by the download stage: {error}") from None
 
 
-def read_pairs(folder: Path, corpus: Corpus) -> Iterator[Pair | BadRecord]:
+def read_pairs(folder: Path, corpus: Corpus, *, further: bool = False) -> Iterator[Pair | BadRecord]:
     """Every record of the corpus; held-out parts first, so that a reader can keep their sentences out of training.
 
-    Raises ValueError for a file that is missing, damaged or too large, and for aligned files of unequal length.
+    With `further` a tab-separated line may have a third column in every part. Raises ValueError for a file that is
+    missing, damaged or too large, and for aligned files of unequal length.
     """
     for part in sorted(corpus.parts, key=lambda part: part.split != "test"):
         for number, lines in enumerate(_records(folder, part), start=1):
             id = f"{part.files[0]}:{number}"
             try:
                 texts = [_decode(line, file) for line, file in zip(lines, part.files, strict=True)]
-                source, target = texts if len(texts) == 2 else _columns(texts[0], part)
+                source, target, *third = texts if len(texts) == 2 else _columns(texts[0], part, further)
             except Rejection as error:
                 yield BadRecord(id, error.file, error.rule, str(error), error.content)
             else:
-                yield Pair(id, part.split, source, target)
+                yield Pair(id, part.split, source, target, *third)
 
 
 def _records(folder: Path, part: Part) -> Iterator[Sequence[bytes]]:
@@ -130,13 +132,14 @@ def _decode(line: bytes, file: str) -> str:
         raise Rejection(file, "not_utf8", reason, line.decode("utf-8", errors="backslashreplace")) from None
 
 
-def _columns(text: str, part: Part) -> list[str]:
-    """Source and target of a tab-separated line."""
+def _columns(text: str, part: Part, further: bool) -> list[str]:
+    """Source and target of a tab-separated line, and what stands in a third column."""
     columns = text.split("\t")
-    if len(columns) not in part.columns:
-        reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, part.columns))}"
+    allowed = sorted({*part.columns, 3}) if further else part.columns
+    if len(columns) not in allowed:
+        reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, allowed))}"
         raise Rejection(part.files[0], "wrong_columns", reason, text)
-    return columns[1::-1] if part.swapped else columns[:2]
+    return [*(columns[1::-1] if part.swapped else columns[:2]), *columns[2:3]]
 
 
 def _lines(path: Path) -> Iterator[bytes]:
