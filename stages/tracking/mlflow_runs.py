@@ -40,7 +40,7 @@ from ..data.files import read_json
 from ..training import learning_curve
 from . import spool, training_run
 from .delivery import Delivery, Point, StoreError
-from .store import store_name, store_uri, without_credentials
+from .store import database_file, store_name, store_uri, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,7 +56,6 @@ _EXPERIMENT = "unroll/"  # then the task
 _SEND_SECONDS = 5.0  # between two looks at the spool
 _LONGEST_PAUSE = 30.0  # while the store is away
 _AWAY_TIMEOUT = "2"  # seconds for an answer, at the end of a training whose store was away before
-_SQLITE = "sqlite:///"
 _LATER = frozenset({408, 429})  # answers of a server that is busy, not of one that refuses
 
 
@@ -64,8 +63,8 @@ def open_client() -> MlflowClient:
     """A client of the store, which is made where it is missing: one process at a time, or migrations would collide."""
     uri = store_uri()
     mlflow.set_tracking_uri(uri)
-    if uri.startswith(_SQLITE):
-        with FileLock(f"{uri.removeprefix(_SQLITE)}.lock"):
+    if database := database_file(uri):
+        with FileLock(f"{database}.lock"):
             made = mlflow.MlflowClient(uri)
             made.search_experiments(max_results=1)
             return made
@@ -233,9 +232,8 @@ def experiment_id(client: MlflowClient, task: str) -> str:
     if found is None:
         uri, location = store_uri(), None
         # A server knows its own artifact store; of a local one, the files would land in the present folder.
-        if uri.startswith(_SQLITE):
-            database = Path(uri.removeprefix(_SQLITE)).absolute()
-            location = (database.parent / "mlartifacts" / task).as_uri()
+        if database := database_file(uri):
+            location = (database.absolute().parent / "mlartifacts" / task).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:

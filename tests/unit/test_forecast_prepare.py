@@ -23,6 +23,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside t
 
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
+        "encoding": "auto",
         "delimiter": ",",
         "date_columns": ["date"],
         "date_format": "%Y-%m-%d",

@@ -40,6 +40,7 @@ def source_params(**values: Any) -> SourceParams:
 
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
+        "encoding": "auto",
         "tokenizer": "character",
         "shared_vocabulary": False,
         "vocabulary_size": 500,

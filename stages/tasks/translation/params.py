@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams
+from ...params import Block, Count, Dropout, Encoding, Fraction, Positive, SplitShare, TaskParams
 
 LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
 
@@ -36,6 +36,7 @@ class SourceParams(Block):
 class PrepareParams(params.PrepareParams):
     """How pairs become tokens, and which pairs measure what was learned."""
 
+    encoding: Encoding
     tokenizer: Literal["character", "subword"]
     shared_vocabulary: bool
     vocabulary_size: Annotated[int, Field(ge=16, le=64_000)]

@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+from ....data.text import AUTO, open_text
 from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number
 from ..params import PrepareParams
 
@@ -51,8 +52,8 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
     """
     to_day = _day_parser(params.date_format)
     columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.reader(file, delimiter=params.delimiter)
+    with open_text(path, params.encoding) as file:
+        rows = csv.reader(file.checked(), delimiter=params.delimiter)
         try:
             header = [name.strip() for name in next(rows, [])]
             _check_header(path, header, params)
@@ -82,11 +83,11 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
 
 
-def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
+def read_tsf(path: Path, encoding: str = AUTO) -> Iterator[Observation | BadRecord]:
     """The observations of a daily .tsf, whose series each state the date they start."""
     to_day = _day_parser(_TSF_DATE)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = enumerate(file, start=1)
+    with open_text(path, encoding) as file:
+        lines = enumerate(file.checked(), start=1)
         name_at, start_at, attributes = _tsf_header(path, lines)
         for number, line in lines:
             text = line.strip()

@@ -51,7 +51,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     counts: Counter[str] = Counter()
     with TemporaryDirectory() as temporary:
         clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
-        _write(clean, _clean_pairs(read_pairs(raw, corpus), params, output))
+        _write(clean, _clean_pairs(read_pairs(raw, corpus, params.encoding), params, output))
         tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
             tokenizer.save(output.folder / name)

@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from ....archives import check_can_unpack, extract
-from ....fetch import Request, fetch_all, join_url
+from ....fetch import Request, fetch_all, file_name, join_url, redacted
 from ..data.layout import CLIPS, LISTS, label_of, read_list
 from ..params import SourceParams
 from .sample import write_sample
@@ -38,7 +37,7 @@ def download(params: SourceParams, folder: Path) -> None:
     ucf101 = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["ucf101"]
     url = params.url or join_url(ucf101["url"], ucf101["archive"])
     known = ucf101 if params.kind == "ucf101" else None
-    write = _from_archive if urlsplit(url).path.lower().endswith(ARCHIVES) else _from_tree
+    write = _from_archive if redacted(url).lower().endswith(ARCHIVES) else _from_tree
     classes = {label_of(clip) for clip in write(url, known, params, folder)} - {""}
     missing = sorted(set(params.classes) - classes)
     if missing or not classes:
@@ -48,7 +47,7 @@ def download(params: SourceParams, folder: Path) -> None:
 
 def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
     """Fetch and unpack an archive; UCF-101's lists lie in a second one beside it. Returns the clips."""
-    archive = folder / PurePosixPath(urlsplit(url).path).name
+    archive = folder / file_name(url)
     requests = [Request(url=url, target=archive)]
     if ucf101:
         check_can_unpack(archive.name)  # seven gigabytes are not fetched in vain
