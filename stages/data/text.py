@@ -12,8 +12,11 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from itertools import count, groupby
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -69,7 +72,7 @@ class Text:
             self.packed, content = _unpacked(file)
             head = _read(content, _HEAD)
         except _Damaged as error:
-            raise TextError(f"{name}: damaged: {error}") from None
+            raise TextError(f"{name}: {error}") from None
         self.encoding, mark = self._recognise(head, encoding)
         if mark:
             self._allowed = f"{self.encoding.upper()}, as its byte order mark says"
@@ -86,19 +89,35 @@ class Text:
 
         Raises TextError for a file that is damaged, or whose lines end in a carriage return alone.
         """
+        for line, repeats in self.runs(max_length=max_length):
+            yield line
+            for further in range(1, repeats):
+                yield line._replace(number=line.number + further)
+
+    def runs(self, *, max_length: int) -> Iterator[tuple[Line, int]]:
+        """`lines`, each with a count: of empty ones that follow each other the first, and how many they are.
+
+        Thirty millions of them are skipped in seconds.
+        """
         self.stream.reconfigure(newline="\n")
-        number = 0
-        with self._errors(lambda: number):
-            while text := self.stream.readline(max_length + 2):
-                number += 1
+        number = 1
+        with self._errors(lambda: number - 1):
+            for text, equal in groupby(iter(partial(self.stream.readline, max_length + 2), "")):
                 if number == 1 and "\r" in text.rstrip("\r\n") and not text.endswith("\n"):
                     found = "found lines that end in a carriage return; allowed: a line feed, or both"
                     raise TextError(f"{self._name}: {found}")
-                rest = text
-                while not rest.endswith("\n") and (rest := self.stream.readline(_BUFFER)):
-                    pass
-                text = text.removesuffix("\n").removesuffix("\r")[: max_length + 1]
-                yield Line(number, text, self.fault(text))
+                if text in ("\n", "\r\n"):
+                    lines = _length(equal)
+                    yield Line(number, "", None), lines
+                    number += lines
+                    continue
+                for line in equal:
+                    rest = line
+                    while not rest.endswith("\n") and (rest := self.stream.readline(_BUFFER)):
+                        pass
+                    line = line.removesuffix("\n").removesuffix("\r")[: max_length + 1]
+                    yield Line(number, line, self.fault(line)), 1
+                    number += 1
 
     def checked(self) -> Iterator[str]:
         """The lines with their ends, as `csv` wants them. Raises TextError for the first byte that is no text."""
@@ -144,7 +163,8 @@ class Text:
             found = f"found what is no {error.encoding}: {error.reason}"
             raise TextError(f"{self._name}: after line {number():,}: {found}; allowed: {self._allowed}") from None
         except _Damaged as error:
-            raise TextError(f"{self._name}: damaged after line {number():,}: {error}") from None
+            place = f"after line {number():,}: " if number() else ""
+            raise TextError(f"{self._name}: {place}{error}") from None
 
     def _recognise(self, head: bytes, named: str) -> tuple[str, int]:
         """The encoding of what begins with `head`, and the length of its byte order mark."""
@@ -168,6 +188,12 @@ def open_text(path: Path, encoding: str = AUTO, *, option: str = "prepare.encodi
         yield Text(file, path.name, encoding, option=option)
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is packed by gzip."""
+    with path.open("rb") as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
 def printable(text: str) -> str:
     """A text whose undecoded bytes are written as `\\xff`."""
     return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
@@ -181,6 +207,13 @@ def check_encoding(name: str) -> str:
     except (LookupError, ValueError):
         pass
     raise ValueError(f"{AUTO} or an encoding that Python knows, such as cp1252, latin-1, shift_jis; found {name!r}")
+
+
+def _length(items: Iterable[object]) -> int:
+    """How many there are: a loop that runs in C."""
+    counter = count()
+    deque(zip(items, counter, strict=False), maxlen=0)
+    return next(counter)
 
 
 def _without_mark(head: bytes) -> str | None:
@@ -225,7 +258,7 @@ class _Gunzip:
         try:
             chunk = self._file.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise _Damaged(str(error)) from None
+            raise _Damaged(f"damaged: {error}") from None
         self._count += len(chunk)
         if self._count > max(RATIO_FROM, MAX_RATIO * self._packed.count):
             raise _Damaged(f"unpacks to more than {MAX_RATIO} times its bytes; refused as a bomb")

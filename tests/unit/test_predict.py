@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from stages import predict
-from stages.predict import chunks, run
+from stages.predict import chunks, main, run
 from stages.registry.packaging import signature
 from stages.serving.lines import lines
 from stages.serving.predictor import Item, Predictor
@@ -295,3 +296,42 @@ def test_lines_are_numbered_cut_at_their_bound_and_unpacked(tmp_path: Path) -> N
     (tmp_path / "packed.gz").write_bytes(gzip.compress(content)[:-12])
     with pytest.raises(ValueError, match=r"packed\.gz: damaged"):
         list(lines(str(tmp_path / "packed.gz"), max_length=10))
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "key"),
+    [
+        ("translation", "a.txt", "Müller\n", "text"),
+        ("translation", "a.csv", "text\nMüller\n", "text"),
+        ("drawing", "a.txt", "Müller\n", "label"),
+        ("video", "a.txt", "Müller\n", "path"),
+        ("forecast", "a.csv", "unique_id,ds,y\nMüller,2015-01-01,1\n", "unique_id"),
+        ("sketch", "a.ndjson", '{"key_id": "Müller", "drawing": []}\n', "key_id"),
+        ("sketch", "a.json", '[{"key_id": "Müller", "drawing": []}]', "key_id"),
+    ],
+)
+def test_every_task_reads_marks_gzip_and_a_named_encoding(
+    tmp_path: Path, task: str, name: str, text: str, key: str
+) -> None:
+    def keys(content: bytes, encoding: str = "auto") -> list[Any]:
+        (tmp_path / name).write_bytes(content)
+        return [row.get(key) for group in Task(task).rows().groups(str(tmp_path / name), encoding) for row in group]
+
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        assert keys(text.encode(encoding)) == ["Müller"]
+        assert keys(gzip.compress(text.encode(encoding))) == ["Müller"]
+    assert keys(text.encode("cp1252"), "cp1252") == ["Müller"]
+    try:
+        groups = list(Task(task).rows().groups(str(tmp_path / name)))
+    except ValueError as error:
+        faults = [str(error)]
+    else:
+        faults = [row["error"] for group in groups for row in group]
+    assert ["found byte 0xfc" in fault and "--encoding cp1252" in fault for fault in faults] == [True]
+
+
+def test_an_encoding_is_named_on_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict", "translation", "a.txt", "--encoding", "cp99"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "auto or an encoding that Python knows, such as cp1252" in capsys.readouterr().err

@@ -113,7 +113,7 @@ def test_what_is_no_text_is_named(content: bytes, kind: str) -> None:
 
 def test_damaged_gzip_is_told_with_the_last_good_line() -> None:
     packed = gzip.compress(b"".join(b"%d\n" % (number * 7919 % 10007) for number in range(20_000)))
-    with pytest.raises(TextError, match=r"a.txt: damaged after line \d+,\d+: Compressed file ended"):
+    with pytest.raises(TextError, match=r"a.txt: after line \d+,\d+: damaged: Compressed file ended"):
         found(packed[:-20])
     with pytest.raises(TextError, match="a.txt: damaged"):
         found(packed[:2] + b"\xff" + packed[3:])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -87,62 +86,64 @@ def read_pairs(folder: Path, corpus: Corpus, encoding: str = AUTO) -> Iterator[P
     or too large, and for aligned files of unequal length.
     """
     for part in sorted(corpus.parts, key=lambda part: part.split != "test"):
-        for empty, records in groupby(_records(folder, part, encoding), _all_empty):
-            if empty:
-                yield _empty(part, records)
-            else:
-                yield from (_pair(part, lines) for lines in records)
+        for lines, repeats in _records(folder, part, encoding):
+            yield _record(part, lines, repeats)
 
 
-def _all_empty(lines: Sequence[Line]) -> bool:
-    return not any(line.text for line in lines)
-
-
-def _empty(part: Part, records: Iterator[Sequence[Line]]) -> BadRecord:
-    first = last = next(records)[0].number
-    for lines in records:
-        last = lines[0].number
-    lines_found = f"{last - first + 1:,} empty lines" if last > first else "an empty line"
-    reason = f"found {lines_found}; allowed: a source and a target"
-    return BadRecord(f"{part.files[0]}:{first}", part.files[0], "empty_line", reason, "")
-
-
-def _pair(part: Part, lines: Sequence[Line]) -> Pair | BadRecord:
+def _record(part: Part, lines: Sequence[Line], repeats: int) -> Pair | BadRecord:
     id = f"{part.files[0]}:{lines[0].number}"
+    if not any(line.text for line in lines):
+        found = f"{repeats:,} empty lines" if repeats > 1 else "an empty line"
+        reason = f"found {found}; allowed: a source and a target"
+        return BadRecord(id, part.files[0], "empty_line", reason, "")
     for line, file in zip(lines, part.files, strict=True):
         if len(line.text) > MAX_LINE:
             reason = f"found a line of more than {MAX_LINE} characters; allowed: {MAX_LINE}"
             return BadRecord(id, file, "line_too_long", reason, printable(line.text[:2000]))
         if line.fault:
             return BadRecord(id, file, "undecodable", line.fault, printable(line.text))
-    texts = [line.text for line in lines] if len(lines) == 2 else lines[0].text.split("\t")
-    if len(lines) == 1 and len(texts) not in part.columns:
-        reason = f"found {len(texts)} tab-separated columns; allowed: {' or '.join(map(str, part.columns))}"
+    if len(lines) == 2:
+        return Pair(id, part.split, lines[0].text, lines[1].text)
+    columns = lines[0].text.split("\t")
+    if len(columns) not in part.columns:
+        reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, part.columns))}"
         return BadRecord(id, part.files[0], "wrong_columns", reason, lines[0].text)
-    source, target = texts[1::-1] if part.swapped else texts[:2]
+    source, target = columns[1::-1] if part.swapped else columns[:2]
     return Pair(id, part.split, source, target)
 
 
-def _records(folder: Path, part: Part, encoding: str) -> Iterator[Sequence[Line]]:
-    """The lines of the part's files that belong together."""
-    for number, lines in enumerate(zip_longest(*(_lines(folder / name, encoding) for name in part.files))):
-        if None in lines:
-            short, long = part.files if lines[0] is None else reversed(part.files)
+def _records(folder: Path, part: Part, encoding: str) -> Iterator[tuple[Sequence[Line], int]]:
+    """The lines of the part's files that belong together, and how often: empty ones of all come together."""
+    files = [_runs(folder / name, encoding) for name in part.files]
+    runs = [next(file, None) for file in files]
+    while any(runs):
+        lines = [run[0] for run in runs if run]
+        if len(lines) < len(runs):
+            short, long = part.files if runs[0] is None else reversed(part.files)
             raise ValueError(
-                f"{folder / short}: ends after {number} lines, but {long} goes on; "
+                f"{folder / short}: ends after {lines[0].number - 1} lines, but {long} goes on; "
                 f"allowed are as many lines in both, each the translation of the other's"
             )
-        yield lines
+        repeats = min(run[1] for run in runs if run)
+        yield lines, repeats
+        runs = [_after(run, repeats) or next(file, None) for run, file in zip(runs, files, strict=True)]
 
 
-def _lines(path: Path, encoding: str) -> Iterator[Line]:
+def _after(run: tuple[Line, int] | None, repeats: int) -> tuple[Line, int] | None:
+    """What is left of a run of equal lines."""
+    if run is None or run[1] == repeats:
+        return None
+    return run[0]._replace(number=run[0].number + repeats), run[1] - repeats
+
+
+def _runs(path: Path, encoding: str) -> Iterator[tuple[Line, int]]:
     """The lines of a file; one that is too long comes cut after MAX_LINE + 1."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file, though {CORPUS} names it")
     read = 0
     with open_text(path, encoding) as text:
-        for line in text.lines(max_length=MAX_LINE):
-            read += len(line.text) + 1
+        for line, repeats in text.runs(max_length=MAX_LINE):
+            read += (len(line.text) + 1) * repeats
             if read > MAX_FILE:
                 raise ValueError(f"{path}: more than {MAX_FILE} characters, which is the largest allowed")
-            yield line
+            yield line, repeats
