@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -60,10 +61,16 @@ _LATER = frozenset({408, 429})  # answers of a server that is busy, not of one t
 
 
 def open_client() -> MlflowClient:
-    """A client of the store, which is made where it is missing: one process at a time, or migrations would collide."""
+    """A client of the store, which is made where it is missing: one process at a time, or migrations would collide.
+
+    Raises ValueError where the store lies in a folder that MLflow could write to and not read from.
+    """
     uri = store_uri()
     mlflow.set_tracking_uri(uri)
     if database := database_file(uri):
+        if re.search("%[0-9A-Fa-f]{2}", str(database)):  # MLflow decodes paths as if they were addresses
+            found = f"found {database}, whose % and two digits MLflow takes for a letter"
+            raise ValueError(f"{found}; allowed: another name, or a server in MLFLOW_TRACKING_URI")
         with FileLock(f"{database}.lock"):
             made = mlflow.MlflowClient(uri)
             made.search_experiments(max_results=1)

@@ -235,3 +235,12 @@ def test_only_sqlite_is_a_file():
     assert store.database_file("http://host:5000") is None
     assert store.database_file("postgresql+psycopg2://u@h/db") is None
     assert store.database_file("sqlite:///mlflow.db?timeout=1") == Path("mlflow.db")
+
+
+def test_a_folder_that_mlflow_cannot_read_from_is_refused(tmp_path, monkeypatch):
+    from stages.tracking import mlflow_runs
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.sqlite_uri(tmp_path / "a%20b" / "mlflow.db"))
+    with pytest.raises(ValueError, match="whose % and two digits MLflow takes for a letter; allowed: another name"):
+        mlflow_runs.open_client()
+    assert not list(tmp_path.iterdir())
