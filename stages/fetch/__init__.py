@@ -29,7 +29,17 @@ from .remote import DownloadError, from_environment, read_file, redacted
 from .transfer import Limits, Request, Transfer
 from .web import Web
 
-__all__ = ["DownloadError", "Limits", "Request", "fetch_all", "file_name", "from_environment", "join_url", "redacted"]
+__all__ = [
+    "DownloadError",
+    "Limits",
+    "Request",
+    "decoded",
+    "fetch_all",
+    "file_name",
+    "from_environment",
+    "join_url",
+    "redacted",
+]
 
 PARTIALS = Path(".resume/downloads")
 DEFAULT_LIMITS = Limits()
@@ -95,9 +105,17 @@ def join_url(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *(quote(name) if _is_web(base) else name for name in names)])
 
 
+def decoded(name: str) -> str:
+    """A name without its percent signs; as it is where they stand for what is no UTF-8, so that no two become one."""
+    try:
+        return unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        return name
+
+
 def file_name(url: str) -> str:
     """The file's name in an address, decoded. Raises ValueError where it would lead elsewhere or is hidden."""
-    name = unquote(PurePosixPath(redacted(url)).name)
+    name = decoded(PurePosixPath(redacted(url)).name)
     if not name or name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
         raise ValueError(f"{redacted(url)}: found {name!r} as the file's name; allowed is a name without / and \\")
     return name

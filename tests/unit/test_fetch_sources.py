@@ -185,6 +185,8 @@ def test_a_password_comes_from_the_environment_and_is_never_told(monkeypatch: py
         ("file:///data/a?b/my pairs.tsv", "my pairs.tsv"),
         ("s3://bucket/x.tsv?versionId=3", "x.tsv"),
         ("/data/x.tsv", "x.tsv"),
+        ("https://host/M%C3%BCller.tsv", "Müller.tsv"),
+        ("https://host/M%FCller.tsv", "M%FCller.tsv"),  # no UTF-8: neither a replacement nor another's name
     ],
 )
 def test_the_name_in_an_address(url: str, name: str) -> None:

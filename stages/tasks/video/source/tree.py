@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fsspec
+
+from ....fetch import decoded
 
 
 def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str, str]:
@@ -46,7 +48,7 @@ def _entries(system: Any, place: str, kind: str) -> dict[str, str]:
         actual = "directory" if path.endswith("/") else entry["type"]
         inside = path.startswith(place) or not web
         name = path.rstrip("/").rpartition("/")[2]
-        name = unquote(name) if web else name
+        name = decoded(name) if web else name
         if inside and actual == kind and name and not name.startswith(".") and not set(name) & set("/\\?\0"):
             names[name] = path
     return dict(sorted(names.items()))
