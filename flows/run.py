@@ -69,7 +69,8 @@ def choose_server() -> None:
         servers = here()
     except ServersError as error:
         sys.exit(f"unroll: servers: {error}")
-    os.environ.setdefault("PREFECT_HOME", str(servers.folder))
+    for name, value in servers.own_database().items():
+        os.environ.setdefault(name, value)
     if "prefect" in servers.running():
         os.environ.update(servers.environment)
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from .data.text import check_encoding
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -22,6 +24,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Encoding = Annotated[str, AfterValidator(check_encoding)]
 SplitShare = Annotated[float, Field(gt=0, lt=0.5)]  # of the sequences, that go into validation or test
 
 # Old key → new key: the mistake in an old params.yaml or recipe names the new one.

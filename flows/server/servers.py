@@ -29,7 +29,7 @@ import yaml
 from filelock import FileLock
 
 from stages.paths import program_path
-from stages.tracking.store import store_uri, without_credentials
+from stages.tracking.store import sqlite_uri, store_uri, without_credentials
 
 from ..execution.locks import gpus
 from .backend import BackendError, Postgres
@@ -39,6 +39,7 @@ _PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
 _COMMANDS = {"prefect": ["prefect", "server", "start"], "mlflow": ["mlflow", "server", "--workers", "1"]}
 _START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
 _STOP_SECONDS = 15.0
+_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _LOG_LINES = 15  # of a server that did not start
 
 # No tool sends telemetry, and nothing runs that nobody needs.
@@ -76,7 +77,7 @@ class Servers:
         return {
             "PREFECT_API_URL": f"{self.prefect}/api",
             "PREFECT_UI_URL": self.prefect,
-            "PREFECT_HOME": str(self.folder),
+            **self.own_database(),
             "UNROLL_MLFLOW_UI": self.mlflow,
             # On PostgreSQL there is no file that stages could open themselves.
             **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend and "mlflow" in self._ports else {}),
@@ -131,6 +132,14 @@ class Servers:
                 if process.create_time() == entry["started"] and process.status() != psutil.STATUS_ZOMBIE:
                     found[entry["name"]] = process
         return found
+
+    def own_database(self) -> dict[str, str]:
+        """What a process needs to keep Prefect's database in this checkout."""
+        home, file, name = {"PREFECT_HOME": str(self.folder)}, self.folder / "prefect.db", _DATABASE
+        address = sqlite_uri(
+            file, driver="aiosqlite"
+        )  # Prefect's own would lead elsewhere where a path holds ?, # or %
+        return home if address.endswith(str(file)) or name in os.environ else {**home, name: address}
 
     def _server_environment(self, name: str) -> dict[str, str]:
         if self._backend:

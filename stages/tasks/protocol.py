@@ -108,9 +108,10 @@ class Rows(Protocol):
     KEY: Mapping[str, str]  # column → MLflow type name: the first columns of the table
     CHUNK_SIZE: int  # rows that are predicted at a time
 
-    def groups(self, source: str) -> Iterator[list[dict[str, Any]]]:
+    def groups(self, source: str, encoding: str = ...) -> Iterator[list[dict[str, Any]]]:
         """Rows that must be predicted together, with the model's input columns and those of KEY.
 
+        `encoding` is that of a text without a byte order mark.
         A task with a KEY has one answer for each row. There, a row with an `error` is not sent to the model.
         """
 

@@ -63,6 +63,7 @@ def prepared(folder: Path, values: np.ndarray) -> Path:
     lines = [f"{date(2020, 1, 1) + timedelta(i)},{v}" for i, v in enumerate(values) if not np.isnan(v)]
     (raw / "series.csv").write_text("\n".join(["date,y", *lines]))
     params = PrepareParams(
+        encoding="auto",
         delimiter=",",
         decimal=".",
         thousands="",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import tarfile
 import zipfile
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ from stages.data.store import SequenceStore
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.forecast.params import PrepareParams, SourceParams
 from stages.tasks.forecast.prepare.prepare import prepare
+from stages.tasks.forecast.prepare.readers import read_csv
 from stages.tasks.forecast.source.download import download
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "series"
@@ -23,6 +27,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside t
 
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
+        "encoding": "auto",
         "delimiter": ",",
         "decimal": ".",
         "thousands": "",
@@ -255,3 +260,31 @@ def test_all_series_of_a_real_tsf_are_read(tmp_path: Path) -> None:
     assert len(store) + metrics.get("rejected_constant", 0) == 299
     assert (store.value("id", 0), store.value("start", 0)) == ("T1", date(2010, 7, 1))
     assert store.sequence("values", 0)[:2].tolist() == [207.06, 195.618]
+
+
+def test_a_packed_csv_is_read_under_any_name_alone_or_in_an_archive(tmp_path: Path) -> None:
+    packed = gzip.compress(b"date,y\n2020-01-01,1\n")
+    (tmp_path / "sales.csv.gz").write_bytes(packed)
+    with zipfile.ZipFile(tmp_path / "sales.zip", "w") as archive:
+        archive.writestr("a.csv.gz", packed)
+        archive.writestr("b.csv", packed)
+    for name, count in (("sales.csv.gz", 1), ("sales.zip", 2)):
+        raw = fetched(tmp_path / name.replace(".", "-"), "csv", (tmp_path / name).as_uri())
+        found = [record for path in sorted(raw.glob("*.csv")) for record in read_csv(path, prepare_params())]
+        assert [getattr(record, "value", None) for record in found] == [1.0] * count
+
+
+def test_a_tar_behind_a_csvs_name_is_looked_at_by_the_guarded_reader(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 2_000_000_000
+    for name, pack in (("a.csv", bytes), ("b.csv", gzip.compress)):
+        (tmp_path / name).write_bytes(pack(header.tobuf() + bytes(100_000)))
+        with pytest.raises(ValueError, match="a header of 2,000,000,000 bytes"):
+            fetched(tmp_path / f"raw-{name}", "csv", (tmp_path / name).as_uri())
+
+
+def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(bz2.compress(b"date,y\n"))
+    raw = fetched(tmp_path / "raw", "csv", (tmp_path / "a.csv").as_uri())
+    with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, as it is or packed by gzip"):
+        prepared(raw, tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from pathlib import Path
 from typing import Any
@@ -219,3 +220,33 @@ def test_colons_that_may_be_of_two_texts_cost_all_values_of_the_series(tmp_path:
 def test_a_file_that_is_no_daily_tsf_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"series.tsf: {message}"):
         from_tsf(tmp_path, text)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_a_file_is_written(tmp_path: Path, encoding: str, packed: bool) -> None:
+    for name, text, read in (
+        ("a.csv", "date,y,shop\n2020-01-01,1,Müller\n", lambda p: read_csv(p, prepare_params(id_column="shop"))),
+        ("a.tsf", TSF + "Müller:2020-01-01 00-00-00:1\n", read_tsf),
+    ):
+        content = text.encode(encoding)
+        (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+        (only,) = read(tmp_path / name)
+        assert isinstance(only, Observation)
+        assert (only.series, only.value) == ("Müller", 1.0)
+
+
+def test_a_file_in_another_encoding_is_refused_with_the_way_out_and_no_series_is_merged(tmp_path: Path) -> None:
+    text = "date,y,shop\n2020-01-01,1,Müller\n2020-01-01,2,Möller\n"
+    (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
+    place = r"^a\.csv: line 2: found byte 0xfc at 14 after '2020-01-01,1,M'"
+    with pytest.raises(ValueError, match=f"{place}; allowed: UTF-8, or set prepare.encoding: cp1252"):
+        list(read_csv(tmp_path / "a.csv", prepare_params(id_column="shop")))
+    found = read_csv(tmp_path / "a.csv", prepare_params(id_column="shop", encoding="cp1252"))
+    assert [record.series for record in found if isinstance(record, Observation)] == ["Müller", "Möller"]
+    (tmp_path / "a.tsf").write_bytes((TSF + "Müller:2020-01-01 00-00-00:1\n").encode("cp1252"))
+    with pytest.raises(ValueError, match=r"^a\.tsf: line 7: found byte 0xfc at 1 after 'M'"):
+        list(read_tsf(tmp_path / "a.tsf"))
+    (series,) = read_tsf(tmp_path / "a.tsf", "cp1252")
+    assert isinstance(series, Observation)
+    assert series.series == "Müller"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from stages.data.prepared import open_prepared
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.sketch.data import quickdraw
 from stages.tasks.sketch.prepare.prepare import prepare
-from tests.unit.sketch_files import closing_line, params, record, run, save_npz, stroke_3, two_files, write
+from tests.unit.sketch_files import closing_line, params, record, run, save_npz, stored, stroke_3, two_files, write
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")
@@ -266,3 +268,48 @@ def test_all_three_forms_of_the_hosts_files_go_into_one_store(tmp_path: Path) ->
         assert values[:, :2].min(axis=0).tolist() == [0, 0]
         assert values[:, :2].max() == 255
         assert values[-1, 2] == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda content: b"\xef\xbb\xbf" + content,
+        gzip.compress,
+        lambda content: b"\xff\xfe" + content.decode().encode("utf-16-le"),
+        lambda content: gzip.compress(b"\xef\xbb\xbf" + content),
+    ],
+)
+def test_packed_lines_and_other_encodings_give_the_same_store(
+    raw: Path, tmp_path: Path, written: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickdraw, "CHUNK_BYTES", 1000)
+    run(raw, tmp_path / "plain")
+    for path in raw.rglob("*.ndjson"):
+        path.write_bytes(written(path.read_bytes()))
+    assert run(raw, tmp_path / "out")["accepted"] == 80
+    assert stored(tmp_path / "out") == stored(tmp_path / "plain")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        path.name for path in (tmp_path / "plain").iterdir()
+    )
+
+
+def test_a_file_that_cannot_be_read_is_rejected_by_name_and_the_others_go_on(raw: Path, tmp_path: Path) -> None:
+    write(raw, "cat", [record(n) for n in range(40, 60)], form="raw")
+    (raw / "raw" / "cat.ndjson").write_bytes(gzip.compress((raw / "raw" / "cat.ndjson").read_bytes())[:-9])
+    (raw / "sketchrnn").mkdir()
+    (raw / "sketchrnn" / "cat.npz").write_bytes(b"PK\x03\x04")
+    metrics = run(raw, tmp_path / "out")
+    assert (metrics["accepted"], metrics["rejected_unreadable_file"]) == (80, 2)
+    assert {row["file"]: row["reason"].partition(":")[0] for row in rejected(tmp_path / "out")} == {
+        "raw/cat.ndjson": "cat.ndjson",
+        "sketchrnn/cat.npz": "cat.npz",
+    }
+
+
+def test_a_drawing_of_an_npz_has_as_many_points_as_any_other(raw: Path, tmp_path: Path) -> None:
+    long = np.zeros((50_000, 3), np.int8)
+    save_npz(raw / "sketchrnn" / "pig.npz", train=[stroke_3(1), long, stroke_3(2)], valid=[], test=[])
+    run(raw, tmp_path / "out")
+    (row,) = rejected(tmp_path / "out")
+    assert (row["id"], row["rule"]) == ("sketchrnn/pig.npz: train 1", "too_many_points")
+    assert row["reason"] == "train 1: 50001 points; allowed: 50000"

@@ -40,6 +40,7 @@ def source_params(**values: Any) -> SourceParams:
 
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
+        "encoding": "auto",
         "tokenizer": "character",
         "shared_vocabulary": False,
         "vocabulary_size": 500,
@@ -321,3 +322,12 @@ def test_tatoebas_real_zip_is_read_without_its_junk_and_with_its_spaces(tmp_path
     assert len(found) == len(pairs) == 167_130
     assert len({pair.source for pair in pairs}) < 0.75 * len(pairs)  # many a source has several translations
     assert sum("\u202f" in pair.target for pair in pairs) > 1000
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fx.tsv", "%2e%2e%2fx.tsv", "..%5Cx.tsv"])
+def test_an_address_does_not_lead_out_of_the_raw_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(numbered(60))
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(ValueError, match="as the file's name; allowed is a name without"):
+        download(source_params(kind="tsv", url=f"file://{tmp_path}/{name}"), tmp_path / "raw")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["raw", name])

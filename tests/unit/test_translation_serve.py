@@ -34,6 +34,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
 PREPARE = PrepareParams(
+    encoding="auto",
     tokenizer="character",
     shared_vocabulary=False,
     vocabulary_size=500,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import Block, Count, Dropout, Encoding, Positive, TaskParams
 
 Name = Annotated[str, Field(min_length=1)]
 SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
@@ -30,6 +30,7 @@ class SourceParams(Block):
 class PrepareParams(params.PrepareParams):
     """How the files are to be read, which repairs are made, and where each series is cut."""
 
+    encoding: Encoding
     delimiter: Literal[",", ";", "\t", "|"]
     decimal: Literal[".", ","]
     thousands: Literal["", ",", ".", " ", "'"]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams, check_group
+from ...params import Block, Count, Dropout, Encoding, Fraction, Positive, SplitShare, TaskParams, check_group
 
 LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
 
@@ -37,6 +37,7 @@ class SourceParams(Block):
 class PrepareParams(params.PrepareParams):
     """How pairs become tokens, and which pairs measure what was learned."""
 
+    encoding: Encoding
     tokenizer: Literal["character", "subword"]
     shared_vocabulary: bool
     vocabulary_size: Annotated[int, Field(ge=16, le=64_000)]

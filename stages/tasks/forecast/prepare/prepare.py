@@ -203,4 +203,4 @@ def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord
         return read_csv(path, params)
     if columns := [*params.known_columns, *params.past_columns]:
         raise ValueError(f"{path.name}: known_columns and past_columns: found {columns}; a .tsf has no further columns")
-    return read_tsf(path)
+    return read_tsf(path, params.encoding)

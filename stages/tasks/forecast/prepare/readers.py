@@ -15,6 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+from ....data.text import AUTO, open_text
 from ..data.numbers import PLAIN, Notation
 from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number, series_name
 from ..params import PrepareParams
@@ -65,8 +66,8 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
     to_day, notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
     columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
     fractions = {name: Fractions(notation) for name in columns}
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.reader(file, delimiter=params.delimiter)
+    with open_text(path, params.encoding) as file:
+        rows = csv.reader(file.checked(), delimiter=params.delimiter)
         try:
             header = [name.strip() for name in next(rows, [])]
             _check_header(path, header, params)
@@ -104,13 +105,13 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
             yield Doubt("fraction_like_thousands", found.count, f"{path.name}: {name}: {found.doubt}")
 
 
-def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
+def read_tsf(path: Path, encoding: str = AUTO) -> Iterator[Observation | BadRecord]:
     """The observations of a daily .tsf, whose series each state the date they start. Names may hold colons where they
     are the only text among the attributes.
     """
     to_day = _day_parser(_TSF_DATE)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = enumerate(file, start=1)
+    with open_text(path, encoding) as file:
+        lines = enumerate(file.checked(), start=1)
         kinds, name_at, start_at = _tsf_header(path, lines)
         for number, line in lines:
             text = line.strip()

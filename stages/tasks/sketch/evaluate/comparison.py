@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import pandas as pd
 from ....evaluation.bootstrap import Scores, accuracy
 from ....evaluation.comparison import test_examples
 from ..data.npz import UnreadableFile
-from ..data.quickdraw import raw_files
+from ..data.quickdraw import RawFile, raw_files
 
 
 def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
@@ -38,17 +39,23 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
 def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:
     """Drawings by the id that preprocessing gave them: the first of each, as it took the first."""
     texts: dict[str, str] = {}
-    for file in raw_files(raw):
-        lines = 0  # in the chunks before
-        for chunk in file.chunks():
-            content = chunk.content()
+    with TemporaryDirectory() as copies:
+        for file in raw_files(raw):
             with suppress(UnreadableFile):  # no test drawing comes from there
-                for records in chunk.records(content):
-                    for place, number in enumerate(records.drawings.numbers.tolist()):
-                        name = file.identity(records.keys[number], records.member, lines + records.places[number])
-                        if name in wanted and name not in texts:
-                            (drawing,) = records.drawings.strokes.take(np.array([place])).nested()
-                            texts[name] = json.dumps(drawing)
-            if file.form != "sketchrnn":
-                lines += content.count(b"\n")
+                _collect(file.as_utf8(Path(copies)), wanted, texts)
     return texts
+
+
+def _collect(file: RawFile, wanted: set[str], texts: dict[str, str]) -> None:
+    """Add a file's drawings that are wanted and not there. Raises UnreadableFile."""
+    lines = 0  # in the chunks before
+    for chunk in file.chunks():
+        content = chunk.content()
+        for records in chunk.records(content):
+            for place, number in enumerate(records.drawings.numbers.tolist()):
+                name = file.identity(records.keys[number], records.member, lines + records.places[number])
+                if name in wanted and name not in texts:
+                    (drawing,) = records.drawings.strokes.take(np.array([place])).nested()
+                    texts[name] = json.dumps(drawing)
+        if file.form != "sketchrnn":
+            lines += content.count(b"\n")

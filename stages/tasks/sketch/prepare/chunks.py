@@ -103,7 +103,7 @@ def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordB
     rules, reasons, contents = (list[str | None]([None] * total) for _ in range(3))
     for number, (rule, reason) in _refused(records, drawings, category, params).items():
         rules[number], reasons[number] = rule, reason
-        contents[number] = records.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="replace")
+        contents[number] = records.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="backslashreplace")
     keys = pa.array(records.keys, pa.string())
     groups = _groups(records, params.group)
     columns = {

@@ -8,9 +8,10 @@ writes: so the number of processes changes no byte.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ....paths import resume_folder
 from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
+from ..data.npz import UnreadableFile
 from ..data.quickdraw import Chunk, RawFile, raw_files
 from ..params import PrepareParams
 from .chunks import REPAIRS, VALUES, prepare_chunk
@@ -46,13 +48,13 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     """
     output.units("drawings")
     files = raw_files(raw)
-    chunks = [chunk for file in files for chunk in file.chunks()]
     folder = resume_folder() / "sketch-chunks"
     folder.mkdir(parents=True, exist_ok=True)
-    processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
     merge = _Merge(output, ["group"] if params.group else [])
     columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
-    with output.store(columns, metadata={"step": STEP}) as writer:
+    with TemporaryDirectory(dir=output.folder) as copies, output.store(columns, metadata={"step": STEP}) as writer:
+        chunks = merge.chunks(files, Path(copies))
+        processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
         function = partial(prepare_chunk, params=params, folder=folder)
         prepared = _prepared(chunks, function, processes)
         for chunk, path, lines in tqdm(prepared, desc="drawings", total=len(chunks), unit="chunk", disable=None):
@@ -60,7 +62,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 merge.add(chunk, path, lines, writer)
             except FileNotFoundError:  # another prepare of the same files has ended and cleared up
                 merge.add(chunk, *function(chunk), writer)
-    classes = sorted({file.category for file in files})
+    classes = sorted({file.category for file in raw_files(raw)})
     for name in classes:
         if not merge.counts[name, "train"]:
             reason = merge.reasons.get(name, "its file holds none")
@@ -124,6 +126,16 @@ class _Merge:
         self._lines: Counter[str] = Counter()  # file → lines in the chunks before this one
         self.counts: Counter[tuple[str, str]] = Counter()  # (category, split) → drawings
         self.reasons: dict[str, str] = {}  # category → why its first rejected drawing was rejected
+
+    def chunks(self, files: Sequence[RawFile], copies: Path) -> list[Chunk]:
+        """The chunks of all files, in their order; a file that cannot be read is rejected."""
+        chunks: list[Chunk] = []
+        for file in files:
+            try:
+                chunks += file.as_utf8(copies).chunks()
+            except UnreadableFile as error:
+                self._reject(file, dict.fromkeys(_REPORTED) | {"reason": str(error)}, "unreadable_file")
+        return chunks
 
     def add(self, chunk: Chunk, path: Path, lines: int, writer: SequenceWriter) -> None:
         """Append the drawings of one prepared chunk to the store, or reject them."""

@@ -56,7 +56,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     counts: Counter[str] = Counter()
     with TemporaryDirectory() as temporary:
         clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
-        _write(clean, _clean_pairs(read_pairs(raw, corpus, further=bool(params.group)), params, output))
+        pairs = read_pairs(raw, corpus, params.encoding, further=bool(params.group))
+        _write(clean, _clean_pairs(pairs, params, output))
         tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
             tokenizer.save(output.folder / name)

@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ....data.text import open_text
+
 CLIPS = "clips"
 LISTS = "ucfTrainTestlist"
 LEFT_OUT = "left_out.json"
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_MAX_LINE = 1024  # characters
 
 
 def find_clips(folder: Path) -> list[str]:
@@ -61,8 +64,12 @@ def read_list(path: Path) -> list[str]:
 
     Raises ValueError for any other line: a clip on the wrong side of a split would spoil what is measured.
     """
+    with open_text(path, option="") as text:
+        lines = list(text.lines(max_length=_MAX_LINE))
     clips = []
-    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for row, line, fault in lines:
+        if fault:
+            raise ValueError(f"{path}, line {row}: {fault}")
         match = re.fullmatch(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s+\d+)?", line.strip())
         if match:
             clips.append(match.group(1))

@@ -9,15 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from ....archives import check_can_unpack, extract
 from ....data.files import write_json
-from ....fetch import Request, fetch_all, join_url
+from ....fetch import Request, fetch_all, file_name, join_url, redacted
 from ..data.layout import CLIPS, LEFT_OUT, LISTS, Place, places_of, read_list
 from ..params import SourceParams
 from .sample import write_sample
@@ -41,7 +40,7 @@ def download(params: SourceParams, folder: Path) -> None:
     ucf101 = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["ucf101"]
     url = params.url or join_url(ucf101["url"], ucf101["archive"])
     known = ucf101 if params.kind == "ucf101" else None
-    write = _from_archive if urlsplit(url).path.lower().endswith(ARCHIVES) else _from_tree
+    write = _from_archive if redacted(url).lower().endswith(ARCHIVES) else _from_tree
     clips = write(url, known, params, folder)
     classes = {place.label for place in _places(url, clips, params).values()} - {""}
     missing = sorted(set(params.classes) - classes)
@@ -60,7 +59,7 @@ def _places(url: str, clips: Iterable[str], params: SourceParams) -> dict[str, P
 
 def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
     """Fetch and unpack an archive; UCF-101's lists lie in a second one beside it. Returns the clips."""
-    archive = folder / PurePosixPath(urlsplit(url).path).name
+    archive = folder / file_name(url)
     requests = [Request(url=url, target=archive)]
     if ucf101:
         check_can_unpack(archive.name)  # seven gigabytes are not fetched in vain

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fsspec
+
+from ....fetch import decoded
 
 _DEEPEST = 16  # folders within each other; a link that leads back to where it stands has no end
 
@@ -71,7 +73,7 @@ def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str]]:
         # A web server's links may lead anywhere, and those that sort its index begin with a question mark.
         if path.rstrip("/") == place[:-1] or (web and (not path.startswith(place) or name[:1] in ("?", "#"))):
             continue
-        name = unquote(name, errors="surrogateescape") if web else name
+        name = decoded(name) if web else name
         if name and not name.startswith("."):
             yield _shown(name), _kind(system, entry, path, name, web=web), path
 
