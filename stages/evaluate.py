@@ -31,7 +31,7 @@ def evaluate(task: Task, params: TaskParams) -> None:
 
 
 def _evaluate(task: Task, params: TaskParams) -> None:
-    from .data.files import read_json, write_json
+    from .data.files import read_json, write_json, write_text
     from .evaluation.card import model_card
     from .evaluation.report import JUDGED_BY, Report
     from .models.weights import load_network
@@ -56,8 +56,7 @@ def _evaluate(task: Task, params: TaskParams) -> None:
     signatures = {f"{name}_signature": value for name, value in report.signatures.items()}
     chosen = {JUDGED_BY: report.metric} if report.metric not in ("", task.description().metric) else {}
     write_json(paths.metrics, {**report.metrics, **signatures, **chosen, "signature": signature})
-    paths.card.parent.mkdir(parents=True, exist_ok=True)
-    paths.card.write_text(model_card(task, params, report, signature=signature), encoding="utf-8")
+    write_text(paths.card, model_card(task, params, report, signature=signature))
 
 
 if __name__ == "__main__":
