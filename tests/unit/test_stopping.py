@@ -38,13 +38,18 @@ if __name__ == "__main__":
 COMMAND = """
 import os, subprocess, sys, time
 
-code = "import sys; from child import work; from stages import stopping; work(*sys.argv[1:])"
+early = "from stages import stopping;" if EARLY else ""
+code = f"import sys; from child import work; {early} work(*sys.argv[1:])"
 subprocess.Popen([sys.executable, "-c", code, str(os.getpid()), *sys.argv[1:]], start_new_session=True)
 time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("launcher", [SPAWNED, COMMAND], ids=["spawned", "command"])
+@pytest.mark.parametrize(
+    "launcher",
+    [SPAWNED, COMMAND.replace("EARLY", "True"), COMMAND.replace("EARLY", "False")],
+    ids=["spawned", "command", "command that was too late to ask for its parent"],
+)
 def test_a_child_whose_launcher_died_before_it_asked_ends_at_once(tmp_path: Path, launcher: str) -> None:
     (tmp_path / "child.py").write_text(CHILD)
     (tmp_path / "launcher.py").write_text(launcher)
