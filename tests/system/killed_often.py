@@ -35,7 +35,6 @@ SETTINGS: tuple[dict[str, Any], ...] = (
     {"batch_tokens": 300},
     {"precision": "bfloat16"},
     {"patience": 1, "learning_rate": 1e-4},
-    {"mode": "smoke"},
 )
 LONGEST = 25  # kills in a chain
 
@@ -133,7 +132,7 @@ def chain(task: Task, params: TaskParams, draw: random.Random, whole: dict[str, 
     while sum(kills.values()) < LONGEST:
         os.environ["UNROLL_CHECKPOINT_STEPS"] = str(draw.choice([1, 2, 3, 7]))
         kind, after = draw.choice(["step", "step", "step", "name", "text"]), draw.random() < 0.5
-        call = draw.randrange(1, 40) if kind == "step" else draw.randrange(1, 12)
+        call = draw.randrange(1, 20) if kind == "step" else draw.randrange(1, 8)
 
         def prepare(kind: str = kind, call: int = call, after: bool = after) -> None:
             if kind == "step":
