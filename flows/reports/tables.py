@@ -10,8 +10,8 @@ from stages.evaluation.report import (
     baseline_keys,
     best_baseline,
     format_number,
+    headline_metric,
     is_bound,
-    judged_by,
     table_row,
     with_interval,
 )
@@ -72,7 +72,7 @@ def metrics_table(results: Sequence[TaskResult]) -> str:
 
 
 def _metric_row(result: TaskResult) -> list[str]:
-    metric = judged_by(result.metrics, result.task.description())
+    metric = headline_metric(result.metrics, result.task.description())
     value = float(result.metrics[metric])
     best = best_baseline(result.metrics, metric)
     signature = str(result.metrics.get("signature", ""))

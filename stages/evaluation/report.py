@@ -149,7 +149,7 @@ def is_bound(metrics: Mapping[str, object], name: str) -> bool:
     return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))
 
 
-def judged_by(metrics: Mapping[str, object], description: Description) -> str:
+def headline_metric(metrics: Mapping[str, object], description: Description) -> str:
     """The metric that a model is judged by: the one that its metrics file names, else the task's own."""
     return str(metrics.get(JUDGED_BY, description.metric))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.files import read_json
 from ..evaluation.bootstrap import chance_of_being_better, interval
-from ..evaluation.report import baseline_keys, best_baseline, judged_by
+from ..evaluation.report import baseline_keys, best_baseline, headline_metric
 from ..metrics import higher_is_better
 from .champion import NONE, ChampionMoved, LoadedModel, error_line, load_model, make_champion, with_alias
 from .decision import CHAMPION, Decision, Verdict, write_verdict
@@ -69,7 +69,7 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
         if champion and str(champion.version) == number:  # another registration of it was faster
             return
         champion_version = str(champion.version) if champion else NONE
-        metric = judged_by(metrics, description)
+        metric = headline_metric(metrics, description)
         comparison = _compare(task, params, candidate, champion_version, metric) if champion else None
         verdict = decide(description, metrics, mode, params, comparison)
         facts = {
@@ -103,7 +103,7 @@ def decide(
 
     `metrics` are those of the evaluate stage; `comparison` is None where there is no champion.
     """
-    metric = judged_by(metrics, description)
+    metric = headline_metric(metrics, description)
     best = best_baseline(metrics, metric)
     if best is None:
         return Verdict(Decision.CHALLENGER_LOST, "no baseline was measured")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.files import read_json
-from ..evaluation.report import best_baseline, format_number, judged_by, with_interval
+from ..evaluation.report import best_baseline, format_number, headline_metric, with_interval
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
 from .decision import METRIC, metric_of, verdict_text
@@ -68,7 +68,7 @@ def _task_row(client: MlflowClient, task: Task, version: ModelVersion | None) ->
     if not paths.metrics.is_file() or not paths.receipt.is_file():
         return [task.description().metric, "not evaluated and registered yet", "", "", ""]
     metrics = read_json(paths.metrics)
-    metric = judged_by(metrics, task.description())
+    metric = headline_metric(metrics, task.description())
     best = best_baseline(metrics, metric)
     baseline = f"{format_number(best[1])} ({best[0].replace('_', ' ')})" if best else "none"
     cells = [metric, with_interval(metrics, metric), baseline]

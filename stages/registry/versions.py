@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..data.files import read_json
-from ..evaluation.report import judged_by, with_interval
+from ..evaluation.report import headline_metric, with_interval
 from ..provenance.hashes import content_md5, file_md5, locked_stages
 from ..tracking import mlflow_runs, training_run
 from ..tracking.store import found_or_none, without_credentials
@@ -159,7 +159,7 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     metrics = read_json(paths.metrics)
-    metric = judged_by(metrics, task.description())
+    metric = headline_metric(metrics, task.description())
     digest = content_hash(content)
     where = folder(digest)
     tags = {

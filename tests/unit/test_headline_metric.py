@@ -14,7 +14,7 @@ import yaml
 from stages import evaluate
 from stages.evaluation import card
 from stages.evaluation.bootstrap import Scores, mean
-from stages.evaluation.report import Report, judged_by
+from stages.evaluation.report import Report, headline_metric
 from stages.models import weights
 from stages.params import load
 from stages.paths import Paths
@@ -74,7 +74,7 @@ def test_the_metrics_file_and_the_card_name_a_metric_that_is_not_the_tasks_own(
     evaluate._evaluate(task, PARAMS)
     written = json.loads(paths.metrics.read_text())
     assert written.get("metric") == named
-    assert judged_by(written, TRANSLATOR) == (named or "exact_match")
+    assert headline_metric(written, TRANSLATOR) == (named or "exact_match")
     assert cards == [chosen]
 
 
