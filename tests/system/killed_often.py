@@ -131,7 +131,8 @@ def chain(task: Task, params: TaskParams, draw: random.Random, whole: dict[str, 
     kills: Counter[str] = Counter()
     while sum(kills.values()) < LONGEST:
         os.environ["UNROLL_CHECKPOINT_STEPS"] = str(draw.choice([1, 2, 3, 7]))
-        kind, after = draw.choice(["step", "step", "step", "name", "text"]), draw.random() < 0.5
+        kinds = ["step"] if sum(kills.values()) < 2 else ["step", "step", "step", "name", "text"]
+        kind, after = draw.choice(kinds), draw.random() < 0.5
         call = draw.randrange(1, 20) if kind == "step" else draw.randrange(1, 8)
 
         def prepare(kind: str = kind, call: int = call, after: bool = after) -> None:
