@@ -90,7 +90,7 @@ def _fit(
     from .tracking import training_run
     from .training import distributed, learning_curve, loop
 
-    resumed = checkpoints.steps()
+    resumed = checkpoints.steps() if distributed.rank() == 0 else None
     with ExitStack() as stack:
         run: training_run.TrainingRun | None = None
         if distributed.rank() == 0:  # the others know nothing that it does not

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.report import baseline_keys, best_baseline, format_number, is_bound, table_row, with_interval
+from stages.evaluation.report import (
+    baseline_keys,
+    best_baseline,
+    format_number,
+    headline_metric,
+    is_bound,
+    table_row,
+    with_interval,
+)
 from stages.metrics import higher_is_better
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
@@ -64,7 +72,7 @@ def metrics_table(results: Sequence[TaskResult]) -> str:
 
 
 def _metric_row(result: TaskResult) -> list[str]:
-    metric = result.task.description().metric
+    metric = headline_metric(result.metrics, result.task.description())
     value = float(result.metrics[metric])
     best = best_baseline(result.metrics, metric)
     signature = str(result.metrics.get("signature", ""))
@@ -142,7 +150,7 @@ def run_link(version: Version, ui: str) -> str:
 def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str:
     """A version beside the champion, in Markdown: what is judged first, then all metrics, where each came from."""
     candidate, champion = comparison.candidate, comparison.champion
-    metric = task.description().metric
+    metric = candidate.metric or task.description().metric
     ours, theirs = candidate.metrics, champion.metrics if champion else {}
     others = [name for name in _models_own(ours) if name != metric]
     columns = [

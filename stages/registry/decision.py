@@ -21,6 +21,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"  # aliases
 
 # Tags of a version.
 DECISION, REASON = "unroll.decision", "unroll.reason"
+METRIC = "unroll.metric."  # by the metric that it is judged by: what it reached
 OLDER_VERDICT = "unroll.verdict"  # of versions that were judged before there were decisions
 
 
@@ -83,6 +84,11 @@ def is_judged(version: ModelVersion) -> bool:
     """Whether registering the same content again leaves the verdict on a version as it is."""
     verdict = read_verdict(version)
     return verdict is not None and verdict.decision is not Decision.UNANSWERED
+
+
+def metric_of(version: ModelVersion) -> str:
+    """The metric that a version is judged by, out of its tags; empty for one that older code has made."""
+    return next((tag.removeprefix(METRIC) for tag in version.tags if tag.startswith(METRIC)), "")
 
 
 def verdict_text(version: ModelVersion) -> str:

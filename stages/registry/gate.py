@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.files import read_json
 from ..evaluation.bootstrap import chance_of_being_better, interval
-from ..evaluation.report import baseline_keys, best_baseline
+from ..evaluation.report import baseline_keys, best_baseline, headline_metric
 from ..metrics import higher_is_better
 from .champion import NONE, ChampionMoved, LoadedModel, error_line, load_model, make_champion, with_alias
 from .decision import CHAMPION, Decision, Verdict, write_verdict
@@ -69,13 +69,14 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
         if champion and str(champion.version) == number:  # another registration of it was faster
             return
         champion_version = str(champion.version) if champion else NONE
-        comparison = _compare(task, params, candidate, champion_version) if champion else None
+        metric = headline_metric(metrics, description)
+        comparison = _compare(task, params, candidate, champion_version, metric) if champion else None
         verdict = decide(description, metrics, mode, params, comparison)
         facts = {
-            "metric": description.metric,
-            "higher_is_better": higher_is_better(description.metric),
-            "value": metrics[description.metric],
-            "baselines": {key: metrics[key] for key in baseline_keys(metrics, description.metric)},
+            "metric": metric,
+            "higher_is_better": higher_is_better(metric),
+            "value": metrics[metric],
+            "baselines": {key: metrics[key] for key in baseline_keys(metrics, metric)},
             "comparison": asdict(comparison) if comparison else None,
             "confidence": params.register_.confidence,
             "promotion": params.register_.promotion,
@@ -102,7 +103,8 @@ def decide(
 
     `metrics` are those of the evaluate stage; `comparison` is None where there is no champion.
     """
-    metric, best = description.metric, best_baseline(metrics, description.metric)
+    metric = headline_metric(metrics, description)
+    best = best_baseline(metrics, metric)
     if best is None:
         return Verdict(Decision.CHALLENGER_LOST, "no baseline was measured")
     value = metrics[metric]
@@ -137,10 +139,11 @@ def _beside(comparison: Comparison) -> str:
     )
 
 
-def _compare(task: Task, params: TaskParams, candidate: LoadedModel, champion_version: str) -> Comparison:
+def _compare(task: Task, params: TaskParams, candidate: LoadedModel, champion_version: str, metric: str) -> Comparison:
     """Evaluate both on the same examples. Raises ValueError where there is no test set to take them from."""
     paths, limit = task.paths, params.register_.comparison_examples
-    name, metric = candidate.name, task.description().metric
+    name = candidate.name
+    chosen = {} if metric == task.description().metric else {"metric": metric}
     if missing := " ".join(folder.as_posix() for folder in (paths.prepared, paths.raw) if not folder.is_dir()):
         raise ValueError(
             f"{name} version {candidate.version} is not judged yet: the champion and it are compared on today's test "
@@ -151,7 +154,7 @@ def _compare(task: Task, params: TaskParams, candidate: LoadedModel, champion_ve
     def evaluate(model: Any, version: str) -> tuple[pd.DataFrame, Scores, Evaluation]:
         # An example that one of them cannot answer counts against it, as the task's scores say.
         answers = model.predict(examples, params={"on_error": "report"})
-        scores = task.comparison().scores(answers, paths.prepared, paths.raw, limit)
+        scores = task.comparison().scores(answers, paths.prepared, paths.raw, limit, **chosen)
         low, high = interval(scores)
         unanswered = int(answers["error"].notna().sum()) if "error" in answers else 0
         reached = Evaluation(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)

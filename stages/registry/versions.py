@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..data.files import read_json
-from ..evaluation.report import with_interval
+from ..evaluation.report import headline_metric, with_interval
 from ..provenance.hashes import content_md5, file_md5, locked_stages
 from ..tracking import mlflow_runs, training_run
 from ..tracking.store import found_or_none, without_credentials
 from . import gate, latency
 from .champion import PromotionError, example_rows, load_and_try, model_lock
-from .decision import CHALLENGER, Decision, Verdict, is_judged, verdict_text, write_verdict
+from .decision import CHALLENGER, METRIC, Decision, Verdict, is_judged, verdict_text, write_verdict
 from .packaging import log_model, serving_code
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CONTENT, RECEIPT, LOCKED = "unroll.content", "unroll.receipt.", "unroll.lock."
 PACKAGE, PATCH, COMMIT, DIRTY = "unroll.package", "unroll.patch", "unroll.git_commit", "unroll.git_dirty"
-SIGNATURE, METRIC = "unroll.metrics_signature", "unroll.metric."
+SIGNATURE = "unroll.metrics_signature"
 COLLECTED = "unroll.collected."  # tag of a model, by content: what the gate said of a version that `gc` has removed
 
 # In a version's folder among the artifacts of its run.
@@ -158,7 +158,8 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    metrics, metric = read_json(paths.metrics), task.description().metric
+    metrics = read_json(paths.metrics)
+    metric = headline_metric(metrics, task.description())
     digest = content_hash(content)
     where = folder(digest)
     tags = {

@@ -49,7 +49,7 @@ class Description:
 
     model_name: str  # in the MLflow registry
     summary: str  # what the model answers, in a sentence, for those who find it there
-    metric: str  # the key of metrics/TASK.json that the gate and the table look at
+    metric: str  # the key of metrics/TASK.json that the gate and the table look at, unless params choose
     dataset_task: str  # the task whose data it learns from: its own name, or that of a task it adds another network to
 
 
@@ -92,8 +92,9 @@ class Comparison(Protocol):
         rows of the registered model's input columns.
         """
 
-    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-        """What the answers to these examples, rows of the output columns, add to the task's metric.
+    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int, **metric: str) -> Scores:
+        """What the answers to these examples, rows of the output columns, add to the task's metric, or to another
+        `metric` where the task has an `evaluate.metric` that chooses.
 
         Raises ValueError where they are not the answers to these examples.
         """

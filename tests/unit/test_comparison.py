@@ -52,7 +52,8 @@ def test_a_missing_answer_is_wrong_and_a_missing_row_an_error() -> None:
 @pytest.mark.parametrize("name", Task.names())
 def test_every_task_can_be_asked(name: str) -> None:
     module = Task(name).comparison()
-    assert [list(signature(f).parameters) for f in (module.examples, module.scores)] == [
+    # `scores` of a task with an `evaluate.metric` takes that, too.
+    assert [list(signature(f).parameters)[:4] for f in (module.examples, module.scores)] == [
         ["prepared", "raw", "limit"],
         ["answers", "prepared", "raw", "limit"],
     ]
@@ -153,6 +154,8 @@ def test_a_source_split_by_source_is_asked_once_and_any_of_its_targets_is_right(
     assert translation.scores(others, *folders, ALL).value() == 0.0
     with pytest.raises(ValueError, match="found 1 answers to"):
         translation.scores(later[:1], *folders, ALL)
+    nearly = translation.scores(others, *folders, ALL, metric="chrf")
+    assert 50 < nearly.value() < translation.scores(later, *folders, ALL, metric="chrf").value() == pytest.approx(100)
 
 
 @pytest.fixture

@@ -80,8 +80,9 @@ class ModelParams(Block):
 
 
 class EvaluateParams(params.EvaluateParams):
-    """How translations are searched for on the test split."""
+    """How translations are searched for on the test split, and by which metric they are judged."""
 
+    metric: Literal["exact_match", "bleu", "chrf"]
     beam_size: Annotated[int, Field(ge=1, le=LARGEST_BEAM)]
     max_length: Annotated[int, Field(ge=1, le=LONGEST_TRANSLATION)]
     length_penalty: Annotated[float, Field(ge=0, le=LARGEST_LENGTH_PENALTY)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from ....data.prepared import open_prepared
-from ....evaluation.bootstrap import Scores, evenly, mean
-from .scoring import exact
+from ....data.files import read_json
+from ....data.prepared import DESCRIPTION_NAME, open_prepared
+from ....evaluation.bootstrap import Scores, evenly
+from .. import DESCRIPTION
+from .scoring import sentence_scores
 from .segments import Segments, read_segments
 
 
@@ -18,10 +19,12 @@ def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     return pd.DataFrame({"text": _segments(prepared, limit).texts})
 
 
-def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-    """Exact match with any reference; segments that share a source are drawn together."""
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int, metric: str = DESCRIPTION.metric) -> Scores:
+    """One of `scoring.METRICS`, with all references; segments that share a source are drawn together."""
     segments = _segments(prepared, limit)
-    return mean(np.array(exact(answers["translation"].tolist(), segments.references)), segments.groups)
+    language = read_json(prepared / DESCRIPTION_NAME)["target_language"]
+    translations = answers["translation"].tolist()
+    return sentence_scores(metric, translations, segments.references, segments.groups, language=language)
 
 
 def _segments(prepared: Path, limit: int) -> Segments:
