@@ -8,6 +8,7 @@ from typing import Any
 
 from stages.evaluation.report import baseline_keys, best_baseline, format_number, is_bound, table_row, with_interval
 from stages.metrics import higher_is_better
+from stages.provenance.hashes import parse_signature
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
@@ -103,11 +104,6 @@ def compare(value: float, other: float, metric: str) -> str:
     if value == other:
         return "equal"
     return "better" if (value > other) == higher_is_better(metric) else "worse"
-
-
-def parse_signature(signature: str) -> dict[str, str]:
-    """The parts of a signature of metrics, `data:…|split:…|n:…`, by name."""
-    return dict(part.split(":", 1) for part in signature.split("|") if ":" in part)
 
 
 def same_data(one: str, other: str) -> bool:

@@ -8,23 +8,28 @@ import numpy as np
 import pandas as pd
 
 from ....data.prepared import open_prepared
-from ....evaluation.bootstrap import Scores, evenly, mean
+from ....evaluation.bootstrap import Scores, mean
+from ....models.learned import Identities
 from .scoring import exact
 from .segments import Segments, read_segments
 
 
-def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def identities(prepared: Path) -> Identities:
+    """The segments' sources."""
+    return Identities(read_segments(*open_prepared(prepared)).texts)
+
+
+def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
     """`text` of each test segment, in the form that normalisation has given it (a model's own changes nothing more)."""
-    return pd.DataFrame({"text": _segments(prepared, limit).texts})
+    return pd.DataFrame({"text": _segments(prepared, chosen).texts})
 
 
-def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:
     """Exact match with any reference; segments that share a source are drawn together."""
-    segments = _segments(prepared, limit)
+    segments = _segments(prepared, chosen)
     return mean(np.array(exact(answers["translation"].tolist(), segments.references)), segments.groups)
 
 
-def _segments(prepared: Path, limit: int) -> Segments:
-    """Up to `limit` segments, evenly over the test split and always the same."""
-    segments = read_segments(*open_prepared(prepared))
-    return segments.only(evenly(len(segments), limit))
+def _segments(prepared: Path, chosen: np.ndarray) -> Segments:
+    """Segments of the test split by their numbers in it."""
+    return read_segments(*open_prepared(prepared)).only(chosen)

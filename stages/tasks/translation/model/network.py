@@ -12,6 +12,7 @@ import torch
 
 from ....data.store import FILE_NAME, SequenceStore
 from ....models.batch import Batch, pad
+from ....models.learned import Learned, learned_rows
 from ..data.tokenizer import END, START
 from ..params import ModelParams, Params
 from .recurrent import RecurrentTranslator
@@ -19,7 +20,7 @@ from .scheduled_sampling import ScheduledSampling
 from .transformer import TransformerTranslator
 from .translator import Translator
 
-__all__ = ["SentencePairs", "Translator", "build", "dataset", "make_batch"]
+__all__ = ["SentencePairs", "Translator", "build", "dataset", "learned", "make_batch"]
 
 
 class SentencePairs:
@@ -105,3 +106,8 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Sente
         largest=params.model.scheduled_sampling, epochs=params.train.epochs, seed=params.train.seed
     )
     return SentencePairs(store, split, sampling=sampling, longer_side=params.train.batch_tokens > 0)
+
+
+def learned(folder: Path) -> Learned:
+    """The sources that a network is trained and chosen by: a pair's id is its line, which moves when others come."""
+    return learned_rows(folder, "source_text")
