@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ..data.prepared import open_prepared
+from ..data.store import SequenceStore
 
 LEARNED_NAME = "learned.safetensors"
 MOST_IDS = 2**21  # 16 MB
@@ -70,11 +71,15 @@ class Learned:
         return Learned(arrays["ids"], arrays.get("days"))
 
 
-def learned_rows(prepared: Path, column: str = "id") -> Learned:
-    """The training and validation sequences of the prepared data, by a column of text that says which they are."""
+def learned_ids(prepared: Path) -> Learned:
+    """The training and validation sequences of the prepared data, by their ids."""
     store, _ = open_prepared(prepared)
-    rows = np.sort(np.concatenate([store.rows("train"), store.rows("validation")]))
-    return Learned.of(Identities(store.values(column, rows)))
+    return Learned.of(Identities(store.values("id", learned_rows(store))))
+
+
+def learned_rows(store: SequenceStore) -> np.ndarray:
+    """The rows of the training and the validation split, ascending."""
+    return np.sort(np.concatenate([store.rows("train"), store.rows("validation")]))
 
 
 def _hashes(ids: Iterable[str]) -> np.ndarray:

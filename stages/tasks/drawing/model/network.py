@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....models.batch import Batch, pad
-from ....models.learned import Learned, learned_rows
+from ....models.learned import Learned, learned_ids
 from ....models.mixture import PEN_STATES, StrokeMixture
 from ....models.network import Network
 from ...sketch.model.drawings import Drawings
@@ -51,7 +51,7 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Drawi
 
 def learned(folder: Path) -> Learned:
     """The drawings that a network is trained and chosen by."""
-    return learned_rows(folder)
+    return learned_ids(folder)
 
 
 class DrawingDecoder(Network):

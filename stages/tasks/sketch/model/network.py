@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ....models.batch import Batch, by_length, length_mask
 from ....models.classification import classification_losses
-from ....models.learned import Learned, learned_rows
+from ....models.learned import Learned, learned_ids
 from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
@@ -36,7 +36,7 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Sketc
 
 def learned(folder: Path) -> Learned:
     """The drawings that a network is trained and chosen by."""
-    return learned_rows(folder)
+    return learned_ids(folder)
 
 
 class SketchClassifier(Network):

@@ -15,8 +15,13 @@ from .segments import Segments, read_segments
 
 
 def identities(prepared: Path) -> Identities:
-    """The segments' sources."""
-    return Identities(read_segments(*open_prepared(prepared)).texts)
+    """The segments' sources, or the pairs where each pair is a segment."""
+    store, data = open_prepared(prepared)
+    segments = read_segments(store, data)
+    if data["segment"] == "source":
+        return Identities(segments.texts)
+    pairs = zip(segments.texts, segments.references, strict=True)
+    return Identities([f"{text}\t{target}" for text, (target,) in pairs])
 
 
 def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from ....data.store import FILE_NAME, SequenceStore
 from ....models.batch import Batch, pad
-from ....models.learned import Learned, learned_rows
+from ....models.learned import Identities, Learned, learned_rows
 from ..data.tokenizer import END, START
 from ..params import ModelParams, Params
 from .recurrent import RecurrentTranslator
@@ -109,5 +110,10 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Sente
 
 
 def learned(folder: Path) -> Learned:
-    """The sources that a network is trained and chosen by: a pair's id is its line, which moves when others come."""
-    return learned_rows(folder, "source_text")
+    """The pairs, and the sources alone, that a network is trained and chosen by: test segments are known by the one or
+    the other. (A pair's id is its line, which moves when others come.)
+    """
+    store = SequenceStore(folder / FILE_NAME)
+    rows = learned_rows(store)
+    pairs = zip(store.values("source_text", rows), store.values("target_text", rows), strict=True)
+    return Learned.of(Identities(chain(store.values("source_text", rows), map("\t".join, pairs))))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ....models.batch import Batch
 from ....models.classification import classification_losses
 from ....models.convolution import PictureEncoder
-from ....models.learned import Learned, learned_rows
+from ....models.learned import Learned, learned_ids
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
@@ -155,4 +155,4 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> ClipD
 
 def learned(folder: Path) -> Learned:
     """The clips that a network is trained and chosen by."""
-    return learned_rows(folder)
+    return learned_ids(folder)

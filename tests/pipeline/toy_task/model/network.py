@@ -5,7 +5,7 @@ from torch import nn
 from ....data.prepared import open_prepared
 from ....models.batch import Batch, pad
 from ....models.classification import classification_losses
-from ....models.learned import learned_rows
+from ....models.learned import learned_ids
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack, last_step
 
@@ -50,4 +50,4 @@ def dataset(folder, split, params, *, augment):
 
 
 def learned(folder):
-    return learned_rows(folder)
+    return learned_ids(folder)
