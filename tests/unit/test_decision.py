@@ -156,4 +156,4 @@ def test_params_of_one_run_alone_are_judged_once_they_are_those_of_params_yaml(m
     assert is_judged(version)
     monkeypatch.delenv(OVERRIDES_VARIABLE)
     assert not is_judged(version)
-    assert is_judged(SimpleNamespace(name="m", version="2", aliases=[], tags={DECISION: "challenger_lost"}))  # type: ignore[arg-type]
+    assert is_judged(SimpleNamespace(name="m", version="2", aliases=[], tags={DECISION: "challenger_lost"}))
