@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from ..evaluation.bootstrap import Scores
     from ..params import TaskParams
-    from ..tasks.protocol import Task
+    from ..tasks.protocol import Description, Task
 
 FILE = "gate.json"
 
@@ -75,19 +75,14 @@ class Comparison:
     same_weights: bool  # whether the two differ in their code alone
 
 
-def judged_by(task: Task) -> str:
-    """The metric by which versions of a task are judged."""
-    return task.description().metric
-
-
 def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: LoadedModel, run_id: str, file: str) -> None:
     """Make a version the champion if it deserves it, and note the verdict on it.
 
     What it was judged by becomes the artifact `file` of its run. Raises ValueError where today's test set is not there:
     then the version is not judged, and will be the next time.
     """
-    metric, name, number = judged_by(task), candidate.name, candidate.version
-    metrics = read_json(task.paths.metrics)
+    description, name, number = task.description(), candidate.name, candidate.version
+    metrics, metric = read_json(task.paths.metrics), description.metric
     mode = read_json(task.paths.network)["training"]["mode"]
     while True:
         champion = with_alias(client, name, CHAMPION)
@@ -97,8 +92,8 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
         comparison = None
         if champion:
             same_weights = champion.tags.get(WEIGHTS) == content_md5(task.paths.weights)
-            comparison = _compare(task, params, candidate, champion_version, same_weights=same_weights)
-        verdict = decide(metric, metrics, mode, params, comparison)
+            comparison = _compare(task, params, metric, candidate, champion_version, same_weights=same_weights)
+        verdict = decide(description, metrics, mode, params, comparison)
         if alone := overrides():
             reason = f"params of one run alone ({alone}); a person may promote it. The gate found: {verdict}"
             verdict = Verdict(Decision.CHALLENGER_OVERRIDES, reason)
@@ -126,13 +121,14 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
 
 
 def decide(
-    metric: str, metrics: dict[str, Any], mode: str, params: TaskParams, comparison: Comparison | None
+    description: Description, metrics: dict[str, Any], mode: str, params: TaskParams, comparison: Comparison | None
 ) -> Verdict:
     """The gate's rules, in their order: baselines, `train.mode`, enough examples, the champion, `register.promotion`.
 
     `metrics` are those of the evaluate stage; `comparison` is None where there is no champion.
     """
-    register, best = params.register_, best_baseline(metrics, metric)
+    metric, register = description.metric, params.register_
+    best = best_baseline(metrics, metric)
     answered = comparison is not None and comparison.champion is not None
     own_weights = answered and comparison is not None and comparison.same_weights
     if best is None:
@@ -181,7 +177,7 @@ def _beside(comparison: Comparison) -> str:
 
 
 def _compare(
-    task: Task, params: TaskParams, candidate: LoadedModel, champion_version: str, *, same_weights: bool
+    task: Task, params: TaskParams, metric: str, candidate: LoadedModel, champion_version: str, *, same_weights: bool
 ) -> Comparison:
     """Evaluate both on the same examples. Raises ValueError where there is no test set to take them from."""
     name, number = candidate.name, candidate.version
@@ -205,7 +201,7 @@ def _compare(
     if ours and not fault:
         try:
             theirs = test.ask(load_model(name, champion_version), champion_version)
-            more = higher_is_better(judged_by(task))
+            more = higher_is_better(metric)
             chance = chance_of_being_better(ours.scores, theirs.scores, higher_is_better=more)
             same = same_answers(ours.answers, theirs.answers)
         except Exception as error:  # it is foreign code, and may raise whatever it likes

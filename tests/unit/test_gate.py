@@ -31,7 +31,7 @@ from stages.registry.gate import Comparison, Evaluation, decide
 from stages.tasks.protocol import Task
 
 PARAMS = load()["sketch"]
-SKETCH, FORECAST = gate.judged_by(Task("sketch")), gate.judged_by(Task("forecast"))
+SKETCH, FORECAST = Task("sketch").description(), Task("forecast").description()
 SIGNATURE = "data:0123.dir|split:test|n:1049|seed:1|torch:2.13.0"
 BEATEN = {
     "accuracy": 0.9,
