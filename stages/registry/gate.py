@@ -140,7 +140,7 @@ def decide(
     if mode != "full":
         return Verdict(Decision.CHALLENGER_MODE, f"trained with train.mode {mode}, which gives no model ({found})")
     if comparison is not None:
-        found = f"{found}; {_beside(comparison)}"
+        found = _beside(comparison) if own_weights else f"{found}; {_beside(comparison)}"
     if comparison is not None and (answered or not comparison.examples):
         if comparison.examples < register.min_examples and not (own_weights and comparison.same):
             few = f"{comparison.examples} examples to compare on; register.min_examples is {register.min_examples}"

@@ -103,8 +103,7 @@ def test_a_fix_of_the_serving_code_becomes_champion_though_it_was_measured_badly
         (verdict,) = store.variants((1, 0.01))
     finally:
         predictor.write_text(before, encoding="utf-8")
-    assert verdict.startswith("champion: accuracy 0.01 against ")
-    assert verdict.endswith("; the same weights and on 100 test examples the same answers as version 1")
+    assert verdict == "champion: the same weights and on 100 test examples the same answers as version 1"
     assert store.with_alias("champion") == "2"
     assert "gate      version 2 reached" in (shown := store.registry("show", "toy"))
     assert "test examples: the same answers" in shown
