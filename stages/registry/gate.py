@@ -72,7 +72,7 @@ class Comparison:
     fault: str  # why the champion has no answers
     chance: float | None  # that the candidate is better, 0 to 1; None without a champion's answers
     same: bool  # whether the candidate gives all the answers that the champion gives
-    same_weights: bool  # whether the two differ in their code alone
+    same_weights: bool  # whether the two differ in code, or in the defaults of predict's params, alone
 
 
 def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: LoadedModel, run_id: str, file: str) -> None:
