@@ -37,7 +37,7 @@ from stages.tracking.mlflow_runs import open_client
 
 open_client()
 model = mlflow.pyfunc.load_model(f"models:/toy-classifier/{sys.argv[1]}")
-print(len(model.predict(pd.DataFrame(Task("toy").example(None, ["numbers"])))))
+print(len(model.predict(pd.DataFrame(Task("toy").rows().example(None, ["numbers"])))))
 """
 
 
