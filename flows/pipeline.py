@@ -29,6 +29,7 @@ from prefect.tasks import Task as PrefectTask
 from prefect.tasks import exponential_backoff
 
 from stages.params import PARAMS_FILE, load
+from stages.registry.decision import OVERRIDES_VARIABLE
 
 from .dag import PlannedStage, sort_lock
 from .execution import cancellation
@@ -48,8 +49,13 @@ _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as 
 def pipeline(options: PipelineOptions = PipelineOptions()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
     root = experiment(Path(), options.overrides) if options.overrides else nullcontext(Path())
-    with cancellation.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
-        checkout = Checkout(folder, stop=stop)
+    environment = {OVERRIDES_VARIABLE: " ".join(options.overrides)} if options.overrides else {}
+    with (
+        cancellation.stopping() as stop,
+        root as folder,
+        Reporter(folder, stop=stop, environment=environment) as report,
+    ):
+        checkout = Checkout(folder, stop=stop, environment=environment)
         if options.overrides:
             check_out(checkout, checkout.pipeline.needed(options.targets()))
         states = run_pipeline(checkout, options, on_plan=report.expect)

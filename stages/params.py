@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .data.text import check_encoding
 
@@ -115,6 +115,16 @@ class RegisterParams(Block):
     promotion: Literal["automatic", "approval"]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     comparison_examples: Positive
+    min_examples: Positive
+
+    @model_validator(mode="after")
+    def _asked_enough(self) -> RegisterParams:
+        if self.min_examples > self.comparison_examples:
+            raise ValueError(
+                f"a min_examples of at most comparison_examples: found {self.min_examples} and "
+                f"{self.comparison_examples}"
+            )
+        return self
 
 
 class TaskParams(Block):

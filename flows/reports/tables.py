@@ -16,6 +16,7 @@ from stages.evaluation.report import (
     with_interval,
 )
 from stages.metrics import higher_is_better
+from stages.provenance.hashes import parse_signature
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
@@ -111,11 +112,6 @@ def compare(value: float, other: float, metric: str) -> str:
     if value == other:
         return "equal"
     return "better" if (value > other) == higher_is_better(metric) else "worse"
-
-
-def parse_signature(signature: str) -> dict[str, str]:
-    """The parts of a signature of metrics, `data:…|split:…|n:…`, by name."""
-    return dict(part.split(":", 1) for part in signature.split("|") if ":" in part)
 
 
 def same_data(one: str, other: str) -> bool:

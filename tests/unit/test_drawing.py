@@ -247,16 +247,16 @@ def test_what_is_no_drawing_is_taken_for_nothing(store, tmp_path, monkeypatch):
 def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     classifier(tmp_path / "weights" / "sketch", CLASSES)
-    asked = comparison.examples(store, store, 5)
+    asked = comparison.examples(store, store, np.arange(5))
     assert asked["label"].tolist() == ["line", "square", "line", "square", "line"]
     assert asked["seed"].tolist() == [0, 1, 2, 3, 4]
     square = json.dumps([[[0, 255, 255, 0], [0, 0, 255, 255]]])
     (taken,) = recognise.taken_for(recognise.recognise([json.loads(square)], CLASSES))
     answers = pd.DataFrame({"drawing": [square, square, square, square, None]})
     expected = sum(number % 2 == taken for number in range(4)) / 5  # what has no answer is not recognised
-    assert comparison.scores(answers, store, store, 5).value() == pytest.approx(expected)
+    assert comparison.scores(answers, store, store, np.arange(5)).value() == pytest.approx(expected)
     with pytest.raises(ValueError, match="found 1 answers to 5 examples"):
-        comparison.scores(answers[:1], store, store, 5)
+        comparison.scores(answers[:1], store, store, np.arange(5))
 
 
 def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):

@@ -11,17 +11,23 @@ import numpy as np
 import pandas as pd
 
 from ....evaluation.bootstrap import Scores, accuracy
-from ....evaluation.comparison import test_examples
+from ....evaluation.comparison import test_examples, test_ids
+from ....models.learned import Identities
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import RawFile, raw_files
 
 
-def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def identities(prepared: Path) -> Identities:
+    """The drawings' ids."""
+    return Identities(test_ids(prepared))
+
+
+def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
     """Drawings as they came, with as many points as their file has: `drawing`, JSON text of `[[xs, ys], …]`.
 
     Raises ValueError where the raw files lack one of them.
     """
-    store, rows = test_examples(prepared, limit)
+    store, rows = test_examples(prepared, chosen)
     wanted = [str(store.value("id", row)) for row in rows]
     texts = _drawings(raw, set(wanted))
     missing = [name for name in wanted if name not in texts]
@@ -30,9 +36,9 @@ def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     return pd.DataFrame({"drawing": [texts[name] for name in wanted]})
 
 
-def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:
     """Accuracy; each drawing is its own group."""
-    store, rows = test_examples(prepared, limit)
+    store, rows = test_examples(prepared, chosen)
     return accuracy(answers["label"].tolist(), [store.value("label", row) for row in rows])
 
 
