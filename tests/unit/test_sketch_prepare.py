@@ -312,4 +312,4 @@ def test_a_drawing_of_an_npz_has_as_many_points_as_any_other(raw: Path, tmp_path
     run(raw, tmp_path / "out")
     (row,) = rejected(tmp_path / "out")
     assert (row["id"], row["rule"]) == ("sketchrnn/pig.npz: train 1", "too_many_points")
-    assert row["reason"] == "train 1: 50001 points; allowed: 50000"
+    assert row["reason"] == "50001 points; allowed: 50000"
