@@ -5,6 +5,7 @@ This module and what it imports travel inside a registered model; it knows neith
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ import pandas as pd
 
 OnError = Literal["raise", "report"]
 Row = dict[str, Any]  # output column → value
+
+_log = logging.getLogger(__name__)
+_SHOWN = 100  # characters of a value that an error names
 
 
 class InvalidRows(ValueError):
@@ -28,6 +32,15 @@ class Item:
     name: str  # as errors call it, such as "row 3"
     key: Mapping[str, Any]  # columns that identify it in the answer, such as {"unique_id": "store 1"}
     content: Any
+
+
+def shown(value: object) -> str:
+    """A value as an error names it: what Python would write, cut after 100 characters; its type where that fails."""
+    try:
+        text = repr(value[:_SHOWN] if isinstance(value, str | bytes) and len(value) > _SHOWN else value)
+    except Exception:  # such as a whole number of thousands of digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}…"
 
 
 class Predictor(ABC):
@@ -61,13 +74,22 @@ class Predictor(ABC):
 
     def read_batch(self, items: Sequence[Item]) -> list[Any]:
         """What `read` gives for each item, or its ValueError; for subclasses that read many at once faster."""
-        examples: list[Any] = []
-        for item in items:
-            try:
-                examples.append(self.read(item))
-            except ValueError as error:
-                examples.append(error)
-        return examples
+        return [self._read_one(item) for item in items]
+
+    def _read_one(self, item: Item) -> Any:
+        try:
+            return self.read(item)
+        except ValueError as error:
+            return error
+        except Exception as error:  # what no reader has thought of is the fault of that row and not of all
+            _log.exception("a row cannot be read")
+            return ValueError(f"cannot be read ({type(error).__name__})")
+
+    def _read_all(self, items: Sequence[Item]) -> list[Any]:
+        try:
+            return self.read_batch(items)
+        except Exception:  # one of them, so each by itself
+            return [self._read_one(item) for item in items]
 
     @abstractmethod
     def predict_batch(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
@@ -103,7 +125,7 @@ class Predictor(ABC):
         rows: list[Row] = []
         for start in range(0, len(items), self.chunk_size):
             chunk = items[start : start + self.chunk_size]
-            examples = self.read_batch(chunk)
+            examples = self._read_all(chunk)
             pairs = list(zip(chunk, examples, strict=True))
             errors += [f"{item.name}: {example}" for item, example in pairs if isinstance(example, ValueError)]
             if errors and on_error == "raise":

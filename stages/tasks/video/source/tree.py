@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec
 
+from ....fetch import check_protocol
+
 
 def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str, str]:
     """`CLASS/clip.ext → address` of each file in the class folders below `url`; `classes` limits them, if not empty.
@@ -15,6 +17,7 @@ def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str
     Empty where there is nothing, or a web server that does not list. Raises ValueError where the place cannot be
     reached and where it holds more than `max_files`.
     """
+    check_protocol(url)
     system, root = fsspec.core.url_to_fs(url)
     clips: dict[str, str] = {}
     for label, place in _entries(system, root, "directory").items():
