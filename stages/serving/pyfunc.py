@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from . import threads
 from .predictor import Predictor
 from .served import is_served
 
@@ -27,6 +28,7 @@ class ServedModel(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         if is_served():
             _keep_stack_traces_out_of_answers()
+        threads.chosen(few=True)  # a wrong UNROLL_THREADS is said at once
         self._loaded = self._predictor(Path(context.artifacts["weights"]))
 
     # MLflow warns at every load where the input has no type hint, and infers nothing from this one: the signature

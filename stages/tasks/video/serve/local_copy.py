@@ -69,7 +69,7 @@ def _local(address: str) -> Path:
 
 
 def _reason(error: Exception, protocol: str) -> str:
-    """Why a file could not be copied; of a served model without a word on its storage and on hosts that it can reach."""
+    """Why a file could not be copied; of a served model, without a word on its storage and its network."""
     # fsspec's HTTP file system calls every failure a missing file; the failure itself is the cause.
     cause = (error.__cause__ or error) if isinstance(error, FileNotFoundError) else error
     if isinstance(cause, FileNotFoundError):

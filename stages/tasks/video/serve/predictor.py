@@ -42,6 +42,8 @@ class Predictor(predictor.Predictor):
         self._classes: list[str] = data["classes"]
         self._decoding = Decoding(**data["decoding"])
         self._encoder = FrameEncoder(folder / ENCODER_NAME) if ENCODER_NAME in data.get("assets", []) else None
+        if self._encoder is not None:
+            self.few = 0  # the frames of one clip are work for several threads
 
     def read(self, item: Item) -> np.ndarray:
         """The frames of the clip at `path`, `(time, height, width, channels)` uint8, or their features `(time, 3008)`
