@@ -40,7 +40,7 @@ from ..data.files import read_json
 from ..training import learning_curve
 from . import spool, training_run
 from .delivery import Delivery, Point, StoreError
-from .store import store_name, store_uri, without_credentials
+from .store import make_private, store_name, store_uri, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,6 +66,7 @@ def open_client() -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     if uri.startswith(_SQLITE):
         with FileLock(f"{uri.removeprefix(_SQLITE)}.lock"):
+            make_private(uri)
             made = mlflow.MlflowClient(uri)
             made.search_experiments(max_results=1)
             return made

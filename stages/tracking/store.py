@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..paths import project_root
+from .private import private_file
 
 _LOCAL = "local"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter for an alias
@@ -78,10 +79,17 @@ def found_or_none(request: Callable[[], T]) -> T | None:
         return None
 
 
+def make_private(uri: str) -> None:
+    """Where a store is an SQLite file that is not there yet, make it, empty and for its owner alone."""
+    if uri.startswith("sqlite:///"):
+        private_file(Path(uri.removeprefix("sqlite:///")))
+
+
 def _local_uri(folder: Path = Path()) -> str:
     return f"sqlite:///{project_root(folder) / 'mlflow.db'}"
 
 
 if __name__ == "__main__":
     # For shells: `mlflow ui --backend-store-uri "$(python -m stages.tracking.store)"`
+    make_private(store_uri())
     print(store_uri())

@@ -107,6 +107,9 @@ REQUESTS = {
 
 def weights(task: str, folder: Path) -> Path:
     """An untrained network of a task."""
+    build: Any
+    params: Any
+    data: dict[str, Any]
     if task == "video":
         return test_video_serve.untrained(folder)
     if task == "translation":
