@@ -79,9 +79,9 @@ class Predictor(BasePredictor):
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
         try:
-            groups = list(frame.groupby("unique_id", sort=False, dropna=False))
+            groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby("unique_id", sort=False, dropna=False))
         except (TypeError, UnicodeError):  # a list or a dict has no hash, and half a surrogate is no text
-            names = np.fromiter(map(_name, frame["unique_id"]), dtype=object, count=len(frame))
+            names: Any = np.fromiter(map(_name, frame["unique_id"]), dtype=object, count=len(frame))
             groups = list(frame.groupby(names, sort=False, dropna=False))
         return [_item(name, rows) for name, rows in groups]
 
