@@ -163,6 +163,7 @@ def test_a_bad_row_in_process_leaves_the_others_their_answers(asked: tuple[str, 
     predictor: Predictor = Task(task).predictor()(folder)
     rows = good(task, place)
     size = len(predictor.predict(pd.DataFrame(rows)))
+    assert predictor.predict(pd.DataFrame(rows)[:0]).columns.tolist() == list(predictor.outputs)
     for name, value in {**FAULTS, **HERE}.items():
         for own in bad(task, rows, value):
             columns = {column: pd.Series([row[column] for row in rows + own], dtype=object) for column in rows[0]}

@@ -341,19 +341,24 @@ def test_a_clip_that_is_damaged_to_its_end_is_used_up_to_the_damage_or_says_wher
         read_clip(path, replace(DECODING, min_frames=20))
 
 
-def test_a_codec_that_nobody_knows_is_a_reason(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "clip.avi"), "w") as container:
+def with_unknown_codec(path: Path) -> Path:
+    """An AVI whose four letters for the codec stand for none."""
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.height = stream.width = 64
         stream.pix_fmt = "yuv420p"
         for picture in _ramp(9):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    content = (tmp_path / "clip.avi").read_bytes()
+    content = path.read_bytes()
     assert content.count(b"FMP4") == 2
-    (tmp_path / "clip.avi").write_bytes(content.replace(b"FMP4", b"Z?Q!"))
+    path.write_bytes(content.replace(b"FMP4", b"Z?Q!"))
+    return path
+
+
+def test_a_codec_that_nobody_knows_is_a_reason(tmp_path: Path) -> None:
     with pytest.raises(ClipError, match="a codec that FFmpeg does not know") as caught:
-        read_clip(tmp_path / "clip.avi", DECODING)
+        read_clip(with_unknown_codec(tmp_path / "clip.avi"), DECODING)
     assert caught.value.rule == "undecodable"
 
 

@@ -20,7 +20,7 @@ from stages.tasks.video.params import ModelParams
 from stages.tasks.video.serve.local_copy import local_copy
 from stages.tasks.video.serve.predictor import Predictor
 from tests.unit.http_server import Fault, serving
-from tests.unit.test_video_decode import CLIPS, ODD_CLIPS, with_odd_clips
+from tests.unit.test_video_decode import CLIPS, ODD_CLIPS, with_odd_clips, with_unknown_codec
 from tests.unit.test_video_model import DATA, DECODING, MODEL
 from tests.unit.video_clips import write_clip
 
@@ -77,9 +77,10 @@ def test_bad_rows_are_named_with_their_reason(predictor: Predictor, tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.mp4")
     paths = [good, None, float("nan"), "", short, str(tmp_path / "text.mp4"), str(tmp_path / "missing.mp4"), "odd://x"]
     paths += [str(tmp_path / "pipe.mp4"), str(tmp_path), (tmp_path / "missing.mp4").as_uri(), "a" * 5000]
+    paths += [str(with_unknown_codec(tmp_path / "unknown.avi"))]
     frame = pd.DataFrame({"path": pd.Series(paths, dtype=object)})
     answers = predictor.predict(frame, on_error="report")
-    assert answers["label"].notna().tolist() == [True] + [False] * 11
+    assert answers["label"].notna().tolist() == [True] + [False] * 12
     errors = answers["error"].tolist()
     assert "allowed: a local path or an address" in errors[1]
     assert "2 frames; allowed: 4 or more" in errors[4]
@@ -90,7 +91,8 @@ def test_bad_rows_are_named_with_their_reason(predictor: Predictor, tmp_path: Pa
     assert "no file, but a folder, a pipe or a device" in errors[9]
     assert "no such file" in errors[10]
     assert "File name too long" in errors[11]
-    with pytest.raises(InvalidRows, match="11 of 12 rows cannot be answered"):
+    assert "a codec that FFmpeg does not know" in errors[12]
+    with pytest.raises(InvalidRows, match="12 of 13 rows cannot be answered"):
         predictor.predict(frame)
 
 
