@@ -207,7 +207,6 @@ def says_nothing_of_the_server(text: str) -> None:
         assert word not in text, text[-3000:]
 
 
-@pytest.mark.slow
 def test_a_bad_row_over_http_leaves_the_others_their_answers(asked: tuple[str, Path, Path], server: TestClient) -> None:
     task, _, place = asked
     rows = good(task, place)
@@ -219,7 +218,8 @@ def test_a_bad_row_over_http_leaves_the_others_their_answers(asked: tuple[str, P
             for on_error in ("report", "raise") if name in RAISED else ("report",):
                 body = json.dumps({"dataframe_records": rows + own, "params": {"on_error": on_error}})
                 reply = server.post("/invocations", content=body, headers={"content-type": "application/json"})
-                if on_error == "raise":
+                # pandas reads no half surrogate: MLflow refuses the whole request before a model sees it.
+                if on_error == "raise" or (name == "half a surrogate" and reply.status_code == 400):
                     assert reply.status_code in (200, 400), (name, reply.text[:300])
                     says_nothing_of_the_server(reply.text)
                     continue
@@ -227,7 +227,9 @@ def test_a_bad_row_over_http_leaves_the_others_their_answers(asked: tuple[str, P
                 answers = json.loads(reply.text, parse_constant=lambda constant: pytest.fail(constant))["predictions"]
                 assert [row["error"] for row in answers[: len(alone)]] == [None] * len(alone), name
                 for row in answers[len(alone) :]:
-                    assert (row["error"] is None) != (row[next(iter(alone[0]))] is None or task == "forecast"), name
+                    assert (row["error"] is None) != (row["mean" if task == "forecast" else next(iter(row))] is None), (
+                        name
+                    )
                     says_nothing_of_the_server(str(row["error"]))
 
 
