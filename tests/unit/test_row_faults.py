@@ -115,7 +115,7 @@ def weights(task: str, folder: Path) -> Path:
     if task == "translation":
         return test_translation_serve.untrained(folder, test_translation_serve.PREPARE)[1]
     if task == "forecast":
-        params, build, data = test_forecast_serve.PARAMS, build_forecaster, {"max_gap_days": 10}
+        params, build, data = test_forecast_serve.PARAMS, build_forecaster, {"max_gap_days": 10, "duplicates": "last"}
     elif task == "sketch":
         params, build = model_params(), build_classifier
         data = {"classes": test_sketch_serve.CLASSES, "max_points": 30}
