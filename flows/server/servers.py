@@ -29,7 +29,8 @@ import yaml
 from filelock import FileLock
 
 from stages.paths import program_path
-from stages.tracking.store import sqlite_uri, store_uri, without_credentials
+from stages.tracking.private import private_file, private_folder
+from stages.tracking.store import make_private, sqlite_uri, store_uri, without_credentials
 
 from ..execution.locks import gpus
 from .backend import BackendError, Postgres
@@ -85,13 +86,14 @@ class Servers:
 
     def up(self) -> None:
         """Start what is not running, and deploy. Raises ServersError where something does not start."""
-        self.folder.mkdir(exist_ok=True)
+        private_folder(self.folder)
         with FileLock(self.folder / "servers.lock"):
             running = self.running()
             for name, port in self._ports.items():
                 if name not in running:
                     _check_free(name, port)
             self._start_backend(running)
+            make_private(self._store)
             for name, port in self._ports.items():
                 if name not in running:
                     command = [sys.executable, "-m", *_COMMANDS[name], "--host", _HOST, "--port", str(port)]
@@ -110,7 +112,7 @@ class Servers:
 
     def down(self) -> list[str]:
         """Stop what `up` has started, and nothing else; returns the names. A worker takes its flow runs with it."""
-        self.folder.mkdir(exist_ok=True)
+        private_folder(self.folder)
         with FileLock(self.folder / "servers.lock"):
             stopped: list[str] = []
             # Workers first: what they run can still say on the server how it ended. The database last.
@@ -180,6 +182,7 @@ class Servers:
         return []
 
     def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        private_file(self._log(name))
         with self._log(name).open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command,

@@ -1,4 +1,4 @@
-"""Downloads over https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
+"""Downloads over https, http, s3, gs and from disks; each file whole and checked, or not there.
 
 A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew.
 All files get their final names together, after the last has come, so that a folder is never half of something. The
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ..data.files import write_json
 from .partial import Partial
-from .remote import DownloadError, from_environment, read_file, redacted
+from .remote import DownloadError, check_protocol, from_environment, read_file, redacted
 from .transfer import Limits, Request, Transfer
 from .web import Web
 
@@ -33,6 +33,7 @@ __all__ = [
     "DownloadError",
     "Limits",
     "Request",
+    "check_protocol",
     "decoded",
     "fetch_all",
     "file_name",
@@ -67,6 +68,8 @@ def fetch_all(
     """
     _validate(requests, record.parent, workers)
     requests = [replace(request, url=from_environment(request.url)) for request in requests]
+    for request in requests:
+        check_protocol(request.url)
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)

@@ -41,7 +41,7 @@ from ..data.files import read_json
 from ..training import learning_curve
 from . import spool, training_run
 from .delivery import Delivery, Point, StoreError
-from .store import database_file, store_name, store_uri, without_credentials
+from .store import database_file, make_private, store_name, store_uri, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -72,6 +72,7 @@ def open_client() -> MlflowClient:
             found = f"found {database}, whose % and two digits MLflow takes for a letter"
             raise ValueError(f"{found}; allowed: another name, or a server in MLFLOW_TRACKING_URI")
         with FileLock(f"{database}.lock"):
+            make_private(uri)
             made = mlflow.MlflowClient(uri)
             made.search_experiments(max_results=1)
             return made

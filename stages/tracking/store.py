@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from ..paths import project_root
+from .private import private_file
 
 _LOCAL = "local"
 _SQLITE = "sqlite:///"
@@ -95,10 +96,17 @@ def sqlite_uri(file: Path, *, driver: str = "") -> str:
     return f"sqlite{driver and '+'}{driver}:///{quote(path, safe='') if set(path) & set('?#%') else path}"
 
 
+def make_private(uri: str) -> None:
+    """Where a store is an SQLite file that is not there yet, make it, empty and for its owner alone."""
+    if database := database_file(uri):
+        private_file(database)
+
+
 def _local_uri(folder: Path = Path()) -> str:
     return sqlite_uri(project_root(folder) / "mlflow.db")
 
 
 if __name__ == "__main__":
     # For shells: `mlflow ui --backend-store-uri "$(python -m stages.tracking.store)"`
+    make_private(store_uri())
     print(store_uri())

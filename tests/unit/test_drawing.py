@@ -36,6 +36,7 @@ from stages.tasks.sketch.params import Params as SketchParams
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMS = cast(Params, load(REPOSITORY / "params.yaml")["drawing"])
+SMALL = {"hidden_size": 12, "mixtures": 3, "class_embedding": 4}
 CLASSES = ["line", "square"]
 DATA = {"classes": CLASSES, "max_points": 1000}
 STEPS = np.array([[0, 0, 0], [32, 64, 1], [32, 0, 0], [0, 0, 1], [5, 5, 0], [5, 69, 1]], dtype=np.uint8)
@@ -44,8 +45,7 @@ LENGTHS = np.array([4, 2])
 
 def network(**changes: object) -> DrawingDecoder:
     torch.manual_seed(0)
-    small = {"hidden_size": 12, "mixtures": 3, "class_embedding": 4, **changes}
-    return build(PARAMS.model.model_copy(update=small), DATA).eval()
+    return build(PARAMS.model.model_copy(update={**SMALL, **changes}), DATA).eval()
 
 
 @pytest.fixture
@@ -285,8 +285,7 @@ def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
     made = network()
-    small = {"hidden_size": 12, "mixtures": 3, "class_embedding": 4}
-    params = PARAMS.model.model_copy(update=small)
+    params = PARAMS.model.model_copy(update=SMALL)
     save_network(tmp_path / "weights", made, params, DATA, prepared=tmp_path, training={})
     return Predictor(tmp_path / "weights")
 

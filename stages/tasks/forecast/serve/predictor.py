@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ import torch
 from ....data.files import read_json
 from ....models.weights import load_network
 from ....paths import NETWORK_NAME
-from ....serving.predictor import Item, Row
+from ....serving.predictor import Item, Row, shown
 from ....serving.predictor import Predictor as BasePredictor
 from ..data.numbers import PLAIN
 from ..data.series import (
@@ -86,12 +87,12 @@ class Predictor(BasePredictor):
         missing = [name for name in needed if name not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
-        return [
-            Item("the rows without unique_id", {"unique_id": None}, rows)
-            if pd.isna(name) or not str(name).strip()
-            else Item(f"series {str(name)!r}", {"unique_id": str(name)}, rows)
-            for name, rows in frame.groupby("unique_id", sort=False, dropna=False)
-        ]
+        try:
+            groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby("unique_id", sort=False, dropna=False))
+        except (TypeError, UnicodeError):  # a list or a dict has no hash, and half a surrogate is no text
+            names: Any = np.fromiter(map(_name, frame["unique_id"]), dtype=object, count=len(frame))
+            groups = list(frame.groupby(names, sort=False, dropna=False))
+        return [_item(name, rows) for name, rows in groups]
 
     def read(self, item: Item) -> Request:
         """The series of one `unique_id`, from its rows in any order."""
@@ -169,6 +170,31 @@ class Predictor(BasePredictor):
         ]
 
 
+@dataclass(frozen=True)
+class _NoName:
+    """What stands for a `unique_id` that names nothing: its type."""
+
+    kind: str
+
+
+def _name(value: Any) -> Any:
+    try:
+        hash(value)
+        str(value).encode()
+    except (TypeError, ValueError):
+        return _NoName(type(value).__name__)
+    return value
+
+
+def _item(name: Any, rows: pd.DataFrame) -> Item:
+    """The rows of one `unique_id`."""
+    if isinstance(name := name if isinstance(name, _NoName) else _name(name), _NoName):
+        return Item(f"the rows whose unique_id is no name but a {name.kind}", {"unique_id": None}, rows)
+    if pd.isna(name) or not str(name).strip():
+        return Item("the rows without unique_id", {"unique_id": None}, rows)
+    return Item(f"series {shown(str(name))}", {"unique_id": str(name)}, rows)
+
+
 def _days(column: pd.Series) -> np.ndarray:
     """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock, whatever the others' zones."""
     allowed = f"allowed are ISO 8601 dates of {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31"
@@ -181,7 +207,7 @@ def _days(column: pd.Series) -> np.ndarray:
         raise ValueError(f"ds: {error}; {allowed}") from None
     bad = np.flatnonzero(~dates.dt.year.between(MIN_YEAR, MAX_YEAR))
     if len(bad):
-        raise ValueError(f"ds holds {column.iloc[bad[0]]!r}; {allowed}")
+        raise ValueError(f"ds holds {shown(column.iloc[bad[0]])}; {allowed}")
     return dates.to_numpy(dtype="datetime64[D]").astype(np.int64)
 
 
