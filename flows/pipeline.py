@@ -37,6 +37,7 @@ from .execution.placement import placement
 from .execution.remote import send_stage
 from .execution.stage import Checkout, run_stage
 from .execution.states import TIMED_OUT, failures, state_of
+from .execution.worktree import remove_abandoned
 from .options import PipelineOptions
 from .reports.report import Reporter
 from .reports.tables import plan_table
@@ -47,6 +48,7 @@ _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as 
 @flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
 def pipeline(options: PipelineOptions = PipelineOptions()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
+    remove_abandoned(Path())
     root = experiment(Path(), options.overrides) if options.overrides else nullcontext(Path())
     with cancellation.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
         checkout = Checkout(folder, stop=stop)
