@@ -13,3 +13,7 @@ import stages as stages  # first of all: it sets up the environment, and what SI
 os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
 # A run without a server starts one. Prefect waits 20 s for it, which imports alone can take on a busy machine.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+# In `pipeline` each line of a stage's log begins with its name.
+os.environ.setdefault(
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT", "%(asctime)s.%(msecs)03d | %(levelname)-7s | %(message)s"
+)

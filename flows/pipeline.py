@@ -8,6 +8,7 @@ have written.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -43,6 +44,17 @@ from .reports.report import Reporter
 from .reports.tables import plan_table
 
 _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as long
+
+
+class _StageFirst(logging.Filter):
+    """Has each line of a task's log begin with its stage: Prefect shows those of all stages as one list."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = f"{getattr(record, 'task_run_name', '')}: {record.msg}"
+        return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(_StageFirst())
 
 
 @flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]

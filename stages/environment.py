@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -21,9 +22,14 @@ _NO_TELEMETRY = {
 
 
 def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
-    """No telemetry, no proxy on the way to this machine, and what tools ask of a user whom nobody knows."""
+    """No telemetry, no proxy on the way to this machine, this environment's own programs before any others, and what
+    tools ask of a user whom nobody knows.
+    """
     for name, value in _NO_TELEMETRY.items():
         environment.setdefault(name, value)
+    programs, path = str(Path(sys.executable).parent), environment.get("PATH", "")
+    if path.split(os.pathsep)[0] != programs:
+        environment["PATH"] = os.pathsep.join(filter(None, [programs, path]))
     _reach_this_machine(environment)
     if not _is_known_user():
         # As a container has it for a uid without a passwd entry: DVC, MLflow and torch fail without.

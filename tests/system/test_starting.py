@@ -55,7 +55,7 @@ def test_behind_a_proxy_and_without_a_server(empty_clone: Clone) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert not asked  # neither for this machine, nor to report home
     assert "telemetry" not in done.stdout + done.stderr
-    assert "download@forecast | Finished in state" in done.stdout + done.stderr
+    assert "| download@forecast: Finished in state" in done.stdout + done.stderr
 
 
 def test_another_shell_finds_the_server(flows: House) -> None:
@@ -84,7 +84,7 @@ def test_ctrl_c_during_a_flow_is_one_line(flows: House) -> None:
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "train@forecast" in line:
+        if "train@forecast: epoch" in line:
             break
     os.killpg(process.pid, signal.SIGINT)
     said = process.stdout.read()

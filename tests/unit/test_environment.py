@@ -35,6 +35,16 @@ def test_no_tool_reports_home_however_it_is_started(house: str) -> None:
     assert run(f"import os, {house}; print(*map(os.environ.get, {names}))") == "1 true true false"
 
 
+def test_another_dvc_in_the_way_is_not_used(tmp_path: Path) -> None:
+    for name in ("dvc", "python"):
+        (tmp_path / name).write_text("#!/bin/sh\necho another; exit 3\n")
+        (tmp_path / name).chmod(0o755)
+    code = "import shutil, {}; print(shutil.which('dvc'), shutil.which('python'))"
+    own = Path(sys.executable).parent
+    for house in ("stages", "flows"):
+        assert run(code.format(house), PATH=str(tmp_path)) == f"{own / 'dvc'} {own / 'python'}"
+
+
 def test_prefect_reads_it() -> None:
     code = (
         "import flows; from prefect.settings import get_current_settings as now; print(now().server.analytics_enabled)"
