@@ -16,8 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from stages.paths import program_path
-
 from ..dag import Pipeline, PlannedStage
 from .locks import StoppedError, leased, locked
 from .supervisor import run_supervised
@@ -91,7 +89,7 @@ class Checkout:
             result = run_supervised(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
                 folder=self.root,
-                environment={"PATH": program_path(), **self._environment, **environment},
+                environment={**self._environment, **environment},
                 timeout=timeout,
                 stop=self.stop,
                 descriptors=(*descriptors, *held),

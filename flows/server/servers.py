@@ -29,7 +29,6 @@ import psutil
 import yaml
 from filelock import FileLock
 
-from stages.paths import program_path
 from stages.tracking.store import store_uri, without_credentials
 
 from ..execution.locks import gpus
@@ -167,7 +166,7 @@ class Servers:
             process = subprocess.Popen(
                 command,
                 cwd=self.root,
-                env={**os.environ, **_LEAN, **self.environment, **environment, "PATH": program_path()},
+                env={**os.environ, **_LEAN, **self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
