@@ -37,18 +37,21 @@ def choose_server() -> None:
         sys.exit(f"unroll: servers: {error}")
 
 
-def check_server(address: str, *, home: Path) -> None:
-    """Raise ServersError where nothing answers at an address, or, on this machine, the server of another checkout."""
+def check_server(address: str, *, home: Path | None = None) -> None:
+    """Raise ServersError where nothing answers at an address, or, on this machine, the server of another checkout than
+    that of this PREFECT_HOME.
+    """
     shown = without_credentials(address)
+    here_too = home is not None and urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1")
     try:
         httpx.get(f"{address.rstrip('/')}/health", timeout=_SECONDS)  # any answer will do: it may ask for a key
-        found = _home(address) if urlsplit(address).hostname in ("127.0.0.1", "localhost", "::1") else None
+        found = _home(address) if here_too else None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServersError(
             f"no Prefect server answers at {shown} ({error}); `make up` starts this checkout's, and without "
             f"PREFECT_API_URL it is found"
         ) from None
-    if found is not None and (found.parent / "dvc.yaml").is_file() and found.resolve() != home.resolve():
+    if home and found and (found.parent / "dvc.yaml").is_file() and found.resolve() != home.resolve():
         raise ServersError(
             f"{shown} is the server of {found.parent}, another checkout; `unset PREFECT_API_URL` to use this one's "
             f"own, or `export PREFECT_HOME={found}` to use that"
