@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from tests.pipeline.conftest import Clone
+from tests.pipeline.conftest import Clone, make_clone
 
 from .house import House, wait_until
 
@@ -47,11 +47,17 @@ def run(clone: Clone, *arguments: str, **variables: str) -> subprocess.Completed
     return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=400, check=False)
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A checkout without servers."""
+    return make_clone(tmp_path_factory.mktemp("other"))
+
+
 @pytest.mark.slow
-def test_behind_a_proxy_and_without_a_server(empty_clone: Clone) -> None:
+def test_behind_a_proxy_and_without_a_server(other: Clone) -> None:
     with proxy() as (address, asked):
         named = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"), address)
-        done = run(empty_clone, "forecast", "--up-to", "download", **named)
+        done = run(other, "forecast", "--up-to", "download", **named)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not asked  # neither for this machine, nor to report home
     assert "telemetry" not in done.stdout + done.stderr
@@ -65,8 +71,8 @@ def test_another_shell_finds_the_server(flows: House) -> None:
     assert len({entry["id"] for entry in flows.post("flow_runs/filter", {})} - before) == 1
 
 
-def test_a_run_of_another_checkout_is_refused(flows: House, empty_clone: Clone) -> None:
-    done = run(empty_clone, "forecast", PREFECT_API_URL=f"{flows.servers.prefect}/api")
+def test_a_run_of_another_checkout_is_refused(flows: House, other: Clone) -> None:
+    done = run(other, "forecast", PREFECT_API_URL=f"{flows.servers.prefect}/api")
     assert done.returncode == 1
     assert done.stderr.startswith(f"unroll: servers: {flows.servers.prefect}/api is the server of {flows.clone.folder}")
     assert done.stderr.count("\n") == 1
