@@ -11,17 +11,16 @@ Prefect starts a server for as long as the flow lasts. `python -m flows.plan` sa
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from stages.stopping import STATUS
 from stages.tasks.protocol import Task
 
+from .execution.cancellation import leave_temporary_server
 from .reports.registry_process import start_early
 from .server.address import choose_server
 
@@ -80,20 +79,8 @@ def run_flow(flow: Flow[..., State[Any]], options: BaseModel) -> State[Any]:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             print(f"unroll: Prefect's server: {reason}", file=sys.stderr)
         status = STATUS if stopped else 1
-        if "PREFECT_API_URL" not in os.environ:
-            _leave_temporary_server(status)
+        leave_temporary_server(status)
         sys.exit(status)
-
-
-def _leave_temporary_server(status: int) -> NoReturn:
-    """End at once: Prefect would wait for ever for its temporary server, which Ctrl-C ends too, to take its log."""
-    import psutil
-
-    for child in psutil.Process().children():
-        with suppress(psutil.NoSuchProcess):
-            child.terminate()
-    sys.stdout.flush()
-    os._exit(status)
 
 
 if __name__ == "__main__":
