@@ -31,15 +31,15 @@ def evaluate(task: Task, params: TaskParams) -> None:
 
 
 def _evaluate(task: Task, params: TaskParams) -> None:
-    from .data.files import read_json, write_json, write_text
+    from .data.files import write_json, write_text
     from .evaluation.card import model_card
     from .evaluation.report import JUDGED_BY, Report
-    from .models.weights import load_network
+    from .models.weights import load_network, read_network
     from .provenance.hashes import content_md5, metrics_signature
     from .training import distributed
 
     paths = task.paths
-    training = read_json(paths.network)["training"]
+    training = read_network(paths.weights)["training"]
     distributed.configure(seed=training["seed"], threads=training["threads"])
     network, _ = load_network(paths.weights, task.model().build, type(params.model))
     network.to(distributed.device())

@@ -193,8 +193,6 @@ def main() -> None:
             sys.exit(1)
     except BrokenPipeError:  # whoever reads the table has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("UNROLL_TRACEBACK") == "1":
             raise

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
+STATUS = 75  # sysexits.h: a temporary failure, try again; `training.distributed` says it of a saved training
 _POLL = 0.5  # seconds between two looks at the parent's number
 _PARENT = os.getppid()  # asked when the command line is loaded, and not seconds later, when torch is
+
+
+class Interrupted(SystemExit, KeyboardInterrupt):
+    """Ends the process with status 75 and no traceback; to those who handle a KeyboardInterrupt it is one."""
+
+
+def exit_on_signals() -> None:
+    """From now on, SIGTERM and Ctrl-C end this process with one line and status 75; a second one does so at once."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # `nohup` ignores some
+            signal.signal(number, _interrupt)
 
 
 def end_with_parent() -> None:
@@ -62,7 +76,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal requested
         requested = True
-        signal.signal(number, previous[signal.Signals(number)])
+        signal.signal(number, _end)
 
     for number in previous:
         signal.signal(number, handle)
@@ -71,3 +85,26 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, _end)
+    # An import makes another error of what is raised within, or none: and there is nothing yet to tidy up.
+    if _is_importing(frame):
+        _end(number, frame)
+    os.write(2, b"unroll: stopped\n")
+    raise Interrupted(STATUS)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    with suppress(OSError, RuntimeError, ValueError):  # it may be closed, or just be writing
+        sys.stdout.flush()
+    with suppress(OSError):
+        os.write(2, b"unroll: stopped\n")
+    os._exit(STATUS)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None

@@ -50,7 +50,7 @@ class Order(BaseModel):
 def stage(order: Order) -> State[Any]:
     """Run one stage that another flow run has ordered, in a worktree of this worker's clone."""
     with cancellation.stopping(order.coordinator) as stop:
-        return state_of(partial(_run_order, order, stop, get_run_logger().info))
+        return state_of(partial(_run_order, order, stop, partial(get_run_logger().info, f"{order.stage}: %s")))
 
 
 def _run_order(order: Order, stop: threading.Event, on_line: Callable[[str], None]) -> Outcome:

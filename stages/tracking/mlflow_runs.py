@@ -22,10 +22,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-# Read by MLflow when it is imported: no telemetry, no bars and addresses in logs, no minutes of waiting for a server
-# that is away.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
+# Read by MLflow when it is imported: no bars and addresses in logs, no minutes of waiting for a server that is away.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
