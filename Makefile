@@ -14,7 +14,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 # Tests in two processes, each file in one of them.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: help environment developer cluster repro test test-unit test-pipeline test-system test-slow check format ui up down lock clean
+.PHONY: help environment developer cluster repro metrics test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ cluster: ## the same with what workers need that start containers (requirements-
 
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table
 	@python -m stages.repro
+
+metrics: environment ## what each task reached: its metrics with intervals, a table a task
+	@python -m stages.results
 
 test: test-unit ## all the tests but the slow ones
 	@python -m pytest tests/pipeline tests/system -q -m "not slow" $(SIDE_BY_SIDE)

@@ -19,14 +19,14 @@ from ..metrics import higher_is_better
 from ..params import flatten
 from ..paths import Paths
 from .bootstrap import RESAMPLES
-from .meanings import MEANINGS, meaning
+from .meanings import meaning
 from .report import (
     Report,
     baseline_keys,
     best_baseline,
     format_interval,
     format_number,
-    is_bound,
+    metric_names,
     table_row,
     with_interval,
 )
@@ -92,8 +92,7 @@ def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
 
 def _metrics(report: Report, metric: str) -> str:
     metrics = report.metrics
-    names = [name for name in metrics if not name.startswith("baseline_") and not is_bound(metrics, name)]
-    names.sort(key=lambda name: (name != metric, name not in MEANINGS, name))
+    names = metric_names(metrics, metric)
     keys = [(key, name) for name in names for key in baseline_keys(metrics, name)]
     baselines = sorted({key.removeprefix("baseline_").removesuffix(f"_{name}") for key, name in keys})
     rows = []

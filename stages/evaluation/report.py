@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..metrics import higher_is_better
+from .meanings import MEANINGS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,6 +148,13 @@ def table_row(cells: Sequence[str]) -> str:
 def is_bound(metrics: Mapping[str, object], name: str) -> bool:
     """Whether a key of a metrics file is an end of another metric's interval."""
     return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))
+
+
+def metric_names(metrics: Mapping[str, object], first: str) -> list[str]:
+    """The keys of a metrics file that hold metrics of the model itself, in the order that people read them in."""
+    numbers = {name for name, value in metrics.items() if isinstance(value, (int, float))}
+    names = [name for name in numbers if not name.startswith("baseline_") and not is_bound(metrics, name)]
+    return sorted(names, key=lambda name: (name != first, name not in MEANINGS, name))
 
 
 def headline_metric(metrics: Mapping[str, object], description: Description) -> str:
