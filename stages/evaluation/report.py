@@ -91,8 +91,8 @@ class Report:
     def write_predictions(
         self, actual: Sequence[object], predicted: Sequence[object], /, **columns: Sequence[object]
     ) -> None:
-        """Write `predictions.csv`, a line each: `actual` and `predicted`, which DVC plots with the task's
-        template, and by name the columns that tell which example it is and what else was predicted.
+        """Write `predictions.csv`, a line each: `actual` and `predicted`, and by name the columns that tell which
+        example it is and what else was predicted. dvc.yaml says which two of them DVC plots.
         """
         columns = {"actual": actual, "predicted": predicted, **columns}
         self._write("predictions.csv", list(columns), zip(*columns.values(), strict=True))

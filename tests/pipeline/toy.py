@@ -56,7 +56,9 @@ def add_toy(clone: Clone) -> None:
         params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
     (toy / "params.yaml").unlink()
     clone.edit(
-        "dvc.yaml", "      sketch: {", "      toy: {dataset_task: toy, gpus: 0, template: confusion}\n      sketch: {"
+        "dvc.yaml",
+        "      sketch: {",
+        "      toy: {dataset_task: toy, gpus: 0, template: confusion, x: actual, y: predicted}\n      sketch: {",
     )
     clone.edit("dvc.yaml", "dataset_tasks: [", "dataset_tasks: [toy, ")
     commit(clone)

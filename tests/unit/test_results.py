@@ -17,7 +17,9 @@ def test_the_metric_that_models_are_judged_by_comes_first_with_its_interval_and_
 ) -> None:
     monkeypatch.chdir(tmp_path)
     metrics = {"bleu": 20.0, "chrf": 45.5, "chrf_low": 44.0, "chrf_high": 47.0, "baseline_copy_chrf": 12.5}
-    write_json(Task("translation").paths.metrics, {**metrics, "metric": "chrf", "bleu_signature": "v", "signature": "s"})
+    write_json(
+        Task("translation").paths.metrics, {**metrics, "metric": "chrf", "bleu_signature": "v", "signature": "s"}
+    )
     monkeypatch.setattr(sys, "argv", ["results", "translation", "video"])
     results.main()
     printed = capsys.readouterr().out
