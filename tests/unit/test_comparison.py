@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
 from stages.data.prepared import open_prepared
+from stages.data.store import SequenceStore, SequenceWriter, schema
 from stages.evaluation.bootstrap import accuracy, evenly
+from stages.evaluation.comparison import example_groups
 from stages.models.learned import Identities, Learned
 from stages.models.weights import save_network
 from stages.tasks.forecast.evaluate import comparison as forecast
@@ -318,3 +321,17 @@ def test_a_test_week_that_was_held_back_for_a_shorter_time_was_learned(series: t
 
 def test_drawings_of_a_generator_are_no_ones_to_learn(tmp_path: Path) -> None:
     assert Task("drawing").comparison().identities(tmp_path) is None
+
+
+def test_examples_of_one_group_are_drawn_together(tmp_path: Path) -> None:
+    path = tmp_path / "sequences.arrow"
+    rows = [("ada", "a"), (None, "b"), ("ada", "b"), (None, "b"), ("bob", "c")]
+    with SequenceWriter(path, schema({"group": pa.string()})) as writer:
+        for number, (group, _) in enumerate(rows):
+            writer.append({"id": str(number), "split": "test", "length": 1, "group": group})
+    store, names = SequenceStore(path), [name for _, name in rows]
+    alone = example_groups(store, store.rows("test"))
+    assert alone[0] == alone[2]
+    assert len(set(alone.tolist())) == 4
+    by_name = example_groups(store, store.rows("test"), names)
+    assert by_name[1] == by_name[3] != by_name[2] == by_name[0]

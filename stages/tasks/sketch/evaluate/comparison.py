@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ....evaluation.bootstrap import Scores, accuracy
-from ....evaluation.comparison import test_examples, test_ids
+from ....evaluation.comparison import example_groups, test_examples, test_ids
 from ....models.learned import Identities
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import RawFile, raw_files
@@ -37,9 +37,10 @@ def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:
-    """Accuracy; each drawing is its own group."""
+    """Accuracy; drawings of one group are resampled together, as they were split."""
     store, rows = test_examples(prepared, chosen)
-    return accuracy(answers["label"].tolist(), [store.value("label", row) for row in rows])
+    truth = [store.value("label", row) for row in rows]
+    return accuracy(answers["label"].tolist(), truth, example_groups(store, rows))
 
 
 def _drawings(raw: Path, wanted: set[str]) -> dict[str, str]:

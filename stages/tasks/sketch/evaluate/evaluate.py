@@ -10,8 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import evenly
 from ....evaluation.classification import mistakes, report_classification
+from ....evaluation.comparison import example_groups
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters
 from ....models.network import Network
@@ -30,6 +32,7 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
     """
     test = dataset(folder, "test", params, augment=False)
     train = dataset(folder, "train", params, augment=False)
+    store, _ = open_prepared(folder)
     probabilities = predict(
         network, test, params.evaluate.batch_size, lambda batch: torch.softmax(network(batch).double(), dim=1)
     )
@@ -39,7 +42,7 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
         test.targets,
         test.classes,
         names=[test.name(example) for example in range(len(test))],
-        groups=np.arange(len(test)),
+        groups=example_groups(store, store.rows("test")),
         slices={"number of points": quarters(test.lengths)},
     )
     majority = np.bincount(train.targets, minlength=len(train.classes)).argmax()

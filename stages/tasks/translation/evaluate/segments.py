@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ....data.store import SequenceStore
+from ....evaluation.comparison import example_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +25,32 @@ class Segments:
     examples: np.ndarray  # (segments,) number within the split of a pair that has the source
     texts: list[str]  # sources
     references: list[list[str]]  # one or more, in the corpus' order
+    groups: np.ndarray  # (segments,), equal where segments are alike, and drawn together in a bootstrap
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    @property
-    def groups(self) -> np.ndarray:
-        """`(segments,)`, equal where the source is: these are alike, and drawn together in a bootstrap."""
-        return np.unique(self.texts, return_inverse=True)[1]
-
     def only(self, chosen: np.ndarray) -> Segments:
         """Some segments, by their numbers."""
         texts, references = [self.texts[i] for i in chosen], [self.references[i] for i in chosen]
-        return Segments(self.examples[chosen], texts, references)
+        return Segments(self.examples[chosen], texts, references, self.groups[chosen])
 
 
 def read_segments(store: SequenceStore, data: Mapping[str, Any], split: str = "test") -> Segments:
-    """The segments of a split, in the order in which their sources first come; `data` describes the store."""
+    """The segments of a split, in the order in which their sources first come; `data` describes the store.
+
+    Those are alike that `prepare.group` keeps together, or else that have one source.
+    """
     rows = store.rows(split)
     sources, targets = (store.column(name)[rows].tolist() for name in ("source_text", "target_text"))
     if data["segment"] == "pair":
-        return Segments(np.arange(len(rows)), sources, [[target] for target in targets])
+        references = [[target] for target in targets]
+        return Segments(np.arange(len(rows)), sources, references, example_groups(store, rows, sources))
     first: dict[str, int] = {}
-    references: dict[str, list[str]] = {}
+    by_source: dict[str, list[str]] = {}
     for example, (source, target) in enumerate(zip(sources, targets, strict=True)):
         first.setdefault(source, example)
-        references.setdefault(source, []).append(target)
-    return Segments(np.array(list(first.values())), list(first), list(references.values()))
+        by_source.setdefault(source, []).append(target)
+    examples = np.array(list(first.values()))
+    groups = example_groups(store, rows[examples], list(first))
+    return Segments(examples, list(first), list(by_source.values()), groups)

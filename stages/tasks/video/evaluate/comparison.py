@@ -10,7 +10,7 @@ import pandas as pd
 from ....data.files import read_json
 from ....data.prepared import DESCRIPTION_NAME
 from ....evaluation.bootstrap import Scores, accuracy
-from ....evaluation.comparison import test_examples, test_ids
+from ....evaluation.comparison import example_groups, test_examples, test_ids
 from ....models.learned import Identities
 from ..data.layout import CLIPS
 
@@ -32,5 +32,4 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray)
     store, rows = test_examples(prepared, chosen)
     classes: list[str] = read_json(prepared / DESCRIPTION_NAME)["classes"]
     truth = [classes[store.value("label", row)] for row in rows]
-    groups = np.unique(store.column("group")[rows].astype(str), return_inverse=True)[1]
-    return accuracy(answers["label"].tolist(), truth, groups)
+    return accuracy(answers["label"].tolist(), truth, example_groups(store, rows))

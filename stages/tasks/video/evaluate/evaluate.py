@@ -9,6 +9,7 @@ import torch
 
 from ....data.prepared import open_prepared
 from ....evaluation.classification import mistakes, report_classification
+from ....evaluation.comparison import example_groups
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters
 from ....training.inference import predict
@@ -40,7 +41,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         test.labels,
         test.classes,
         names=[test.name(example) for example in range(len(test))],
-        groups=np.unique(store.column("group")[store.rows("test")].astype(str), return_inverse=True)[1],
+        groups=example_groups(store, store.rows("test")),
         slices={"number of frames": quarters(test.lengths)},
     )
     shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
