@@ -17,6 +17,7 @@ from .command import one_line_errors
 from .data.files import read_json
 from .evaluation.meanings import meaning
 from .evaluation.report import best_baseline, format_number, headline_metric, metric_names, with_interval
+from .provenance.hashes import parse_signature
 from .tasks.protocol import Task
 
 _WIDTH = 100  # of a log, which has no width of its own
@@ -26,7 +27,7 @@ def table(task: Task) -> Table:
     """A row a metric, with its 95 % interval and its best baseline; the one that models are judged by comes first."""
     metrics = read_json(task.paths.metrics)
     headline = headline_metric(metrics, task.description())
-    shown = Table("metric", "95 % interval", "best baseline", "meaning", title=f"{task.name}: {metrics['signature']}")
+    shown = Table("metric", "95 % interval", "best baseline", "meaning", title=_title(task, metrics["signature"]))
     shown.title_justify = "left"
     for column in shown.columns:
         column.overflow = "fold"
@@ -35,6 +36,11 @@ def table(task: Task) -> Table:
         baseline = f"{format_number(best[1])} {best[0].replace('_', ' ')}" if best else ""
         shown.add_row(name, with_interval(metrics, name), baseline, meaning(name), end_section=name == headline)
     return shown
+
+
+def _title(task: Task, signature: str) -> str:
+    facts = parse_signature(signature)
+    return f"{task.name}: {int(facts['n']):,} examples of the {facts['split']} split"
 
 
 def main() -> None:

@@ -151,10 +151,14 @@ def is_bound(metrics: Mapping[str, object], name: str) -> bool:
 
 
 def metric_names(metrics: Mapping[str, object], first: str) -> list[str]:
-    """The keys of a metrics file that hold metrics of the model itself, in the order that people read them in."""
+    """The keys of a metrics file that hold metrics of the model itself: `first`, then those of MEANINGS in its order,
+    in which one explains the next.
+    """
+    order = list(MEANINGS)
     numbers = {name for name, value in metrics.items() if isinstance(value, (int, float))}
     names = [name for name in numbers if not name.startswith("baseline_") and not is_bound(metrics, name)]
-    return sorted(names, key=lambda name: (name != first, name not in MEANINGS, name))
+    places = {name: order.index(name) if name in MEANINGS else len(order) for name in names}
+    return sorted(names, key=lambda name: (name != first, places[name], name))
 
 
 def headline_metric(metrics: Mapping[str, object], description: Description) -> str:

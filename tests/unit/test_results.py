@@ -18,7 +18,8 @@ def test_the_metric_that_models_are_judged_by_comes_first_with_its_interval_and_
     monkeypatch.chdir(tmp_path)
     metrics = {"bleu": 20.0, "chrf": 45.5, "chrf_low": 44.0, "chrf_high": 47.0, "baseline_copy_chrf": 12.5}
     write_json(
-        Task("translation").paths.metrics, {**metrics, "metric": "chrf", "bleu_signature": "v", "signature": "s"}
+        Task("translation").paths.metrics,
+        {**metrics, "metric": "chrf", "bleu_signature": "v", "signature": "split:test|n:9"},
     )
     monkeypatch.setattr(sys, "argv", ["results", "translation", "video"])
     results.main()
