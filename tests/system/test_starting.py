@@ -66,7 +66,7 @@ def test_behind_a_proxy_and_without_a_server(other: Clone) -> None:
 
 def test_another_shell_finds_the_server(flows: House) -> None:
     before = {entry["id"] for entry in flows.post("flow_runs/filter", {})}
-    done = run(flows.clone, "forecast", "--up-to", "download")
+    done = run(flows.clone, "translation", "--up-to", "download")  # test_flows begins with `forecast`
     assert done.returncode == 0, done.stdout + done.stderr
     assert len({entry["id"] for entry in flows.post("flow_runs/filter", {})} - before) == 1
 

@@ -72,7 +72,7 @@ def test_a_killed_flow(flows: House) -> None:
     assert run.wait() == "CRASHED"
     worktrees = flows.clone.folder / ".prefect" / "worktrees"
     assert list(worktrees.glob("*/params.yaml"))
-    options = {"tasks": ["forecast"], "up_to": "download", "where": "here"}
+    options = {"tasks": ["translation"], "up_to": "download", "where": "here"}
     assert flows.start("pipeline/pipeline", options=options).wait() == "COMPLETED"
     assert not list(worktrees.iterdir())  # what nobody holds
 
