@@ -8,6 +8,7 @@ have written.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -29,6 +30,7 @@ from prefect.tasks import Task as PrefectTask
 from prefect.tasks import exponential_backoff
 
 from stages.params import PARAMS_FILE, load
+from stages.registry.decision import OVERRIDES_VARIABLE
 
 from .dag import PlannedStage, sort_lock
 from .execution import cancellation
@@ -37,6 +39,7 @@ from .execution.placement import placement
 from .execution.remote import send_stage
 from .execution.stage import Checkout, run_stage
 from .execution.states import TIMED_OUT, failures, state_of
+from .execution.worktree import remove_abandoned
 from .options import PipelineOptions
 from .reports.report import Reporter
 from .reports.tables import plan_table
@@ -44,12 +47,29 @@ from .reports.tables import plan_table
 _FIRST_PAUSE = 2.0  # seconds before the first retry; each next one is twice as long
 
 
+class _StageFirst(logging.Filter):
+    """Has each line of a task's log begin with its stage: Prefect shows those of all stages as one list."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg = f"{getattr(record, 'task_run_name', '')}: {record.msg}"
+        return True
+
+
+logging.getLogger("prefect.task_runs").addFilter(_StageFirst())
+
+
 @flow(name="pipeline", persist_result=False, task_runner=ThreadPoolTaskRunner())  # type: ignore[arg-type]
 def pipeline(options: PipelineOptions = PipelineOptions()) -> State[Any]:  # noqa: B008, Prefect's form shows this default
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
+    remove_abandoned(Path())
     root = experiment(Path(), options.overrides) if options.overrides else nullcontext(Path())
-    with cancellation.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
-        checkout = Checkout(folder, stop=stop)
+    environment = {OVERRIDES_VARIABLE: " ".join(options.overrides)} if options.overrides else {}
+    with (
+        cancellation.stopping() as stop,
+        root as folder,
+        Reporter(folder, stop=stop, environment=environment) as report,
+    ):
+        checkout = Checkout(folder, stop=stop, environment=environment)
         if options.overrides:
             check_out(checkout, checkout.pipeline.needed(options.targets()))
         states = run_pipeline(checkout, options, on_plan=report.expect)

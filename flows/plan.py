@@ -1,8 +1,9 @@
 """What a run of the pipeline would do, and why.
 
-python -m flows.plan                      all stages
-python -m flows.plan evaluate@sketch …    these, and what they need
-python -m flows.plan --json               for programs
+python -m flows.plan                                  all stages
+python -m flows.plan sketch video --up-to train       two tasks, as `flows.run` takes them
+python -m flows.plan evaluate@sketch …                these stages, and what they need
+python -m flows.plan --json                           for programs
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from stages.params import ParamsError, load
+from stages.tasks.protocol import Task
 
 from .dag import Pipeline, PipelineError, PlannedStage, Verdict
+from .options import PipelineOptions, Verb
 
 MEANING: dict[Verdict, str] = {
     "cached": "unchanged",
@@ -52,18 +56,32 @@ def show(plan: Sequence[PlannedStage]) -> None:
     console.print(", ".join(f"{counts[verdict]} {MEANING[verdict]}" for verdict in MEANING if counts[verdict]))
 
 
+def stages_of(targets: Sequence[str], up_to: Verb | None = None) -> list[str] | None:
+    """The stages that tasks and stages ask for; None for all. Raises PipelineError for what is neither."""
+    stages = [target for target in targets if "@" in target]
+    tasks = [target for target in targets if "@" not in target]
+    if unknown := set(tasks) - set(Task.names()):
+        allowed = f"a task ({', '.join(Task.names())}) or a stage, such as train@{Task.names()[0]}"
+        raise PipelineError(f"found {', '.join(sorted(unknown))}; allowed: {allowed}")
+    if tasks or (up_to and not stages):
+        options = {"tasks": tasks or list(Task.names()), **({"up_to": up_to} if up_to else {})}
+        stages += PipelineOptions.model_validate(options).targets()
+    return stages or None
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stages", nargs="*", help="such as train@sketch; all where none is named")
+    parser.add_argument("targets", nargs="*", metavar="TASK|STAGE", help="sketch or train@sketch; all if none is named")
+    parser.add_argument("--up-to", choices=get_args(Verb), metavar="VERB", help="the last stage of each task")
     parser.add_argument("--force", action="store_true", help="as if everything had changed")
     parser.add_argument("--json", action="store_true", help="a list of stages with verdict and reasons")
     args = parser.parse_args()
     try:
         load()
-        plan = Pipeline(Path()).plan(args.stages or None, force=args.force)
+        plan = Pipeline(Path()).plan(stages_of(args.targets, args.up_to), force=args.force)
     except (PipelineError, ParamsError) as error:
         sys.exit(f"unroll: plan: {error}")
     if args.json:

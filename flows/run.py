@@ -11,16 +11,22 @@ Prefect starts a server for as long as the flow lasts. `python -m flows.plan` sa
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from stages.stopping import STATUS
 from stages.tasks.protocol import Task
 
+from .execution.cancellation import leave_temporary_server
 from .reports.registry_process import start_early
-from .server.servers import ServersError, here
+from .server.address import choose_server
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.client.schemas.objects import State
 
 
 def main() -> None:
@@ -35,7 +41,11 @@ def main() -> None:
     parser.add_argument("--up-to", metavar="VERB", help="the last stage of each task")
     parser.add_argument("--force", action="store_true", help="run these stages even if nothing has changed")
     parser.add_argument(
-        "--set", action="append", dest="overrides", metavar="KEY=VALUE", help="a param for this run alone"
+        "--set",
+        action="append",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="a param for this run alone; its models stay challengers",
     )
     parser.add_argument("--where", metavar="PLACE", help="auto, here or pool")
     parser.add_argument("--pool", help="work pool for stages that run elsewhere")
@@ -52,7 +62,7 @@ def main() -> None:
         options = PipelineOptions(**args)
     except ValidationError as error:
         sys.exit(describe_errors(error))
-    state = pipeline(options, return_state=True)
+    state = run_flow(pipeline, options)
     sys.exit(0 if state.is_completed() else 1)
 
 
@@ -61,17 +71,20 @@ def describe_errors(error: ValidationError) -> str:
     return "\n".join(f"unroll: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
-def choose_server() -> None:
-    """Have Prefect use the server of this checkout if it runs. Call it before Prefect is imported."""
-    if "PREFECT_API_URL" in os.environ:
-        return
+def run_flow(flow: Flow[..., State[Any]], options: BaseModel) -> State[Any]:
+    """The final state of a flow; where Prefect's server does not let it come to one, ends the process with one line."""
+    import httpx
+
     try:
-        servers = here()
-    except ServersError as error:
-        sys.exit(f"unroll: servers: {error}")
-    os.environ.setdefault("PREFECT_HOME", str(servers.folder))
-    if "prefect" in servers.running():
-        os.environ.update(servers.environment)
+        return flow(options, return_state=True)
+    except (httpx.HTTPError, RuntimeError, KeyboardInterrupt) as error:
+        stopped = any(isinstance(e, KeyboardInterrupt) for e in (error, error.__context__))
+        if not stopped:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            print(f"unroll: Prefect's server: {reason}", file=sys.stderr)
+        status = STATUS if stopped else 1
+        leave_temporary_server(status)
+        sys.exit(status)
 
 
 if __name__ == "__main__":

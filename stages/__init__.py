@@ -17,3 +17,10 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13) or any(find_spec(n) is None fo
             sys.executable, *sys.version_info[:2]
         )
     )
+
+from .environment import prepare
+from .stopping import exit_on_signals
+
+prepare()
+if sys.argv[:1] == ["-m"]:  # so it is while Python looks for the module of a command: `python -m stages.…`, `flows.…`
+    exit_on_signals()

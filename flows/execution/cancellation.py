@@ -8,9 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+import psutil
+
+from stages.stopping import STATUS, Interrupted
 
 _POLL = 1.0  # seconds between two looks at the worker
 _POLL_RUN = 3.0  # seconds between two looks at another run, which cost a request each
@@ -47,11 +52,27 @@ def stopping(ordered_by: str = "") -> Iterator[threading.Event]:
         threading.Thread(target=watch, args=(_run_has_ended(ordered_by), _POLL_RUN), daemon=True).start()
     try:
         yield stop
-    except BaseException:
+    except BaseException as error:
         stop.set()
+        if isinstance(error, Interrupted):
+            leave_temporary_server(STATUS)
         raise
     finally:
         left.set()
+
+
+def leave_temporary_server(status: int) -> None:
+    """End this process at once where Prefect has started a server for it alone; what it runs ends with it.
+
+    Ctrl-C ends that server as well, and Prefect would try for minutes to tell it how the run ended.
+    """
+    if "PREFECT_API_URL" in os.environ or threading.current_thread() is not threading.main_thread():
+        return
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            child.terminate()
+    sys.stdout.flush()
+    os._exit(status)
 
 
 def _survive_a_broken_pipe() -> None:

@@ -40,9 +40,9 @@ def locked(
 
     Waits for as long as another has it (and then calls `on_wait` once). Raises StoppedError if `stop` is set meanwhile.
     """
-    with _opened(path) as descriptor:
+    with opened(path) as descriptor:
         waiting = False
-        while not _try_lock(descriptor, shared=shared):
+        while not try_lock(descriptor, shared=shared):
             if not waiting:
                 on_wait()
                 waiting = True
@@ -78,6 +78,26 @@ def leased(count: int, *, stop: threading.Event, on_wait: Callable[[], None] = l
             raise StoppedError("stopped while waiting for a GPU")
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """The descriptor of a file for locks, which is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, *, shared: bool) -> bool:
+    """Whether the lock could be had at once."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def gpus() -> tuple[str, ...]:
     """The GPUs that this process may use: those of CUDA_VISIBLE_DEVICES where it is set, or else all that there are."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -102,28 +122,10 @@ def _take(devices: Sequence[str], count: int, held: ExitStack) -> dict[str, int]
     for device in devices:
         if len(free) < count:
             one = ExitStack()
-            descriptor = one.enter_context(_opened(leases_folder() / f"gpu-{device}.lock"))
-            if _try_lock(descriptor, shared=False):
+            descriptor = one.enter_context(opened(leases_folder() / f"gpu-{device}.lock"))
+            if try_lock(descriptor, shared=False):
                 free[device] = descriptor
                 held.push(one)
             else:
                 one.close()
     return free
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int, *, shared: bool) -> bool:
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

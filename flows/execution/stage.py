@@ -16,11 +16,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from stages.paths import program_path
-
 from ..dag import Pipeline, PlannedStage
 from .locks import StoppedError, leased, locked
 from .supervisor import run_supervised
+from .worktree import in_use
 
 
 class StageError(RuntimeError):
@@ -57,7 +56,7 @@ class Checkout:
     ) -> None:
         self.root = root.resolve()
         self.stop = stop
-        self._environment = environment
+        self.environment = environment
         self.pipeline = self._latest = Pipeline(self.root)
         self._stamp = self._lock_stamp()
         self._mutex = threading.Lock()
@@ -86,15 +85,16 @@ class Checkout:
 
         Raises StageError, TimeLimitError, and StoppedError when `stop` is set before it is done.
         """
-        result = run_supervised(
-            [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
-            folder=self.root,
-            environment={"PATH": program_path(), "DVC_NO_ANALYTICS": "true", **self._environment, **environment},
-            timeout=timeout,
-            stop=self.stop,
-            descriptors=descriptors,
-            on_line=on_line,
-        )
+        with in_use(self.root) as held:
+            result = run_supervised(
+                [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
+                folder=self.root,
+                environment={**self.environment, **environment},
+                timeout=timeout,
+                stop=self.stop,
+                descriptors=(*descriptors, *held),
+                on_line=on_line,
+            )
         if self.stop.is_set():
             raise StoppedError(f"dvc {arguments[0]}: stopped")
         tail = "\n".join(line for line in result.tail if line.strip())

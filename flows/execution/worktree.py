@@ -2,6 +2,9 @@
 
 It is a git worktree with DVC's cache, remotes and credentials of the main checkout. Stages find the main checkout
 through git, so `.resume` and the MLflow store are its own, too.
+
+Beside it lies a marker, whose lock the flow shares with the supervisors of what runs there. Where a `kill -9` ended
+them all, nobody holds it, and the next run removes the worktree.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,9 @@ from filelock import FileLock
 
 from stages.paths import project_root
 
+from .locks import opened, try_lock
+
+_MARKER = ".in-use"  # after the name of the worktree's folder
 EXPERIMENT_MAY_CHANGE = frozenset({"params.yaml", "dvc.lock"})
 
 
@@ -33,19 +39,42 @@ def worktree(root: Path, tree: str) -> Iterator[Path]:
 
     It is removed afterwards; what DVC put into the cache stays.
     """
-    folder = project_root(root) / ".prefect" / "worktrees" / uuid.uuid4().hex[:12]
+    remove_abandoned(root)
+    folder = _worktrees(root) / uuid.uuid4().hex[:12]
     folder.parent.mkdir(parents=True, exist_ok=True)
     base = tree if _is_commit(root, tree) else "HEAD"
-    with _exclusive(root):  # two at once were seen to trip over git's own locks
-        _git(root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), base)
-    try:
+    with ExitStack() as stack:
+        with _exclusive(root):  # two at once were seen to trip over git's own locks
+            _marker(folder).touch()
+            stack.enter_context(in_use(folder))
+            stack.callback(_remove, root, folder)
+            _git(root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), base)
         _git(folder, "checkout", "--quiet", tree, "--", ".")
         _share_dvc(project_root(root), folder)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        with _exclusive(root):
-            _git(root, "worktree", "prune")
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[tuple[int, ...]]:
+    """Inside the block nobody takes a worktree for abandoned. Gives the descriptors to hand on to the supervisor of
+    what runs there: none for a folder that is no worktree of ours.
+    """
+    if not _marker(folder).exists():
+        yield ()
+        return
+    with opened(_marker(folder)) as descriptor:
+        try_lock(descriptor, shared=True)
+        yield (descriptor,)
+
+
+def remove_abandoned(root: Path) -> None:
+    """Remove the worktrees that no process holds any more."""
+    for marker in sorted(_worktrees(root).glob(f"*{_MARKER}")):
+        with opened(marker) as descriptor:
+            with _exclusive(root):  # not while one is being made
+                abandoned = try_lock(descriptor, shared=False)
+            if abandoned:
+                _remove(root, marker.with_suffix(""))
 
 
 def snapshot(root: Path) -> str:
@@ -104,6 +133,22 @@ def experiments_lock(root: Path) -> Iterator[None]:
 def read_file(root: Path, tree: str, path: Path) -> str:
     """The text of a file in one of git's trees. Raises WorktreeError where the tree has no such file."""
     return _git(root, "show", f"{tree}:{path.as_posix()}", strip=False)
+
+
+def _worktrees(root: Path) -> Path:
+    return project_root(root) / ".prefect" / "worktrees"
+
+
+def _marker(folder: Path) -> Path:
+    return folder.with_name(folder.name + _MARKER)
+
+
+def _remove(root: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with _exclusive(root):
+        _git(root, "worktree", "prune")
+    if not folder.exists():
+        _marker(folder).unlink(missing_ok=True)
 
 
 def _share_dvc(main: Path, folder: Path) -> None:

@@ -6,8 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.report import baseline_keys, best_baseline, format_number, is_bound, table_row, with_interval
+from stages.evaluation.report import (
+    baseline_keys,
+    best_baseline,
+    format_number,
+    headline_metric,
+    is_bound,
+    table_row,
+    with_interval,
+)
 from stages.metrics import higher_is_better
+from stages.provenance.hashes import parse_signature
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
@@ -45,7 +54,7 @@ def plan_table(plan: Sequence[PlannedStage]) -> str:
 
 def metrics_table(results: Sequence[TaskResult]) -> str:
     """The metrics that models are judged by, and below them all the others."""
-    columns = ["task", "metric", "this run", "champion", "", "best baseline", "n"]
+    columns = ["task", "metric", "this run", "champion", "who is better", "best baseline", "n"]
     parts = [markdown_table(columns, map(_metric_row, results), align="llrrlrr")]
     # Lines, not cells: the gate's reasons are long, and the page of an artifact is narrow.
     models = [result.model for result in results if result.model]
@@ -64,7 +73,7 @@ def metrics_table(results: Sequence[TaskResult]) -> str:
 
 
 def _metric_row(result: TaskResult) -> list[str]:
-    metric = result.task.description().metric
+    metric = headline_metric(result.metrics, result.task.description())
     value = float(result.metrics[metric])
     best = best_baseline(result.metrics, metric)
     signature = str(result.metrics.get("signature", ""))
@@ -73,7 +82,8 @@ def _metric_row(result: TaskResult) -> list[str]:
     theirs = f"{_value(champion.metrics, metric) or 'unknown'}, version {champion.version}" if champion else "none"
     baseline = "none"
     if best:
-        baseline = f"{format_number(best[1])} ({best[0].replace('_', ' ')}): {compare(value, best[1], metric)}"
+        name = best[0].replace("_", " ")
+        baseline = f"{format_number(best[1])} ({name}): {compare(value, best[1], metric, other='the baseline')}"
     return [
         result.task.name,
         f"{metric} {_arrow(metric)}",
@@ -86,28 +96,29 @@ def _metric_row(result: TaskResult) -> list[str]:
 
 
 def compare_with_champion(
-    value: float, signature: str, champion: Version | None, here: Version | None, metric: str
+    value: float,
+    signature: str,
+    champion: Version | None,
+    here: Version | None,
+    metric: str,
+    *,
+    this: str = "this run",
 ) -> str:
-    """How a value compares with the champion's: better, worse, equal, or why nothing can be said."""
+    """Who is better, `this` or the champion, or that they are equal, or why nothing can be said."""
     if champion is None or metric not in champion.metrics:
         return ""
     if here is not None and here.version == champion.version:
         return "it is the champion"
     if not same_data(signature, champion.signature):
         return "measured on other data"
-    return compare(value, champion.metrics[metric], metric)
+    return compare(value, champion.metrics[metric], metric, this=this, other="the champion")
 
 
-def compare(value: float, other: float, metric: str) -> str:
-    """`better`, `worse` or `equal`. In words: not every machine has a font for marks."""
-    if value == other:
+def compare(value: float, others: float, metric: str, *, this: str = "this run", other: str) -> str:
+    """Who is better, by two values of a metric. In words: not every machine has a font for marks."""
+    if value == others:
         return "equal"
-    return "better" if (value > other) == higher_is_better(metric) else "worse"
-
-
-def parse_signature(signature: str) -> dict[str, str]:
-    """The parts of a signature of metrics, `data:…|split:…|n:…`, by name."""
-    return dict(part.split(":", 1) for part in signature.split("|") if ":" in part)
+    return f"{this if (value > others) == higher_is_better(metric) else other} is better"
 
 
 def same_data(one: str, other: str) -> bool:
@@ -142,7 +153,7 @@ def run_link(version: Version, ui: str) -> str:
 def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str:
     """A version beside the champion, in Markdown: what is judged first, then all metrics, where each came from."""
     candidate, champion = comparison.candidate, comparison.champion
-    metric = task.description().metric
+    metric = candidate.metric or task.description().metric
     ours, theirs = candidate.metrics, champion.metrics if champion else {}
     others = [name for name in _models_own(ours) if name != metric]
     columns = [
@@ -172,7 +183,9 @@ def _headline(comparison: SideBySide, metric: str) -> str:
         return "would be the first champion."
     if metric not in candidate.metrics or metric not in champion.metrics:
         return f"cannot be compared with the champion: {metric} is not known of both."
-    result = compare_with_champion(candidate.metrics[metric], candidate.signature, champion, candidate, metric)
+    this = f"version {candidate.version}"
+    value = candidate.metrics[metric]
+    result = compare_with_champion(value, candidate.signature, champion, candidate, metric, this=this)
     same = " on the same test data" if same_data(candidate.signature, champion.signature) else ""
     return f"against the champion, version {champion.version}, by {metric}: {result}{same}."
 

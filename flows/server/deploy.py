@@ -6,6 +6,7 @@ python -m flows.server.deploy
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists
 
+from .address import check_server
 from .automations import create_automations
+from .servers import ServersError
 
 PREFECT_FILE = Path("prefect.yaml")
 
@@ -33,6 +36,11 @@ def create_pools(client: SyncPrefectClient, file: Path = PREFECT_FILE) -> None:
 
 def main() -> None:
     """The command line."""
+    if address := os.environ.get("PREFECT_API_URL"):
+        try:
+            check_server(address)
+        except ServersError as error:
+            sys.exit(f"unroll: servers: {error}")
     with get_client(sync_client=True) as client:
         create_pools(client)
         create_automations(client, PREFECT_FILE)

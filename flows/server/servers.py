@@ -4,7 +4,8 @@
     python -m flows.server.servers down     stop just what `up` has started (`make down`)
     python -m flows.server.servers status   what runs, and where
 
-UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000. State and logs lie in `.prefect/`.
+UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000 for `up`; servers that run are found
+wherever they listen. State and logs lie in `.prefect/`.
 Where MLFLOW_TRACKING_URI names a server already, no other one is started. With UNROLL_BACKEND=postgres
 (`make up BACKEND=postgres`) they stand on PostgreSQL: see `backend` and docs/backend.md.
 """
@@ -18,7 +19,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,8 @@ import psutil
 import yaml
 from filelock import FileLock
 
-from stages.paths import program_path
 from stages.tracking.private import private_file, private_folder
-from stages.tracking.store import make_private, store_uri, without_credentials
+from stages.tracking.store import make_private, sqlite_uri, store_uri, without_credentials
 
 from ..execution.locks import gpus
 from .backend import BackendError, Postgres
@@ -40,13 +40,14 @@ _PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
 _COMMANDS = {"prefect": ["prefect", "server", "start"], "mlflow": ["mlflow", "server", "--workers", "1"]}
 _START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
 _STOP_SECONDS = 15.0
+_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _LOG_LINES = 15  # of a server that did not start
 
-# No tool sends telemetry, and nothing runs that nobody needs.
-_QUIET = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
+_STATE = "servers.json"  # the processes that `up` has started, and where they listen
+_BACKEND_NOTE = "backend"  # what the servers that run stand on
+
+# Nothing runs that nobody needs.
+_LEAN = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # six processes of 270 MB for the evaluation of language models
     "PREFECT_WORKER_QUERY_SECONDS": "2",
 }
@@ -69,7 +70,7 @@ class Servers:
         self.mlflow = without_credentials(self._store) if elsewhere else f"http://{_HOST}:{mlflow_port}"
         self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
         self._backend = Postgres(self.folder, postgres_port) if postgres_port else None
-        self._state = self.folder / "servers.json"  # the processes that `up` has started
+        self._state = self.folder / _STATE
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,7 +78,7 @@ class Servers:
         return {
             "PREFECT_API_URL": f"{self.prefect}/api",
             "PREFECT_UI_URL": self.prefect,
-            "PREFECT_HOME": str(self.folder),
+            **self.own_database(),
             "UNROLL_MLFLOW_UI": self.mlflow,
             # On PostgreSQL there is no file that stages could open themselves.
             **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend and "mlflow" in self._ports else {}),
@@ -91,12 +92,14 @@ class Servers:
             for name, port in self._ports.items():
                 if name not in running:
                     _check_free(name, port)
+                elif os.environ.get(variable := _port_variable(name), str(port)) != str(port):
+                    raise ServersError(f"{name} runs on port {port}; `make down` first, or leave {variable} out")
             self._start_backend(running)
             make_private(self._store)
             for name, port in self._ports.items():
                 if name not in running:
                     command = [sys.executable, "-m", *_COMMANDS[name], "--host", _HOST, "--port", str(port)]
-                    self._start(name, command, self._server_environment(name))
+                    self._start(name, command, self._server_environment(name), port=port)
             self._wait("prefect", lambda: _answers(f"{self.prefect}/api/health"))
             self._deploy()
             pools = process_pools(self.root)
@@ -125,14 +128,15 @@ class Servers:
 
     def running(self) -> dict[str, psutil.Process]:
         """The processes of ours that run, by name."""
-        found = {}
-        for entry in self._recorded():
-            with suppress(psutil.NoSuchProcess):
-                process = psutil.Process(entry["pid"])
-                # An id is used again after a while.
-                if process.create_time() == entry["started"] and process.status() != psutil.STATUS_ZOMBIE:
-                    found[entry["name"]] = process
-        return found
+        return {entry["name"]: process for entry, process in _living(self._state)}
+
+    def own_database(self) -> dict[str, str]:
+        """What a process needs to keep Prefect's database in this checkout."""
+        home, file, name = {"PREFECT_HOME": str(self.folder)}, self.folder / "prefect.db", _DATABASE
+        address = sqlite_uri(
+            file, driver="aiosqlite"
+        )  # Prefect's own would lead elsewhere where a path holds ?, # or %
+        return home if address.endswith(str(file)) or name in os.environ else {**home, name: address}
 
     def _server_environment(self, name: str) -> dict[str, str]:
         if self._backend:
@@ -154,38 +158,34 @@ class Servers:
     def _start_backend(self, running: Mapping[str, psutil.Process]) -> None:
         """Start PostgreSQL if that is chosen and not there, and note which backend the servers use."""
         chosen = "postgres" if self._backend else "sqlite"
-        note = self.folder / "backend"
+        note = self.folder / _BACKEND_NOTE
         if {"prefect", "mlflow"} & running.keys() and note.exists() and (found := note.read_text()) != chosen:
             raise ServersError(f"the servers that run stand on {found}, not on {chosen}; `make down` first")
         if self._backend is not None:
             if self._backend.own and "postgres" not in running:
                 _check_free("postgres", self._backend.port)
                 self._backend.initialise()
-                self._start("postgres", self._backend.command(), {})
+                self._start("postgres", self._backend.command(), {}, port=self._backend.port)
                 self._wait("postgres", self._backend.answers)
             self._backend.make_databases()
         note.write_text(chosen, encoding="utf-8")
 
-    def _recorded(self) -> list[dict[str, Any]]:
-        with suppress(FileNotFoundError):
-            entries: list[dict[str, Any]] = json.loads(self._state.read_text(encoding="utf-8"))
-            return entries
-        return []
-
-    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    def _start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, port: int | None = None
+    ) -> None:
         private_file(self._log(name))
         with self._log(name).open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self.root,
-                env={**os.environ, **_QUIET, **self.environment, **environment, "PATH": program_path()},
+                env={**os.environ, **_LEAN, **self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         started = psutil.Process(process.pid).create_time()
-        entries = [*self._recorded(), {"name": name, "pid": process.pid, "started": started}]
+        entries = [*_recorded(self._state), {"name": name, "pid": process.pid, "started": started, "port": port}]
         temporary = self._state.with_suffix(".partial")
         temporary.write_text(json.dumps(entries), encoding="utf-8")
         temporary.replace(self._state)
@@ -229,8 +229,8 @@ def _check_free(name: str, port: int) -> None:
         try:
             probe.bind((_HOST, port))
         except OSError:
-            variable = f"UNROLL_{name.upper()}_PORT"
-            raise ServersError(f"{name}: port {port} is taken by another program; {variable} chooses another") from None
+            message = f"{name}: port {port} is taken by another program; {_port_variable(name)} chooses another"
+            raise ServersError(message) from None
 
 
 def _end(processes: Sequence[psutil.Process]) -> None:
@@ -249,20 +249,45 @@ def _end(processes: Sequence[psutil.Process]) -> None:
 
 
 def here() -> Servers:
-    """The servers of the checkout in the present folder. Raises ServersError for a port that is no number."""
-    ports = {}
+    """The servers of the checkout in the present folder: those that run, wherever they listen, else as the variables
+    say. Raises ServersError for a port that is no number.
+    """
+    folder, ports = Path(".prefect"), {}
+    listening = {entry["name"]: entry.get("port") for entry, _ in _living(folder / _STATE)}
     for name, default in _PORTS.items():
-        variable = f"UNROLL_{name.upper()}_PORT"
-        found = os.environ.get(variable, default)
+        found = str(listening.get(name) or os.environ.get(_port_variable(name), default))
         if not found.isdigit():
-            raise ServersError(f"{variable}: found {found!r}; allowed: a whole number")
+            raise ServersError(f"{_port_variable(name)}: found {found!r}; allowed: a whole number")
         ports[f"{name}_port"] = int(found)
-    backend = os.environ.get("UNROLL_BACKEND") or "sqlite"
+    note = folder / _BACKEND_NOTE
+    noted = note.read_text(encoding="utf-8") if listening and note.exists() else "sqlite"
+    backend = os.environ.get("UNROLL_BACKEND") or noted
     if backend not in ("sqlite", "postgres"):
         raise ServersError(f"UNROLL_BACKEND: found {backend!r}; allowed: sqlite, postgres")
     if backend == "sqlite":
         del ports["postgres_port"]
     return Servers(Path(), **ports)
+
+
+def _port_variable(name: str) -> str:
+    return f"UNROLL_{name.upper()}_PORT"
+
+
+def _recorded(state: Path) -> list[dict[str, Any]]:
+    with suppress(FileNotFoundError):
+        entries: list[dict[str, Any]] = json.loads(state.read_text(encoding="utf-8"))
+        return entries
+    return []
+
+
+def _living(state: Path) -> Iterator[tuple[dict[str, Any], psutil.Process]]:
+    """What `servers.json` says of each process that still runs, and the process."""
+    for entry in _recorded(state):
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(entry["pid"])
+            # An id is used again after a while.
+            if process.create_time() == entry["started"] and process.status() != psutil.STATUS_ZOMBIE:
+                yield entry, process
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from stages.tasks.protocol import Task
 
-from ..run import choose_server, describe_errors
+from ..run import describe_errors, run_flow
+from ..server.address import choose_server
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
         options = TuneOptions(**args)
     except ValidationError as error:
         sys.exit(describe_errors(error))
-    state = tune(options, return_state=True)
+    state = run_flow(tune, options)
     print(state.message)
     sys.exit(0 if state.is_completed() else 1)
 

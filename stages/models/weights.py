@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..data.files import read_json, write_json
@@ -41,12 +43,30 @@ def save_network(
 def load_network(
     folder: Path, build: Callable[[ModelBlock, Mapping[str, Any]], NetworkType], model_type: type[ModelBlock]
 ) -> tuple[NetworkType, dict[str, Any]]:
-    """The trained network, in evaluation mode on the CPU, and the description of the data it was trained on."""
-    described = read_json(folder / NETWORK_NAME)
+    """The trained network, in evaluation mode on the CPU, and the description of the data it was trained on.
+
+    Raises ValueError, which names the file, where one is damaged or the weights are of another network.
+    """
+    described = read_network(folder)
     network = build(model_type.model_validate(described["model"]), described["data"])
-    network.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    path = folder / WEIGHTS_NAME
+    try:
+        network.load_state_dict(load_file(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not whole: {error}; delete it and run `dvc checkout`") from None
+    except RuntimeError as error:
+        raise ValueError(f"{path} is of another network: {' '.join(str(error).split())}") from None
     network.eval()
     return network, described["data"]
+
+
+def read_network(folder: Path) -> dict[str, Any]:
+    """What the network is built from, `model` and `data`, and its `training`. Raises ValueError for a damaged file."""
+    path = folder / NETWORK_NAME
+    try:
+        return read_json(path)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not whole: {error}; delete it and run `dvc checkout`") from None
 
 
 def parameters(network: Network) -> int:

@@ -41,8 +41,6 @@ def main() -> None:
         except BrokenPipeError:  # whoever reads the table has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
-        except KeyboardInterrupt:
-            sys.exit(130)
     sys.exit(1 if failed else 0)
 
 

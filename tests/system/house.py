@@ -74,6 +74,11 @@ class Run:
         found = self.house.post("logs/filter", {"logs": {"flow_run_id": {"any_": [self.id]}}, "limit": 200})
         return "\n".join(entry["message"] for entry in found)
 
+    def logs_of_tasks(self) -> list[str]:
+        """The messages that belong to a task, as the page of the flow run lists them."""
+        found = self.house.post("logs/filter", {"logs": {"flow_run_id": {"any_": [self.id]}}, "limit": 200})
+        return [entry["message"] for entry in found if entry["task_run_id"]]
+
     def artifacts(self) -> dict[str, Any]:
         """The data of each artifact, by its key."""
         found = self.house.post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [self.id]}}})

@@ -70,6 +70,11 @@ def test_a_killed_flow(flows: House) -> None:
     run.process().kill()
     all_over(flows, since)
     assert run.wait() == "CRASHED"
+    worktrees = flows.clone.folder / ".prefect" / "worktrees"
+    assert list(worktrees.glob("*/params.yaml"))
+    options = {"tasks": ["forecast"], "up_to": "download", "where": "here"}
+    assert flows.start("pipeline/pipeline", options=options).wait() == "COMPLETED"
+    assert not list(worktrees.iterdir())  # what nobody holds
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.dag import Pipeline, PipelineError, PlannedStage, Resources
+from flows.plan import stages_of
 from flows.reports.tables import plan_table
+from stages.tasks.protocol import Task
 
 DVC_YAML = """
 stages:
@@ -135,3 +137,13 @@ def test_the_plan_as_markdown_keeps_to_a_few_reasons() -> None:
         "| `train@sketch` | runs | pool gpu "
         "| file 0: modified; file 1: modified; file 2: modified; file 3: modified; and 2 more |"
     )
+
+
+def test_a_plan_takes_tasks_as_a_run_does() -> None:
+    assert stages_of([]) is None
+    assert stages_of(["forecast", "video"], "train") == ["train@forecast", "train@video"]
+    assert stages_of(["drawing"], "download") == ["download@sketch"]
+    assert stages_of(["evaluate@sketch", "forecast"]) == ["evaluate@sketch", "register@forecast"]
+    assert stages_of([], "train") == [f"train@{name}" for name in Task.names()]
+    with pytest.raises(PipelineError, match=r"found poetry; allowed: a task \(drawing.* or a stage, such as train@"):
+        stages_of(["poetry"])

@@ -55,14 +55,14 @@ def result(here: Version | None, champion: Version | None, mae: float = 2.0) -> 
 @pytest.mark.parametrize(
     ("value", "other", "metric", "expected"),
     [
-        (0.9, 0.8, "accuracy", "better"),
-        (0.9, 0.8, "mae", "worse"),
-        (0.8, 0.9, "mae", "better"),
+        (0.9, 0.8, "accuracy", "this run is better"),
+        (0.9, 0.8, "mae", "the champion is better"),
+        (0.8, 0.9, "mae", "this run is better"),
         (1, 1, "accuracy", "equal"),
     ],
 )
 def test_better_and_worse_follow_the_metric(value, other, metric, expected):
-    assert compare(value, other, metric) == expected
+    assert compare(value, other, metric, other="the champion") == expected
 
 
 def test_numbers_of_other_data_are_not_compared():
@@ -81,7 +81,8 @@ def test_another_training_seed_and_other_versions_of_libraries_are_no_other_data
 def test_a_row_says_what_was_reached_against_champion_and_baseline():
     lines = metrics_table([result(version("4", 2.0), version("3", 2.5))]).splitlines()
     assert lines[2] == (
-        "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | 2.5000, version 3 | better | 4.0000 (naive): better | 51 |"
+        "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | 2.5000, version 3 | this run is better "
+        "| 4.0000 (naive): this run is better | 51 |"
     )
     assert "- `forecaster` version 4: challenger_lost: does not beat its baselines" in lines
 
@@ -94,7 +95,9 @@ def test_the_champion_is_not_compared_with_itself():
 def test_without_an_answer_of_the_registry_the_metrics_are_shown():
     entry = TaskResult(task=Task("forecast"), metrics=result(None, None).metrics, model=None)
     lines = metrics_table([entry]).splitlines()
-    assert lines[2] == "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | none |  | 4.0000 (naive): better | 51 |"
+    assert (
+        lines[2] == "| forecast | mae ↓ | 2.0000 [1.5000, 2.5000] | none |  | 4.0000 (naive): this run is better | 51 |"
+    )
     assert "version" not in "".join(lines)
 
 
@@ -121,7 +124,9 @@ def test_a_person_sees_baselines_of_the_metric_the_gates_verdict_and_the_champio
         model="forecaster", candidate=version("4", 2.0), champion=version("3", 2.5), commit="f" * 40, dirty=True
     )
     text = comparison_report(Task("forecast"), comparison, None)
-    assert text.startswith("**forecaster version 4** against the champion, version 3, by mae: better on the same test")
+    assert text.startswith(
+        "**forecaster version 4** against the champion, version 3, by mae: version 4 is better on the same test"
+    )
     assert "| forecast | version 4 | champion, version 3 |" in text
     assert "| **mae** ↓ | 2.0000 | 2.5000 |" in text
     assert "| baseline_naive_mae | 4.0000 | 4.0000 |" in text

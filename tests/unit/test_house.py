@@ -17,7 +17,8 @@ HOUSES = ("stages", "flows", "benchmarks")
 
 # From the ground up. A room is a folder with all below it, or a file; imports lead to the same room or to lower floors.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("stages/__init__.py", "stages/paths.py", "stages/metrics.py", "stages/stopping.py", "stages/data"),
+    ("stages/environment.py", "stages/stopping.py"),
+    ("stages/__init__.py", "stages/paths.py", "stages/metrics.py", "stages/data"),
     ("stages/archives", "stages/fetch", "stages/provenance", "stages/tasks/__init__.py", "stages/tasks/protocol.py"),
     ("stages/params.py", "stages/preprocessing"),
     ("stages/models", "stages/evaluation"),
@@ -26,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task != task),
     ("stages/tracking",),
     ("stages/command.py",),
-    ("stages/registry", "stages/recipe.py"),
+    ("stages/registry", "stages/new_task.py", "stages/recipe.py"),
     ("stages/download.py", "stages/preprocess.py", "stages/train.py", "stages/evaluate.py", "stages/register.py"),
     ("stages/predict.py", "stages/repro.py"),
     ("flows/__init__.py", "flows/compat.py"),

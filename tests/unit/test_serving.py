@@ -37,6 +37,15 @@ def test_rows_are_answered_in_their_order_and_in_one_batch():
     assert predictor.calls == 1
 
 
+@pytest.mark.parametrize(("on_error", "columns"), [("raise", ["double"]), ("report", ["double", "error"])])
+def test_nothing_asked_is_nothing_answered_in_the_right_columns(on_error, columns):
+    answer = Double().predict(frame(), on_error=on_error)
+    assert list(answer.columns) == columns
+    assert answer.empty
+    with pytest.raises(ValueError, match=r"^columns missing: \['number'\]; found \[\]$"):
+        Double().predict(pd.DataFrame(), on_error=on_error)
+
+
 def test_options_have_defaults_and_unknown_ones_are_refused():
     assert Double().predict(frame(3), times=5)["double"].tolist() == [15]
     with pytest.raises(ValueError, match=r"unknown params \['beam'\]; allowed: on_error, times"):

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from dvc.config import Config
 
-from flows.execution.worktree import WorktreeError, commit_of, fetch, snapshot, worktree
+from flows.execution.worktree import (
+    WorktreeError,
+    commit_of,
+    fetch,
+    in_use,
+    remove_abandoned,
+    snapshot,
+    worktree,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -91,3 +102,42 @@ def test_a_clone_fetches_the_commit_it_is_asked_for(root: Path, tmp_path: Path) 
 def test_a_commit_that_nobody_has_is_named(root: Path) -> None:
     with pytest.raises(WorktreeError, match="commit 1234.* is neither in .* nor at its origin; push it first"):
         fetch(root, "1234" * 10)
+
+
+def test_what_nobody_holds_is_removed_by_the_next_run(root: Path) -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom flows.execution.worktree import worktree\n"
+        "with worktree(Path(sys.argv[1]), 'HEAD') as folder:\n"
+        "    print(folder, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(root)], cwd=REPOSITORY, capture_output=True, text=True)
+    abandoned = Path(done.stdout.strip())
+    assert done.returncode == -9
+    assert (abandoned / "code.py").exists()
+    with worktree(root, "HEAD") as folder:
+        assert not abandoned.exists()
+        assert (folder / "code.py").exists()
+    assert not list((root / ".prefect" / "worktrees").iterdir())
+    assert len(git(root, "worktree", "list").splitlines()) == 1
+
+
+def test_a_worktree_in_use_stays(root: Path) -> None:
+    with worktree(root, "HEAD") as folder:
+        remove_abandoned(root)
+        assert (folder / "code.py").exists()
+
+
+def test_a_worktree_stays_until_its_supervisor_has_ended_all(root: Path) -> None:
+    """As after a `kill -9` of the flow, while a stage still saves its state."""
+    folder = root / ".prefect" / "worktrees" / "abc"
+    folder.mkdir(parents=True)
+    (marker := folder.with_name("abc.in-use")).touch()
+    with in_use(folder) as held:
+        supervisor = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=held)
+    remove_abandoned(root)
+    assert folder.exists()
+    supervisor.communicate(b"\n")
+    remove_abandoned(root)
+    assert not folder.exists()
+    assert not marker.exists()
