@@ -62,7 +62,7 @@ def measure(task: str, *, count: int, rounds: int) -> list[dict[str, Any]]:
     """A row for one row and one for many: medians alone and beside `count` neighbours."""
     predictor = Task(task).predictor()(REPOSITORY / "weights" / task)
     found = []
-    for rows, repeat in ((1, 20), (ROWS[task], 1)):
+    for rows, repeat in ((1, 20), (ROWS[task], 3)):
         run = partial(predictor.predict, asked(task, rows))
         run()
         seconds: dict[int, list[float]] = {0: [], count: []}
