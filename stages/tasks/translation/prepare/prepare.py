@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from ....data.store import SPLITS, ragged
 from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.groups import find_group, is_pattern
 from ....preprocessing.preparation import Preparation
+from ....progress_bar import track
 from ..data.readers import AMBIGUOUS, BadRecord, Pair, read_corpus, read_pairs
 from ..data.text import normalise
 from ..data.tokenizer import KINDS, Tokenizer
@@ -139,7 +139,7 @@ def _clean_pairs(
     seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
     tested: set[bytes] = set()  # sources that the publisher holds out
     sides: dict[bytes, str] = {}  # with groups: text of `split_by` → the split it came into
-    for record in tqdm(records, desc="pairs", unit="pair", leave=False, disable=None):
+    for record in track(records, "pairs", unit="pairs"):
         if isinstance(record, BadRecord):
             output.reject(**asdict(record))
             continue
