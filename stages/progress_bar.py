@@ -42,7 +42,7 @@ class ProgressBar:
         """`done` of `total` units are there already; `say` takes the lines of a log in place of standard error."""
         self._title, self._unit, self._total = title, unit, total
         self._first = self._done = done
-        self._quiet = quiet or os.environ.get("RANK", "0") != "0"  # torchrun's variable
+        self._quiet = quiet or not _is_first_rank()
         self._say, self._clock = say or _to_stderr, clock
         self._started = self._told = clock()
         self._bar = None if self._quiet or say or not sys.stderr.isatty() else self._on_terminal()
@@ -121,11 +121,21 @@ def busy(title: str, *, say: Callable[[str], object] | None = None) -> Iterator[
             thread.join()
 
 
+def tell(text: str) -> None:
+    """A line about what is to come."""
+    if _is_first_rank():
+        _to_stderr(text)
+
+
 def duration(seconds: float) -> str:
     """Seconds in words: `40 s`, `3 min`, `2.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # torchrun's variable
 
 
 def _to_stderr(line: str) -> None:

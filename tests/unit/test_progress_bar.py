@@ -34,7 +34,8 @@ def of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lines_of(count: int, seconds: float, *, unit: str = "clips", total: int | None = None, done: int = 0) -> list[str]:
     """What a log is told while `count` items take so many seconds each."""
-    clock, lines = Clock(), []
+    clock = Clock()
+    lines: list[str] = []
     with ProgressBar("decode", unit=unit, total=total, done=done, say=lines.append, clock=clock) as bar:
         for _ in range(count):
             clock.now += seconds
@@ -62,7 +63,8 @@ def test_without_a_total_the_time_stands_in_its_place() -> None:
 
 
 def test_bytes_are_told_in_megabytes() -> None:
-    clock, lines = Clock(), []
+    clock = Clock()
+    lines: list[str] = []
     bar = ProgressBar("download", unit=BYTES, total=400 * 2**20, say=lines.append, clock=clock)
     clock.now += 60
     bar.update(100 * 2**20)
