@@ -27,7 +27,8 @@ def measure(network: Network, dataset: Dataset, batch_size: int) -> dict[str, fl
     device = _device_of(network)
     batches = list(by_length(dataset.lengths, batch_size))[distributed.rank() :: distributed.ranks()]
     with evaluating(network):
-        for _, batch in Prefetcher(lambda i: dataset.batch(batches[i]), range(len(batches))):
+        prefetched = Prefetcher(lambda i: dataset.batch(batches[i]), range(len(batches)))
+        for _, batch in track(prefetched, "measure", unit="batches", total=len(batches)):
             losses = network.losses(batch.to(device))
             totals.add(dict(zip(sorted(losses), stacked(losses, device).tolist(), strict=True)))
     whole = Totals()

@@ -25,7 +25,7 @@ from ....data.store import SPLITS, ragged
 from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.groups import find_group, is_pattern
 from ....preprocessing.preparation import Preparation
-from ....progress_bar import track
+from ....progress_bar import busy, track
 from ..data.readers import AMBIGUOUS, BadRecord, Pair, read_corpus, read_pairs
 from ..data.text import normalise
 from ..data.tokenizer import KINDS, Tokenizer
@@ -58,13 +58,14 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
         clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
         pairs = read_pairs(raw, corpus, params.encoding, further=bool(params.group))
         _write(clean, _clean_pairs(pairs, params, output))
-        tokenizers = _tokenizers(clean, params)
+        with busy("tokenizers are learned"):
+            tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
             tokenizer.save(output.folder / name)
         source, target = list(tokenizers.values())[0], list(tokenizers.values())[-1]
         columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
         with output.store(columns) as store:
-            for pair in _read(clean):
+            for pair in track(_read(clean), "tokens", unit="pairs"):
                 tokens, targets = source.encode(pair.source), target.encode(pair.target)
                 reason = _too_long(len(tokens), len(targets), params)
                 if reason and not pair.held_out:
