@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from flows.reports import report
+from flows.server.servers import Servers
 from stages import progress_bar
+from stages.preprocessing.preparation import Preparation
 from stages.progress_bar import BYTES, ProgressBar, busy, duration, track
+from stages.tasks.forecast.evaluate import baselines
+from stages.tasks.video.params import PrepareParams
+from stages.tasks.video.prepare import prepare as video_prepare
+from stages.tasks.video.prepare.prepare import prepare as prepare_video
+from tests.unit.test_forecast_prepare import csv_of, days, prepared
+from tests.unit.test_video_prepare import PARAMS
+from tests.unit.video_clips import write_clip
 
 
 class Clock:
@@ -119,3 +135,94 @@ def test_what_counts_nothing_tells_how_long_it_takes(monkeypatch: pytest.MonkeyP
 
 def test_seconds_in_words() -> None:
     assert [duration(seconds) for seconds in (40, 180, 9000)] == ["40 s", "3 min", "2.5 h"]
+
+
+@pytest.fixture
+def each_update_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_bar, "_SECONDS", 0.0)
+
+
+def test_all_long_work_goes_through_here() -> None:
+    root = Path(__file__).resolve().parents[2]
+    files = [file for folder in ("stages", "flows") for file in (root / folder).rglob("*.py")]
+    assert [file.name for file in files if "tqdm" in file.read_text(encoding="utf-8")] == ["progress_bar.py"]
+
+
+@pytest.mark.usefixtures("each_update_is_told")
+def test_the_preparations_tell_a_log_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared(csv_of(tmp_path / "raw", days(100)), tmp_path / "forecast", id_column="id")
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 100
+    assert told[41].startswith(f"{next((tmp_path / 'raw').glob('*.csv')).name}: 42 values in ")
+
+    for number in range(1, 6):
+        write_clip(tmp_path / "clips/clips/Dark" / f"v_g{number:02d}_c01.mp4", 10, frames=8)
+    monkeypatch.setattr(
+        video_prepare, "ordered_map", lambda function, items, processes: ((i, function(i)) for i in items)
+    )
+    with Preparation(tmp_path / "video", max_rejected_share=0.9) as preparation:
+        prepare_video(tmp_path / "clips", PrepareParams.model_validate({**PARAMS, "group": "(g[0-9]+)"}), preparation)
+    assert [line.partition(", about")[0] for line in capsys.readouterr().err.splitlines()] == [
+        f"decode: {number} of 5 clips" for number in range(1, 6)
+    ]
+
+
+@pytest.mark.usefixtures("each_update_is_told")
+def test_fits_of_a_baseline_are_told_as_they_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Pool:
+        """One process: a fit is done when it is asked for."""
+
+        def __init__(self, processes: int, mp_context: object) -> None:
+            pass
+
+        def submit(self, function: object, name: str, histories: Sequence[np.ndarray]) -> SimpleNamespace:
+            forecasts = np.stack([history[-7:] for history in histories])
+            return SimpleNamespace(done=lambda: False, result=lambda: (forecasts, 1))
+
+        def shutdown(self, *, cancel_futures: bool) -> None:
+            pass
+
+    monkeypatch.setattr(baselines, "ProcessPoolExecutor", Pool)
+    histories = [np.arange(first, first + 30.0) for first in range(20)]
+    with baselines.statistics_in_background(["autoets"], histories, processes=1) as result:
+        forecasts, failed = result("autoets")
+    assert failed == 3
+    assert np.array_equal(forecasts, [history[-7:] for history in histories])
+    told = [line.partition(", about")[0] for line in capsys.readouterr().err.splitlines()]
+    assert told == [f"AutoETS: {done} of 20 fits" for done in (8, 16, 20)]
+
+
+def test_a_flow_says_what_it_does_after_its_last_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_bar, "_SECONDS", 0.0)
+    monkeypatch.setattr(progress_bar, "_REFRESH", 0.001)
+    lines: list[str] = []
+
+    class Registry:
+        def ask(self) -> None:
+            pass
+
+        def answer(self, stop: threading.Event) -> str:
+            while len(lines) < 3:  # a line of what comes, and one a minute
+                time.sleep(0.001)
+            stop.set()
+            return "stopped"
+
+    log = SimpleNamespace(info=lines.append)
+    monkeypatch.setattr(report, "get_run_logger", lambda: log)
+    monkeypatch.setattr(report, "registry_process", lambda root, environment: Registry())
+    reporter = report.Reporter(Path(), stop=threading.Event())
+    reporter._registry = cast(Any, Registry())
+    reporter.finish({})
+    assert lines[0].startswith("all stages have ended; ")
+    assert set(lines[1:]) == {"the report: 0 s so far"}
+
+
+def test_servers_say_which_of_them_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    servers = Servers(tmp_path, prefect_port=1, mlflow_port=2)
+    servers.folder.mkdir()
+    servers._start("prefect", [sys.executable, "-c", ""], {})
+    assert capsys.readouterr().err == "prefect starts; its log is .prefect/prefect.log …\n"
