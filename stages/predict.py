@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .data.text import AUTO, check_encoding
+from .progress_bar import ProgressBar
 from .serving.tables import SUFFIXES, Columns, table_writer
 from .tasks.protocol import Rows, Task
 
@@ -100,16 +101,13 @@ def run(
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
     if unknown := params.keys() - set(known):  # MLflow would only warn
         raise ValueError(f"unknown params {sorted(unknown)}; allowed: {', '.join(known) or 'none'}")
-    from tqdm import tqdm
-
     chunks_read = filter(None, chain([first], unread))
     answered = ((len(rows), predict_chunk(model, reader.KEY, rows, params)) for rows in chunks_read)
     head = list(islice(answered, 1))
     columns = table_columns(model, reader.KEY, {name for _, rows in head for row in rows for name in row})
-    # A bar needs a terminal, and one that no table is written to.
-    no_bar = not sys.stderr.isatty() or (output is None and sys.stdout.isatty())
+    on_screen = output is None and sys.stdout.isatty()  # the table, which no bar may cut up
     read = written = bad = 0
-    with table_writer(output, columns) as write, tqdm(unit=" rows", disable=no_bar) as bar:
+    with table_writer(output, columns) as write, ProgressBar("predict", unit="rows", quiet=on_screen) as bar:
         for count, rows in chain(head, answered):
             write(rows)
             bar.update(count)

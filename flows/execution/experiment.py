@@ -12,6 +12,7 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from stages.params import PARAMS_FILE
+from stages.progress_bar import busy
 from stages.recipe import override
 
 from .stage import Checkout, StageError
@@ -36,7 +37,7 @@ def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str) -> 
     """Save the folder as a DVC experiment. Only these stages count: the others' outputs may be of other params."""
     log = get_run_logger()
     try:
-        with experiments_lock(checkout.root):
+        with busy(f"DVC saves the experiment {name}", say=log.info), experiments_lock(checkout.root):
             checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), on_line=log.debug)
     except StageError as error:
         raise RuntimeError(f"the experiment {name} could not be saved: {error}") from None

@@ -18,6 +18,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from stages.data.files import read_json
+from stages.progress_bar import busy
 from stages.registry.status import ModelStatus, RegistryStatus
 from stages.tasks.protocol import Task
 
@@ -63,10 +64,12 @@ class Reporter:
     def finish(self, states: Mapping[str, State[Any]]) -> None:
         """Make the artifacts of the tasks whose stages have ended in these states."""
         log = get_run_logger()
+        log.info("all stages have ended; now the pictures, and what the registry has made of the models")
         try:
             self._registry.ask()
-            self._show_pictures(states)
-            answer = self._registry.answer(self._stop)
+            with busy("the report", say=log.info):
+                self._show_pictures(states)
+                answer = self._registry.answer(self._stop)
             if self._stop.is_set():
                 return
             if isinstance(answer, str):

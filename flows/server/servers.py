@@ -29,6 +29,7 @@ import psutil
 import yaml
 from filelock import FileLock
 
+from stages.progress_bar import busy, tell
 from stages.tracking.private import private_file, private_folder
 from stages.tracking.store import make_private, sqlite_uri, store_uri, without_credentials
 
@@ -151,6 +152,7 @@ class Servers:
         environment = {**os.environ, **self.environment}
         environment.pop("UNROLL_CHECKOUT", None)  # each worker's own; `prefect deploy` would write ours into it
         command = [sys.executable, "-m", "flows.server.deploy"]
+        tell("the flows are deployed …")
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
@@ -173,6 +175,7 @@ class Servers:
     def _start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], *, port: int | None = None
     ) -> None:
+        tell(f"{name} starts; its log is {self._log(name).relative_to(self.root)} …")
         private_file(self._log(name))
         with self._log(name).open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
@@ -195,11 +198,12 @@ class Servers:
 
     def _wait(self, name: str, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while not is_ready():
-            if name not in self.running() or time.monotonic() > deadline:
-                lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-                raise ServersError("\n".join([f"{name} did not start; {self._log(name)} ends with:", *lines]))
-            time.sleep(0.2)
+        with busy(f"{name} starts"):
+            while not is_ready():
+                if name not in self.running() or time.monotonic() > deadline:
+                    lines = self._log(name).read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+                    raise ServersError("\n".join([f"{name} did not start; {self._log(name)} ends with:", *lines]))
+                time.sleep(0.2)
 
     def _has_worker(self, pool: str) -> bool:
         address = f"{self.prefect}/api/work_pools/{pool}/workers/filter"

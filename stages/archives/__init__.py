@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
+from ..progress_bar import BYTES, ProgressBar
 from .formats import is_archive, read_members
 from .member import ArchiveError, Member
 from .rar import find_tool
@@ -53,7 +52,7 @@ def extract(
     try:
         with (
             closing(read_members(archive)) as members,
-            tqdm(desc=f"unpack {archive.name}", unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar,
+            ProgressBar(f"unpack {archive.name}", unit=BYTES) as bar,
         ):
             for name, member in _files(archive, members, max_files, wanted):
                 names.append(name)

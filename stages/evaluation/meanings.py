@@ -30,6 +30,10 @@ MEANINGS = {
         for name in ("naive", "seasonal_naive", "autoets", "autotheta", "ridge")
     },
     **{
+        f"{name}_left_out_fits": f"forecasts without a fit of the baseline {name}; its scores are estimated for them"
+        for name in ("autoets", "autotheta")
+    },
+    **{
         f"{name}_failed_fits": f"forecasts of the baseline {name} that had to be replaced"
         for name in ("autoets", "autotheta")
     },

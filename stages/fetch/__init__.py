@@ -21,9 +21,8 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from tqdm import tqdm
-
 from ..data.files import write_json
+from ..progress_bar import BYTES, ProgressBar
 from .partial import Partial
 from .remote import DownloadError, check_protocol, from_environment, read_file, redacted
 from .transfer import Limits, Request, Transfer
@@ -76,7 +75,7 @@ def fetch_all(
     fetched: dict[Path, dict[str, Any]] = {}
     with (
         closing(web),
-        tqdm(total=known, desc="download", unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar,
+        ProgressBar("download", unit=BYTES, total=known) as bar,
     ):
 
         def progress(count: int) -> None:
@@ -93,7 +92,7 @@ def fetch_all(
             for target, entry in results:
                 fetched[target] = entry
                 with lock:
-                    bar.set_postfix_str(f"{len(fetched)}/{len(requests)} files")
+                    bar.note(f"{len(fetched)}/{len(requests)} files")
     for transfer in transfers:
         transfer.publish()
     _write_record(record, requests, fetched)

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Glue decides which code runs, where its outputs lie and what is told to whom, never what an output holds: no stage
 # depends on it, or on what it alone imports, and no signature counts it. Params are checked by their schemas and never
 # filled in by them; their values are compared apart.
-_GLUE_FILES = frozenset(f"stages/{name}.py" for name in ("__init__", "command", "params", "paths", "stopping"))
+_GLUE_FILES = frozenset(
+    f"stages/{name}.py" for name in ("__init__", "command", "params", "paths", "progress_bar", "stopping")
+)
 _GLUE_FOLDERS = (("stages", "tracking"),)
 _GLUE_IN_TASKS = ("__init__.py", "params.py", "protocol.py")
 

@@ -23,6 +23,7 @@ from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
 from ..evaluation.report import baseline_keys, best_baseline, headline_metric
 from ..metrics import higher_is_better
 from ..models.learned import Learned
+from ..progress_bar import busy
 from ..provenance.hashes import content_md5, parse_signature
 from .champion import (
     NONE,
@@ -258,7 +259,9 @@ class _TestSet:
 
     def ask(self, model: Any, version: str) -> _Answered:
         """Have a loaded version answer. What it cannot answer counts against it, as the task's scores say."""
-        answers = model.predict(self.rows, params={"on_error": "report"})
+        name, examples = self.task.description().model_name, len(self.chosen)
+        with busy(f"{name} version {version} is asked {examples:,} test examples"):
+            answers = model.predict(self.rows, params={"on_error": "report"})
         paths = self.task.paths
         scores = self.task.comparison().scores(answers, paths.prepared, paths.raw, self.chosen, **self.metric)
         low, high = interval(scores)

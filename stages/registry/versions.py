@@ -19,6 +19,7 @@ import yaml
 
 from ..data.files import read_json
 from ..evaluation.report import headline_metric, with_interval
+from ..progress_bar import busy
 from ..provenance.hashes import content_md5, file_md5, locked_stages
 from ..tracking import mlflow_runs, training_run
 from ..tracking.store import found_or_none, without_credentials
@@ -71,7 +72,8 @@ def register(task: Task, params: TaskParams, content: dict[str, Any]) -> ModelVe
         known = find_version(client, name, digest)  # a store that is away is noticed here, and once
         mlflow_runs.deliver()
         if known is None:
-            _create_version(client, task, params, content)
+            with busy(f"{name}: a version is made and its files are stored"):
+                _create_version(client, task, params, content)
         elif known.tags.get(f"{RECEIPT}metrics") != content["metrics"]:
             print(f"{name} version {known.version} has these weights and this code; only how it was measured is new")
         version = remove_duplicates(client, name, digest)
@@ -243,7 +245,8 @@ def _judge(client: MlflowClient, task: Task, params: TaskParams, version: ModelV
         write_verdict(client, name, number, Verdict(Decision.CHALLENGER_LOST, reason))
         return
     try:
-        candidate = load_and_try(task, name, number)
+        with busy(f"{name} version {number} is loaded and tried"):
+            candidate = load_and_try(task, name, number)
     except PromotionError as error:
         write_verdict(client, name, number, Verdict(Decision.UNANSWERED, str(error)))
         raise

@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..models.batch import Batch, Dataset, by_length
 from ..models.network import Losses, Network
+from ..progress_bar import track
 from . import distributed
 from .prefetch import Prefetcher
 
@@ -27,7 +27,8 @@ def measure(network: Network, dataset: Dataset, batch_size: int) -> dict[str, fl
     device = _device_of(network)
     batches = list(by_length(dataset.lengths, batch_size))[distributed.rank() :: distributed.ranks()]
     with evaluating(network):
-        for _, batch in Prefetcher(lambda i: dataset.batch(batches[i]), range(len(batches))):
+        prefetched = Prefetcher(lambda i: dataset.batch(batches[i]), range(len(batches)))
+        for _, batch in track(prefetched, "measure", unit="batches", total=len(batches)):
             losses = network.losses(batch.to(device))
             totals.add(dict(zip(sorted(losses), stacked(losses, device).tolist(), strict=True)))
     whole = Totals()
@@ -64,8 +65,8 @@ def map_batches(
     """
     batches = list(by_length(lengths, batch_size))
     mine = batches[distributed.rank() :: distributed.ranks()]
-    bar = tqdm(mine, desc=title, unit="batch", leave=False, disable=no_bar())
-    results = distributed.interleaved(distributed.all_gather([function(examples) for examples in bar]))
+    batches_done = track(mine, title, unit="batches")
+    results = distributed.interleaved(distributed.all_gather([function(examples) for examples in batches_done]))
     return list(zip(batches, results, strict=True))
 
 
@@ -104,11 +105,6 @@ def stacked(losses: Losses, device: torch.device) -> Tensor:
         torch.as_tensor(v, dtype=torch.float64, device=device) for _, pair in sorted(losses.items()) for v in pair
     ]
     return torch.stack([value.detach() for value in values]).view(-1, 2)
-
-
-def no_bar() -> bool | None:
-    """No progress bar but rank 0's; None lets tqdm hide that one where there is no terminal."""
-    return True if distributed.rank() else None
 
 
 def _device_of(network: nn.Module) -> torch.device:

@@ -20,19 +20,19 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor
-from tqdm import tqdm
 
 from ..metrics import higher_is_better
 from ..models.batch import Batch, Dataset
 from ..models.counter_rng import mix
 from ..models.network import Network
 from ..params import TrainParams
+from ..progress_bar import ProgressBar
 from . import distributed
 from .batch_sampler import BucketBatchSampler, padding, shard
 from .checkpoint import Checkpoints
 from .diagnose import explain
 from .distributed import StageError, device
-from .inference import measure, no_bar, stacked
+from .inference import measure, stacked
 from .optimizer import Optimizer
 from .prefetch import Prefetcher
 from .progress import MAX_STEP_RECORDS, Epoch, Progress, StepRecord, StepSums, TrainingHistory
@@ -141,14 +141,12 @@ class _Training:
         started, sequences = time.perf_counter(), 0
         self._network.train()
         title = f"epoch {epoch + 1}/{self._params.epochs}"
-        bar = tqdm(total=len(sampler), initial=first, desc=title, unit="step", leave=False, disable=no_bar())
-        with bar:
+        with ProgressBar(title, unit="steps", total=len(sampler), done=first) as bar:
             for step, (examples, parts) in batches:
                 loss = self._step(epoch, step, examples, parts)
                 sequences += len(examples)
                 bar.update()
-                if not bar.disable:
-                    bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+                bar.note(f"loss={loss:.4f}")
         return time.perf_counter() - started, sequences, batches.waited
 
     def end_epoch(self, record: Epoch) -> None:

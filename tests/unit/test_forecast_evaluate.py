@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -15,10 +17,12 @@ from sklearn.linear_model import Ridge
 
 from stages.data.prepared import open_prepared
 from stages.evaluation.report import Report
-from stages.tasks.forecast.evaluate.baselines import STATISTICS, statistics
+from stages.tasks.forecast.evaluate import baselines as baselines_module
+from stages.tasks.forecast.evaluate import evaluate as evaluate_module
+from stages.tasks.forecast.evaluate.baselines import STATISTICS, chosen_fits, fit_seconds, statistics
 from stages.tasks.forecast.evaluate.evaluate import _largest_errors, evaluate
 from stages.tasks.forecast.evaluate.ridge import ALPHAS, ridge
-from stages.tasks.forecast.evaluate.scores import Actuals
+from stages.tasks.forecast.evaluate.scores import Actuals, baseline_scores, point_scores, skill
 from stages.tasks.forecast.model.network import Forecaster, build
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from stages.tasks.forecast.params import EvaluateParams, Params
@@ -44,10 +48,17 @@ def network() -> Forecaster:
     return build(MODEL, {}).eval()
 
 
-def reported(folder: Path, network: Forecaster, plots: Path) -> Report:
+def reported(folder: Path, network: Forecaster, plots: Path, **changed: Any) -> Report:
     settings = EvaluateParams(
-        ranks=1, origins=3, origin_step=7, baselines=["naive", "seasonal_naive"], autoets_days=0, processes=1
+        ranks=1,
+        origins=3,
+        origin_step=7,
+        baselines=["naive", "seasonal_naive"],
+        autoets_days=0,
+        processes=1,
+        baseline_minutes=2,
     )
+    settings = settings.model_copy(update=changed)
     params = Params.model_construct(model=MODEL, evaluate=settings, train=cast(Any, None))
     report = Report(plots)
     evaluate(network, folder, params, report)
@@ -171,3 +182,69 @@ def test_the_largest_errors_come_from_different_groups_and_count_in_units_of_the
     )
     assert _largest_errors(actuals, mean, 3).tolist() == [1, 3, 0]
     assert _largest_errors(replace(actuals, scales=np.array([1.0, np.nan])), mean, 2).tolist() == [3, 1]
+
+
+def test_so_many_fits_as_take_two_cores_some_minutes_are_made_evenly_and_by_no_clock() -> None:
+    sample = list(range(1096, 1096 + 51 * 7, 7))  # of params.yaml: all of its fits are made
+    assert chosen_fits(["autoets", "autotheta"], sample, 2).tolist() == list(range(51))
+    shops = [4000] * 204
+    chosen = chosen_fits(["autoets"], shops, 2)
+    assert len(chosen) == 120  # of 2 s each, on two cores
+    assert sum(fit_seconds("autoets", 4000) for _ in chosen) == pytest.approx(2 * 60 * 2)
+    assert set(np.diff(chosen)) <= {1, 2}
+    assert len(chosen_fits(["autoets", "autotheta"], shops, 2)) == 24
+    assert len(chosen_fits(["autoets"], shops, 0)) == 204
+    assert len(chosen_fits(["autoets"], shops, 0.001)) == 1
+    assert chosen_fits([], shops, 2).tolist() == list(range(204))
+
+
+def test_fits_that_are_left_out_are_counted_and_said(
+    folder: Path,
+    network: Forecaster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[int] = []
+
+    @contextmanager
+    def at_once(names: Any, histories: Any, *, processes: int) -> Iterator[Any]:
+        asked.append(len(histories))
+        yield lambda name: (np.stack([baselines_module.seasonal_naive(history) for history in histories]), 0)
+
+    monkeypatch.setattr(evaluate_module, "statistics_in_background", at_once)
+    seconds = sum(fit_seconds("autoets", days) for days in (79, 86, 93) * 2)
+    found = reported(
+        folder, network, tmp_path, baselines=["seasonal_naive", "autoets"], baseline_minutes=seconds / 120 / 2
+    )
+    assert asked == [3]
+    assert (found.metrics["autoets_left_out_fits"], found.metrics["autoets_failed_fits"]) == (3, 0)
+    said = capsys.readouterr().err
+    assert "AutoETS: 3 fits in 1 processes, about 0 s; 3 more are left out: evaluate.baseline_minutes is" in said
+    whole = reported(folder, network, tmp_path / "whole", baselines=["seasonal_naive", "autoets"])
+    assert "autoets_left_out_fits" not in whole.metrics
+    assert whole.metrics["baseline_autoets_mae"] == whole.metrics["baseline_seasonal_naive_mae"]
+    assert asked == [3, 6]
+    assert capsys.readouterr().err == "AutoETS: 6 fits in 1 processes, about 0 s\n"
+
+
+def test_a_baseline_at_some_origins_stands_to_the_network_as_it_does_there() -> None:
+    generator = np.random.default_rng(0)
+    actuals = Actuals(
+        values=generator.normal(10, 1, (6, 7)),
+        observed=np.ones((6, 7), dtype=bool),
+        days=np.arange(42).reshape(6, 7),
+        series=np.zeros(6, dtype=int),
+        groups=np.arange(6),
+        scales=np.array([2.0]),
+    )
+    mean = actuals.values + np.array([1, 1, 1, 5, 5, 5])[:, None]  # the origins without fits are the hard ones
+    baseline = np.where(np.arange(6)[:, None] < 3, actuals.values + 2.0, np.nan)
+    points, found = baseline_scores(actuals, mean, baseline)
+    assert found.value() == pytest.approx(0.5)
+    assert points["mae"] == pytest.approx(2.0 * 3.0)  # 2 beside the network's 1, which is 3 over all
+    assert points["mase"] == pytest.approx(3.0)
+    full = actuals.values + 2.0
+    points, found = baseline_scores(actuals, mean, full)
+    assert points == {name: score.value() for name, score in point_scores(actuals, full).items() if name != "rmse"}
+    assert found.value() == skill(actuals, mean, full).value()

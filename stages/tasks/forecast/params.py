@@ -118,6 +118,7 @@ class EvaluateParams(params.EvaluateParams):
     baselines: list[Literal["naive", "seasonal_naive", "autoets", "autotheta", "ridge"]]
     autoets_days: Annotated[int, Field(ge=0)]
     processes: Positive
+    baseline_minutes: Annotated[float, Field(ge=0)]
 
 
 class Params(TaskParams):

@@ -12,6 +12,7 @@ from ....evaluation.calibration import calibration_figure, expected_calibration_
 from ....evaluation.classification import confusion_figure
 from ....evaluation.report import Report
 from ....evaluation.slices import metric_by_slice, slices_figure
+from ....progress_bar import busy
 from ....training.distributed import device
 from ....training.inference import evaluating, map_batches
 from ..model.draw import BATCH_SIZE, draw, strokes
@@ -104,9 +105,11 @@ def _report_likelihood(
     report.add_scores({"nll": _a_step(sums.sum(axis=1), steps), "pen_nll": _a_step(sums[:, 1], steps)})
     train = dataset(folder, "train", params, augment=False)
     known, lengths = train.steps(evenly(len(train), _BASELINE_DRAWINGS))
-    baseline = StepBaseline(moves(known, lengths), lengths, components=params.model.mixtures, seed=params.evaluate.seed)
-    unseen, lengths = test.steps(np.arange(len(test)))
-    baseline_nll = _a_step(baseline.surprise(moves(unseen, lengths), lengths), steps)
+    components, seed = params.model.mixtures, params.evaluate.seed
+    with busy("baseline steps"):
+        baseline = StepBaseline(moves(known, lengths), lengths, components=components, seed=seed)
+        unseen, lengths = test.steps(np.arange(len(test)))
+        baseline_nll = _a_step(baseline.surprise(moves(unseen, lengths), lengths), steps)
     report.add_metrics({"baseline_steps_nll": baseline_nll.value()})
 
     calibrated = reliability_bins(

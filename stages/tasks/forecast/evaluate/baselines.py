@@ -9,10 +9,13 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from ....evaluation.bootstrap import evenly
+from ....progress_bar import ProgressBar
 from ..data.series import HORIZON, SEASON
 
 _PER_CALL = 8  # series a process is given at a time
 STATISTICS = {"autoets": "AutoETS", "autotheta": "AutoTheta"}  # baseline → its class in statsforecast.models
+_CORES = 2  # of the machine that `evaluate.baseline_minutes` are told for
 
 
 def naive(history: np.ndarray) -> np.ndarray:
@@ -23,6 +26,23 @@ def naive(history: np.ndarray) -> np.ndarray:
 def seasonal_naive(history: np.ndarray) -> np.ndarray:
     """The last seven values of `(time,)`."""
     return history[-SEASON:].copy()
+
+
+def fit_seconds(name: str, days: int) -> float:
+    """About how long one core takes to fit a model of STATISTICS to so many days (statsforecast 2 on a server of 2026;
+    AutoTheta's optimizer may take three times as long).
+    """
+    return 0.5 * (days / 1000) ** (2 if name == "autotheta" else 1)
+
+
+def chosen_fits(names: Sequence[str], days: Sequence[int], minutes: float) -> np.ndarray:
+    """Numbers of the histories, of so many days each, that models are fitted to: evenly over them, as many as take two
+    cores about so many minutes by `fit_seconds`; all where `minutes` is 0. No clock is asked, so that all machines
+    fit, and measure, the same.
+    """
+    seconds = sum(fit_seconds(name, count) for name in names for count in days)
+    share = minutes * 60 * _CORES / seconds if minutes and seconds else 1.0
+    return evenly(len(days), max(1, int(len(days) * share)))
 
 
 def statistics(name: str, histories: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
@@ -62,8 +82,17 @@ def statistics_in_background(
         futures = {name: [pool.submit(statistics, name, part) for part in parts] for name in names}
 
         def result(name: str) -> tuple[np.ndarray, int]:
-            forecasts, failed = zip(*(future.result() for future in futures[name]), strict=True)
-            return np.concatenate(forecasts), sum(failed)
+            sizes = [len(part) for part in parts]
+            done = sum(size for size, future in zip(sizes, futures[name], strict=True) if future.done())
+            forecasts, failures = [], 0
+            with ProgressBar(STATISTICS[name], unit="fits", total=len(histories), done=done) as bar:
+                for size, future in zip(sizes, futures[name], strict=True):
+                    was_done = future.done()
+                    forecast, failed = future.result()
+                    forecasts.append(forecast)
+                    failures += failed
+                    bar.update(0 if was_done else size)
+            return np.concatenate(forecasts), failures
 
         yield result
     finally:

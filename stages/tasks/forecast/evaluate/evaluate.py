@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,15 @@ from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
 from ....evaluation.slices import metric_by_slice, slices_figure
+from ....progress_bar import duration, tell
 from ....training.inference import predict
 from ..data.holidays import names_by_day
 from ..data.series import HORIZON, calendar_date, weekday
 from ..model.network import Forecaster
 from ..model.windows import Windows, rolling_origins, train_origins, validation_origins
-from ..params import NEEDED_QUANTILES, Params
+from ..params import NEEDED_QUANTILES, EvaluateParams, Params
 from . import pictures, scores
-from .baselines import STATISTICS, naive, seasonal_naive, statistics_in_background
+from .baselines import STATISTICS, chosen_fits, fit_seconds, naive, seasonal_naive, statistics_in_background
 from .ridge import ridge
 from .scores import Actuals, Forecasts
 
@@ -35,8 +36,9 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     pictures.
 
     The mean is the point forecast here because it is what the registered model answers under that name. A score that
-    the data does not define, such as `mase` of a series that repeats itself every week, is left out. Raises ValueError
-    where no test day was observed.
+    the data does not define, such as `mase` of a series that repeats itself every week, is left out.
+    `NAME_left_out_fits` counts the origins at which a baseline was not fitted; `scores.baseline_scores` says how it is
+    measured then. Raises ValueError where no test day was observed.
     """
     windows = Windows(folder, params.model, rolling_origins(params.evaluate.origins, params.evaluate.origin_step))
     actuals = scores.read_actuals(windows)
@@ -51,9 +53,9 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     others |= {f"mae_day_{day + 1}": float(by_day[day]) for day in range(HORIZON)}
     report.add_metrics(_finite(others), n=len(windows))
     for name, forecast in forecasts.baselines.items():
-        points = {key: s.value() for key, s in scores.point_scores(actuals, forecast).items() if key != "rmse"}
+        points, skill = scores.baseline_scores(actuals, forecasts.mean, forecast)
         report.add_metrics(_finite({f"baseline_{name}_{key}": value for key, value in points.items()}))
-        report.add_scores(_defined({f"skill_{name}": scores.skill(actuals, forecasts.mean, forecast)}))
+        report.add_scores(_defined({f"skill_{name}": skill}))
     names = [str(windows.store.value("id", row)) for row in range(len(windows.store))]
     _report_predictions(report, actuals, forecasts, names)
     _report_slices(report, actuals, measured, names)
@@ -63,7 +65,7 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
 
 
 def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Params, report: Report) -> Forecasts:
-    """All forecasts from the origins of `windows`; how many statistical fits failed is reported."""
+    """All forecasts from the origins of `windows`; how many statistical fits failed, or were left out, is reported."""
     settings = params.evaluate
     histories = [windows.history(i).values for i in range(len(windows))]
     statistics = [name for name in settings.baselines if name in STATISTICS]
@@ -71,7 +73,11 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
     # the whole of it.
     recent = [np.array(history[-settings.autoets_days :]) for history in histories]
     baselines: dict[str, np.ndarray] = {}
-    with statistics_in_background(statistics, recent, processes=settings.processes) as fitted:
+    chosen = chosen_fits(statistics, list(map(len, recent)), settings.baseline_minutes)
+    chosen_histories = [recent[place] for place in chosen]
+    if statistics:
+        tell(_announced(statistics, chosen_histories, len(recent), settings))
+    with statistics_in_background(statistics, chosen_histories, processes=settings.processes) as fitted:
         forecasts = predict(network, windows, BATCH_SIZE, network.forecast)
         if "naive" in settings.baselines:
             baselines["naive"] = np.stack([naive(history) for history in histories])
@@ -83,11 +89,25 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
             plain = params.model.model_copy(update={"last_year": False})
             baselines["ridge"] = ridge(*(Windows(folder, plain, origins) for origins in splits))
         for name in statistics:
-            baselines[name], failed = fitted(name)
+            baselines[name] = np.full((len(recent), HORIZON), np.nan)
+            baselines[name][chosen], failed = fitted(name)
             report.add_metrics({f"{name}_failed_fits": failed})
+            if left_out := len(recent) - len(chosen):
+                report.add_metrics({f"{name}_left_out_fits": left_out})
     return Forecasts(
         mean=forecasts[..., 0], quantiles=forecasts[..., 1:], levels=params.model.quantiles, baselines=baselines
     )
+
+
+def _announced(names: Sequence[str], histories: Sequence[np.ndarray], origins: int, settings: EvaluateParams) -> str:
+    """What the fits of the models `names` cost, before they start."""
+    seconds = sum(fit_seconds(name, len(history)) for name in names for history in histories)
+    models, processes = " and ".join(STATISTICS[name] for name in names), settings.processes
+    text = f"{models}: {len(names) * len(histories):,} fits in {processes} processes, "
+    text += f"about {duration(seconds / processes)}"
+    if left_out := len(names) * (origins - len(histories)):
+        text += f"; {left_out:,} more are left out: evaluate.baseline_minutes is {settings.baseline_minutes:g}"
+    return text
 
 
 def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -159,8 +179,10 @@ def _draw(
     worst = _largest_errors(actuals, forecasts.mean, pictures.CHARTS)
     title = "The largest errors, from different weeks or series"
     report.save_figure("mistakes", pictures.fan_charts(windows, forecasts, holidays, worst, title))
-    errors = {name: actuals.errors(f) for name, f in {"network": forecasts.mean, **forecasts.baselines}.items()}
-    report.save_figure("error_by_day", pictures.error_by_day(errors, weekday(actuals.days)))
+    fitted = ~np.isnan(sum(forecasts.baselines.values(), start=forecasts.mean)).any(axis=1)  # those of every baseline
+    some, all_forecasts = actuals.of(fitted), {"network": forecasts.mean, **forecasts.baselines}
+    errors = {name: some.errors(forecast[fitted]) for name, forecast in all_forecasts.items()}
+    report.save_figure("error_by_day", pictures.error_by_day(errors, weekday(some.days)))
 
 
 def _largest_errors(actuals: Actuals, mean: np.ndarray, count: int) -> np.ndarray:

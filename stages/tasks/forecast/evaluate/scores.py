@@ -32,6 +32,11 @@ class Actuals:
     groups: np.ndarray  # (origins,), equal where forecasts are alike
     scales: np.ndarray  # (series,), what MASE divides by
 
+    def of(self, chosen: np.ndarray) -> Actuals:
+        """Those of some origins, by a mask."""
+        parts = {name: getattr(self, name)[chosen] for name in ("values", "observed", "days", "series", "groups")}
+        return replace(self, **parts)
+
     def errors(self, forecast: np.ndarray) -> np.ndarray:
         """Absolute errors in the series' unit, `(origins, 7)`, NaN where nothing was observed."""
         return np.where(self.observed, np.abs(self.values - forecast), np.nan)
@@ -39,7 +44,7 @@ class Actuals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecasts:
-    """What the network forecasts from all origins, and what the baselines do."""
+    """What the network forecasts from all origins, and what the baselines do; NaN where one was not fitted."""
 
     mean: np.ndarray
     quantiles: np.ndarray
@@ -93,6 +98,27 @@ def point_scores(actuals: Actuals, forecast: np.ndarray) -> dict[str, Scores]:
         "mase": _mean_of_days(actuals, errors / actuals.scales[actuals.series][:, None]),
         "smape": _mean_of_days(actuals, percent),
     }
+
+
+def baseline_scores(actuals: Actuals, mean: np.ndarray, baseline: np.ndarray) -> tuple[dict[str, float], Scores]:
+    """A baseline's `mae`, `mase` and `smape`, and the skill of `mean` over it.
+
+    Where the baseline was fitted at some origins alone, the skill is that of these, and each score is the ratio
+    estimate for all of them: the baseline's at its origins, times the network's at all by the network's at those
+    (Cochran, "Sampling Techniques", 3rd edition, 6.2). So the baseline stands to the network's scores as it does where
+    both were measured, and easy or hard origins that were left out favour neither.
+    """
+    fitted = ~np.isnan(baseline).any(axis=1)
+    some = actuals.of(fitted)
+    points = {name: score.value() for name, score in point_scores(some, baseline[fitted]).items() if name != "rmse"}
+    if not fitted.all():
+        whole, part = point_scores(actuals, mean), point_scores(some, mean[fitted])
+        points = {name: value * _by(whole[name].value(), part[name].value()) for name, value in points.items()}
+    return points, skill(some, mean[fitted], baseline[fitted])
+
+
+def _by(whole: float, part: float) -> float:
+    return whole / part if part else np.nan
 
 
 def skill(actuals: Actuals, forecast: np.ndarray, baseline: np.ndarray) -> Scores:

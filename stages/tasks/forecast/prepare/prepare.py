@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from ....data.store import ragged
 from ....preprocessing.preparation import Preparation
+from ....progress_bar import track
 from ..data.holidays import holiday_table
 from ..data.series import (
     HORIZON,
@@ -184,7 +184,7 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
     """All observations by series, in the order in which the series first appear; bad records are rejected."""
     by_series: dict[str, _Observations] = {}
     for path in files:
-        for record in tqdm(_read(path, params), desc=path.name, unit="value", leave=False, disable=None):
+        for record in track(_read(path, params), path.name, unit="values"):
             if isinstance(record, BadRecord):
                 output.reject(file=path.name, **asdict(record))
                 continue

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import psutil
 import pyarrow as pa
-from tqdm import tqdm
 
 from ....data.store import SPLITS, SequenceWriter
 from ....paths import resume_folder
 from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
+from ....progress_bar import track
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import Chunk, RawFile, raw_files
 from ..params import PrepareParams
@@ -57,7 +57,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
         processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
         function = partial(prepare_chunk, params=params, folder=folder)
         prepared = _prepared(chunks, function, processes)
-        for chunk, path, lines in tqdm(prepared, desc="drawings", total=len(chunks), unit="chunk", disable=None):
+        for chunk, path, lines in track(prepared, "drawings", unit="chunks", total=len(chunks)):
             try:
                 merge.add(chunk, path, lines, writer)
             except FileNotFoundError:  # another prepare of the same files has ended and cleared up

@@ -15,6 +15,7 @@ from ....evaluation.bootstrap import Scores
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.report import Report
 from ....evaluation.slices import metric_by_slice, quarters, slices_figure
+from ....progress_bar import busy
 from ....training import distributed
 from ....training.inference import map_batches
 from ..data.tokenizer import MARK, load_tokenizers, without_mark
@@ -57,7 +58,8 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     outputs = {size: [tokenizers[1].decode(best.tokens) for best in found] for size, found in by_beam.items()}
     translations, hypotheses = by_beam[settings.beam_size], outputs[settings.beam_size]
     groups = segments.groups
-    measured = {name: sentence_scores(name, hypotheses, references, groups, language=language) for name in METRICS}
+    with busy("scores of each sentence"):
+        measured = {name: sentence_scores(name, hypotheses, references, groups, language=language) for name in METRICS}
     report.metric = settings.metric
     _tell_of_words_without_spaces(language, references)
     report.add_scores(measured)
@@ -71,8 +73,9 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     chosen = np.linspace(0, len(train) - 1, min(len(train), NEAREST_SENTENCES)).round().astype(np.int64)
     baselines = {
         "copy": [without_mark(text) for text in texts],
-        "nearest": nearest_translations(texts, known[chosen].tolist(), known_targets[chosen].tolist()),
     }
+    with busy("baseline nearest"):
+        baselines["nearest"] = nearest_translations(texts, known[chosen].tolist(), known_targets[chosen].tolist())
     for name, lines in baselines.items():
         reached = scores(lines, references, language=language)
         report.add_metrics({f"baseline_{name}_{key}": value for key, value in reached.items()})

@@ -20,12 +20,12 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pyarrow as pa
-from tqdm import tqdm
 
 from ....data.store import SPLITS, ragged
 from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.groups import find_group, is_pattern
 from ....preprocessing.preparation import Preparation
+from ....progress_bar import busy, track
 from ..data.readers import AMBIGUOUS, BadRecord, Pair, read_corpus, read_pairs
 from ..data.text import normalise
 from ..data.tokenizer import KINDS, Tokenizer
@@ -58,13 +58,14 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
         clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
         pairs = read_pairs(raw, corpus, params.encoding, further=bool(params.group))
         _write(clean, _clean_pairs(pairs, params, output))
-        tokenizers = _tokenizers(clean, params)
+        with busy("tokenizers are learned"):
+            tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
             tokenizer.save(output.folder / name)
         source, target = list(tokenizers.values())[0], list(tokenizers.values())[-1]
         columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
         with output.store(columns) as store:
-            for pair in _read(clean):
+            for pair in track(_read(clean), "tokens", unit="pairs"):
                 tokens, targets = source.encode(pair.source), target.encode(pair.target)
                 reason = _too_long(len(tokens), len(targets), params)
                 if reason and not pair.held_out:
@@ -139,7 +140,7 @@ def _clean_pairs(
     seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
     tested: set[bytes] = set()  # sources that the publisher holds out
     sides: dict[bytes, str] = {}  # with groups: text of `split_by` → the split it came into
-    for record in tqdm(records, desc="pairs", unit="pair", leave=False, disable=None):
+    for record in track(records, "pairs", unit="pairs"):
         if isinstance(record, BadRecord):
             output.reject(**asdict(record))
             continue

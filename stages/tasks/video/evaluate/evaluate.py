@@ -12,6 +12,7 @@ from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.comparison import example_groups
 from ....evaluation.report import Report
 from ....evaluation.slices import quarters
+from ....progress_bar import busy
 from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
@@ -46,7 +47,8 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     )
     shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
     majority = np.bincount(train.labels, minlength=len(test.classes)).argmax()
-    single = single_frame_predictions(train, test, params.evaluate)
+    with busy("baseline single_frame"):
+        single = single_frame_predictions(train, test, params.evaluate)
     report.add_metrics(
         {
             "shuffled_accuracy": np.mean(shuffled.argmax(axis=1) == test.labels),

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from ....data.files import read_json
 from ....data.store import SPLITS, ragged
@@ -18,6 +17,7 @@ from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.groups import find_group
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
+from ....progress_bar import track
 from ..data.columns import ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE, FEATURES, MIRRORED_FEATURES
 from ..data.decode import Clip, ClipError, Decoding, try_read_clip
 from ..data.encode import encode_clip
@@ -61,7 +61,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     counts = dict.fromkeys(SPLITS, 0)
     with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": shape}) as store:
         results = ordered_map(decode, accepted, processes=min(cores(), len(accepted)))
-        for name, clip in tqdm(results, desc="decode", total=len(accepted), unit="clip", disable=None):
+        for name, clip in track(results, "decode", unit="clips", total=len(accepted)):
             if not isinstance(clip, Clip):
                 crashed = "the decoder crashed on it, or did not come back"
                 rule, reason = ("crashed", crashed) if isinstance(clip, Crash) else (clip.rule, str(clip))

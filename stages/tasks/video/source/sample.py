@@ -19,7 +19,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from tqdm import tqdm
+
+from ....progress_bar import track
 
 MOTIONS = (
     "CircleClockwise",
@@ -56,7 +57,7 @@ def write_sample(folder: Path, *, clips_per_class: int, seed: int) -> None:
     digits = read_digits()
     order = np.random.Generator(np.random.Philox(key=[seed, 0])).permutation(len(digits))
     clips = list(product(MOTIONS, range(clips_per_class)))
-    for motion, number in tqdm(clips, desc="digits in motion", unit="clip", disable=None):
+    for motion, number in track(clips, "digits in motion", unit="clips"):
         group, clip = divmod(number, CLIPS_PER_GROUP)
         # Philox's key is 128 bits: the seed and what sets this clip apart.
         generator = np.random.Generator(np.random.Philox(key=[seed, 1 + number * len(MOTIONS) + MOTIONS.index(motion)]))
