@@ -17,8 +17,8 @@ CHUNK_SIZE = 64
 
 _MAX_LINE = 2**14  # characters of an address
 _ENDINGS = (  # of containers and bare streams that FFmpeg reads
-    "3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc ivf m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpe mpeg mpg mts mxf "
-    "nut ogg ogv qt rm rmvb ts vob webm wmv y4m"
+    "3g2 3gp asf avi divx dv f4v flv gif h264 h265 hevc ivf m1v m2ts m2v m4v mjpeg mjpg mkv mov mp4 mpe mpeg mpg mts "
+    "mxf nut ogg ogv qt rm rmvb ts vob webm wmv y4m"
 )
 
 
