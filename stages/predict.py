@@ -2,6 +2,7 @@
 
     python -m stages.predict TASK INPUT                            a table on the terminal; CSV into a pipe
     python -m stages.predict TASK INPUT --output answers.parquet   a file, which is there once it is whole
+    …  | python -m stages.predict TASK -                           standard input, a record a line (forecast: a CSV)
 
 Reads INPUT chunk by chunk: a file of millions of lines needs no more memory than one of thousands. What cannot be
 answered keeps its row, with the reason in the column `error`. The exit status is 1 where that is so for all rows.
@@ -113,19 +114,30 @@ def run(
             bar.update(count)
             read, written = read + count, written + len(rows)
             bad += sum(row["error"] is not None for row in rows)
+    reading = f"{_rows(read)} read; " if read != written else ""  # of a task that answers groups of them
     where = f" in {output}" if output else ""
-    errors = f"; {bad} of them an `error`" if bad else ""
-    print(f"{read:,} rows read, {written:,} rows{where}{errors}", file=sys.stderr)
+    print(f"{reading}{_rows(written)}{where}: {written - bad:,} answered, {bad:,} with an error", file=sys.stderr)
     return bad < written or not written
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" if count == 1 else f"{count:,} rows"
 
 
 def _load(address: str) -> PyFuncModel:
     """A model by its address. Raises ValueError where there is none, in a line that names no password."""
     from .tracking import mlflow_runs
-    from .tracking.store import store_error, without_credentials
+    from .tracking.store import database_file, store_error, store_uri, without_credentials
 
+    file = database_file(store_uri())
+    missing = file is not None and not file.exists()
+    if missing and address.startswith(("models:/", "runs:/")):
+        raise ValueError(
+            f"{address}: no models are registered: there is no {file}; MLFLOW_TRACKING_URI names another store"
+        )
     try:
-        mlflow_runs.open_client()
+        if not missing:  # a question leaves no new store behind
+            mlflow_runs.open_client()
         import mlflow.pyfunc  # after open_client, which sets the environment that MLflow reads
 
         return mlflow.pyfunc.load_model(address)

@@ -12,10 +12,18 @@ from ..data.text import AUTO, Line, Text
 
 OPTION = "--encoding"  # of `predict`
 
+_STDIN = ("-", "/dev/stdin")
+
+
+def is_stream(source: str) -> bool:
+    """Whether a source can be read once, from its beginning: standard input, a pipe, a device."""
+    path = Path(source)
+    return source in _STDIN or ("://" not in source and path.exists() and not (path.is_file() or path.is_dir()))
+
 
 @contextmanager
 def open_source(source: str, encoding: str = AUTO) -> Iterator[Text]:
-    """The text of a file by its path or any fsspec URL, as it is or packed by gzip.
+    """The text of a file by its path or any fsspec URL, or of standard input (`-`), as it is or packed by gzip.
 
     Raises ValueError where it cannot be read or is no text.
     """
@@ -51,6 +59,8 @@ def records(
 
 
 def _open(source: str) -> IO[bytes]:
+    if source in _STDIN:  # by its number: what is no file, such as a socket, cannot be opened by its name
+        return open(0, "rb", closefd=False)
     local = "://" not in source
     if local and not Path(source).exists():
         raise ValueError(f"{source}: no such file")

@@ -6,7 +6,10 @@ import csv
 import gzip
 import io
 import json
+import os
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -72,6 +75,65 @@ def test_columns_that_a_models_own_data_brought_stand_in_its_signature() -> None
     found = signature(Length, {"price": "any"}).inputs
     assert found.input_names() == [*signature(Length, {}).inputs.input_names(), "price"]
     assert "price" in found.required_input_names()
+
+
+SQUARE = '{"key_id": "a", "drawing": [[[0, 1], [0, 1]]]}'
+
+
+@pytest.mark.parametrize("source", ["-", "/dev/stdin"])
+@pytest.mark.parametrize(
+    ("task", "text", "key", "found"),
+    [
+        ("sketch", f"{SQUARE}\n\nnonsense\n", "drawing", [[[[0, 1], [0, 1]]], "nonsense"]),
+        ("drawing", "cat\nMüller\t0.5\n", "label", ["cat", "Müller"]),
+        ("translation", "two words\n\nlast", "text", ["two words", "", "last"]),
+        ("video", "a/1.mp4\nhttps://host/2.avi\n", "path", ["a/1.mp4", "https://host/2.avi"]),
+        # The series stand in pieces: all of them are read before the first is given on.
+        ("forecast", "unique_id,ds,y\na,1,1\nb,1,2\na,2,3\n", "y", ["1", "3", "2"]),
+        ("forecast", "ds,y\n2015-01-01,1\n", "unique_id", ["series"]),
+    ],
+)
+def test_every_task_reads_a_pipe(task: str, source: str, text: str, key: str, found: list[Any]) -> None:
+    reader = (
+        "import json, sys\nfrom stages.tasks.protocol import Task\nrows = Task(sys.argv[1]).rows()\n"
+        "print(json.dumps([row[sys.argv[3]] for group in rows.groups(sys.argv[2]) for row in group]))"
+    )
+    command = [sys.executable, "-c", reader, task, source, key]
+    content = text.encode() if source == "-" else gzip.compress(text.encode("utf-16"))
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
+    assert json.loads(done.stdout or b"null") == found, done.stderr.decode()
+
+
+def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "days.csv")
+    writer = threading.Thread(target=(tmp_path / "days.csv").write_text, args=("ds,y\n1,1\n2,2\n",))
+    writer.start()
+    (rows,) = Task("forecast").rows().groups(str(tmp_path / "days.csv"))
+    writer.join()
+    assert [row["y"] for row in rows] == ["1", "2"]
+
+
+def test_the_last_line_counts_what_was_answered(
+    tmp_path: Path, model: Loaded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.csv"
+    translate(sentences(tmp_path, b"two words\n\n\xff\nlast"), output)
+    assert capsys.readouterr().err.splitlines()[-1] == f"4 rows in {output}: 2 answered, 2 with an error"
+    translate(sentences(tmp_path, b"one"), output)
+    assert capsys.readouterr().err.splitlines()[-1] == f"1 row in {output}: 1 answered, 0 with an error"
+
+
+@pytest.mark.parametrize("address", ["models:/translator@champion", "a/folder"])
+def test_a_question_leaves_no_store_in_the_current_folder(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    sentences(tmp_path, b"a sentence")
+    monkeypatch.setattr(sys, "argv", ["predict", "translation", "sentences.txt", "--model", address])
+    with pytest.raises(SystemExit, match=f"unroll: predict translation: {address}: "):
+        main()
+    assert [path.name for path in tmp_path.iterdir()] == ["sentences.txt"]
 
 
 def test_a_model_answers_as_it_was_measured_unless_told_otherwise() -> None:
@@ -252,10 +314,12 @@ def test_drawings_come_as_lines_of_quickdraw_as_bare_lines_and_as_a_list(tmp_pat
         list(groups(str(tmp_path / "d.json")))
 
 
-def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path) -> None:
+def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("b/2.mp4", "b/1.mp4", "a/3.mp4", ".hidden/4.mp4", "b/.5.mp4"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "b/.hidden").touch()
+    (tmp_path / "b/README.md").touch()
     (tmp_path / "list.txt").write_text("https://host/x.mp4\n\n one.avi \r\n")
     groups = Task("video").rows().groups
     below = [str(tmp_path / name) for name in ("a/3.mp4", "b/1.mp4", "b/2.mp4")]
@@ -263,6 +327,12 @@ def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path) -> None:
     assert [row["path"] for (row,) in groups(str(tmp_path))] == below
     assert [row["path"] for (row,) in groups(str(tmp_path / ".list.txt"))] == ["https://host/x.mp4", "one.avi"]
     assert list(groups("s3://bucket/x.mp4")) == [[{"path": "s3://bucket/x.mp4"}]]
+    readme = str(tmp_path / "b/README.md")
+    assert capsys.readouterr().err == f"1 passed over that are no clips by their ending, such as {readme}\n"
+    assert list(groups(readme)) == [[{"path": readme}]]  # it was named: the model says what is wrong with it
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="none: found no clip; allowed endings: 3g2 3gp"):
+        list(groups(str(tmp_path / "none")))
 
 
 def test_a_series_is_given_on_once_it_is_whole_and_not_later(tmp_path: Path) -> None:
