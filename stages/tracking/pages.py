@@ -37,8 +37,7 @@ def show_first(client: MlflowClient, experiment: str, metric: str) -> None:
     by name and shows no metric that nobody has chosen.
     """
     names = (f"test_{metric}", f"test_{metric}_low", f"test_{metric}_high", "training_seconds")
-    columns = ["attributes.`Models`", *(f"metrics.`{name}`" for name in names)]
-    view = json.dumps({"selectedColumns": columns})
+    view = json.dumps({"selectedColumns": [f"metrics.`{name}`" for name in names]})
     if client.get_experiment(experiment).tags.get(_VIEW_TAG) != view:
         client.set_experiment_tag(experiment, _VIEW_TAG, view)
 
