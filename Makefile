@@ -61,7 +61,8 @@ check: developer ## params.yaml, formatting, lint, types, and that dvc.lock fits
 format: developer ## format the code
 	@ruff format --quiet . && ruff check --quiet --fix .
 
-ui: environment ## MLflow's pages on http://127.0.0.1:5000
+ui: environment ## MLflow's pages on http://127.0.0.1:5000; prints links to the tasks' runs and models
+	@python -m stages.registry links --ui http://127.0.0.1:5000
 	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking.store)"
 
 up: environment ## start Prefect, MLflow and workers on 127.0.0.1 (BACKEND=postgres: on PostgreSQL), deploy the flows

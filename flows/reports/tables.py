@@ -20,6 +20,7 @@ from stages.provenance.hashes import parse_signature
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
+from stages.tracking import pages
 
 from ..dag import PlannedStage
 from ..plan import MEANING, reasons
@@ -140,14 +141,14 @@ def links_table(models: Mapping[str, ModelStatus], tasks: Sequence[str], ui: str
 
 def version_link(model: str, version: Version, ui: str) -> str:
     """A link in Markdown to the page of a version."""
-    return f"[{model} {version.version}]({ui.rstrip('/')}/#/models/{model}/versions/{version.version})"
+    return f"[{model} {version.version}]({pages.version_page(model, version.version, ui)})"
 
 
 def run_link(version: Version, ui: str) -> str:
     """A link in Markdown to the page of a version's run."""
     if not version.run_id:
         return "no longer there"
-    return f"[{version.run_id[:8]}]({ui.rstrip('/')}/#/experiments/{version.experiment_id}/runs/{version.run_id})"
+    return f"[{version.run_id[:8]}]({pages.run_page(version.experiment_id, version.run_id, ui)})"
 
 
 def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str:

@@ -30,6 +30,7 @@ import yaml
 from filelock import FileLock
 
 from stages.progress_bar import busy, tell
+from stages.tracking.pages import page
 from stages.tracking.private import private_file, private_folder
 from stages.tracking.store import make_private, sqlite_uri, store_uri, without_credentials
 
@@ -320,7 +321,7 @@ def main() -> None:
 def _print_addresses(servers: Servers, running: Mapping[str, psutil.Process]) -> None:
     workers = [name.removeprefix("worker-") for name in running if name.startswith("worker-")]
     print(f"Prefect   {servers.prefect:<28} flows, runs, artifacts")
-    print(f"MLflow    {servers.mlflow:<28} runs, models")
+    print(f"MLflow    {page('experiments', servers.mlflow)}  runs, models")
     print(f"workers   {', '.join(workers)}")
     print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
     print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")

@@ -6,6 +6,7 @@
     python -m stages.registry prove MODEL                 measure again in a fresh clone; status 1 where it differs
     python -m stages.registry rollback MODEL              the champion before this one is champion again
     python -m stages.registry gc [--keep N] [--yes]       old versions, and with --cache unneeded data, go
+    python -m stages.registry links [--ui ADDRESS]        MLflow's pages of runs and models; `make ui` prints them
     python -m stages.registry sync                        register what the receipts name and the store lacks
 
 MODEL is a model's or a task's name; MODEL@champion, MODEL@challenger and MODEL/3 name a version. `docs/registry.md`
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .lineage import Target
 
 _KEEP = 5
+_UI = "http://127.0.0.1:5000"
 
 
 def main() -> None:
@@ -67,13 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("--keep", type=int, default=_KEEP, metavar="N", help=f"newest versions that stay; else {_KEEP}")
     chosen.add_argument("--cache", action="store_true", help="clear DVC's cache, too")
     chosen.add_argument("--yes", action="store_true", help="delete")
+    chosen = verb("links", "addresses of MLflow's pages: the runs of each task, the models")
+    chosen.add_argument("--ui", default=_UI, metavar="ADDRESS", help=f"of MLflow's server; else {_UI}")
     verb("sync", "register what the receipts name and the store lacks, and show the table")
     return parser
 
 
 def _run(args: argparse.Namespace) -> bool:
     """Carry out the verb; returns whether something was found that is not as it should be."""
-    from ..tracking import mlflow_runs
+    from ..tracking import mlflow_runs, pages
     from . import lineage, table, versions
 
     name = getattr(args, "model", None)
@@ -89,6 +93,8 @@ def _run(args: argparse.Namespace) -> bool:
             return _verify(client, target)
         case "gc":
             _collect(client, args)
+        case "links":
+            print("\n".join(pages.links(client, args.ui)), flush=True)
         case "sync":
             versions.sync()
             table.show_tasks()

@@ -7,7 +7,10 @@ these tags, and the one of older code, which kept a single text for both.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -26,6 +29,7 @@ OVERRIDES_VARIABLE = "UNROLL_OVERRIDES"
 # Tags of a version.
 DECISION, REASON = "unroll.decision", "unroll.reason"
 METRIC = "unroll.metric."  # by the metric that it is judged by: what it reached
+ORIGIN = "unroll.origin"  # what few people read, as one JSON object: see `facts`
 OLDER_VERDICT = "unroll.verdict"  # of versions that were judged before there were decisions
 
 
@@ -52,6 +56,10 @@ _OLDER_TEXTS = (
     ("", "rolled back", Decision.ROLLED_BACK),
     ("", "", Decision.CHALLENGER_LOST),  # rejected by a person
 )
+
+
+_DESCRIBED = re.compile(rf"\A\*\*(?:{'|'.join(Decision)})\*\*: [^\n]*\n\n")
+_REASON = 900  # characters of a reason in a description, which has room for 5,000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +112,49 @@ def metric_of(version: ModelVersion) -> str:
     return next((tag.removeprefix(METRIC) for tag in version.tags if tag.startswith(METRIC)), "")
 
 
+def facts(version: ModelVersion) -> dict[str, str]:
+    """The tags of a version, those that `pack` has packed among them. Versions of older code have all as tags."""
+    return dict(version.tags) | json.loads(version.tags.get(ORIGIN, "{}"))
+
+
+def pack(tags: Mapping[str, str], shown: Collection[str]) -> dict[str, str]:
+    """The tags that are `shown` in MLflow as they are, and the others in one."""
+    origin = {key: value for key, value in tags.items() if key not in shown}
+    return {key: tags[key] for key in shown if key in tags} | {ORIGIN: json.dumps(origin, sort_keys=True)}
+
+
 def verdict_text(version: ModelVersion) -> str:
     """What was decided about a version, for people."""
     return str(read_verdict(version) or "not judged yet")
 
 
 def write_verdict(client: MlflowClient, name: str, version: str, verdict: Verdict | None) -> None:
-    """Note a verdict on a version, or that there is none: the reason first, so that no decision stands without one."""
+    """Note a verdict on a version, or that there is none: the reason first, so that no decision stands without one.
+    The version's description begins with it.
+    """
     if verdict is None:
         found_or_none(lambda: client.delete_model_version_tag(name, version, DECISION))
+    else:
+        client.set_model_version_tag(name, version, REASON, verdict.reason)
+    described = client.get_model_version(name, version).description or ""
+    if (described_now := describe_verdict(verdict, described)) != described:
+        client.update_model_version(name, version, description=described_now)
+    if verdict is None:
         return
-    client.set_model_version_tag(name, version, REASON, verdict.reason)
     client.set_model_version_tag(name, version, DECISION, verdict.decision.value)
+
+
+def describe_verdict(verdict: Verdict | None, description: str) -> str:
+    """A version's description with this verdict as its first paragraph, in place of an earlier one."""
+    rest = _DESCRIBED.sub("", description)
+    if verdict is None:
+        return rest
+    return f"**{verdict.decision.value}**: {_shortened(verdict.reason)}\n\n{rest}"
+
+
+def _shortened(reason: str) -> str:
+    text = " ".join(reason.split())
+    return text if len(text) <= _REASON else f"{text[: _REASON - 2]} …"
 
 
 def _tagged(version: ModelVersion) -> Verdict | None:

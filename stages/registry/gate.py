@@ -36,7 +36,7 @@ from .champion import (
     make_champion,
     with_alias,
 )
-from .decision import CHAMPION, Decision, Verdict, overrides, write_verdict
+from .decision import CHAMPION, Decision, Verdict, facts, overrides, write_verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,13 +93,13 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
         champion_version = str(champion.version) if champion else NONE
         comparison = None
         if champion:
-            same_weights = champion.tags.get(WEIGHTS) == content_md5(task.paths.weights)
+            same_weights = facts(champion).get(WEIGHTS) == content_md5(task.paths.weights)
             comparison = _compare(task, params, metric, candidate, champion_version, same_weights=same_weights)
         verdict = decide(description, metrics, mode, params, comparison)
         if alone := overrides():
             reason = f"params of one run alone ({alone}); a person may promote it. The gate found: {verdict}"
             verdict = Verdict(Decision.CHALLENGER_OVERRIDES, reason)
-        facts = {
+        judged_by = {
             "metric": metric,
             "higher_is_better": higher_is_better(metric),
             "value": metrics[metric],
@@ -108,7 +108,7 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
             **params.register_.model_dump(include={"confidence", "min_examples", "promotion"}),
             **asdict(verdict),
         }
-        client.log_text(run_id, json.dumps(facts, indent=2, sort_keys=True), file)
+        client.log_text(run_id, json.dumps(judged_by, indent=2, sort_keys=True), file)
         if verdict.decision is not Decision.CHAMPION:
             write_verdict(client, name, number, verdict)
             return

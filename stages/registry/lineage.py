@@ -13,7 +13,7 @@ from ..data.files import read_json
 from ..evaluation.report import HIGH, LOW, is_bound
 from ..tasks.protocol import Task
 from .champion import get_version
-from .decision import CHAMPION, verdict_text
+from .decision import CHAMPION, facts, verdict_text
 from .gate import FILE
 from .status import describe
 from .versions import COMMIT, CONTENT, DIRTY, LOCKED, PATCH, PATCH_FILE, RECEIPT, all_versions, folder
@@ -53,14 +53,14 @@ def data_hashes(version: ModelVersion) -> dict[str, str]:
     """DVC's md5 of the data a version comes from, by path: `data/TASK/raw`, `data/TASK/prepared`."""
     return {
         tag.removeprefix(LOCKED).replace(".", "/"): value
-        for tag, value in version.tags.items()
+        for tag, value in facts(version).items()
         if tag.startswith(f"{LOCKED}data.")
     }
 
 
 def receipt(version: ModelVersion) -> dict[str, str]:
     """What a version was registered as, out of its tags: see `versions.receipt`."""
-    return {tag.removeprefix(RECEIPT): value for tag, value in version.tags.items() if tag.startswith(RECEIPT)}
+    return {tag.removeprefix(RECEIPT): value for tag, value in facts(version).items() if tag.startswith(RECEIPT)}
 
 
 def stands_on(version: ModelVersion, md5: str) -> bool:
@@ -94,7 +94,7 @@ def creation_time(version: ModelVersion) -> str:
 def show(client: MlflowClient, target: Target) -> None:
     """Print all that is known of a version: how to load it, where it came from, what it reached."""
     version = get_version(client, target.name, target.version or CHAMPION)
-    tags, described = version.tags, describe(client, version)
+    tags, described = facts(version), describe(client, version)
     where = f"{folder(tags[CONTENT])}/" if CONTENT in tags else ""
     aliases = "".join(f" @{alias}" for alias in sorted(version.aliases))
     print(f"{version.name} version {version.version}{aliases}, made {creation_time(version)} UTC")
@@ -116,9 +116,9 @@ def show(client: MlflowClient, target: Target) -> None:
             _lines("gate", comparison_lines(read_json(path)))
 
 
-def comparison_lines(facts: dict[str, Any]) -> list[str]:
+def comparison_lines(judged_by: dict[str, Any]) -> list[str]:
     """How a version and the champion compared, from a `gate.json`, also of older code; nothing without a champion."""
-    comparison = facts["comparison"] if "comparison" in facts else facts["duel"]
+    comparison = judged_by["comparison"] if "comparison" in judged_by else judged_by["duel"]
     if not comparison:
         return []
     examples = comparison["examples"] if "examples" in comparison else comparison["questions"]

@@ -32,7 +32,7 @@ from .champion import (
     model_lock,
     with_alias,
 )
-from .decision import CHALLENGER, CHAMPION, Decision, Verdict, write_verdict
+from .decision import CHALLENGER, CHAMPION, Decision, Verdict, facts, write_verdict
 from .status import Version, describe
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Sid
         model=name,
         candidate=candidate,
         champion=describe(client, champion) if champion else None,
-        commit=found.tags.get("unroll.git_commit", "unknown"),
-        dirty=found.tags.get("unroll.git_dirty") == "true",
+        commit=facts(found).get("unroll.git_commit", "unknown"),
+        dirty=facts(found).get("unroll.git_dirty") == "true",
     )
 
 

@@ -23,6 +23,7 @@ from ..data.files import read_json
 from ..paths import program_path, project_root
 from ..provenance.hashes import file_md5
 from . import lineage, versions
+from .decision import facts
 from .verify import Finding, cache_folder, verify_model, weights_folder
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _error(version: ModelVersion, text: str) -> ReproductionError:
 
 
 def _clone(clone: Path, version: ModelVersion) -> None:
-    commit = version.tags.get(versions.COMMIT, "none")
+    commit = facts(version).get(versions.COMMIT, "none")
     here = project_root()
     known = subprocess.run(["git", "-C", str(here), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
     if known.returncode:
@@ -79,12 +80,12 @@ def _clone(clone: Path, version: ModelVersion) -> None:
 
 
 def _apply_patch(client: MlflowClient, version: ModelVersion, clone: Path, folder: Path) -> None:
-    if version.tags.get(versions.DIRTY) != "true" or versions.PATCH not in version.tags:
+    if facts(version).get(versions.DIRTY) != "true" or versions.PATCH not in facts(version):
         return
     patch = lineage.recorded(client, version, versions.PATCH_FILE, folder)
     if patch is None:
         raise _error(version, f"its patch ({versions.PATCH_FILE}) is gone")
-    if hashlib.sha256(patch.read_bytes()).hexdigest() != version.tags[versions.PATCH]:
+    if hashlib.sha256(patch.read_bytes()).hexdigest() != facts(version)[versions.PATCH]:
         raise _error(version, f"its patch ({versions.PATCH_FILE}) is not what was registered")
     _run(["git", "apply", "--whitespace=nowarn", str(patch)], clone)
 
@@ -112,7 +113,7 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
 
 
 def _compare(recorded: Path | None, reached: Path, version: ModelVersion) -> Iterator[Finding]:
-    if recorded is None or file_md5(recorded) != version.tags.get(f"{versions.RECEIPT}metrics"):
+    if recorded is None or file_md5(recorded) != facts(version).get(f"{versions.RECEIPT}metrics"):
         raise _error(version, f"its {versions.METRICS_FILE} is gone, or not what was recorded")
     then, now = read_json(recorded), read_json(reached)
     for name in sorted({*then, *now}):

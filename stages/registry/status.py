@@ -21,7 +21,7 @@ from ..command import one_line_errors
 from ..tasks.protocol import Task
 from ..tracking.store import found_or_none, store_errors
 from .champion import with_alias
-from .decision import CHAMPION, Decision, metric_of, read_verdict
+from .decision import CHAMPION, Decision, facts, metric_of, read_verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +85,7 @@ def describe(client: MlflowClient, version: ModelVersion) -> Version:
         version=str(version.version),
         decision=verdict.decision if verdict else None,
         reason=verdict.reason if verdict else "",
-        signature=version.tags.get("unroll.metrics_signature", ""),
+        signature=facts(version).get("unroll.metrics_signature", ""),
         run_id=run.info.run_id if run else "",
         experiment_id=run.info.experiment_id if run else "",
         metric=metric_of(version),

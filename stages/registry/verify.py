@@ -17,6 +17,7 @@ from ..params import load
 from ..provenance.hashes import content_md5, file_md5
 from ..tasks.protocol import Task
 from . import lineage
+from .decision import facts
 from .packaging import code_digest
 from .versions import CONTENT, DIRTY, PACKAGE, PATCH, PATCH_FILE, RECEIPT, content_hash, receipt
 
@@ -69,12 +70,12 @@ def verify_model(version: ModelVersion, temporary: Path) -> Iterator[Finding]:
     if weights is None:
         yield Finding("weights", "missing")
     else:
-        yield compare_hash("weights", content_md5(weights), version.tags.get(f"{RECEIPT}weights"))
+        yield compare_hash("weights", content_md5(weights), facts(version).get(f"{RECEIPT}weights"))
     packages, script = sorted((model / "code").glob("unroll_*")), model / "model.py"
     if len(packages) != 1 or not script.is_file():
         yield Finding("code", "missing")
     else:
-        yield compare_hash("code", code_digest(packages[0], script), version.tags.get(PACKAGE))
+        yield compare_hash("code", code_digest(packages[0], script), facts(version).get(PACKAGE))
 
 
 def weights_folder(model: Path) -> Path | None:
@@ -83,14 +84,14 @@ def weights_folder(model: Path) -> Path | None:
 
 
 def _verify_patch(client: MlflowClient, version: ModelVersion, temporary: Path) -> Iterator[Finding]:
-    if version.tags.get(DIRTY) != "true":
+    if facts(version).get(DIRTY) != "true":
         return
     path = lineage.recorded(client, version, PATCH_FILE, temporary)
     if path is None:
-        noted = PATCH in version.tags
+        noted = PATCH in facts(version)
         yield Finding("patch", "missing", "" if noted else "the commit had changes, none of them in code or params")
         return
-    yield compare_hash("patch", hashlib.sha256(path.read_bytes()).hexdigest(), version.tags.get(PATCH))
+    yield compare_hash("patch", hashlib.sha256(path.read_bytes()).hexdigest(), facts(version).get(PATCH))
 
 
 def cache_folder() -> Path:

@@ -21,11 +21,22 @@ from ..data.files import read_json
 from ..evaluation.report import headline_metric, with_interval
 from ..progress_bar import busy
 from ..provenance.hashes import content_md5, file_md5, locked_stages
-from ..tracking import mlflow_runs, training_run
+from ..tracking import mlflow_runs, pages, training_run
 from ..tracking.store import found_or_none, without_credentials
 from . import gate, latency
 from .champion import PromotionError, example_rows, load_and_try, model_lock
-from .decision import CHALLENGER, METRIC, Decision, Verdict, is_judged, read_verdict, verdict_text, write_verdict
+from .decision import (
+    CHALLENGER,
+    METRIC,
+    Decision,
+    Verdict,
+    facts,
+    is_judged,
+    pack,
+    read_verdict,
+    verdict_text,
+    write_verdict,
+)
 from .packaging import log_model, serving_code, serving_options
 
 if TYPE_CHECKING:
@@ -40,6 +51,7 @@ PACKAGE, PATCH, COMMIT, DIRTY = "unroll.package", "unroll.patch", "unroll.git_co
 SIGNATURE = "unroll.metrics_signature"
 COLLECTED = "unroll.collected."  # tag of a model, by content: what the gate said of a version that `gc` has removed
 
+_TABLE = 3500  # characters of a table in a description, which has room for 5,000
 _CONTENT = ("model", "weights", "code", "options")  # of a receipt, what decides answers
 
 # In a version's folder among the artifacts of its run.
@@ -74,8 +86,10 @@ def register(task: Task, params: TaskParams, content: dict[str, Any]) -> ModelVe
         if known is None:
             with busy(f"{name}: a version is made and its files are stored"):
                 _create_version(client, task, params, content)
-        elif known.tags.get(f"{RECEIPT}metrics") != content["metrics"]:
+        elif facts(known).get(f"{RECEIPT}metrics") != content["metrics"]:
             print(f"{name} version {known.version} has these weights and this code; only how it was measured is new")
+        metric = headline_metric(read_json(task.paths.metrics), task.description())
+        pages.show_first(client, mlflow_runs.experiment_id(client, task.name), metric)
         version = remove_duplicates(client, name, digest)
         verdict = read_verdict(version)
         if not is_judged(version) or (verdict and verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES):
@@ -186,10 +200,18 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
         **{f"{RECEIPT}{key}": str(value) for key, value in content.items()},
         **_log_origin(client, run_id, task, where),
     }
-    page = f"#/experiments/{experiment}/runs/{run_id}/artifacts/{where}/{CARD_FILE}"  # of MLflow's own pages
-    described = f"{metric} {with_interval(metrics, metric)} on the test split. [{CARD_FILE}]({page}) says the rest."
+    card = pages.run_page(experiment, run_id, artifact=f"{where}/{CARD_FILE}")
+    described = (
+        f"{metric} {with_interval(metrics, metric)} on the test split. [{CARD_FILE}]({card}) says the rest.\n\n"
+        f"{main_table(paths.card.read_text(encoding='utf-8'))}"
+    )
     client.create_model_version(
-        name, logged.model_uri, run_id, tags=tags, model_id=logged.model_id, description=described
+        name,
+        logged.model_uri,
+        run_id,
+        tags=pack(tags, shown=(CONTENT, f"{METRIC}{metric}", COMMIT)),
+        model_id=logged.model_id,
+        description=described,
     )
 
 
@@ -200,7 +222,7 @@ def _log_origin(client: MlflowClient, run_id: str, task: Task, where: str) -> di
     the commit's own is older. The patch brings a clone of the commit to the code as it is now. The metrics that the run
     has are those of the newest evaluation; here stand the version's own.
     """
-    facts, patch = training_run.lineage(task)
+    origin, patch = training_run.lineage(task)
     # A task that learns from another's data may be measured with the network that the other has of them.
     names = {task.name, task.paths.dataset_task}
     stages = {name: stage for name, stage in locked_stages().items() if name.partition("@")[2] in names}
@@ -214,10 +236,24 @@ def _log_origin(client: MlflowClient, run_id: str, task: Task, where: str) -> di
     }
     if patch:
         files[PATCH_FILE] = without_credentials(patch)
-        facts[PATCH] = hashlib.sha256(files[PATCH_FILE].encode()).hexdigest()
+        origin[PATCH] = hashlib.sha256(files[PATCH_FILE].encode()).hexdigest()
     for name, text in files.items():
         client.log_text(run_id, text, f"{where}/{name}")
-    return facts
+    return origin
+
+
+def main_table(card: str) -> str:
+    """The metrics' table of a card, the first in its section "How good it is", with as many rows as a description has
+    room for.
+    """
+    lines = card.partition("\n## How good it is\n")[2].partition("\n## ")[0].splitlines()
+    table: list[str] = []
+    for line in lines:
+        if line.startswith("|") and sum(map(len, table)) + len(table) + len(line) < _TABLE:
+            table.append(line)
+        elif table:
+            break
+    return "\n".join(table)
 
 
 def environment() -> str:

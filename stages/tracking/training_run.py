@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 TAGS_VARIABLE = "UNROLL_RUN_TAGS"  # JSON: more tags for the runs of this process, from whoever ordered the training
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
+_RESTORED = (
+    "**Restored**: this run was made from files (the learning curve and what `evaluate` measured), not by a training. "
+    "The training ran elsewhere, or for another store; how long it took and what each step measured is not known, and "
+    "commit and changes are those of the checkout that made this run."
+)
 # Whatever the user's own git is set to.
 _DIFFERENCE = ("diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
 # How long the end of a training waits for what is left to be sent, since its sender last reported something: nothing
@@ -83,7 +89,7 @@ class TrainingRun:
             "memory_megabytes": self._system.process_megabytes(),
         }
         with self._lock:
-            self._append(learning_curve.epoch_row(record) | measured, record.epoch)
+            self._append(_measured(learning_curve.epoch_row(record)) | measured, record.epoch)
 
     def end(self, status: str) -> None:
         """Record how it ended, and wait a little for what is left to be sent."""
@@ -131,10 +137,14 @@ def training_run(
 
 
 def record_finished(task: Task, params: TaskParams, signature: str, epochs: Sequence[Mapping[str, float]]) -> None:
-    """Write the spool of a training that ran elsewhere, from its learning curve; how long it took is not known."""
-    file = spool.Spool(start(task, params, signature), spool.folder())
+    """Write the spool of a training that ran elsewhere, from its learning curve; how long it took is not known. Its
+    run says that it is restored.
+    """
+    begin = start(task, params, signature)
+    tags = {"mlflow.runName": f"{task.name}-{signature[:8]} (restored)", "mlflow.note.content": _RESTORED, **begin.tags}
+    file = spool.Spool(replace(begin, tags={**tags, "unroll.restored": "true"}), spool.folder())
     for row in epochs:
-        file.append(_metrics_event(row, int(row["epoch"]), at=None))
+        file.append(_metrics_event(_measured(row), int(row["epoch"]), at=None))
     file.append(_end_event("FINISHED", None))
     file.close()
 
@@ -241,6 +251,11 @@ class _System:
 def _metrics_event(values: Mapping[str, float], step: int, *, at: int | None) -> spool.Event:
     numbers = {name: float(value) for name, value in values.items()}
     return {"kind": "metrics", "time": _now(), "step": step, "at": at, "values": numbers}
+
+
+def _measured(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of the learning curve without its epoch, which is the step of all its metrics."""
+    return {name: value for name, value in row.items() if name != "epoch"}
 
 
 def _end_event(status: str, seconds: float | None) -> spool.Event:

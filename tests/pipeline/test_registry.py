@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from stages.models.learned import LEARNED_NAME, Identities, Learned
 from stages.registry import garbage
-from stages.registry.decision import OVERRIDES_VARIABLE
+from stages.registry.decision import OVERRIDES_VARIABLE, facts
 from stages.registry.verify import cache_path
 
 from .conftest import Clone, commit
@@ -227,7 +227,8 @@ def test_tampered_weights_are_found(store):
 
 def test_a_data_md5_leads_to_the_versions_that_came_from_it(store):
     store.register()
-    md5 = store.client.get_model_version(MODEL, "1").tags["unroll.lock.data.toy.raw"]
+    version = store.client.get_model_version(MODEL, "1")
+    md5 = facts(version)["unroll.lock.data.toy.raw"]
     assert f"{MODEL} 1 @challenger" in store.registry("list", "--data", md5.removesuffix(".dir"))
     assert store.registry("list", "--data", "0123456789").strip() == "no version comes from data 0123456789"
 

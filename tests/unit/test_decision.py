@@ -15,7 +15,10 @@ from stages.registry.decision import (
     REASON,
     Decision,
     Verdict,
+    describe_verdict,
+    facts,
     is_judged,
+    pack,
     read_verdict,
     verdict_text,
 )
@@ -33,6 +36,7 @@ class Client:
     def __init__(self, *, broken: int = -1, error: BaseException | None = None) -> None:
         self.champion: str | None = "1"
         self.tags = {"1": {DECISION: "champion", REASON: COMPARED}, "2": dict[str, str]()}
+        self.descriptions = {"1": f"**champion**: {COMPARED}\n\nmae 2", "2": "mae 1"}
         self.calls, self.broken, self.error = 0, broken, error
 
     def _call(self) -> None:
@@ -42,7 +46,8 @@ class Client:
 
     def get_model_version(self, name: str, version: str) -> Any:
         aliases = ["champion"] if self.champion == version else []
-        return SimpleNamespace(name=name, version=version, tags=dict(self.tags[version]), aliases=aliases)
+        facts: Any = {"tags": dict(self.tags[version]), "description": self.descriptions[version]}
+        return SimpleNamespace(name=name, version=version, aliases=aliases, **facts)
 
     def get_model_version_by_alias(self, name: str, alias: str) -> Any:
         return self.get_model_version(name, str(self.champion))
@@ -55,6 +60,10 @@ class Client:
         self._call()
         self.tags[version][key] = value
 
+    def update_model_version(self, name: str, version: str, description: str) -> None:
+        self._call()
+        self.descriptions[version] = description
+
     def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
         self.tags[version].pop(key, None)
 
@@ -63,7 +72,7 @@ class Client:
         return [verdict.decision if verdict else None for verdict in verdicts]
 
 
-CALLS = 7  # that a change of champion makes: the test below counts them
+CALLS = 9  # that a change of champion makes: the test below counts them
 
 
 def change(client: Any) -> None:
@@ -83,6 +92,10 @@ def test_a_new_champion_leaves_the_former_one_superseded():
         "unroll.previous_champion": "1",
         "unroll.decided_by": "Ada",
     }
+    assert client.descriptions == {
+        "1": f"**superseded**: {COMPARED}\n\nmae 2",
+        "2": "**champion**: better\n\nmae 1",
+    }
     with pytest.raises(ChampionMoved, match="the champion is version 2 by now, not 1"):
         change(client)
 
@@ -95,6 +108,7 @@ def test_whatever_fails_the_champion_and_all_verdicts_stand_as_they_stood(broken
     assert client.champion == "1"
     assert client.tags["1"] == {DECISION: "champion", REASON: COMPARED}
     assert client.read() == [Decision.CHAMPION, None]
+    assert client.descriptions == {"1": f"**champion**: {COMPARED}\n\nmae 2", "2": "mae 1"}
 
 
 @pytest.mark.parametrize("broken", range(CALLS))
@@ -157,3 +171,20 @@ def test_params_of_one_run_alone_are_judged_once_they_are_those_of_params_yaml(m
     monkeypatch.delenv(OVERRIDES_VARIABLE)
     assert not is_judged(version)
     assert is_judged(SimpleNamespace(name="m", version="2", aliases=[], tags={DECISION: "challenger_lost"}))
+
+
+def test_a_description_begins_with_the_newest_verdict_and_has_room_for_it():
+    lost = Verdict(Decision.CHALLENGER_LOST, "not\n\nbetter")
+    text = describe_verdict(lost, describe_verdict(Verdict(Decision.CHAMPION, "good"), "**Mine**: kept\n\nmae 1"))
+    assert text == "**challenger_lost**: not better\n\n**Mine**: kept\n\nmae 1"
+    assert describe_verdict(None, text) == "**Mine**: kept\n\nmae 1"
+    assert len(describe_verdict(Verdict(Decision.CHAMPION, "word " * 2000), "")) < 1000
+
+
+def test_hashes_are_one_tag_and_those_of_older_versions_are_read_as_well():
+    tags = {"unroll.content": "abc", "unroll.receipt.weights": "1.dir", "unroll.lock.data.toy.raw": "2.dir"}
+    packed = pack(tags, shown=("unroll.content", "unroll.git_commit"))
+    assert list(packed) == ["unroll.content", "unroll.origin"]
+    for noted in (tags, packed):
+        version: Any = SimpleNamespace(tags=noted)
+        assert facts(version).items() >= tags.items()

@@ -112,9 +112,9 @@ def test_links_lead_to_version_run_and_champion():
     entry = result(version("4", 2.0), version("3", 2.5))
     assert entry.model is not None
     assert links_table({"forecast": entry.model}, ["forecast", "sketch"], "http://host/").splitlines()[2:] == [
-        "| forecast | [forecaster 4](http://host/#/models/forecaster/versions/4) "
-        "| [01234567](http://host/#/experiments/7/runs/0123456789) "
-        "| [forecaster 3](http://host/#/models/forecaster/versions/3) |"
+        "| forecast | [forecaster 4](http://host/#/models/forecaster/versions/4?workflowType=machine_learning) "
+        "| [01234567](http://host/#/experiments/7/runs/0123456789?workflowType=machine_learning) "
+        "| [forecaster 3](http://host/#/models/forecaster/versions/3?workflowType=machine_learning) |"
     ]
     assert links_table({}, ["forecast"], "http://host") == ""
 

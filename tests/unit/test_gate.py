@@ -201,6 +201,12 @@ class Store:
     def set_model_version_tag(self, name: str, version: str, key: str, value: str) -> None:
         self.tags[f"{version} {key}"] = value
 
+    def get_model_version(self, name: str, version: str) -> Any:
+        return SimpleNamespace(description="")
+
+    def update_model_version(self, name: str, version: str, description: str) -> None:
+        pass
+
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float | None]:

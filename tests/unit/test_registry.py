@@ -217,3 +217,28 @@ def test_help_is_there_at_once():
         spent.append(time.perf_counter() - started)
     assert "--keep N" in printed
     assert min(spent) < 0.5
+
+
+CARD = """# model
+
+## How good it is
+
+On the test split.
+
+| metric | this model |
+| --- | --- |
+| `mae` | 2 |
+
+| another |
+
+## Data
+
+| | |
+"""
+
+
+def test_a_description_holds_the_main_table_of_the_card_as_far_as_there_is_room():
+    assert versions.main_table(CARD).splitlines() == ["| metric | this model |", "| --- | --- |", "| `mae` | 2 |"]
+    long = versions.main_table(CARD.replace("| `mae` | 2 |", "\n".join(["| `mae` | 2 |" + " " * 90] * 100)))
+    assert 3000 < len(long) <= 3500
+    assert versions.main_table("no card") == ""

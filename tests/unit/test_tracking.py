@@ -85,7 +85,6 @@ def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(fol
     assert event["values"]["memory_megabytes"] > 1
     shown = {name: value for name, value in event["values"].items() if name != "memory_megabytes"}
     assert shown == {
-        "epoch": 2.0,
         "train_loss": 1.0,
         "validation_loss": 2.0,
         "learning_rate": 0.1,
@@ -121,7 +120,13 @@ def test_a_training_that_ran_elsewhere_is_told_from_its_learning_curve(folder):
     rows = [{"epoch": float(epoch), "train_loss": 1.0} for epoch in range(2)]
     training_run.record_finished(Task("forecast"), load()["forecast"], "abc", rows)
     events = told(folder)
-    assert [(event["step"], event["values"]) for event in events[1:3]] == list(enumerate(rows))
+    assert [(event["step"], event["values"]) for event in events[1:3]] == [
+        (0, {"train_loss": 1.0}),
+        (1, {"train_loss": 1.0}),
+    ]
+    tags = events[0]["tags"]
+    assert (tags["mlflow.runName"], tags["unroll.restored"]) == ("forecast-abc (restored)", "true")
+    assert tags["mlflow.note.content"].startswith("**Restored**: this run was made from files")
     assert (events[3]["status"], events[3]["seconds"]) == ("FINISHED", None)
 
 
