@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from stages.tracking.private import private_folder
 from stages.tracking.store import without_credentials
 
 from .servers import ServersError, here
@@ -28,6 +29,7 @@ def choose_server() -> None:
     try:
         servers = here()
         if "PREFECT_API_URL" not in os.environ:
+            private_folder(servers.folder)  # where Prefect's temporary server keeps its database
             for name, value in servers.own_database().items():
                 os.environ.setdefault(name, value)
             if "prefect" in servers.running():
