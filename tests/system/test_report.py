@@ -39,7 +39,7 @@ def test_a_run_shows_metrics_pictures_and_links(flows, forced):
         f"[forecaster 1]({flows.servers.mlflow}/#/models/forecaster/versions/1?workflowType=machine_learning)"
         in artifacts["links"]
     )
-    run_id = artifacts["links"].partition("/runs/")[2].partition(")")[0]
+    run_id = artifacts["links"].partition("/runs/")[2].partition("?")[0]
     store = MlflowClient(f"sqlite:///{flows.clone.folder / 'mlflow.db'}")
     assert store.get_run(run_id).data.tags["unroll.task"] == "forecast"
 
