@@ -43,7 +43,7 @@ _NO_TEXT = {
     b"PAR1": "Parquet",
     b"SQLite format 3\x00": "an SQLite database",
 }
-_EMPTY = {"\n": True, "\r\n": True}  # its `get` groups lines in C
+_EMPTY = {"\n": True, "\r\n": True, "\r": True}  # its `get` groups lines in C; the last is a file's end
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that cannot be decoded
 
 
