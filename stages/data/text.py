@@ -43,6 +43,7 @@ _NO_TEXT = {
     b"PAR1": "Parquet",
     b"SQLite format 3\x00": "an SQLite database",
 }
+_EMPTY = {"\n": True, "\r\n": True, "\r": True}  # its `get` groups lines in C; the last is a file's end
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that cannot be decoded
 
 
@@ -102,16 +103,16 @@ class Text:
         self.stream.reconfigure(newline="\n")
         number = 1
         with self._errors(lambda: number - 1):
-            for text, equal in groupby(iter(partial(self.stream.readline, max_length + 2), "")):
-                if number == 1 and "\r" in text.rstrip("\r\n") and not text.endswith("\n"):
-                    found = "found lines that end in a carriage return; allowed: a line feed, or both"
-                    raise TextError(f"{self._name}: {found}")
-                if text in ("\n", "\r\n"):
-                    lines = _length(equal)
-                    yield Line(number, "", None), lines
-                    number += lines
+            for empty, lines in groupby(iter(partial(self.stream.readline, max_length + 2), ""), _EMPTY.get):
+                if empty:
+                    repeats = _length(lines)
+                    yield Line(number, "", None), repeats
+                    number += repeats
                     continue
-                for line in equal:
+                for line in lines:
+                    if number == 1 and "\r" in line.rstrip("\r\n") and not line.endswith("\n"):
+                        found = "found lines that end in a carriage return; allowed: a line feed, or both"
+                        raise TextError(f"{self._name}: {found}")
                     rest = line
                     while not rest.endswith("\n") and (rest := self.stream.readline(_BUFFER)):
                         pass

@@ -12,7 +12,7 @@ from stages.paths import search_path
 from tests.pipeline.conftest import REPOSITORY
 from tests.pipeline.mutation.formats import NAMES
 
-COUNT = os.environ.get("UNROLL_MUTATIONS", "60")  # of each format
+COUNT = os.environ.get("UNROLL_MUTATIONS", "50")  # of each format
 SEED = os.environ.get("UNROLL_MUTATIONS_SEED", "20")
 
 

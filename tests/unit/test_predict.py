@@ -405,3 +405,12 @@ def test_an_encoding_is_named_on_the_command_line(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main()
     assert "auto or an encoding that Python knows, such as cp1252" in capsys.readouterr().err
+
+
+def test_a_carriage_return_in_a_value_ends_no_row_of_the_table() -> None:
+    file = io.StringIO()
+    csv_writer(file, {"text": "string", "error": "string"})(
+        [{"text": "a\rb", "error": None}, {"text": "c", "error": "d"}]
+    )
+    assert file.getvalue() == 'text,error\n"a\rb",\nc,d\n'
+    assert pd.read_csv(io.StringIO(file.getvalue(), newline=""))["text"].tolist() == ["a\rb", "c"]

@@ -40,6 +40,12 @@ def test_a_byte_order_mark_decides_and_is_no_letter(content: bytes, packed: bool
     assert found(gzip.compress(content) if packed else content, named) == WORDS.splitlines()
 
 
+def test_empty_lines_that_follow_each_other_are_one_run_whatever_they_end_in() -> None:
+    text = Text(io.BytesIO(b"a\n\r\n\n" + b"\r\n\n" * 50 + b"a\r\na\n\n\r"), "a.txt")
+    runs = [(line.number, line.text, repeats) for line, repeats in text.runs(max_length=9)]
+    assert runs == [(1, "a", 1), (2, "", 102), (104, "a", 1), (105, "a", 1), (106, "", 2)]
+
+
 def test_another_encoding_is_named() -> None:
     assert found("Müller\nMöller\n".encode("cp1252"), "cp1252") == ["Müller", "Möller"]
     assert found("日本\n語\n".encode("shift_jis"), "shift_jis") == ["日本", "語"]

@@ -15,8 +15,13 @@ from stages.params import load
 
 from .mutators import TEXT, Mutator
 
-_MARKS = (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF8, "utf-8")
-_MARKS += (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")
+_MARKS = {  # UTF-32's first: UTF-16's is its beginning
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 
 
 @dataclass
@@ -72,5 +77,5 @@ def text_of(content: bytes) -> str:
     """The characters of a text, by its mark or as UTF-8; what is no UTF-8 as half surrogates."""
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content)
-    mark, encoding = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", "utf-8"))
+    mark, encoding = next(((mark, name) for mark, name in _MARKS.items() if content.startswith(mark)), (b"", "utf-8"))
     return content[len(mark) :].decode(encoding, errors="surrogateescape")

@@ -95,7 +95,10 @@ def _run_video(case: Case) -> None:
 
 def _prepare_video() -> None:
     # A process a case there is already: see `Format.may_crash`.
-    video_prepare.ordered_map = lambda function, items, processes: ((i, function(i)) for i in items)  # type: ignore[assignment]
+    def in_this_process(function: Callable[[str], Any], items: list[str], *, processes: int) -> Any:
+        return ((item, function(item)) for item in items)
+
+    video_prepare.ordered_map = in_this_process  # type: ignore[assignment]
     _CLIPS.update({"left": _clip(60), "right": _clip(120)})
 
 
@@ -127,7 +130,7 @@ def _prepare_model(task: str) -> None:
         get_params_schema=lambda: found.params,
     )
     _MODELS[task] = SimpleNamespace(metadata=metadata, predict=lambda frame, params: predictor.predict(frame, **params))
-    predict._load = lambda address: _MODELS[task]  # type: ignore[assignment]
+    predict._load = lambda address: _MODELS[task]
 
 
 def _run_predict(task: str, name: str, case: Case) -> None:

@@ -106,17 +106,17 @@ def token(content: bytes, rng: random.Random) -> bytes:
 
 
 def long(content: bytes, rng: random.Random) -> bytes:
-    """A very long line, or very many of one letter."""
+    """A very long line."""
     place = _place(content, rng)
-    size = int(2 ** rng.uniform(14, 22))
-    what = rng.choice((b"a", b"0", b" ", b"[", b"\t", b'"', b",", "é".encode(), b"a\n"))
-    return content[:place] + what * (size // 64 if what == b"a\n" else size) + content[place:]
+    what = rng.choice((b"a", b"0", b" ", b"[", b"\t", b'"', b",", "é".encode()))
+    return content[:place] + what * int(2 ** rng.uniform(14, 22)) + content[place:]
 
 
-def empty(content: bytes, rng: random.Random) -> bytes:
-    """Very many empty lines."""
+def many(content: bytes, rng: random.Random) -> bytes:
+    """Very many lines, most often empty ones."""
     place = _place(content, rng)
-    return content[:place] + rng.choice((b"\n", b"\r\n")) * int(2 ** rng.uniform(8, 21)) + content[place:]
+    what, most = rng.choice(((b"\n", 21), (b"\r\n", 21), (b"\n\r\n", 20), (b"a\n", 16)))
+    return content[:place] + what * int(2 ** rng.uniform(8, most)) + content[place:]
 
 
 def encode(content: bytes, rng: random.Random) -> bytes:
@@ -157,7 +157,7 @@ def whole(content: bytes, rng: random.Random) -> bytes:
 ANSWERED: tuple[Mutator, ...] = (  # of files whose lines have an answer each
     *(token, token, token, lines, lines, bits, overwrite, truncate, delete, splice, long, encode, stray, pack, whole),
 )
-TEXT: tuple[Mutator, ...] = (*ANSWERED, empty)
+TEXT: tuple[Mutator, ...] = (*ANSWERED, many)
 BINARY: tuple[Mutator, ...] = (bits, bits, header, header, header, overwrite, truncate, delete, splice, pack, whole)
 
 
@@ -223,7 +223,6 @@ def inside_tar(content: bytes, rng: random.Random) -> bytes:
 
 def _odd_name(name: str, rng: random.Random) -> str:
     odd = (
-        "",
         ".",
         "..",
         "/",

@@ -66,7 +66,7 @@ def check_ndjson(form: str, case: Case) -> None:
         expected = 20 + sum(bool(line) and not line.isspace() for line in lines)
         assert found["accepted"] + found["rejected"] == expected, (found, expected)
     # The fast reader of what the host writes, and the one of any JSON, read the same.
-    scanned, quickdraw._scanned = quickdraw._scanned, lambda lines: None  # type: ignore[assignment]
+    scanned, quickdraw._scanned = quickdraw._scanned, lambda lines: None
     try:
         run_sketch(form, "cat.ndjson", case)
     finally:
@@ -151,7 +151,12 @@ def series_tsf() -> bytes:
     )
 
 
-FORECAST = {"date_columns": ["date"], "date_format": "%Y-%m-%d", "value_columns": ["y"], "id_column": "id"}
+FORECAST: dict[str, Any] = {
+    "date_columns": ["date"],
+    "date_format": "%Y-%m-%d",
+    "value_columns": ["y"],
+    "id_column": "id",
+}
 FORECAST |= {"duplicates": "last", "validation_days": 14, "test_days": 14, "max_rejected_share": 1.0}
 
 
@@ -178,14 +183,14 @@ def check_csv(case: Case) -> None:
     rows = [row for row in csv.reader(io.StringIO(text_of(case.content), newline="")) if row]
     header = [name.strip() for name in rows[0]]
     places = [header.index(name) for name in ("id", "date", "y")]
-    known = defaultdict(set)
+    known: defaultdict[tuple[str, int], set[float]] = defaultdict(set)
     for row in rows[1:]:
         if len(row) == len(header):
             name, day, value = (row[place].strip() for place in places)
             if re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}", day, re.ASCII) and _NUMBER.fullmatch(value):
                 known[name, _ordinal(day)].add(float(value))
-    for name, number, found in _observed():
-        assert found in known[name, number], (name, date.fromordinal(number), found)
+    for name, number, observed in _observed():
+        assert observed in known[name, number], (name, date.fromordinal(number), observed)
     found = counts("forecast")
     assert found["accepted"] + found["rejected"] == len(rows) - 1, (found, len(rows) - 1)
 
