@@ -1,4 +1,4 @@
-"""The pages on one's own data as they stand in docs/: the first lines of a file, continued to a whole, and the edits."""
+"""The pages on one's own data as they stand in docs/: the first lines of a file, continued to a whole, and edits."""
 
 from __future__ import annotations
 
