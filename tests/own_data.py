@@ -1,4 +1,4 @@
-"""The pages docs/own-data-NAME.md as they stand: their files, their edits and their commands."""
+"""The pages on one's own data as they stand in docs/: the first lines of a file, continued to a whole, and edits."""
 
 from __future__ import annotations
 
