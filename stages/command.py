@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 _EXPECTED = (ValueError, OSError, RuntimeError)  # mistakes in params, data or environment
+_MAX_TEXT = 8000  # characters: an error may quote a file, whose lines may be megabytes
 
 
 def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> None:
@@ -57,4 +58,5 @@ def one_line_errors(label: str, *, missing_file: str = "") -> Iterator[None]:
         if os.environ.get("UNROLL_TRACEBACK") == "1" or not (line or isinstance(error, _EXPECTED)):
             raise
         hint = missing_file if isinstance(error, FileNotFoundError) else ""
-        sys.exit(f"{label}: {line or error}{hint}")
+        text = line or str(error)
+        sys.exit(f"{label}: {text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + '…'}{hint}")

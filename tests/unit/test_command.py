@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.command import one_line_errors
 from stages.data.files import fresh_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -54,3 +55,10 @@ def test_an_unknown_task_is_named_with_those_there_are():
     assert done.returncode == 2
     assert "invalid choice: 'poetry'" in done.stderr
     assert "forecast" in done.stderr
+
+
+def test_an_error_that_quotes_megabytes_of_a_file_is_cut() -> None:
+    with pytest.raises(SystemExit) as stopped, one_line_errors("unroll"):
+        raise ValueError("a.csv: found " + "x" * 1_000_000)
+    assert str(stopped.value.code).startswith("unroll: a.csv: found xxx")
+    assert len(str(stopped.value.code)) < 10_000

@@ -213,6 +213,7 @@ def test_colons_that_may_be_of_two_texts_cost_all_values_of_the_series(tmp_path:
     [
         (TSF.replace("daily", "weekly"), "@frequency weekly; allowed: daily"),
         (TSF.replace("@frequency daily\n", ""), "@frequency is not stated"),
+        (TSF.replace("daily", "d" * 100_000), f"@frequency {'d' * 40}; allowed: daily"),
         (TSF.replace("@attribute start_timestamp date\n", ""), "no @attribute of type date"),
         ("T1:1,2,3\n", "not a .tsf: no line @data"),
     ],

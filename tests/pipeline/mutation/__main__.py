@@ -132,6 +132,7 @@ def _child(kind: Format, content: bytes, folder: str, writer: int, inside: bool)
 
 def main(name: str, seed: int, numbers: range) -> int:
     """Run mutations of a format; how many faults there were."""
+    tqdm.monitor_interval = 0  # no thread that holds a lock while we fork
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         kind = formats()[name]
@@ -142,7 +143,6 @@ def main(name: str, seed: int, numbers: range) -> int:
             print(f"{name}: what is whole is {result}: {why}")
             return 1
         os.chdir("/")
-    tqdm.monitor_interval = 0  # no thread that holds a lock while we fork
     counts: Counter[str] = Counter()
     began, faults = time.monotonic(), 0
     for number, names, content in mutations(kind, seed, numbers):

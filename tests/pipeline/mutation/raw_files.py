@@ -203,7 +203,7 @@ def _ordinal(day: str) -> int:
 
 
 def check_tsf(case: Case) -> None:
-    words = map(str.strip, re.split(r"[,:\n]", text_of(case.content)))
+    words = map(str.strip, re.split(r"[,:\r\n]", text_of(case.content)))
     numbers = {float(word) for word in words if _NUMBER.fullmatch(word)}
     for found in _observed():
         assert found[2] in numbers, found

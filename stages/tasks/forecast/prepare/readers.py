@@ -177,7 +177,7 @@ def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str]
     else:
         raise ValueError(f"{path.name}: not a .tsf: no line @data")
     if frequency != "daily":
-        raise ValueError(f"{path.name}: @frequency {frequency or 'is not stated'}; allowed: daily")
+        raise ValueError(f"{path.name}: @frequency {frequency[:40] or 'is not stated'}; allowed: daily")
     dates = [i for i, (_, kind) in enumerate(attributes) if kind == "date"]
     if not dates:
         raise ValueError(f"{path.name}: no @attribute of type date; without a start its days have no calendar")
