@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 VENV := .venv
-UV := uv==0.13.9
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # Nobody's tools report to anybody from here.
@@ -20,31 +19,14 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
-environment: $(VENV)/.installed ## make .venv from requirements.lock and requirements-torch.txt
+environment: ## make .venv from requirements.lock and requirements-torch.txt
+	@deploy/environment.sh
 
-$(VENV)/.installed: requirements.lock requirements-torch.txt
-	@python=""; for candidate in "$(PYTHON)" python3 python3.13 python3.12 python3.11 python; do \
-	  [ -n "$$candidate" ] && "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-	    2>/dev/null && python="$$candidate" && break; done; \
-	if [ -z "$$python" ]; then echo "unroll: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; fi; \
-	echo "making $(VENV) with $$python ($$($$python -V))"; "$$python" -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
-	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	@# torch stands apart, so that UV_TORCH_BACKEND=cpu (or cu130, …) chooses its build
-	@$(VENV)/bin/uv pip install --quiet --compile-bytecode -r requirements-torch.txt
-	@touch $@
+developer: ## the same with what tests, linters and type checkers need (requirements-dev.lock)
+	@deploy/environment.sh dev
 
-developer: $(VENV)/.developer ## the same with what tests, linters and type checkers need (requirements-dev.lock)
-
-$(VENV)/.developer: $(VENV)/.installed requirements-dev.lock
-	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-dev.lock
-	@touch $@
-
-cluster: $(VENV)/.cluster ## the same with what workers need that start containers (requirements-cluster.lock)
-
-$(VENV)/.cluster: $(VENV)/.installed requirements-cluster.lock
-	@$(VENV)/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements-cluster.lock
-	@touch $@
+cluster: ## the same with what workers need that start containers (requirements-cluster.lock)
+	@deploy/environment.sh cluster
 
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table
 	@python -m stages.repro

@@ -53,12 +53,16 @@ def measured(trial: Trial) -> Mapping[str, Cell]:
         segments = segments.only(np.arange(_QUICK))
     facts = {"network": home.name, "code": code_md5([_SEARCH_CODE]), "evaluate": trial.params.evaluate.model_dump()}
     answers = data.kept(trial.work / "translations", facts, lambda: _translations(trial, home, segments))
-    scores = sentence_scores(answers["translations"], segments.references, segments.groups)
+    language, groups = description["target_language"], segments.groups
+    bleu, chrf = (
+        sentence_scores(name, answers["translations"], segments.references, groups, language=language)
+        for name in ("bleu", "chrf")
+    )
     tokens = int((store.lengths("target")[store.rows("train")] + 1).sum())  # the end tokens, too
-    signature = signatures(answers["translations"], segments.references)["bleu"]
+    signature = signatures(answers["translations"], segments.references, language=language)["bleu"]
     return {
-        "BLEU": scores["bleu"],
-        "chrF": scores["chrf"],
+        "BLEU": bleu,
+        "chrF": chrf,
         "epochs": f"{training['epochs']}, best {training['best_epoch']}",
         "training, min": training["training_seconds"] / 60,
         "target tokens/s": round(training["epochs"] * tokens / training["seconds"]),

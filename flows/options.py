@@ -29,7 +29,7 @@ class PipelineOptions(BaseModel):
     overrides: list[str] = Field(
         default=[],
         description="Params for this run alone, as sketch.train.epochs=3. It runs beside the checkout and is saved as "
-        "a DVC experiment",
+        "a DVC experiment. Models that it makes stay challengers, whatever they reach; a person may promote them",
     )
     where: Literal["auto", "here", "pool"] = Field(
         default="auto",

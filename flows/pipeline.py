@@ -30,6 +30,7 @@ from prefect.tasks import Task as PrefectTask
 from prefect.tasks import exponential_backoff
 
 from stages.params import PARAMS_FILE, load
+from stages.registry.decision import OVERRIDES_VARIABLE
 
 from .dag import PlannedStage, sort_lock
 from .execution import cancellation
@@ -62,8 +63,13 @@ def pipeline(options: PipelineOptions = PipelineOptions()) -> State[Any]:  # noq
     """Bring stages up to date: download, preprocess, train, evaluate and register, for the chosen tasks."""
     remove_abandoned(Path())
     root = experiment(Path(), options.overrides) if options.overrides else nullcontext(Path())
-    with cancellation.stopping() as stop, root as folder, Reporter(folder, stop=stop) as report:
-        checkout = Checkout(folder, stop=stop)
+    environment = {OVERRIDES_VARIABLE: " ".join(options.overrides)} if options.overrides else {}
+    with (
+        cancellation.stopping() as stop,
+        root as folder,
+        Reporter(folder, stop=stop, environment=environment) as report,
+    ):
+        checkout = Checkout(folder, stop=stop, environment=environment)
         if options.overrides:
             check_out(checkout, checkout.pipeline.needed(options.targets()))
         states = run_pipeline(checkout, options, on_plan=report.expect)

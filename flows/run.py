@@ -41,7 +41,11 @@ def main() -> None:
     parser.add_argument("--up-to", metavar="VERB", help="the last stage of each task")
     parser.add_argument("--force", action="store_true", help="run these stages even if nothing has changed")
     parser.add_argument(
-        "--set", action="append", dest="overrides", metavar="KEY=VALUE", help="a param for this run alone"
+        "--set",
+        action="append",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="a param for this run alone; its models stay challengers",
     )
     parser.add_argument("--where", metavar="PLACE", help="auto, here or pool")
     parser.add_argument("--pool", help="work pool for stages that run elsewhere")

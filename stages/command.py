@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from . import stopping  # noqa: F401  # it notes at once which process has started this one
+
 if TYPE_CHECKING:
     from .params import TaskParams
     from .tasks.protocol import Task

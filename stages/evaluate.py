@@ -31,9 +31,9 @@ def evaluate(task: Task, params: TaskParams) -> None:
 
 
 def _evaluate(task: Task, params: TaskParams) -> None:
-    from .data.files import write_json
+    from .data.files import write_json, write_text
     from .evaluation.card import model_card
-    from .evaluation.report import Report
+    from .evaluation.report import JUDGED_BY, Report
     from .models.weights import load_network, read_network
     from .provenance.hashes import content_md5, metrics_signature
     from .training import distributed
@@ -54,9 +54,9 @@ def _evaluate(task: Task, params: TaskParams) -> None:
         data=content_md5(paths.prepared), split=report.split, n=report.n, seed=training["seed"]
     )
     signatures = {f"{name}_signature": value for name, value in report.signatures.items()}
-    write_json(paths.metrics, {**report.metrics, **signatures, "signature": signature})
-    paths.card.parent.mkdir(parents=True, exist_ok=True)
-    paths.card.write_text(model_card(task, params, report, signature=signature), encoding="utf-8")
+    chosen = {JUDGED_BY: report.metric} if report.metric not in ("", task.description().metric) else {}
+    write_json(paths.metrics, {**report.metrics, **signatures, **chosen, "signature": signature})
+    write_text(paths.card, model_card(task, params, report, signature=signature))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .data.text import check_encoding
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -22,10 +24,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
+Encoding = Annotated[str, AfterValidator(check_encoding)]
 SplitShare = Annotated[float, Field(gt=0, lt=0.5)]  # of the sequences, that go into validation or test
 
 # Old key → new key: the mistake in an old params.yaml or recipe names the new one.
 RENAMED = {
+    "prepare.group_pattern": "prepare.group",
     "train.accumulate": "train.accumulation_steps",
     "train.average": "train.ema_decay",
     "train.clip_norm": "train.max_grad_norm",
@@ -48,6 +52,24 @@ def heads_divide(kind: str, hidden_size: int, heads: int) -> None:
     """Raise ValueError where the network is a transformer whose attention heads cannot share its hidden size alike."""
     if kind == "transformer" and hidden_size % heads:
         raise ValueError("a hidden_size that the heads divide")
+
+
+def check_group(group: str, field: str = "", field_words: str = "") -> str:
+    """`prepare.group`: empty, a field's name, or a regular expression with one pair of parentheses.
+
+    `field` is a regular expression of the names that the task takes, `field_words` says them; none where it is empty.
+    Raises ValueError for anything else.
+    """
+    if not group or (field and re.fullmatch(field, group)):
+        return group
+    allowed = f"empty, {field_words}{', ' if field else ''}or a regular expression with one pair of parentheses"
+    try:
+        pairs = re.compile(group).groups
+    except re.error as error:
+        raise ValueError(f"{allowed}; this one has an error: {error}") from None
+    if pairs != 1:
+        raise ValueError(f"{allowed}; this one has {pairs}")
+    return group
 
 
 class TrainParams(Block):
@@ -93,6 +115,16 @@ class RegisterParams(Block):
     promotion: Literal["automatic", "approval"]
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     comparison_examples: Positive
+    min_examples: Positive
+
+    @model_validator(mode="after")
+    def _asked_enough(self) -> RegisterParams:
+        if self.min_examples > self.comparison_examples:
+            raise ValueError(
+                f"a min_examples of at most comparison_examples: found {self.min_examples} and "
+                f"{self.comparison_examples}"
+            )
+        return self
 
 
 class TaskParams(Block):

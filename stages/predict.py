@@ -17,6 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from .data.text import AUTO, check_encoding
 from .serving.tables import SUFFIXES, Columns, table_writer
 from .tasks.protocol import Rows, Task
 
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 
-def chunks(reader: Rows, source: str) -> Iterator[list[Row]]:
+def chunks(reader: Rows, source: str, encoding: str = AUTO) -> Iterator[list[Row]]:
     """The rows of a source, `reader.CHUNK_SIZE` at a time or a few more: rows of one group stay together."""
     chunk: list[Row] = []
-    for group in reader.groups(source):
+    for group in reader.groups(source, encoding):
         chunk += group
         if len(chunk) >= reader.CHUNK_SIZE:
             yield chunk
@@ -85,13 +86,15 @@ def table_columns(model: PyFuncModel, key: Columns, predicted: Collection[str]) 
     return {**columns, "error": "string"}
 
 
-def run(task: Task, source: str, address: str, output: Path | None, params: Mapping[str, Any]) -> bool:
+def run(
+    task: Task, source: str, address: str, output: Path | None, params: Mapping[str, Any], *, encoding: str = AUTO
+) -> bool:
     """Answer a source; whether any row could be answered, or there was none.
 
     Raises ValueError or OSError where that cannot be done; the message is for a person.
     """
     reader = task.rows()
-    unread = chunks(reader, source)
+    unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded
     model = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
@@ -142,6 +145,13 @@ def _param(text: str) -> tuple[str, Any]:
     return name, parse(value)
 
 
+def _encoding(text: str) -> str:
+    try:
+        return check_encoding(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _output(text: str) -> Path:
     path = Path(text)
     if path.suffix not in SUFFIXES:
@@ -168,11 +178,18 @@ def main() -> None:
     parser.add_argument(
         "--param", type=_param, action="append", default=[], metavar="NAME=VALUE", help="of the model: beam_size=1"
     )
+    parser.add_argument(
+        "--encoding",
+        type=_encoding,
+        default=AUTO,
+        metavar="NAME",
+        help="of INPUT, such as cp1252; else UTF-8 or by its mark",
+    )
     args = parser.parse_args()
     task = Task(args.task)
     address = args.model or f"models:/{task.description().model_name}@champion"
     try:
-        if not run(task, args.input, address, args.output, dict(args.param)):
+        if not run(task, args.input, address, args.output, dict(args.param), encoding=args.encoding):
             sys.exit(1)
     except BrokenPipeError:  # whoever reads the table has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,7 +3,9 @@
 python -m stages.preprocess TASK    reads  data/TASK/raw/, params.yaml: TASK.prepare
                                     writes data/TASK/prepared/, metrics/preprocess/TASK.json
 
-Where too much was rejected, what and why lies in data/TASK/rejected.parquet.
+It ends with a line that says what was taken, rejected, repaired and filled, with the first example of each rule;
+`warning:` stands before it where that is more than 1 %. Where too much was rejected, what and why lies in
+data/TASK/rejected.parquet.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ def preprocess(task: Task, params: TaskParams) -> None:
             with output:
                 prepare.prepare(paths.raw, params.prepare, output)
         except PreparationError as error:
-            if not output.metrics()["rejected"]:
+            if not output.rejected:
                 raise
             (folder / REJECTED_NAME).replace(kept)
             raise PreparationError(f"{error}; see {kept}") from None
         write_json(paths.preparation_metrics, output.metrics())
     kept.unlink(missing_ok=True)
+    print(
+        output.summary(task.name, str(paths.prepared / REJECTED_NAME if output.rejected else paths.preparation_metrics))
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def register(task: Task, params: TaskParams) -> None:
     from .registry import versions
     from .registry.decision import verdict_text
 
-    receipt = versions.receipt(task)
+    receipt = versions.receipt(task, params)
     version = versions.register(task, params, receipt)
     write_json(task.paths.receipt, receipt)
     print(f"{version.name} version {version.version}: {verdict_text(version)}")

@@ -1,16 +1,21 @@
-"""Requests to stop: a scheduler's SIGTERM, a person's Ctrl-C."""
+"""What ends a process from outside: a scheduler's SIGTERM, a person's Ctrl-C, the end of who started it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 STATUS = 75  # sysexits.h: a temporary failure, try again; `training.distributed` says it of a saved training
+_POLL = 0.5  # seconds between two looks at the parent's number
+_PARENT = os.getppid()  # asked when the command line is loaded, and not seconds later, when torch is
 
 
 class Interrupted(SystemExit, KeyboardInterrupt):
@@ -22,6 +27,42 @@ def exit_on_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # `nohup` ignores some
             signal.signal(number, _interrupt)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it is gone, even by kill -9, and also where it was gone before.
+
+    A process that multiprocessing has started holds the end of a pipe, which the kernel closes with the parent. One
+    that torchrun has started as a command knows its parent's number alone.
+    """
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+        while parent is None and not _orphaned():
+            time.sleep(_POLL)
+        os._exit(1)
+
+    if not parent.is_alive() if parent else _orphaned():
+        os._exit(1)
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _orphaned() -> bool:
+    """Whether this process has another parent than at first, or had lost its own before it asked."""
+    return os.getppid() != _PARENT or _takes_up_orphans(_PARENT)
+
+
+def _takes_up_orphans(pid: int) -> bool:
+    """Whether a process is init, unless that is itself torchrun (a container's first process), or a user's systemd."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return pid == 1
+    return b"torch" not in command and (pid == 1 or b"systemd" in command)
 
 
 @contextmanager

@@ -69,6 +69,7 @@ def _train(task: Task, params: TaskParams) -> None:
     }
     with fresh_folder(paths.weights) as folder:
         save_network(folder, network, params.model, description, prepared=paths.prepared, training=training)
+        model.learned(paths.prepared).save(folder)
     learning_curve.write(paths.learning_curve, [learning_curve.epoch_row(record) for record in history.epochs])
     learning_curve.write(paths.steps, [learning_curve.step_row(record) for record in history.step_records])
     checkpoints.remove()
@@ -90,7 +91,7 @@ def _fit(
     from .tracking import training_run
     from .training import distributed, learning_curve, loop
 
-    resumed = checkpoints.steps()
+    resumed = checkpoints.steps() if distributed.rank() == 0 else None
     with ExitStack() as stack:
         run: training_run.TrainingRun | None = None
         if distributed.rank() == 0:  # the others know nothing that it does not

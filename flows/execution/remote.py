@@ -22,6 +22,8 @@ from prefect.states import Cancelling
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel, Field
 
+from stages.registry.decision import OVERRIDES_VARIABLE
+
 from . import cancellation
 from .locks import StoppedError
 from .stage import UNCHANGED, Checkout, Outcome, StageError, finished, run_stage, stage_locks
@@ -40,6 +42,7 @@ class Order(BaseModel):
     params: str = Field(description="params.yaml")
     lock: str = Field(description="dvc.lock; empty where there is none")
     force: bool = Field(default=False, description="Run it even if nothing has changed")
+    overrides: str = Field(default="", description="Params that the run which ordered it has for itself alone")
     coordinator: str = Field(default="", description="Flow run that ordered it: the stage ends when that run does")
 
 
@@ -59,7 +62,8 @@ def _run_order(order: Order, stop: threading.Event, on_line: Callable[[str], Non
                 (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
             else:
                 (folder / "dvc.lock").unlink(missing_ok=True)
-            checkout = Checkout(folder, stop=stop)
+            environment = {OVERRIDES_VARIABLE: order.overrides} if order.overrides else {}
+            checkout = Checkout(folder, stop=stop, environment=environment)
             if upstream := checkout.pipeline.upstream(order.stage):
                 checkout.dvc("pull", "--quiet", *upstream, on_line=on_line)
             outcome = run_stage(checkout, order.stage, force=order.force, on_line=on_line)
@@ -98,6 +102,7 @@ def _order(checkout: Checkout, name: str, *, pool: str, force: bool, on_line: Ca
         params=(checkout.root / "params.yaml").read_text(encoding="utf-8"),
         lock=lock.read_text(encoding="utf-8") if lock.is_file() else "",
         force=force,
+        overrides=checkout.environment.get(OVERRIDES_VARIABLE, ""),
         coordinator=str(present_run.get_id() or ""),
     )
     for attempt in range(1, _TRIES + 1):

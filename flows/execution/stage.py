@@ -56,7 +56,7 @@ class Checkout:
     ) -> None:
         self.root = root.resolve()
         self.stop = stop
-        self._environment = environment
+        self.environment = environment
         self.pipeline = self._latest = Pipeline(self.root)
         self._stamp = self._lock_stamp()
         self._mutex = threading.Lock()
@@ -89,7 +89,7 @@ class Checkout:
             result = run_supervised(
                 [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments],
                 folder=self.root,
-                environment={**self._environment, **environment},
+                environment={**self.environment, **environment},
                 timeout=timeout,
                 stop=self.stop,
                 descriptors=(*descriptors, *held),

@@ -6,6 +6,7 @@ It is started as early as possible, and asked as late as possible: the command l
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,8 +22,8 @@ _ANSWER_SECONDS = 300.0  # for the registry to answer; it may have to register e
 class RegistryProcess(SideProcess):
     """The process of one checkout, which runs the checkout's own code."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__("-m", "stages.registry.status", folder=root)
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__("-m", "stages.registry.status", folder=root, environment=environment)
 
     def ask(self) -> None:
         """Have it look now; to ask twice changes nothing."""
@@ -44,6 +45,6 @@ def start_early(root: Path) -> None:
     _STARTED[root.resolve()] = RegistryProcess(root)
 
 
-def registry_process(root: Path) -> RegistryProcess:
-    """The process of a checkout: the one that was started early, else a new one."""
-    return _STARTED.pop(root.resolve(), None) or RegistryProcess(root)
+def registry_process(root: Path, environment: Mapping[str, str] | None = None) -> RegistryProcess:
+    """The process of a checkout: the one that was started early, else a new one, in this environment."""
+    return _STARTED.pop(root.resolve(), None) or RegistryProcess(root, environment)

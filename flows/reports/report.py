@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from prefect import get_run_logger
@@ -39,12 +39,15 @@ class Reporter:
     Open it as early as possible: the process that asks the registry takes seconds to start.
     """
 
-    def __init__(self, root: Path, *, stop: threading.Event) -> None:
+    def __init__(
+        self, root: Path, *, stop: threading.Event, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._root = root
         self._stop = stop
+        self._environment = environment
 
     def __enter__(self) -> Self:
-        self._registry = registry_process(self._root)
+        self._registry = registry_process(self._root, self._environment)
         return self
 
     def __exit__(

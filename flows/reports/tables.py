@@ -6,8 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stages.evaluation.report import baseline_keys, best_baseline, format_number, is_bound, table_row, with_interval
+from stages.evaluation.report import (
+    baseline_keys,
+    best_baseline,
+    format_number,
+    headline_metric,
+    is_bound,
+    table_row,
+    with_interval,
+)
 from stages.metrics import higher_is_better
+from stages.provenance.hashes import parse_signature
 from stages.registry.promotion import SideBySide
 from stages.registry.status import ModelStatus, Version
 from stages.tasks.protocol import Task
@@ -64,7 +73,7 @@ def metrics_table(results: Sequence[TaskResult]) -> str:
 
 
 def _metric_row(result: TaskResult) -> list[str]:
-    metric = result.task.description().metric
+    metric = headline_metric(result.metrics, result.task.description())
     value = float(result.metrics[metric])
     best = best_baseline(result.metrics, metric)
     signature = str(result.metrics.get("signature", ""))
@@ -112,11 +121,6 @@ def compare(value: float, others: float, metric: str, *, this: str = "this run",
     return f"{this if (value > others) == higher_is_better(metric) else other} is better"
 
 
-def parse_signature(signature: str) -> dict[str, str]:
-    """The parts of a signature of metrics, `data:…|split:…|n:…`, by name."""
-    return dict(part.split(":", 1) for part in signature.split("|") if ":" in part)
-
-
 def same_data(one: str, other: str) -> bool:
     """Whether two signatures are of the same examples of the same data."""
     first, second = parse_signature(one), parse_signature(other)
@@ -149,7 +153,7 @@ def run_link(version: Version, ui: str) -> str:
 def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str:
     """A version beside the champion, in Markdown: what is judged first, then all metrics, where each came from."""
     candidate, champion = comparison.candidate, comparison.champion
-    metric = task.description().metric
+    metric = candidate.metric or task.description().metric
     ours, theirs = candidate.metrics, champion.metrics if champion else {}
     others = [name for name in _models_own(ours) if name != metric]
     columns = [

@@ -28,7 +28,8 @@ def choose_server() -> None:
     try:
         servers = here()
         if "PREFECT_API_URL" not in os.environ:
-            os.environ.setdefault("PREFECT_HOME", str(servers.folder))
+            for name, value in servers.own_database().items():
+                os.environ.setdefault(name, value)
             if "prefect" in servers.running():
                 os.environ.update(servers.environment)
         if address := os.environ.get("PREFECT_API_URL"):

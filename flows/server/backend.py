@@ -65,6 +65,8 @@ class Postgres:
         password.write_text(self.password(), encoding="utf-8")
         try:
             if os.geteuid() == 0:
+                if "UNROLL_POSTGRES_FOLDER" not in os.environ:
+                    self.data.parent.chmod(0o711)  # ours alone to list, and the other user's to pass through
                 for path in (self.data, password):
                     shutil.chown(path, _SYSTEM_USER, _SYSTEM_USER)
             user, locale = ("-U", _USER), ("--encoding", "UTF8", "--locale", "C.UTF-8")

@@ -29,7 +29,8 @@ import psutil
 import yaml
 from filelock import FileLock
 
-from stages.tracking.store import store_uri, without_credentials
+from stages.tracking.private import private_file, private_folder
+from stages.tracking.store import make_private, sqlite_uri, store_uri, without_credentials
 
 from ..execution.locks import gpus
 from .backend import BackendError, Postgres
@@ -39,6 +40,7 @@ _PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
 _COMMANDS = {"prefect": ["prefect", "server", "start"], "mlflow": ["mlflow", "server", "--workers", "1"]}
 _START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
 _STOP_SECONDS = 15.0
+_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _LOG_LINES = 15  # of a server that did not start
 
 _STATE = "servers.json"  # the processes that `up` has started, and where they listen
@@ -76,7 +78,7 @@ class Servers:
         return {
             "PREFECT_API_URL": f"{self.prefect}/api",
             "PREFECT_UI_URL": self.prefect,
-            "PREFECT_HOME": str(self.folder),
+            **self.own_database(),
             "UNROLL_MLFLOW_UI": self.mlflow,
             # On PostgreSQL there is no file that stages could open themselves.
             **({"MLFLOW_TRACKING_URI": self.mlflow} if self._backend and "mlflow" in self._ports else {}),
@@ -84,7 +86,7 @@ class Servers:
 
     def up(self) -> None:
         """Start what is not running, and deploy. Raises ServersError where something does not start."""
-        self.folder.mkdir(exist_ok=True)
+        private_folder(self.folder)
         with FileLock(self.folder / "servers.lock"):
             running = self.running()
             for name, port in self._ports.items():
@@ -93,6 +95,7 @@ class Servers:
                 elif os.environ.get(variable := _port_variable(name), str(port)) != str(port):
                     raise ServersError(f"{name} runs on port {port}; `make down` first, or leave {variable} out")
             self._start_backend(running)
+            make_private(self._store)
             for name, port in self._ports.items():
                 if name not in running:
                     command = [sys.executable, "-m", *_COMMANDS[name], "--host", _HOST, "--port", str(port)]
@@ -111,7 +114,7 @@ class Servers:
 
     def down(self) -> list[str]:
         """Stop what `up` has started, and nothing else; returns the names. A worker takes its flow runs with it."""
-        self.folder.mkdir(exist_ok=True)
+        private_folder(self.folder)
         with FileLock(self.folder / "servers.lock"):
             stopped: list[str] = []
             # Workers first: what they run can still say on the server how it ended. The database last.
@@ -126,6 +129,14 @@ class Servers:
     def running(self) -> dict[str, psutil.Process]:
         """The processes of ours that run, by name."""
         return {entry["name"]: process for entry, process in _living(self._state)}
+
+    def own_database(self) -> dict[str, str]:
+        """What a process needs to keep Prefect's database in this checkout."""
+        home, file, name = {"PREFECT_HOME": str(self.folder)}, self.folder / "prefect.db", _DATABASE
+        address = sqlite_uri(
+            file, driver="aiosqlite"
+        )  # Prefect's own would lead elsewhere where a path holds ?, # or %
+        return home if address.endswith(str(file)) or name in os.environ else {**home, name: address}
 
     def _server_environment(self, name: str) -> dict[str, str]:
         if self._backend:
@@ -162,6 +173,7 @@ class Servers:
     def _start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], *, port: int | None = None
     ) -> None:
+        private_file(self._log(name))
         with self._log(name).open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command,

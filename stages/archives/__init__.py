@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from .formats import read_members
+from .formats import is_archive, read_members
 from .member import ArchiveError, Member
 from .rar import find_tool
 
-__all__ = ["ArchiveError", "check_can_unpack", "extract"]
+__all__ = ["ArchiveError", "check_can_unpack", "extract", "is_archive"]
 
 _MAX_PART, _MAX_NAME = 255, 1024  # bytes of UTF-8 that file systems take
 _REFUSED = {"link": "a link", "special": "no usual file", "encrypted": "encrypted"}

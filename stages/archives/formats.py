@@ -22,6 +22,7 @@ from .member import Kind, Member, Meter, archive_errors
 from .rar import rar_members
 
 _MAX_HEADER = 2**20  # bytes
+_ZIP, _RAR = (b"PK\x03\x04", b"PK\x05\x06"), b"Rar!\x1a\x07"
 
 _DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
@@ -38,14 +39,37 @@ _DESCRIBING = (
 )
 
 
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip, a rar, or a tar, packed or not: by its first bytes, of which no more than one header is
+    unpacked. Raises ArchiveError where these are damaged.
+    """
+    with path.open("rb") as file:
+        start = file.read(tarfile.BLOCKSIZE)
+        if start.startswith((*_ZIP, _RAR)):
+            return True
+        file.seek(0)
+        if unpacker := _unpacker(start):
+            with archive_errors(path):
+                start = unpacker(file).read(tarfile.BLOCKSIZE)
+    try:
+        tarfile.TarInfo.frombuf(start, tarfile.ENCODING, "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+def _unpacker(start: bytes) -> Callable[[IO[bytes]], Any] | None:
+    return next((open_ for magic, open_ in _DECOMPRESSORS.items() if start.startswith(magic)), None)
+
+
 def read_members(archive: Path) -> Generator[Member]:
     """The members of an archive, whatever its name ends in. Raises ArchiveError where it is none or cannot be read."""
     with archive_errors(archive), archive.open("rb") as file:
         start = file.read(512)
         file.seek(0)
-        if start.startswith(b"Rar!\x1a\x07"):
+        if start.startswith(_RAR):
             yield from rar_members(archive)
-        elif start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        elif start.startswith(_ZIP):
             yield from _zip_members(archive, file)
         else:
             yield from _tar_members(archive, file, start)
@@ -70,7 +94,8 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
 
 
 def _tar_members(archive: Path, file: IO[bytes], start: bytes) -> Iterator[Member]:
-    unpacked = next((open_(file) for magic, open_ in _DECOMPRESSORS.items() if start.startswith(magic)), file)
+    unpacker = _unpacker(start)
+    unpacked = unpacker(file) if unpacker else file
     metered: Any = SimpleNamespace(read=partial(Meter(archive).read, unpacked))
     with tarfile.open(fileobj=metered, mode="r|", tarinfo=_Header) as content:
         for info in content:

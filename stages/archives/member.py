@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-MAX_RATIO = 250  # bytes unpacked for one of the archive: text packs to 3 to 20, deflate cannot reach 1,033, bombs do
-RATIO_FROM = 2**24  # bytes unpacked, below which the ratio does not matter
+from ..data.text import MAX_RATIO, RATIO_FROM
 
 
 class ArchiveError(ValueError):

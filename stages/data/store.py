@@ -209,6 +209,14 @@ class SequenceStore:
         index, within = divmod(int(row), self._rows_per_batch)
         return self._reader.get_batch(index).column(name)[within].as_py()
 
+    def values(self, name: str, rows: np.ndarray) -> Iterator[Any]:
+        """Values of any column of some rows, ascending, as Python objects; memory holds those of a record batch."""
+        count = self._reader.num_record_batches
+        ends = np.searchsorted(rows, np.arange(count + 1) * self._rows_per_batch)
+        for index, part in enumerate(self._parts(name)):
+            within = rows[ends[index] : ends[index + 1]] - index * self._rows_per_batch
+            yield from part.take(within).to_pylist()
+
     def _parts(self, name: str) -> Iterator[pa.Array]:
         """A column, one record batch after the other."""
         return (self._reader.get_batch(i).column(name) for i in range(self._reader.num_record_batches))

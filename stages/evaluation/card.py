@@ -47,19 +47,20 @@ def model_card(task: Task, params: TaskParams, report: Report, *, signature: str
     Raises ValueError where the task's `card.md` does not begin with a heading.
     """
     paths, description = task.paths, task.description()
+    metric = report.metric or description.metric
     training = read_json(paths.network)["training"]
     handwritten = read_sections(task, str(params.source.model_dump().get("kind", "")))
     sections = {title: text for title, text in handwritten.items() if not title.startswith(_SOURCE)}
     sources = "".join(f"{text}\n\n" for title, text in handwritten.items() if title.startswith(_SOURCE))
     sections |= {
-        "How good it is": _metrics(report, description.metric),
-        "Where it is weakest": _weakest_slices(report, description.metric),
+        "How good it is": _metrics(report, metric),
+        "Where it is weakest": _weakest_slices(report, metric),
         "How sure it is of itself": _calibration(report),
         "Data": sources + _data(paths, report.metrics, signature),
         "Params": _params(task, params, training),
         "Signature of the metrics": _signatures(report, signature),
     }
-    parts = [f"# {description.model_name}", description.summary, _summary(description.metric, report, training)]
+    parts = [f"# {description.model_name}", description.summary, _summary(metric, report, training)]
     return "\n\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from ..data.prepared import open_prepared
 from ..data.store import SequenceStore
-from .bootstrap import evenly
 
 
-def test_examples(prepared: Path, limit: int) -> tuple[SequenceStore, np.ndarray]:
-    """The store of a task's prepared data, and the rows of up to `limit` test examples, evenly over the split and
-    always the same.
-    """
+def test_examples(prepared: Path, chosen: np.ndarray) -> tuple[SequenceStore, np.ndarray]:
+    """The store of a task's prepared data, and the rows of the test examples that have these numbers in their split."""
     store, _ = open_prepared(prepared)
-    rows = store.rows("test")
-    return store, rows[evenly(len(rows), limit)]
+    return store, store.rows("test")[chosen]
+
+
+def test_ids(prepared: Path) -> list[str]:
+    """The ids of all test examples, in order."""
+    store, _ = open_prepared(prepared)
+    return list(store.values("id", store.rows("test")))

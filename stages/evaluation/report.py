@@ -16,10 +16,12 @@ from ..metrics import higher_is_better
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..tasks.protocol import Description
     from .bootstrap import Scores
 
 _PICTURES = "pictures"
 LOW, HIGH = "_low", "_high"  # the ends of a metric's 95 % interval are named after it
+JUDGED_BY = "metric"  # the key of a metrics file that names the metric, where it is not the task's own
 _DIGITS = 6  # after the point, of all that is written
 
 
@@ -55,6 +57,7 @@ class Report:
         self.folder = folder
         self.metrics: dict[str, float] = {}
         self.signatures: dict[str, str] = {}  # by metric: how it was computed, as the library says that did it
+        self.metric: str = ""  # that the model is judged by, where its params choose it
         self.split: str = "test"
         self.n: int = 0
         self.groups: int = 0  # of alike examples, that the intervals stand on
@@ -144,6 +147,11 @@ def table_row(cells: Sequence[str]) -> str:
 def is_bound(metrics: Mapping[str, object], name: str) -> bool:
     """Whether a key of a metrics file is an end of another metric's interval."""
     return any(name.endswith(end) and name.removesuffix(end) in metrics for end in (LOW, HIGH))
+
+
+def headline_metric(metrics: Mapping[str, object], description: Description) -> str:
+    """The metric that a model is judged by: the one that its metrics file names, else the task's own."""
+    return str(metrics.get(JUDGED_BY, description.metric))
 
 
 def baseline_keys(metrics: Mapping[str, object], metric: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Downloads over https, s3, gs, file and whatever else fsspec reads; each file whole and checked, or not there.
+"""Downloads over https, http, s3, gs and from disks; each file whole and checked, or not there.
 
 A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew.
 All files get their final names together, after the last has come, so that a folder is never half of something. The
@@ -16,20 +16,31 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tqdm import tqdm
 
 from ..data.files import write_json
 from .partial import Partial
-from .remote import DownloadError, from_environment, read_file, redacted
+from .remote import DownloadError, check_protocol, from_environment, read_file, redacted
 from .transfer import Limits, Request, Transfer
 from .web import Web
 
-__all__ = ["DownloadError", "Limits", "Request", "fetch_all", "from_environment", "join_url"]
+__all__ = [
+    "DownloadError",
+    "Limits",
+    "Request",
+    "check_protocol",
+    "decoded",
+    "fetch_all",
+    "file_name",
+    "from_environment",
+    "join_url",
+    "redacted",
+]
 
 PARTIALS = Path(".resume/downloads")
 DEFAULT_LIMITS = Limits()
@@ -52,10 +63,13 @@ def fetch_all(
     `md5`, `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken). Entries
     of an earlier call for other files stay. Partials are kept in `partials`; between runs it may be deleted.
 
-    Raises DownloadError at the first file that cannot be had; nothing then gets its final name.
+    Raises DownloadError at the first file that cannot be had; nothing then gets its final name. Raises ValueError for a
+    target that does not lie in the record's folder.
     """
-    _validate(requests, workers)
+    _validate(requests, record.parent, workers)
     requests = [replace(request, url=from_environment(request.url)) for request in requests]
+    for request in requests:
+        check_protocol(request.url)
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)
@@ -94,15 +108,34 @@ def join_url(base: str, *parts: str) -> str:
     return "/".join([base.rstrip("/"), *(quote(name) if _is_web(base) else name for name in names)])
 
 
+def decoded(name: str) -> str:
+    """A name without its percent signs; as it is where they stand for what is no UTF-8, so that no two become one."""
+    try:
+        return unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        return name
+
+
+def file_name(url: str) -> str:
+    """The file's name in an address, decoded. Raises ValueError where it would lead elsewhere or is hidden."""
+    name = decoded(PurePosixPath(redacted(url)).name)
+    if not name or name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
+        raise ValueError(f"{redacted(url)}: found {name!r} as the file's name; allowed is a name without / and \\")
+    return name
+
+
 def _is_web(url: str) -> bool:
     return urlsplit(url).scheme.lower() in ("http", "https")
 
 
-def _validate(requests: Sequence[Request], workers: int) -> None:
+def _validate(requests: Sequence[Request], folder: Path, workers: int) -> None:
     if workers < 1:
         raise ValueError(f"found workers={workers}; allowed are 1 and more")
     seen: set[Path] = set()
+    home = folder.resolve()
     for request in requests:
+        if not request.target.resolve().is_relative_to(home):
+            raise ValueError(f"{redacted(request.url)}: would be written to {request.target}, outside {folder}")
         if request.target in seen:
             raise ValueError(f"{request.target} is the target of two requests")
         if request.lines is not None and request.lines < 1:

@@ -1,7 +1,7 @@
 """Reads of a URL from an offset on: the response and the errors that all kinds of hosts share.
 
 The errors say what may follow: `TransientError` (try again), `CannotResume` (begin anew) or `DownloadError` (final).
-`read_file` takes everything that fsspec reads (file, s3, gs, …); HTTP stands in web.py.
+`read_file` takes what fsspec reads of PROTOCOLS (file, s3, gs); HTTP stands in web.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import fsspec
 
+PROTOCOLS = ("https", "http", "s3", "gs", "file")  # beside plain paths
 _PIECE = 2**23  # bytes asked of fsspec at a time
 _HINTS = {"NoCredentialsError": "for a public bucket set FSSPEC_S3='{\"anon\": true}' in the environment"}
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError, NotImplementedError)
@@ -79,6 +80,17 @@ def redacted(url: str) -> str:
     """The URL as it may be shown and recorded: without user, password, query and fragment, which may hold secrets."""
     parts = (re.sub(r"(?<=://)[^/?#]*@", "", part) for part in url.split("::"))  # fsspec chains URLs with ::
     return "::".join(part if _is_path(part) else re.sub(r"[?#].*", "", part, flags=re.DOTALL) for part in parts)
+
+
+def check_protocol(url: str) -> None:
+    """Raises DownloadError for an address of another protocol than PROTOCOLS, and for one that fsspec would open
+    through another (`zip://a::https://…`), which can make it run what a file says.
+    """
+    protocol, separator, _ = url.partition("://")
+    chained = "::" in re.sub(r"\[[^\]/]*\]", "", url)  # within brackets it is a part of an IPv6 address
+    if chained or (separator and protocol.lower() not in PROTOCOLS):
+        allowed = f"a path, or an address that begins with {', '.join(f'{name}://' for name in PROTOCOLS)}, without ::"
+        raise DownloadError(f"{redacted(url)}: not an address that is read; allowed: {allowed}")
 
 
 def from_environment(url: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from ..stopping import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,7 +39,7 @@ def ordered_map(
     suspects = 0  # items that were in work when a process died: each is tried again alone, to find the one to blame
     while waiting:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1 if suspects else processes, context, initializer=_end_with_parent)
+        pool = ProcessPoolExecutor(1 if suspects else processes, context, initializer=end_with_parent)
         given: deque[tuple[Item, Future[Result]]] = deque()
         try:
             while waiting or given:
@@ -69,15 +70,3 @@ def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:
     future: Future[Result] = Future()
     future.set_result(function(item))
     return future
-
-
-def _end_with_parent() -> None:
-    """Have this process end when the one that started it is gone: nothing else does after a `kill -9`."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

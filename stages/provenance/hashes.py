@@ -83,3 +83,8 @@ def metrics_signature(*, data: str, split: str, n: int, seed: int) -> str:
     """How a file of metrics was computed, in sacreBLEU's manner: `key:value` joined by `|`."""
     versions = "|".join(f"{name}:{version(name).partition('+')[0]}" for name in ("torch", "numpy", "scikit-learn"))
     return f"data:{data}|split:{split}|n:{n}|seed:{seed}|{versions}"
+
+
+def parse_signature(signature: str) -> dict[str, str]:
+    """The parts of a signature of metrics, `data:…|split:…|n:…`, by name."""
+    return dict(part.split(":", 1) for part in signature.split("|") if ":" in part)

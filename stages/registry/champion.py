@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+    from ..models.learned import Learned
     from ..tasks.protocol import Task
 
 NONE = "none"  # in place of a version's number where there is no champion
+WEIGHTS = "unroll.receipt.weights"  # tag of a version: DVC's md5 of its weights
 
 # Tags of a version: who decided on it, why, when; who was champion before it.
 DECIDED, PREVIOUS_CHAMPION = "unroll.decided", "unroll.previous_champion"
@@ -97,6 +99,20 @@ def load_model(name: str, version: str) -> Any:
     # A model that came from elsewhere must not run code while it is read.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+
+
+def learned_by(task: Task, name: str, version: str) -> Learned | None:
+    """What a version has learned from; None of one that older code has made."""
+    from mlflow import artifacts
+
+    from ..models.learned import LEARNED_NAME, Learned
+
+    weights = f"models:/{name}/{version}/artifacts/{task.name}"
+    if not any(Path(file.path).name == LEARNED_NAME for file in artifacts.list_artifacts(artifact_uri=weights)):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        artifacts.download_artifacts(artifact_uri=f"{weights}/{LEARNED_NAME}", dst_path=folder)
+        return Learned.load(next(Path(folder).rglob(LEARNED_NAME)).parent)
 
 
 def example_rows(task: Task, model: Any, folder: Path) -> pd.DataFrame:

@@ -7,6 +7,7 @@ these tags, and the one of older code, which kept a single text for both.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"  # aliases
 
+# Params of one run alone, as text; a flow that has some sets it for all that it starts. No output depends on it.
+OVERRIDES_VARIABLE = "UNROLL_OVERRIDES"
+
 # Tags of a version.
 DECISION, REASON = "unroll.decision", "unroll.reason"
+METRIC = "unroll.metric."  # by the metric that it is judged by: what it reached
 OLDER_VERDICT = "unroll.verdict"  # of versions that were judged before there were decisions
 
 
@@ -31,8 +36,8 @@ class Decision(StrEnum):
     SUPERSEDED = "superseded"  # was champion
     CHALLENGER_WAITING = "challenger_waiting"  # for a person's approval
     CHALLENGER_LOST = "challenger_lost"  # to a baseline, to the champion, or in the eyes of a person
-    CHALLENGER_FEW_EXAMPLES = "challenger_few_examples"
-    CHALLENGER_OVERRIDES = "challenger_overrides"
+    CHALLENGER_FEW_EXAMPLES = "challenger_few_examples"  # to compare it with the champion: waits for more, or a person
+    CHALLENGER_OVERRIDES = "challenger_overrides"  # made with params of one run alone, see `overrides`
     CHALLENGER_MODE = "challenger_mode"  # its training was no full one
     ROLLED_BACK = "rolled_back"
     UNANSWERED = "unanswered"  # it could not answer its example, and is judged again the next time
@@ -79,10 +84,24 @@ def read_verdict(version: ModelVersion) -> Verdict | None:
     return verdict
 
 
+def overrides() -> str:
+    """The params that this run alone has, as `sketch.train.epochs=3 …`; empty where they are those of params.yaml."""
+    return os.environ.get(OVERRIDES_VARIABLE, "")
+
+
 def is_judged(version: ModelVersion) -> bool:
-    """Whether registering the same content again leaves the verdict on a version as it is."""
+    """Whether registering the same content again leaves the verdict on a version as it is. Params of one run alone
+    that have become those of params.yaml are judged like others.
+    """
     verdict = read_verdict(version)
-    return verdict is not None and verdict.decision is not Decision.UNANSWERED
+    if verdict is None or verdict.decision is Decision.UNANSWERED:
+        return False
+    return verdict.decision is not Decision.CHALLENGER_OVERRIDES or bool(overrides())
+
+
+def metric_of(version: ModelVersion) -> str:
+    """The metric that a version is judged by, out of its tags; empty for one that older code has made."""
+    return next((tag.removeprefix(METRIC) for tag in version.tags if tag.startswith(METRIC)), "")
 
 
 def verdict_text(version: ModelVersion) -> str:

@@ -1,7 +1,8 @@
 """What of the registry and of DVC's cache can go: old versions, and data that nothing needs any more.
 
-A version stays that has an alias, that a rollback would go back to, that still waits for a verdict or an approval, or
-that is among the newest of its model. What a version stands on stays in DVC's cache as long as the version does.
+A version stays that has an alias, that a rollback would go back to, that still waits for a verdict, for more examples
+or for an approval, or that is among the newest of its model. What a version stands on stays in DVC's cache as long as
+the version does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+_WAITING = (Decision.CHALLENGER_WAITING, Decision.CHALLENGER_FEW_EXAMPLES, Decision.UNANSWERED)
+
+
 def collectable(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersion]:
     """Those of a model's versions, the newest first, that can go; `keep` newest ones stay in any case."""
     needed = {version.tags.get(PREVIOUS_CHAMPION) for version in versions if CHAMPION in version.aliases}
@@ -37,23 +41,25 @@ def collectable(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersio
         if not version.aliases
         and str(version.version) not in needed
         and (verdict := read_verdict(version))
-        and verdict.decision not in (Decision.CHALLENGER_WAITING, Decision.UNANSWERED)
+        and verdict.decision not in _WAITING
     ]
 
 
 def collect_versions(client: MlflowClient, keep: int, *, delete: bool) -> Iterator[ModelVersion]:
     """The versions that can go, of all models; with `delete`, they do, with their files.
 
-    The model remembers the verdict on what has gone, so that registering the same content again promotes nothing.
+    The model remembers the verdict on what has gone, so that registering the same content again promotes nothing; but
+    params of one run alone are no verdict on what they would be in params.yaml.
     """
     for task in map(Task, Task.names()):
         name = task.description().model_name
         with model_lock(name):
             for version in collectable(all_versions(client, name), keep):
                 if delete:
-                    content = version.tags.get(CONTENT, "")
-                    verdict = f"version {version.version}: {read_verdict(version)}"
-                    client.set_registered_model_tag(name, f"{COLLECTED}{content[:32]}", verdict)
+                    content, verdict = version.tags.get(CONTENT, ""), read_verdict(version)
+                    if verdict and verdict.decision is not Decision.CHALLENGER_OVERRIDES:
+                        noted = f"version {version.version}: {verdict}"
+                        client.set_registered_model_tag(name, f"{COLLECTED}{content[:32]}", noted)
                     remove(client, version)
                 yield version
 

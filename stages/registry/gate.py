@@ -1,11 +1,13 @@
 """Which new version becomes champion: one that beats its baselines and, on today's test set, the present champion.
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
-same test examples (`stages/tasks/NAME/evaluate/comparison.py`). The new one is better where it is so in enough of the
-draws of a paired bootstrap (`register.confidence`). One whose answers are the champion's own takes its place, too: it
-differs in code or packages alone, and the newer of these are what its documentation describes. Where the champion
-cannot answer, because its files are gone or its columns are others, the baselines decide alone: it must not stand in
-the way for ever. It answers after the new one has, so that it is not taken for broken because the store is away.
+same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned. The new one is better
+where it is so in enough of the draws of a paired bootstrap (`register.confidence`) of enough examples
+(`register.min_examples`). One whose answers are the champion's own takes its place, too: it differs in code alone, and
+the newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they
+were measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or
+its columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one
+has, so that it is not taken for broken because the store is away.
 """
 
 from __future__ import annotations
@@ -14,12 +16,26 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..data.files import read_json
-from ..evaluation.bootstrap import chance_of_being_better, interval
-from ..evaluation.report import baseline_keys, best_baseline
+from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
+from ..evaluation.report import baseline_keys, best_baseline, headline_metric
 from ..metrics import higher_is_better
-from .champion import NONE, ChampionMoved, LoadedModel, error_line, load_model, make_champion, with_alias
-from .decision import CHAMPION, Decision, Verdict, write_verdict
+from ..models.learned import Learned
+from ..provenance.hashes import content_md5, parse_signature
+from .champion import (
+    NONE,
+    WEIGHTS,
+    ChampionMoved,
+    LoadedModel,
+    error_line,
+    learned_by,
+    load_model,
+    make_champion,
+    with_alias,
+)
+from .decision import CHAMPION, Decision, Verdict, overrides, write_verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,12 +63,16 @@ class Evaluation:
 class Comparison:
     """A new version beside the champion, on the same test examples."""
 
-    examples: int
-    candidate: Evaluation
+    examples: int  # that they were asked
+    new: int  # of the test split, that neither has learned from
+    total: int  # of the test split
+    unknown: tuple[str, ...] = ()  # versions that do not say what they have learned from: older code has made them
+    candidate: Evaluation | None  # None where there is no example
     champion: Evaluation | None
     fault: str  # why the champion has no answers
     chance: float | None  # that the candidate is better, 0 to 1; None without a champion's answers
     same: bool  # whether the candidate gives all the answers that the champion gives
+    same_weights: bool  # whether the two differ in code, or in the defaults of predict's params, alone
 
 
 def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: LoadedModel, run_id: str, file: str) -> None:
@@ -63,22 +83,28 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
     """
     description, name, number = task.description(), candidate.name, candidate.version
     metrics = read_json(task.paths.metrics)
+    metric = headline_metric(metrics, description)
     mode = read_json(task.paths.network)["training"]["mode"]
     while True:
         champion = with_alias(client, name, CHAMPION)
         if champion and str(champion.version) == number:  # another registration of it was faster
             return
         champion_version = str(champion.version) if champion else NONE
-        comparison = _compare(task, params, candidate, champion_version) if champion else None
+        comparison = None
+        if champion:
+            same_weights = champion.tags.get(WEIGHTS) == content_md5(task.paths.weights)
+            comparison = _compare(task, params, metric, candidate, champion_version, same_weights=same_weights)
         verdict = decide(description, metrics, mode, params, comparison)
+        if alone := overrides():
+            reason = f"params of one run alone ({alone}); a person may promote it. The gate found: {verdict}"
+            verdict = Verdict(Decision.CHALLENGER_OVERRIDES, reason)
         facts = {
-            "metric": description.metric,
-            "higher_is_better": higher_is_better(description.metric),
-            "value": metrics[description.metric],
-            "baselines": {key: metrics[key] for key in baseline_keys(metrics, description.metric)},
+            "metric": metric,
+            "higher_is_better": higher_is_better(metric),
+            "value": metrics[metric],
+            "baselines": {key: metrics[key] for key in baseline_keys(metrics, metric)},
             "comparison": asdict(comparison) if comparison else None,
-            "confidence": params.register_.confidence,
-            "promotion": params.register_.promotion,
+            **params.register_.model_dump(include={"confidence", "min_examples", "promotion"}),
             **asdict(verdict),
         }
         client.log_text(run_id, json.dumps(facts, indent=2, sort_keys=True), file)
@@ -98,76 +124,147 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
 def decide(
     description: Description, metrics: dict[str, Any], mode: str, params: TaskParams, comparison: Comparison | None
 ) -> Verdict:
-    """The gate's rules, in their order: baselines, `train.mode`, the champion, `register.promotion`.
+    """The gate's rules, in their order: baselines, `train.mode`, enough examples, the champion, `register.promotion`.
 
     `metrics` are those of the evaluate stage; `comparison` is None where there is no champion.
     """
-    metric, best = description.metric, best_baseline(metrics, description.metric)
+    metric, register = headline_metric(metrics, description), params.register_
+    best = best_baseline(metrics, metric)
+    answered = comparison is not None and comparison.champion is not None
+    own_weights = answered and comparison is not None and comparison.same_weights
     if best is None:
         return Verdict(Decision.CHALLENGER_LOST, "no baseline was measured")
     value = metrics[metric]
-    compared = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
-    if not (value > best[1] if higher_is_better(metric) else value < best[1]):
-        return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({compared})")
+    found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
+    if not own_weights and not (value > best[1] if higher_is_better(metric) else value < best[1]):
+        return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":
-        return Verdict(Decision.CHALLENGER_MODE, f"trained with train.mode {mode}, which gives no model ({compared})")
+        return Verdict(Decision.CHALLENGER_MODE, f"trained with train.mode {mode}, which gives no model ({found})")
     if comparison is not None:
-        compared = f"{compared}; {_beside(comparison)}"
-        confidence, chance = params.register_.confidence, comparison.chance
-        if chance is not None and chance < confidence and not comparison.same:
-            return Verdict(
-                Decision.CHALLENGER_LOST,
-                f"not better than the champion with a chance of {confidence:.0%} ({compared})",
-            )
-    if params.register_.promotion == "approval":
-        return Verdict(Decision.CHALLENGER_WAITING, f"waits for approval ({compared})")
-    return Verdict(Decision.CHAMPION, compared)
+        found = _beside(comparison) if own_weights else f"{found}; {_beside(comparison)}"
+    if comparison is not None and (answered or not comparison.examples):
+        if comparison.examples < register.min_examples and not (own_weights and comparison.same):
+            few = f"{comparison.examples} examples to compare on; register.min_examples is {register.min_examples}"
+            return Verdict(Decision.CHALLENGER_FEW_EXAMPLES, f"{few} ({found})")
+        if comparison.chance is not None and comparison.chance < register.confidence and not comparison.same:
+            lost = f"not better than the champion with a chance of {register.confidence:.0%}"
+            return Verdict(Decision.CHALLENGER_LOST, f"{lost} ({found})")
+    elif (measured := int(parse_signature(metrics["signature"])["n"])) < register.min_examples:
+        found = f"{found}; measured on {measured} examples alone, and register.min_examples is {register.min_examples}"
+    if register.promotion == "approval":
+        return Verdict(Decision.CHALLENGER_WAITING, f"waits for approval ({found})")
+    return Verdict(Decision.CHAMPION, found)
 
 
 def _beside(comparison: Comparison) -> str:
     ours, champions = comparison.candidate, comparison.champion
+    on = f"on {comparison.examples} test examples"
+    if comparison.new < comparison.total:
+        of = f" of {comparison.new}" if comparison.examples < comparison.new else ""
+        on += f"{of} that neither has learned from, out of {comparison.total},"
+    if ours is None:
+        return f"{on} nothing can be compared"
     if champions is None:
         return f"the champion before did not answer: {comparison.fault}"
-    on = f"on {comparison.examples} test examples"
+    if comparison.unknown:
+        on += f" (version {' and version '.join(comparison.unknown)} may have learned from them: it does not say)"
     if comparison.same:
-        return f"{on} the same answers as version {champions.version}"
+        weights = "the same weights and " if comparison.same_weights else ""
+        return f"{weights}{on} the same answers as version {champions.version}"
     return (
         f"{on} {ours.value:.4g} against {champions.value:.4g} of version {champions.version}, "
         f"better with a chance of {comparison.chance:.1%}"
     )
 
 
-def _compare(task: Task, params: TaskParams, candidate: LoadedModel, champion_version: str) -> Comparison:
+def _compare(
+    task: Task, params: TaskParams, metric: str, candidate: LoadedModel, champion_version: str, *, same_weights: bool
+) -> Comparison:
     """Evaluate both on the same examples. Raises ValueError where there is no test set to take them from."""
-    paths, limit = task.paths, params.register_.comparison_examples
-    name, metric = candidate.name, task.description().metric
-    if missing := " ".join(folder.as_posix() for folder in (paths.prepared, paths.raw) if not folder.is_dir()):
+    name, number = candidate.name, candidate.version
+    if missing := " ".join(path.as_posix() for path in (task.paths.prepared, task.paths.raw) if not path.is_dir()):
         raise ValueError(
-            f"{name} version {candidate.version} is not judged yet: the champion and it are compared on today's test "
-            f"set, and {missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
+            f"{name} version {number} is not judged yet: the champion and it are compared on today's test set, and "
+            f"{missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
         )
-    examples = task.comparison().examples(paths.prepared, paths.raw, limit)
+    fault, learned = "", {number: Learned.load(task.paths.weights)}
+    try:
+        learned[champion_version] = learned_by(task, name, champion_version)
+    except Exception as error:  # its files are foreign, too
+        fault = f"version {champion_version}: {error_line(error)}"
+    test = _TestSet.of(task, metric, list(filter(None, learned.values())), params.register_.comparison_examples)
+    ours = theirs = chance = None
+    same = False
+    if test.rows is None:
+        fault = "there is none that neither has learned from"
+    else:
+        ours = test.ask(candidate.model, number)
+    if ours and not fault:
+        try:
+            theirs = test.ask(load_model(name, champion_version), champion_version)
+            more = higher_is_better(metric)
+            chance = chance_of_being_better(ours.scores, theirs.scores, higher_is_better=more)
+            same = same_answers(ours.answers, theirs.answers)
+        except Exception as error:  # it is foreign code, and may raise whatever it likes
+            theirs, fault = None, f"version {champion_version}: {error_line(error)}"
+    return Comparison(
+        examples=len(test.chosen),
+        new=test.new,
+        total=test.total,
+        unknown=tuple(version for version, known in learned.items() if known is None),
+        candidate=ours.evaluation if ours else None,
+        champion=theirs.evaluation if theirs else None,
+        fault=fault,
+        chance=chance,
+        same=same,
+        same_weights=same_weights,
+    )
 
-    def evaluate(model: Any, version: str) -> tuple[pd.DataFrame, Scores, Evaluation]:
-        # An example that one of them cannot answer counts against it, as the task's scores say.
-        answers = model.predict(examples, params={"on_error": "report"})
-        scores = task.comparison().scores(answers, paths.prepared, paths.raw, limit)
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What a version answered, and what that is worth."""
+
+    answers: pd.DataFrame
+    scores: Scores
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class _TestSet:
+    """Today's test examples that versions can be compared on."""
+
+    task: Task
+    metric: dict[str, str]  # for the task's `scores`, where it is another than its own
+    chosen: np.ndarray  # numbers of those that are asked, evenly over the new ones and always the same
+    new: int  # that no version has learned from
+    total: int
+    rows: pd.DataFrame | None  # those that are asked; None where there is none
+
+    @staticmethod
+    def of(task: Task, metric: str, learned: list[Learned], limit: int) -> _TestSet:
+        """Up to `limit` of the examples that are in none of `learned`."""
+        comparison, paths = task.comparison(), task.paths
+        identities = comparison.identities(paths.prepared)
+        new = np.ones(limit if identities is None else len(identities.ids), dtype=bool)
+        if identities is not None:
+            for known in learned:
+                new &= ~known.may_hold(identities)
+        places = np.flatnonzero(new)
+        chosen = places[evenly(len(places), limit)]
+        rows = comparison.examples(paths.prepared, paths.raw, chosen) if len(chosen) else None
+        other = {} if metric == task.description().metric else {"metric": metric}
+        return _TestSet(task, other, chosen, len(places), len(new), rows)
+
+    def ask(self, model: Any, version: str) -> _Answered:
+        """Have a loaded version answer. What it cannot answer counts against it, as the task's scores say."""
+        answers = model.predict(self.rows, params={"on_error": "report"})
+        paths = self.task.paths
+        scores = self.task.comparison().scores(answers, paths.prepared, paths.raw, self.chosen, **self.metric)
         low, high = interval(scores)
         unanswered = int(answers["error"].notna().sum()) if "error" in answers else 0
         reached = Evaluation(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)
-        return answers, scores, reached
-
-    our_answers, ours, candidates = evaluate(candidate.model, candidate.version)
-    champions, chance, same, fault = None, None, False, ""
-    try:
-        their_answers, theirs, reached = evaluate(load_model(name, champion_version), champion_version)
-        chance = chance_of_being_better(ours, theirs, higher_is_better=higher_is_better(metric))
-        champions, same = reached, same_answers(our_answers, their_answers)
-    except Exception as error:  # it is foreign code, and may raise whatever it likes
-        chance, fault = None, f"version {champion_version}: {error_line(error)}"
-    return Comparison(
-        examples=len(ours.statistics), candidate=candidates, champion=champions, fault=fault, chance=chance, same=same
-    )
+        return _Answered(answers, scores, reached)
 
 
 def same_answers(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:

@@ -40,6 +40,14 @@ def serving_code(task: Task) -> str:
     return code_md5(serving_modules(task))
 
 
+def serving_options(task: Task, params: TaskParams) -> dict[str, int | float | str]:
+    """The params of the task's `predict` with their defaults: the values that the model was measured with (of the
+    `evaluate` block), or else those of the predictor.
+    """
+    measured_with = params.evaluate.model_dump()
+    return {name: measured_with.get(name, default) for name, default in task.predictor().options.items()}
+
+
 def log_model(task: Task, params: TaskParams, run_id: str) -> tuple[ModelInfo, str]:
     """Log the task's network as a model of a run; returns what MLflow says of it, and the md5 of its code."""
     import mlflow.pyfunc
@@ -62,7 +70,7 @@ def log_model(task: Task, params: TaskParams, run_id: str) -> tuple[ModelInfo, s
                 code_paths=[str(package)],
                 artifacts={"weights": str(weights.resolve())},
                 pip_requirements=requirements(predictor),
-                signature=signature(predictor, predictor.extra_inputs(weights), params.evaluate.model_dump()),
+                signature=signature(predictor, predictor.extra_inputs(weights), serving_options(task, params)),
             )
         finally:
             sys.path.remove(temporary)
@@ -112,11 +120,10 @@ def requirements(predictor: type[Predictor]) -> list[str]:
 
 
 def signature(
-    predictor: type[Predictor], further: Mapping[str, str], measured_with: Mapping[str, Any] | None = None
+    predictor: type[Predictor], further: Mapping[str, str], options: Mapping[str, int | float | str] | None = None
 ) -> ModelSignature:
     """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
-    output columns, and the params of `predict`. Where the model was measured with values of these (`measured_with`, the
-    params of the evaluate stage), these are its defaults.
+    output columns, and the params of `predict` with their defaults, the predictor's own where no `options` are given.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -130,11 +137,11 @@ def signature(
         return [ColSpec(special.get(kind, kind), name, required=required) for name, kind in specification.items()]
 
     kinds = {int: "long", float: "double", str: "string"}
-    options = [ParamSpec("on_error", "string", "raise")]
+    specs = [ParamSpec("on_error", "string", "raise")]
     for name, default in predictor.options.items():
-        options.append(ParamSpec(name, kinds[type(default)], (measured_with or {}).get(name, default)))
+        specs.append(ParamSpec(name, kinds[type(default)], (options or {}).get(name, default)))
     return ModelSignature(
         inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional_inputs, required=False)),
         outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
-        params=ParamSchema(options),
+        params=ParamSchema(specs),
     )

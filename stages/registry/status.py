@@ -21,7 +21,7 @@ from ..command import one_line_errors
 from ..tasks.protocol import Task
 from ..tracking.store import found_or_none, store_errors
 from .champion import with_alias
-from .decision import CHAMPION, Decision, read_verdict
+from .decision import CHAMPION, Decision, metric_of, read_verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,6 +39,7 @@ class Version(BaseModel):
     signature: str  # how the metrics were measured: data, split, n, seed, versions
     run_id: str
     experiment_id: str
+    metric: str = ""  # that it is judged by; empty where older code has made it
     metrics: dict[str, float]  # of the test split, under the names of metrics/TASK.json
 
 
@@ -87,6 +88,7 @@ def describe(client: MlflowClient, version: ModelVersion) -> Version:
         signature=version.tags.get("unroll.metrics_signature", ""),
         run_id=run.info.run_id if run else "",
         experiment_id=run.info.experiment_id if run else "",
+        metric=metric_of(version),
         metrics={name.removeprefix(_TEST): value for name, value in metrics.items() if name.startswith(_TEST)},
     )
 

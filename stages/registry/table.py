@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.files import read_json
-from ..evaluation.report import best_baseline, format_number, with_interval
+from ..evaluation.report import best_baseline, format_number, headline_metric, with_interval
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
-from .decision import verdict_text
+from .decision import METRIC, metric_of, verdict_text
 from .lineage import Target, creation_time, list_versions, name_and_aliases
 from .status import describe
-from .versions import METRIC, registered
+from .versions import registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -39,7 +39,7 @@ def show_versions(client: MlflowClient, target: Target | None, md5: str | None) 
     """Print a row a version of one model or of all, or of those that come from a data md5; whether there was any."""
     table = _table("model", "metric", "test", "made (UTC)", "verdict")
     for task, version in list_versions(client, target, md5):
-        metric = task.description().metric
+        metric = metric_of(version) or task.description().metric
         noted = version.tags.get(f"{METRIC}{metric}")
         value = describe(client, version).metrics.get(metric) if noted is None else float(noted)
         number = "unknown" if value is None else f"{value:.4f}"
@@ -64,10 +64,11 @@ def _print_wide(table: Table) -> None:
 
 
 def _task_row(client: MlflowClient, task: Task, version: ModelVersion | None) -> list[str]:
-    paths, metric = task.paths, task.description().metric
+    paths = task.paths
     if not paths.metrics.is_file() or not paths.receipt.is_file():
-        return [metric, "not evaluated and registered yet", "", "", ""]
+        return [task.description().metric, "not evaluated and registered yet", "", "", ""]
     metrics = read_json(paths.metrics)
+    metric = headline_metric(metrics, task.description())
     best = best_baseline(metrics, metric)
     baseline = f"{format_number(best[1])} ({best[0].replace('_', ' ')})" if best else "none"
     cells = [metric, with_interval(metrics, metric), baseline]

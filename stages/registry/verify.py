@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..data.files import read_json
+from ..params import load
 from ..provenance.hashes import content_md5, file_md5
 from ..tasks.protocol import Task
 from . import lineage
@@ -129,7 +130,7 @@ def verify_receipt(task: Task) -> Finding | None:
     if not path.is_file():
         return None
     try:
-        found = receipt(task)
+        found = receipt(task, load()[task.name])
     except (ValueError, OSError) as error:
         return Finding(path.as_posix(), "missing", f"an output of it: {error}")
     noted = read_json(path)

@@ -1,4 +1,8 @@
-"""Versions in the MLflow registry: one for each new content of a model, with all that says where it came from."""
+"""Versions in the MLflow registry: one for each new content of a model, with all that says where it came from.
+
+Content is what decides answers: weights, serving code, the defaults of `predict`'s params. Other metrics of the same
+content make no version.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..data.files import read_json
-from ..evaluation.report import with_interval
+from ..evaluation.report import headline_metric, with_interval
 from ..provenance.hashes import content_md5, file_md5, locked_stages
 from ..tracking import mlflow_runs, training_run
 from ..tracking.store import found_or_none, without_credentials
 from . import gate, latency
 from .champion import PromotionError, example_rows, load_and_try, model_lock
-from .decision import CHALLENGER, Decision, Verdict, is_judged, verdict_text, write_verdict
-from .packaging import log_model, serving_code
+from .decision import CHALLENGER, METRIC, Decision, Verdict, is_judged, read_verdict, verdict_text, write_verdict
+from .packaging import log_model, serving_code, serving_options
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,40 +36,47 @@ if TYPE_CHECKING:
 
 CONTENT, RECEIPT, LOCKED = "unroll.content", "unroll.receipt.", "unroll.lock."
 PACKAGE, PATCH, COMMIT, DIRTY = "unroll.package", "unroll.patch", "unroll.git_commit", "unroll.git_dirty"
-SIGNATURE, METRIC = "unroll.metrics_signature", "unroll.metric."
+SIGNATURE = "unroll.metrics_signature"
 COLLECTED = "unroll.collected."  # tag of a model, by content: what the gate said of a version that `gc` has removed
+
+_CONTENT = ("model", "weights", "code", "options")  # of a receipt, what decides answers
 
 # In a version's folder among the artifacts of its run.
 CARD_FILE, LOCK_FILE, METRICS_FILE = "MODEL_CARD.md", "dvc.lock", "metrics.json"
 PATCH_FILE, ENVIRONMENT_FILE = "uncommitted.diff", "environment.txt"
 
 
-def receipt(task: Task) -> dict[str, Any]:
+def receipt(task: Task, params: TaskParams) -> dict[str, Any]:
     """What is handed to the registry, as hashes: the same content gives the same receipt on any machine."""
     paths = task.paths
     return {
         "model": task.description().model_name,
         "weights": content_md5(paths.weights),
         "code": serving_code(task),
+        "options": json.dumps(serving_options(task, params), sort_keys=True),
         "metrics": file_md5(paths.metrics),
         "training": read_json(paths.network)["training"]["signature"],
     }
 
 
 def register(task: Task, params: TaskParams, content: dict[str, Any]) -> ModelVersion:
-    """Make a version of what the receipt names, unless there is one, and have it judged, unless it has been.
+    """Make a version of what the receipt names, unless there is one, and have it judged, unless it has been; one that
+    waits for more examples is judged by those that there are now.
 
     Two that do so at once make one version, on one machine and on two.
     """
     name, digest = task.description().model_name, content_hash(content)
     with model_lock(name):
         client = mlflow_runs.open_client()
-        known = find_version(client, name, digest) is not None  # a store that is away is noticed here, and once
+        known = find_version(client, name, digest)  # a store that is away is noticed here, and once
         mlflow_runs.deliver()
-        if not known:
+        if known is None:
             _create_version(client, task, params, content)
+        elif known.tags.get(f"{RECEIPT}metrics") != content["metrics"]:
+            print(f"{name} version {known.version} has these weights and this code; only how it was measured is new")
         version = remove_duplicates(client, name, digest)
-        if not is_judged(version):
+        verdict = read_verdict(version)
+        if not is_judged(version) or (verdict and verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES):
             _judge(client, task, params, version)
         return client.get_model_version(name, str(version.version))
 
@@ -133,8 +144,11 @@ def _search(client: MlflowClient, condition: str) -> list[ModelVersion]:
 
 
 def content_hash(value: dict[str, Any]) -> str:
-    """The hash of a receipt, which a version carries as a tag."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    """The hash of what decides answers in a receipt, which a version carries as a tag. A receipt of older code, which
+    names no options, counts as a whole.
+    """
+    deciding = {key: value[key] for key in _CONTENT} if "options" in value else value
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def folder(content: str) -> str:
@@ -158,7 +172,8 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    metrics, metric = read_json(paths.metrics), task.description().metric
+    metrics = read_json(paths.metrics)
+    metric = headline_metric(metrics, task.description())
     digest = content_hash(content)
     where = folder(digest)
     tags = {
@@ -258,7 +273,7 @@ def sync() -> None:
         if version and is_judged(version):
             continue
         content = read_json(path)
-        if receipt(task) != content:
+        if receipt(task, params) != content:
             print(f"{name}: the outputs have changed since {path} was written; run `dvc repro register@{name}`")
             continue
         try:

@@ -2,52 +2,43 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import io
-import zlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
+from ..data.text import AUTO, Line, Text
+
+OPTION = "--encoding"  # of `predict`
+
 
 @contextmanager
-def open_source(source: str) -> Iterator[IO[bytes]]:
-    """A file by its path or any fsspec URL; one whose name ends in .gz is unpacked on the way.
+def open_source(source: str, encoding: str = AUTO) -> Iterator[Text]:
+    """The text of a file by its path or any fsspec URL, as it is or packed by gzip.
 
-    Raises ValueError where it cannot be read, or its compressed data are damaged.
+    Raises ValueError where it cannot be read or is no text.
     """
-    with _open(source) as file, gzip.open(file) if source.endswith(".gz") else nullcontext(file) as content:
-        try:
-            yield cast("IO[bytes]", content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{source}: damaged: {error}") from None
+    with _open(source) as file:
+        yield Text(file, source, encoding, option=OPTION)
 
 
-def lines(source: str, *, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """The lines, numbered from 1, without their ends; one of more than `max_bytes` is cut one byte after that."""
-    with open_source(source) as file:
-        number = 0
-        while line := file.readline(max_bytes + 2):
-            number += 1
-            if number == 1:
-                line = _checked_first(source, line)
-            rest = line
-            while not rest.endswith(b"\n") and (rest := file.readline(max_bytes + 2)):
-                pass
-            yield number, line.removesuffix(b"\n").removesuffix(b"\r")[: max_bytes + 1]
+def lines(source: str, encoding: str = AUTO, *, max_length: int) -> Iterator[Line]:
+    """The lines, without their ends; one of more than `max_length` characters is cut one character after that."""
+    with open_source(source, encoding) as text:
+        yield from text.lines(max_length=max_length)
 
 
-def records(source: str, required: Collection[str], allowed: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records of a UTF-8 CSV with a header, each with the number of the line that it ends in.
+def records(
+    source: str, required: Collection[str], allowed: str, encoding: str = AUTO
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The records of a CSV with a header, each with the number of the line that it ends in.
 
-    Bytes that are no UTF-8 become U+FFFD; values beyond the header's columns are left out. Raises ValueError for what
-    is no CSV, and where a `required` column is missing: `allowed` says which may be there.
+    Values beyond the header's columns are left out. Raises ValueError for what is no CSV or no text, and where a
+    `required` column is missing: `allowed` says which may be there.
     """
-    with open_source(source) as file:
-        reader = csv.DictReader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+    with open_source(source, encoding) as text:
+        reader = csv.DictReader(text.checked())
         try:
             columns = reader.fieldnames or []
             if not set(required) <= set(columns):
@@ -71,14 +62,3 @@ def _open(source: str) -> IO[bytes]:
         return cast("IO[bytes]", fsspec.open(source, "rb").open())
     except Exception as error:  # the library behind each protocol has errors of its own
         raise ValueError(f"{source}: cannot be read: {error or type(error).__name__}") from None
-
-
-def _checked_first(source: str, line: bytes) -> bytes:
-    """The first line without a byte order mark. Raises ValueError where it shows that the file is in UTF-16, or that
-    its lines end in a carriage return alone.
-    """
-    if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(f"{source}: found UTF-16; allowed: UTF-8")
-    if b"\n" not in line and b"\r" in line.rstrip(b"\r"):
-        raise ValueError(f"{source}: found lines that end in a carriage return; allowed: a line feed, or both")
-    return line.removeprefix(codecs.BOM_UTF8)

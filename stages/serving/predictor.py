@@ -5,6 +5,7 @@ This module and what it imports travel inside a registered model; it knows neith
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,14 @@ from typing import Any, ClassVar, Literal
 
 import pandas as pd
 
+from .threads import threads
+
 OnError = Literal["raise", "report"]
 Row = dict[str, Any]  # output column → value
+
+_log = logging.getLogger(__name__)
+_SHOWN = 100  # characters of a value that an error names
+_LONGEST_ERROR = 1000  # characters of what is said of one item
 
 
 class InvalidRows(ValueError):
@@ -30,6 +37,20 @@ class Item:
     content: Any
 
 
+def shown(value: object) -> str:
+    """A value as an error names it: what Python would write, cut after 100 characters; its type where that fails."""
+    try:
+        text = repr(value[:_SHOWN] if isinstance(value, str | bytes) and len(value) > _SHOWN else value)
+    except Exception:  # such as a whole number of thousands of digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _text(error: ValueError) -> str:
+    text = str(error).encode("utf-8", "backslashreplace").decode()  # no column of strings holds half a surrogate
+    return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
+
+
 class Predictor(ABC):
     """A trained network that answers DataFrames. A task's subclass says how to read a row and how to predict a batch.
 
@@ -43,6 +64,7 @@ class Predictor(ABC):
     options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
     unit: ClassVar[str] = "rows"  # what an item is, in the plural
     chunk_size: ClassVar[int] = 1024  # items that are read and predicted at a time, which bounds the memory
+    few: int = 64  # items that a single thread answers
     requirements: ClassVar[Sequence[str]]  # PyPI names of what the subclass needs, beside torch, numpy and pandas
 
     @abstractmethod
@@ -61,13 +83,22 @@ class Predictor(ABC):
 
     def read_batch(self, items: Sequence[Item]) -> list[Any]:
         """What `read` gives for each item, or its ValueError; for subclasses that read many at once faster."""
-        examples: list[Any] = []
-        for item in items:
-            try:
-                examples.append(self.read(item))
-            except ValueError as error:
-                examples.append(error)
-        return examples
+        return [self._read_one(item) for item in items]
+
+    def _read_one(self, item: Item) -> Any:
+        try:
+            return self.read(item)
+        except ValueError as error:
+            return error
+        except Exception as error:  # what no reader has thought of is the fault of that row and not of all
+            _log.exception("a row cannot be read")
+            return ValueError(f"cannot be read ({type(error).__name__})")
+
+    def _read_all(self, items: Sequence[Item]) -> list[Any]:
+        try:
+            return self.read_batch(items)
+        except Exception:  # one of them, so each by itself
+            return [self._read_one(item) for item in items]
 
     @abstractmethod
     def predict_batch(self, examples: Sequence[Any], options: Mapping[str, Any]) -> list[list[Row]]:
@@ -99,22 +130,32 @@ class Predictor(ABC):
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
         options = {**self.options, **options}
         items = self.to_items(frame)
-        errors: list[str] = []
-        rows: list[Row] = []
-        for start in range(0, len(items), self.chunk_size):
-            chunk = items[start : start + self.chunk_size]
-            examples = self.read_batch(chunk)
-            pairs = list(zip(chunk, examples, strict=True))
-            errors += [f"{item.name}: {example}" for item, example in pairs if isinstance(example, ValueError)]
-            if errors and on_error == "raise":
-                continue  # the rest is only read, so that every bad row is named
-            valid = [example for example in examples if not isinstance(example, ValueError)]
-            predicted = iter(self.predict_batch(valid, options) if valid else [])
-            for item, example in pairs:
-                bad = isinstance(example, ValueError)
-                rows.extend([{**item.key, "error": str(example)}] if bad else next(predicted))
+        with threads(few=len(items) <= self.few):
+            rows, errors = self._answer(items, on_error, options)
         if errors and on_error == "raise":
             lines = "\n".join(errors)
             raise InvalidRows(f"{len(errors)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
         columns = [*self.outputs, *self.requested_outputs(options), *(["error"] if on_error == "report" else [])]
         return pd.DataFrame(rows, columns=columns)
+
+    def _answer(
+        self, items: Sequence[Item], on_error: OnError, options: Mapping[str, Any]
+    ) -> tuple[list[Row], list[str]]:
+        """The rows of the answer, and what is wrong with each bad item. With `on_error="raise"`, items are only read
+        after the first bad one, so that every other is named.
+        """
+        errors: list[str] = []
+        rows: list[Row] = []
+        for start in range(0, len(items), self.chunk_size):
+            chunk = items[start : start + self.chunk_size]
+            examples = self._read_all(chunk)
+            pairs = list(zip(chunk, examples, strict=True))
+            errors += [f"{item.name}: {_text(example)}" for item, example in pairs if isinstance(example, ValueError)]
+            if errors and on_error == "raise":
+                continue
+            valid = [example for example in examples if not isinstance(example, ValueError)]
+            predicted = iter(self.predict_batch(valid, options) if valid else [])
+            for item, example in pairs:
+                bad = isinstance(example, ValueError)
+                rows.extend([{**item.key, "error": _text(example)}] if bad else next(predicted))
+        return rows, errors

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from . import threads
 from .predictor import Predictor
+from .served import is_served
+
+_log = logging.getLogger(__name__)
 
 
 class ServedModel(PythonModel):
@@ -20,6 +26,9 @@ class ServedModel(PythonModel):
         self._predictor = predictor
 
     def load_context(self, context: PythonModelContext) -> None:
+        if is_served():
+            _keep_stack_traces_out_of_answers()
+        threads.chosen(few=True)  # a wrong UNROLL_THREADS is said at once
         self._loaded = self._predictor(Path(context.artifacts["weights"]))
 
     # MLflow warns at every load where the input has no type hint, and infers nothing from this one: the signature
@@ -27,12 +36,33 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
-        options = dict(params or {})
         try:
-            return _with_nulls(self._loaded.predict(frame, **options))
+            frame = model_input if isinstance(model_input, pd.DataFrame) else pd.DataFrame(model_input)
+            return _with_nulls(self._loaded.predict(frame, **(params or {})))
         except ValueError as error:
             raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from None
+        except Exception:
+            if not is_served():
+                raise
+            _log.exception("the model cannot answer")
+            raise MlflowException("the model cannot answer; the server's log says why", INTERNAL_ERROR) from None
+
+
+def _keep_stack_traces_out_of_answers() -> None:
+    """MLflow's server answers with the stack trace of what fails outside a model, such as a CSV that cannot be read.
+    No setting of MLflow turns that off. In a served process it goes to the log.
+    """
+    serialize = MlflowException.serialize_as_json
+    if hasattr(serialize, "__wrapped__"):
+        return  # another model of this process has done it
+
+    @wraps(serialize)
+    def without_stack_trace(error: MlflowException) -> str:
+        if trace := error.json_kwargs.pop("stack_trace", None):
+            _log.error("%s", trace)
+        return str(serialize(error))
+
+    MlflowException.serialize_as_json = without_stack_trace  # type: ignore[method-assign]
 
 
 def _with_nulls(answer: pd.DataFrame) -> pd.DataFrame:

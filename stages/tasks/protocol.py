@@ -6,10 +6,10 @@
     NAME/source/download.py     download(): raw files, in their native format, into a folder
     NAME/data/                  what the parts share: readers, columns, tokenizers
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
-    NAME/model/network.py       build(), dataset(): the network and its batches
+    NAME/model/network.py       build(), dataset(), learned(): the network, its batches, what it learns from
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
     NAME/evaluate/card.md       the model's card in words: what it answers, how to load it, limits, sources
-    NAME/evaluate/comparison.py examples(), scores(): the test split as users would send it to any registered version
+    NAME/evaluate/comparison.py identities(), examples(), scores(): the test split as users would send it to any version
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
 
@@ -31,10 +31,13 @@ from ..paths import Paths
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy as np
     import pandas as pd
 
 # Types of the workshops, which lie above this module.
 Dataset: TypeAlias = Any  # models.batch.Dataset
+Identities: TypeAlias = Any  # models.learned.Identities
+Learned: TypeAlias = Any  # models.learned.Learned
 Network: TypeAlias = Any  # models.network.Network
 Predictor: TypeAlias = Any  # serving.predictor.Predictor
 Preparation: TypeAlias = Any  # preprocessing.preparation.Preparation
@@ -49,7 +52,7 @@ class Description:
 
     model_name: str  # in the MLflow registry
     summary: str  # what the model answers, in a sentence, for those who find it there
-    metric: str  # the key of metrics/TASK.json that the gate and the table look at
+    metric: str  # the key of metrics/TASK.json that the gate and the table look at, unless params choose
     dataset_task: str  # the task whose data it learns from: its own name, or that of a task it adds another network to
 
 
@@ -76,6 +79,11 @@ class Model(Protocol):
     def dataset(self, folder: Path, split: str, params: Any, *, augment: bool) -> Dataset:
         """The examples of one split (`train`, `validation`, `test`) of the prepared data in `folder`."""
 
+    def learned(self, folder: Path) -> Learned:
+        """What a network that is trained on the prepared data in `folder` learns from, or is chosen or calibrated by:
+        the training and the validation split.
+        """
+
 
 class Evaluate(Protocol):
     """`evaluate/evaluate.py`"""
@@ -87,13 +95,19 @@ class Evaluate(Protocol):
 class Comparison(Protocol):
     """`evaluate/comparison.py`: two versions, however old their code, are compared as users meet them."""
 
-    def examples(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-        """Up to `limit` examples of the test split, evenly over it and always the same, as a user would send them:
-        rows of the registered model's input columns.
+    def identities(self, prepared: Path) -> Identities | None:
+        """By what each example of the test split is known to `Learned`, in order; None where any number of examples can
+        be made up that nobody has learned.
         """
 
-    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-        """What the answers to these examples, rows of the output columns, add to the task's metric.
+    def examples(self, prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
+        """Examples of the test split by their numbers in it, ascending, as a user would send them: rows of the
+        registered model's input columns.
+        """
+
+    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray, **metric: str) -> Scores:
+        """What the answers to these examples, rows of the output columns, add to the task's metric, or to another
+        `metric` where the task has an `evaluate.metric` that chooses.
 
         Raises ValueError where they are not the answers to these examples.
         """
@@ -108,9 +122,10 @@ class Rows(Protocol):
     KEY: Mapping[str, str]  # column → MLflow type name: the first columns of the table
     CHUNK_SIZE: int  # rows that are predicted at a time
 
-    def groups(self, source: str) -> Iterator[list[dict[str, Any]]]:
+    def groups(self, source: str, encoding: str = ...) -> Iterator[list[dict[str, Any]]]:
         """Rows that must be predicted together, with the model's input columns and those of KEY.
 
+        `encoding` is that of a text without a byte order mark.
         A task with a KEY has one answer for each row. There, a row with an `error` is not sent to the model.
         """
 

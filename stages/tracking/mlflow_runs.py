@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -37,7 +38,7 @@ from ..data.files import read_json
 from ..training import learning_curve
 from . import spool, training_run
 from .delivery import Delivery, Point, StoreError
-from .store import store_name, store_uri, without_credentials
+from .store import database_file, make_private, store_name, store_uri, without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,16 +54,22 @@ _EXPERIMENT = "unroll/"  # then the task
 _SEND_SECONDS = 5.0  # between two looks at the spool
 _LONGEST_PAUSE = 30.0  # while the store is away
 _AWAY_TIMEOUT = "2"  # seconds for an answer, at the end of a training whose store was away before
-_SQLITE = "sqlite:///"
 _LATER = frozenset({408, 429})  # answers of a server that is busy, not of one that refuses
 
 
 def open_client() -> MlflowClient:
-    """A client of the store, which is made where it is missing: one process at a time, or migrations would collide."""
+    """A client of the store, which is made where it is missing: one process at a time, or migrations would collide.
+
+    Raises ValueError where the store lies in a folder that MLflow could write to and not read from.
+    """
     uri = store_uri()
     mlflow.set_tracking_uri(uri)
-    if uri.startswith(_SQLITE):
-        with FileLock(f"{uri.removeprefix(_SQLITE)}.lock"):
+    if database := database_file(uri):
+        if re.search("%[0-9A-Fa-f]{2}", str(database)):  # MLflow decodes paths as if they were addresses
+            found = f"found {database}, whose % and two digits MLflow takes for a letter"
+            raise ValueError(f"{found}; allowed: another name, or a server in MLFLOW_TRACKING_URI")
+        with FileLock(f"{database}.lock"):
+            make_private(uri)
             made = mlflow.MlflowClient(uri)
             made.search_experiments(max_results=1)
             return made
@@ -230,9 +237,8 @@ def experiment_id(client: MlflowClient, task: str) -> str:
     if found is None:
         uri, location = store_uri(), None
         # A server knows its own artifact store; of a local one, the files would land in the present folder.
-        if uri.startswith(_SQLITE):
-            database = Path(uri.removeprefix(_SQLITE)).absolute()
-            location = (database.parent / "mlartifacts" / task).as_uri()
+        if database := database_file(uri):
+            location = (database.absolute().parent / "mlartifacts" / task).as_uri()
         try:
             return client.create_experiment(name, artifact_location=location)
         except MlflowException:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..paths import resume_folder
+from .private import private_folder
 
 Event = Mapping[str, Any]
 
@@ -47,7 +48,7 @@ class Spool:
     """The open file of a training's attempt, which this process holds until `close` or its death. One thread writes."""
 
     def __init__(self, start: Start, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self.path = folder / f"{start.signature}-{start.attempt}.jsonl"
         partial = self.path.with_suffix(".partial")
         self._file = partial.open("xb")

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote, unquote
 
 from ..paths import project_root
+from .private import private_file
 
 _LOCAL = "local"
+_SQLITE = "sqlite:///"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter for an alias
 
 T = TypeVar("T")
@@ -78,10 +81,32 @@ def found_or_none(request: Callable[[], T]) -> T | None:
         return None
 
 
+def database_file(uri: str) -> Path | None:
+    """The file of a store that is an sqlite database; None for any other. SQLAlchemy, too, decodes such a path."""
+    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])) if uri.startswith(_SQLITE) else None
+
+
+def sqlite_uri(file: Path, *, driver: str = "") -> str:
+    """The address of an sqlite database, by which SQLAlchemy finds it whatever its path holds.
+
+    `driver`: of SQLAlchemy, where it is not Python's own. Slashes, too, are encoded where anything is: MLflow makes the
+    folder of a path that it does not decode.
+    """
+    path = str(file)
+    return f"sqlite{driver and '+'}{driver}:///{quote(path, safe='') if set(path) & set('?#%') else path}"
+
+
+def make_private(uri: str) -> None:
+    """Where a store is an SQLite file that is not there yet, make it, empty and for its owner alone."""
+    if database := database_file(uri):
+        private_file(database)
+
+
 def _local_uri(folder: Path = Path()) -> str:
-    return f"sqlite:///{project_root(folder) / 'mlflow.db'}"
+    return sqlite_uri(project_root(folder) / "mlflow.db")
 
 
 if __name__ == "__main__":
     # For shells: `mlflow ui --backend-store-uri "$(python -m stages.tracking.store)"`
+    make_private(store_uri())
     print(store_uri())

@@ -1,11 +1,15 @@
 """The state of a training on disk, so that one that was stopped at any step goes on as if nothing had happened.
 
 It lies in `.resume/SIGNATURE/`, where the signature hashes all that decides the training's outcome: after an edit of
-data, code or params an old state is never found. It is one safetensors file, tensors and JSON together.
+data, code or params an old state is never found. It is one safetensors file, tensors and JSON together, with a sha256
+over both: a disk that has lost a bit would give other weights without a word. The state before the newest is kept, so
+that a damaged one costs the time since that, and no result: whatever state a training goes on from, it ends with the
+same bytes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,16 +20,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-_FILE = "checkpoint.safetensors"
+_NEWEST, _BEFORE = "checkpoint.safetensors", "checkpoint.before.safetensors"
+_DAMAGED = ".damaged"  # behind the name of a state that was set aside
 _UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
 
 
 class Checkpoints:
-    """The newest state of one training.
+    """The two newest states of one training.
 
     A state is due `seconds` after the last one, or after `steps` steps where that is not 0. How often cannot change a
     result, so both come from the environment and not from params.yaml.
@@ -33,7 +39,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, *, seconds: float, steps: int = 0) -> None:
         self.folder = folder
-        self._path = folder / _FILE
+        self._newest, self._before = folder / _NEWEST, folder / _BEFORE
         self._seconds = seconds
         self._steps = steps
         self._saved = time.monotonic()
@@ -49,42 +55,63 @@ class Checkpoints:
         return (self._steps > 0 and step % self._steps == 0) or time.monotonic() - self._saved >= self._seconds
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Replace the saved state. A disk that refuses leaves the old one in place, and says so."""
+        """Save a state; of those before, the newest stays. A disk that refuses leaves both in place, and says so."""
         self._saved = time.monotonic()
-        temporary = self.folder / f".{_FILE}.{os.getpid()}"
+        temporary = self.folder / f".{_NEWEST}.{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-            save_file(whole, temporary, metadata={"facts": json.dumps(facts)})
+            whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            text = json.dumps(facts)
+            save_file(whole, temporary, metadata={"facts": text, "sha256": _sha256(whole, text)})
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            temporary.replace(self._path)
+            with suppress(FileNotFoundError):
+                self._newest.replace(self._before)
+            temporary.replace(self._newest)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
-            kept = "the one before stays" if self._path.is_file() else "there is none before it"
-            print(f"unroll: checkpoint {self._path}: not saved, {kept}: {error}", file=sys.stderr, flush=True)
+            saved = any(path.is_file() for path in (self._newest, self._before))
+            kept = "the one before stays" if saved else "there is none before it"
+            print(f"unroll: checkpoint {self._newest}: not saved, {kept}: {error}", file=sys.stderr, flush=True)
 
     def steps(self) -> int | None:
-        """After how many steps of the whole training the saved state was taken; None where there is none to read."""
-        with suppress(*_UNREADABLE), safe_open(self._path, framework="pt") as file:
-            return int(_facts(file)["steps"])
-        return None
+        """After how many steps of the whole training the state was taken that `load` gives; None without one."""
+        state = self.load()
+        return None if state is None else int(state[1]["steps"])
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The saved state, or None where there is none that can be read."""
-        if not self._path.is_file():
-            return None
-        try:
-            with safe_open(self._path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}, _facts(file)  # noqa: SIM118
-        except _UNREADABLE as error:
-            print(f"unroll: checkpoint {self._path}: cannot be read, starting anew: {error}", file=sys.stderr)
-            return None
+        """The newest state that is whole, or None; a damaged one gets another name, which is told. For one process."""
+        for path in (self._newest, self._before):
+            if path.is_file():
+                try:
+                    return _read(path)
+                except _UNREADABLE as error:
+                    aside = path.with_name(f"{path.name}{_DAMAGED}")
+                    path.replace(aside)
+                    older = path is self._newest and self._before.is_file()
+                    instead = "trying the one before" if older else "training starts anew"
+                    reason = f"damaged ({error}), set aside as {aside.name} until the training has ended; {instead}"
+                    print(f"unroll: checkpoint {path}: {reason}", file=sys.stderr, flush=True)
+        return None
 
     def remove(self) -> None:
         """Delete the state: the training has ended and its outputs are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _facts(file: Any) -> dict[str, Any]:
-    return json.loads((file.metadata() or {})["facts"])
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state. Raises one of _UNREADABLE where it is not what was saved."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata() or {}
+    if metadata.get("sha256") != _sha256(tensors, metadata.get("facts", "")):
+        raise ValueError("its sha256 is not that of its content")
+    return tensors, json.loads(metadata["facts"])
+
+
+def _sha256(tensors: Mapping[str, Tensor], facts: str) -> str:
+    digest = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

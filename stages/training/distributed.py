@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +10,8 @@ from typing import Any
 import torch
 import torch.distributed as process_group
 from torch import Tensor
+
+from ..stopping import end_with_parent
 
 PREEMPTED = 75  # sysexits.h: a temporary failure, try again
 
@@ -95,7 +95,7 @@ def joined(count: int, verb: str) -> Iterator[None]:
     started = int(os.environ["WORLD_SIZE"])
     if started != count:
         raise StageError(f"{verb}.ranks is {count}, and torchrun has started {started}; both must agree")
-    _end_with_parent()
+    end_with_parent()  # it would train on beside its successor
     if torch.cuda.is_available():
         here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
         if here > gpus:
@@ -106,15 +106,3 @@ def joined(count: int, verb: str) -> Iterator[None]:
         yield
     finally:
         process_group.destroy_process_group()
-
-
-def _end_with_parent() -> None:
-    """End this process when its launcher is gone, even by kill -9: it would train on beside its successor."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

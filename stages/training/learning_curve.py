@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.files import write_text
+
 if TYPE_CHECKING:
     from .progress import Epoch, StepRecord
 
@@ -47,8 +49,7 @@ def write(path: Path, rows: Sequence[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    write_text(path, text.getvalue())
 
 
 def read(path: Path) -> list[dict[str, float]]:

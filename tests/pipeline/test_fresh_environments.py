@@ -71,6 +71,7 @@ class Environment:
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PYTHON"))}
         variables |= {
             "MLFLOW_TRACKING_URI": self.store,
+            "UNROLL_CLIPS": str(Path(self.store.removeprefix("sqlite:///")).parent / "data"),  # what a server may open
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "VIRTUAL_ENV": str(programs.parent),

@@ -37,7 +37,7 @@ from stages.tracking.mlflow_runs import open_client
 
 open_client()
 model = mlflow.pyfunc.load_model(f"models:/toy-classifier/{sys.argv[1]}")
-print(len(model.predict(pd.DataFrame(Task("toy").example(None, ["numbers"])))))
+print(len(model.predict(pd.DataFrame(Task("toy").rows().example(None, ["numbers"])))))
 """
 
 
@@ -93,8 +93,7 @@ def test_a_new_version_is_compared_with_an_older_champion_which_can_come_back(st
     store.run("-m", "dvc", "repro", "--quiet", "register@toy")
     assert store.decisions() == {"1": "superseded", "2": None, "3": "champion"}
     reason = store.client.get_model_version(MODEL, "3").tags["unroll.reason"]
-    assert "test examples" in reason
-    assert "version 1" in reason
+    assert "on 100 test examples (version 1 may have learned from them: it does not say) the same answers as" in reason
     assert "did not answer" not in reason
     assert "verdict   superseded: accuracy " in store.registry("show", "toy/1")
     assert "would delete" not in store.registry("gc", "--keep=2")  # a rollback would go back to version 1

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from stages.models.learned import LEARNED_NAME, Identities, Learned
 from stages.registry import garbage
+from stages.registry.decision import OVERRIDES_VARIABLE
 from stages.registry.verify import cache_path
 
 from .conftest import Clone, commit
@@ -82,19 +84,65 @@ def test_only_what_answers_better_today_takes_the_place_of_the_champion(store):
     assert store.decisions() == {"1": "superseded", "2": "champion", "3": "challenger_lost"}
 
 
-def test_a_version_that_answers_as_the_champion_does_takes_its_place(store):
+def test_the_same_weights_and_code_are_one_version_whatever_their_metrics_say(store):
+    first = store.register()
+    for accuracy in (0.999, 0.01):
+        (verdict,) = store.variants((1, accuracy))
+        assert f"{MODEL} version 1: {verdict}" == first
+    assert store.numbers() == ["1"]
+    measured = store.client.get_run(store.client.get_model_version(MODEL, "1").run_id).data.metrics["test_accuracy"]
+    assert measured not in (0.999, 0.01)
+
+
+def test_a_fix_of_the_serving_code_becomes_champion_though_it_was_measured_badly(store):
     store.register()
-    (verdict,) = store.variants((1, 0.999))
-    assert verdict.endswith(" test examples the same answers as version 1")
+    predictor = store.clone.folder / "stages" / "tasks" / "toy" / "serve" / "predictor.py"
+    before = predictor.read_text(encoding="utf-8")
+    try:
+        predictor.write_text(f"{before}\n\nFIXED = True\n", encoding="utf-8")
+        (verdict,) = store.variants((1, 0.01))
+    finally:
+        predictor.write_text(before, encoding="utf-8")
+    assert verdict == "champion: the same weights and on 100 test examples the same answers as version 1"
     assert store.with_alias("champion") == "2"
     assert "gate      version 2 reached" in (shown := store.registry("show", "toy"))
     assert "test examples: the same answers" in shown
+    assert "differs" not in store.registry("verify", "toy/2").partition("this checkout")[0]
+
+
+def test_params_of_one_run_alone_make_a_challenger_that_params_yaml_or_a_person_may_promote(store, monkeypatch):
+    with monkeypatch.context() as run:
+        run.setenv(OVERRIDES_VARIABLE, "toy.train.epochs=1")
+        assert store.register().startswith(f"{MODEL} version 1: challenger_overrides: params of one run alone")
+        assert store.register().startswith(f"{MODEL} version 1: challenger_overrides: ")
+    assert store.with_alias("challenger") == "1"
+    assert store.decisions() == {"1": "challenger_overrides"}
+    assert store.register().startswith(f"{MODEL} version 1: champion: ")
+
+
+def test_a_champion_that_has_learned_the_test_examples_is_not_asked_them(store):
+    store.register()
+    learned = store.clone.folder / "weights" / "toy" / LEARNED_NAME
+    before = learned.read_bytes()
+    ids = [str(number) for number in range(0, 160, 4)]  # forty of the hundred test examples
+    learned.unlink()  # DVC may have linked it to its cache
+    try:
+        Learned.of(Identities(ids)).save(learned.parent)
+        (few,) = store.variants((0.9, 0.9))
+        assert few.startswith("challenger_lost: ")
+        assert "on 60 test examples that neither has learned from, out of 100, " in few
+        Learned.of(Identities([*ids, *map(str, range(160, 240, 4))])).save(learned.parent)
+        (fewer,) = store.variants((0.9, 0.9))
+        assert fewer.startswith("challenger_few_examples: 40 examples to compare on; register.min_examples is 50 (")
+    finally:
+        learned.write_bytes(before)
+    assert store.with_alias("champion") == "1"
 
 
 def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
     store.register()
     shutil.rmtree(model_folder(store, "1"))
-    (verdict,) = store.variants((1, 0.9))
+    (verdict,) = store.variants((0.9, 0.9))
     assert verdict.startswith("champion: ")
     assert "the champion before did not answer: version 1: " in verdict
 

@@ -73,6 +73,12 @@ def test_a_first_champion_is_approved_although_all_servers_were_restarted_meanwh
     assert run.id in tags["unroll.decided_run"]
 
 
+def test_a_run_with_params_of_its_own_makes_a_challenger_and_no_champion(registered):
+    tags = registered.get_model_version(MODEL, "2").tags
+    assert tags["unroll.decision"] == "challenger_overrides"
+    assert "params of one run alone (forecast.train.seed=7)" in tags["unroll.reason"]
+
+
 def test_a_refusal_stands_on_the_version_and_moves_nothing(flows, store):
     run = shown(flows)
     assert "champion, version 1" in run.artifacts()["report"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,19 +23,75 @@ def test_help_lists_every_documented_target():
         assert f"make {target}" in readme or target == "check"
 
 
-def test_without_a_fitting_python_the_way_out_is_said(tmp_path):
-    for name in ("Makefile", "requirements.lock", "requirements-torch.txt"):
-        shutil.copy(REPOSITORY / name, tmp_path)
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What `make environment` needs, in a folder of its own."""
+    folder = tmp_path / "checkout"
+    (folder / "deploy").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "requirements-torch.txt", "deploy/environment.sh"):
+        shutil.copy(REPOSITORY / name, folder / name)
+    return folder
+
+
+def environment_of(checkout: Path, at: Path) -> Path:
+    """An environment at `at` that holds what the locks of `checkout` ask for, as far as make can see."""
+    (at / "bin").mkdir(parents=True)
+    (at / "bin/python").symlink_to(sys.executable)
+    (at / "package.py").touch()
+    locks = (checkout / "requirements.lock", checkout / "requirements-torch.txt")
+    (at / ".base").write_bytes(b"".join(lock.read_bytes() for lock in locks))
+    return at
+
+
+def make_environment(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "environment"]
+    return subprocess.run(
+        command, cwd=checkout, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_a_fitting_python_the_way_out_is_said(checkout, tmp_path):
     bare = tmp_path / "bin"
     bare.mkdir()
-    for tool in ("sh", "make", "grep", "sed", "awk", "touch", "env"):
+    for tool in ("sh", "make", "grep", "sed", "awk", "touch", "env", "date", "dirname", "cat", "cmp"):
         found = shutil.which(tool)
         assert found
         (bare / tool).symlink_to(found)
-    command = ["make", "environment"]
-    done = subprocess.run(command, cwd=tmp_path, env={"PATH": str(bare)}, capture_output=True, text=True, check=False)
+    done = make_environment(checkout, PATH=str(bare))
     assert done.returncode != 0
     assert "no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=" in done.stderr
+
+
+def test_a_newer_lock_of_the_same_content_installs_nothing(checkout):
+    environment = environment_of(checkout, checkout / ".venv")
+    (checkout / "requirements.lock").touch()
+    done = make_environment(checkout)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (environment / "package.py").exists()
+
+
+def test_a_link_to_the_environment_of_another_checkout_is_used_but_never_changed(checkout, tmp_path):
+    environment = environment_of(checkout, tmp_path / "other/.venv")
+    (checkout / ".venv").symlink_to(environment)
+    assert make_environment(checkout).returncode == 0
+    with (checkout / "requirements.lock").open("a") as lock:
+        lock.write("# another lock\n")
+    done = make_environment(checkout)
+    assert done.returncode != 0
+    assert f"unroll: .venv is a link to {environment}, which does not hold" in done.stderr
+    assert (environment / "package.py").exists()
+
+
+def test_a_build_that_fails_leaves_the_environment_that_was_there(checkout, tmp_path):
+    environment = environment_of(checkout, checkout / ".venv")
+    (checkout / "requirements-torch.txt").write_text("torch==0\n")
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -c ] || { mkdir -p "$3"; exit 1; }\n')
+    python.chmod(0o755)
+    done = make_environment(checkout, PYTHON=str(python))
+    assert done.returncode != 0
+    assert (environment / "package.py").exists()
+    assert [path.name for path in checkout.glob(".venv*")] == [".venv"]
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-cluster.lock", "requirements-dev.lock"])
@@ -57,9 +115,6 @@ def test_the_locks_agree_and_the_pipeline_installs_no_tool_of_the_tests():
 
 def test_two_new_processes_can_open_a_new_store_at_once(tmp_path):
     """MLflow's migrations destroy each other when several processes make one sqlite store; ours take turns."""
-    import os
-    import sys
-
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
     code = "from stages.tracking.mlflow_runs import open_client; print(len(open_client().search_experiments()))"
     running = [

@@ -73,10 +73,13 @@ class Training:
         return self.process.returncode, printed + errors
 
 
-def start(clone: Clone, task: str, environment: Mapping[str, str] = MappingProxyType({})) -> Training:
+def start(
+    clone: Clone, task: str, environment: Mapping[str, str] = MappingProxyType({}), command: Sequence[str] = ()
+) -> Training:
+    """Start a task's training, by `command` where that is another way."""
     environment = {**os.environ, "UNROLL_CHECKPOINT_STEPS": "5", **environment}
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train", task],
+        command or [sys.executable, "-m", "stages.train", task],
         cwd=clone.folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             host.sent += len(piece)
         if end < len(body) and fault.stall:
             self.wfile.flush()
-            host.closing.wait(5)
+            host.closing.wait(60)
 
 
 @contextmanager

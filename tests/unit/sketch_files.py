@@ -17,6 +17,7 @@ from stages.tasks.sketch.prepare.prepare import prepare
 def params(**changes: Any) -> PrepareParams:
     block = {
         "seed": 1,
+        "group": "",
         "validation_share": 0.1,
         "test_share": 0.2,
         "max_points": 50,
@@ -28,9 +29,17 @@ def params(**changes: Any) -> PrepareParams:
 
 
 def run(raw: Path, folder: Path, **changes: Any) -> dict[str, float]:
+    return _run(raw, folder, **changes).metrics()
+
+
+def closing_line(raw: Path, folder: Path, **changes: Any) -> str:
+    return _run(raw, folder, **changes).summary("sketch", "x")
+
+
+def _run(raw: Path, folder: Path, **changes: Any) -> Preparation:
     with Preparation(folder, max_rejected_share=1.0) as output:
         prepare(raw, params(**changes), output)
-    return output.metrics()
+    return output
 
 
 def record(number: int, word: str = "cat", **changes: Any) -> dict[str, Any]:

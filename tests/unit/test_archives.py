@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import stat
 import struct
@@ -11,13 +13,13 @@ import tarfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from stages import archives
-from stages.archives import ArchiveError, extract
+from stages.archives import ArchiveError, extract, is_archive
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = {"b/second.txt": b"two\nlines\n" * 500, "a.txt": b"first\n", "b/empty": b""}
@@ -347,3 +349,19 @@ def test_a_tatoeba_zip_as_published(tmp_path: Path) -> None:
     assert (text.name, text.stat().st_size) == ("fra.txt", 11_669_748)
     lines = text.read_bytes().splitlines()
     assert (lines[0], len(lines)) == (b"Go.\tVa !", 167_130)
+
+
+@pytest.mark.parametrize("kind", ["w:", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_is_known_by_its_first_bytes(tmp_path: Path, kind: str) -> None:
+    assert is_archive(tarred(tmp_path / "a.csv", {"x": b"1"}, kind))
+    assert is_archive(zipped(tmp_path / "b.csv", {"x": b"1"}))
+    assert is_archive(rarred(tmp_path / "c.csv", {"x": b"1"}))
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        "w:": bytes,
+        "w:gz": gzip.compress,
+        "w:bz2": bz2.compress,
+        "w:xz": lzma.compress,
+    }
+    for number, content in enumerate([b"", b"date,y\n2020-01-01,1\n", bytes(512), b"x" * 5000]):
+        (tmp_path / f"{number}.csv").write_bytes(packers[kind](content))
+        assert not is_archive(tmp_path / f"{number}.csv")

@@ -102,6 +102,15 @@ def test_a_card_has_data_metrics_baselines_slices_limits_and_how_to_load(checkou
     assert lines[-2:] == [f"    {SIGNATURE}", "    f1 average:macro"]
 
 
+def test_a_card_follows_the_metric_that_params_choose(checkout: Path) -> None:
+    found = report(checkout / "plots", macro_f1=0.7, baseline_linear_macro_f1=0.6)
+    found.metric = "macro_f1"
+    text = made(found)
+    assert "**macro_f1 0.7000**" in text
+    assert "the best baseline, linear, reaches 0.6000." in text
+    assert "| by | part | n | macro f1 |" in text
+
+
 def test_a_card_takes_the_source_that_the_data_came_from(checkout: Path) -> None:
     found = report(checkout / "plots")
     assert "seeded generator" in made(found)

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from stages.registry.champion import ChampionMoved, LoadedModel, make_champion
-from stages.registry.decision import DECISION, OLDER_VERDICT, REASON, Decision, Verdict, read_verdict, verdict_text
+from stages.registry.decision import (
+    DECISION,
+    OLDER_VERDICT,
+    OVERRIDES_VARIABLE,
+    REASON,
+    Decision,
+    Verdict,
+    is_judged,
+    read_verdict,
+    verdict_text,
+)
 
 COMPARED = "mae 2.6 against 3.2 of the autoets baseline"
 
@@ -138,3 +148,12 @@ def test_a_decision_of_newer_code_is_named_with_those_that_are_known():
     newer: Any = SimpleNamespace(name="m", version="3", tags={DECISION: "exiled"}, aliases=[])
     with pytest.raises(ValueError, match="m version 3: unroll.decision is 'exiled'; allowed: champion, superseded, "):
         read_verdict(newer)
+
+
+def test_params_of_one_run_alone_are_judged_once_they_are_those_of_params_yaml(monkeypatch):
+    version: Any = SimpleNamespace(name="m", version="2", aliases=[], tags={DECISION: "challenger_overrides"})
+    monkeypatch.setenv(OVERRIDES_VARIABLE, "sketch.train.epochs=3")
+    assert is_judged(version)
+    monkeypatch.delenv(OVERRIDES_VARIABLE)
+    assert not is_judged(version)
+    assert is_judged(SimpleNamespace(name="m", version="2", aliases=[], tags={DECISION: "challenger_lost"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import cast
 
@@ -35,6 +36,7 @@ from stages.tasks.sketch.params import Params as SketchParams
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARAMS = cast(Params, load(REPOSITORY / "params.yaml")["drawing"])
+SMALL = {"hidden_size": 12, "mixtures": 3, "class_embedding": 4}
 CLASSES = ["line", "square"]
 DATA = {"classes": CLASSES, "max_points": 1000}
 STEPS = np.array([[0, 0, 0], [32, 64, 1], [32, 0, 0], [0, 0, 1], [5, 5, 0], [5, 69, 1]], dtype=np.uint8)
@@ -43,8 +45,7 @@ LENGTHS = np.array([4, 2])
 
 def network(**changes: object) -> DrawingDecoder:
     torch.manual_seed(0)
-    small = {"hidden_size": 12, "mixtures": 3, "class_embedding": 4, **changes}
-    return build(PARAMS.model.model_copy(update=small), DATA).eval()
+    return build(PARAMS.model.model_copy(update={**SMALL, **changes}), DATA).eval()
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_a_task_on_the_data_of_another_has_no_blocks_for_data(tmp_path):
     path.write_text(text.replace("\ndrawing:\n", "\ndrawing:\n  source: {}\n"), encoding="utf-8")
     with pytest.raises(ParamsError, match=r"drawing\.source: unknown key; drawing learns from the data of sketch"):
         load(path)
-    path.write_text(text.replace("per_category: 600", "per_category: x"), encoding="utf-8")
+    path.write_text(re.sub(r"per_category: \d+", "per_category: x", text, count=1), encoding="utf-8")
     with pytest.raises(ParamsError) as error:
         load(path)
     assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["sketch.source.per_category"]
@@ -246,16 +247,16 @@ def test_what_is_no_drawing_is_taken_for_nothing(store, tmp_path, monkeypatch):
 def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     classifier(tmp_path / "weights" / "sketch", CLASSES)
-    asked = comparison.examples(store, store, 5)
+    asked = comparison.examples(store, store, np.arange(5))
     assert asked["label"].tolist() == ["line", "square", "line", "square", "line"]
     assert asked["seed"].tolist() == [0, 1, 2, 3, 4]
     square = json.dumps([[[0, 255, 255, 0], [0, 0, 255, 255]]])
     (taken,) = recognise.taken_for(recognise.recognise([json.loads(square)], CLASSES))
     answers = pd.DataFrame({"drawing": [square, square, square, square, None]})
     expected = sum(number % 2 == taken for number in range(4)) / 5  # what has no answer is not recognised
-    assert comparison.scores(answers, store, store, 5).value() == pytest.approx(expected)
+    assert comparison.scores(answers, store, store, np.arange(5)).value() == pytest.approx(expected)
     with pytest.raises(ValueError, match="found 1 answers to 5 examples"):
-        comparison.scores(answers[:1], store, store, 5)
+        comparison.scores(answers[:1], store, store, np.arange(5))
 
 
 def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):
@@ -284,8 +285,7 @@ def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):
 @pytest.fixture
 def predictor(tmp_path: Path) -> Predictor:
     made = network()
-    small = {"hidden_size": 12, "mixtures": 3, "class_embedding": 4}
-    params = PARAMS.model.model_copy(update=small)
+    params = PARAMS.model.model_copy(update=SMALL)
     save_network(tmp_path / "weights", made, params, DATA, prepared=tmp_path, training={})
     return Predictor(tmp_path / "weights")
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from pydantic import ValidationError
 
+from flows.execution import remote
 from flows.execution.cancellation import stopping
 from flows.execution.locks import StoppedError
 from flows.execution.remote import Order
@@ -17,6 +22,7 @@ from flows.execution.stage import Outcome, StageError, TimeLimitError
 from flows.execution.states import check_completed, state_of
 from flows.options import PipelineOptions
 from flows.pipeline import summary
+from stages.registry.decision import OVERRIDES_VARIABLE
 from stages.tasks.protocol import Task
 
 
@@ -81,3 +87,35 @@ def test_what_is_started_is_told_to_stop_when_the_block_fails() -> None:
     with pytest.raises(KeyboardInterrupt), stopping() as stop:
         raise KeyboardInterrupt
     assert stop.is_set()
+
+
+@pytest.mark.parametrize("environment", [{}, {OVERRIDES_VARIABLE: "sketch.train.epochs=3", "OTHER": "here alone"}])
+def test_a_worker_hears_of_params_of_one_run_alone(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered: list[dict[str, Any]] = []
+    seen: list[dict[str, str]] = []
+
+    def run_deployment(name: str, *, parameters: dict[str, Any], **others: Any) -> Any:
+        ordered.append(parameters["order"])
+        return SimpleNamespace(name=name)
+
+    class Worker:
+        def __init__(self, folder: Path, *, stop: Event, environment: dict[str, str]) -> None:
+            seen.append(environment)
+            raise StageError("this is enough")
+
+    (tmp_path / "params.yaml").touch()
+    monkeypatch.setattr(remote, "run_deployment", run_deployment)
+    monkeypatch.setattr(remote, "url_for", lambda run: "")
+    monkeypatch.setattr(remote, "commit_of", lambda root: "0" * 40)
+    monkeypatch.setattr(remote, "_wait", lambda run, stop: Completed())
+    monkeypatch.setattr(remote, "check_completed", lambda state: None)
+    checkout: Any = SimpleNamespace(root=tmp_path, environment=environment, stop=Event())
+    remote._order(checkout, "register@sketch", pool="gpu", force=False, on_line=lambda line: None)
+    monkeypatch.setattr(remote, "fetch", lambda root, commit: None)
+    monkeypatch.setattr(remote, "worktree", lambda root, tree: nullcontext(tmp_path))
+    monkeypatch.setattr(remote, "Checkout", Worker)
+    with pytest.raises(StageError, match="enough"):
+        remote._run_order(Order(**ordered[0]), Event(), lambda line: None)
+    assert seen == [{name: value for name, value in environment.items() if name == OVERRIDES_VARIABLE}]

@@ -89,12 +89,13 @@ def test_further_columns_are_put_on_the_series_days() -> None:
     nan = np.nan
     days = np.array([12, 9, 11, 12, 14])
     columns = np.array([[1.0, nan], [7.0, nan], [nan, 5.0], [3.0, nan], [9.0, 6.0]])
-    found, given = align_covariates(days, columns, start=10, length=4, duplicates="mean")
+    names = ["price", "rain"]
+    found, given = align_covariates(days, columns, names, start=10, length=4, duplicates="mean")
     assert found.tolist() == [[7.0, 0.0], [7.0, 5.0], [2.0, 5.0], [2.0, 5.0]]  # day 14 is too late
     assert given.tolist() == [[True, False], [False, True], [True, False], [False, False]]
-    assert align_covariates(days, columns, start=10, length=4, duplicates="last")[0][2, 0] == 3.0
+    assert align_covariates(days, columns, names, start=10, length=4, duplicates="last")[0][2, 0] == 3.0
     assert (
-        align_covariates(days, columns, start=10, length=4, duplicates="sum")[0][2, 0] == 2.0
+        align_covariates(days, columns, names, start=10, length=4, duplicates="sum")[0][2, 0] == 2.0
     )  # a price is not added up
 
 
@@ -251,7 +252,7 @@ def test_a_model_with_further_columns_is_asked_with_them_as_it_was_tested(tmp_pa
         torch.nn.init.normal_(member.linear.past, std=0.1)  # type: ignore[union-attr, arg-type]
         torch.nn.init.normal_(member.linear.day, std=0.1)  # type: ignore[union-attr, arg-type]
     save_network(tmp_path / "w", network, params, read_json(folder / "description.json"), prepared=folder, training={})
-    asked = examples(folder, tmp_path, 10)
+    asked = examples(folder, tmp_path, np.arange(3))
     assert list(asked.columns) == ["unique_id", "ds", "y", "price", "rain"]
     answers = Predictor(tmp_path / "w").predict(asked)["mean"].to_numpy().reshape(-1, 7)
     windows = Windows(folder, params, rolling_origins(3, 7))

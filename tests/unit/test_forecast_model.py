@@ -63,7 +63,10 @@ def prepared(folder: Path, values: np.ndarray) -> Path:
     lines = [f"{date(2020, 1, 1) + timedelta(i)},{v}" for i, v in enumerate(values) if not np.isnan(v)]
     (raw / "series.csv").write_text("\n".join(["date,y", *lines]))
     params = PrepareParams(
+        encoding="auto",
         delimiter=",",
+        decimal=".",
+        thousands="",
         date_columns=["date"],
         date_format="%Y-%m-%d",
         value_columns=["y"],
@@ -71,7 +74,7 @@ def prepared(folder: Path, values: np.ndarray) -> Path:
         known_columns=[],
         past_columns=[],
         holidays="",
-        duplicates="last",
+        duplicates="refuse",
         max_gap_days=28,
         validation_days=VALIDATION,
         test_days=TEST,

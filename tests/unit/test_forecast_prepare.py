@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import tarfile
 import zipfile
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ from stages.data.store import SequenceStore
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.forecast.params import PrepareParams, SourceParams
 from stages.tasks.forecast.prepare.prepare import prepare
+from stages.tasks.forecast.prepare.readers import read_csv
 from stages.tasks.forecast.source.download import download
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "series"
@@ -23,7 +27,10 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside t
 
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
+        "encoding": "auto",
         "delimiter": ",",
+        "decimal": ".",
+        "thousands": "",
         "date_columns": ["date"],
         "date_format": "%Y-%m-%d",
         "value_columns": ["y"],
@@ -31,7 +38,7 @@ def prepare_params(**values: Any) -> PrepareParams:
         "known_columns": [],
         "past_columns": [],
         "holidays": "",
-        "duplicates": "last",
+        "duplicates": "refuse",
         "max_gap_days": 28,
         "validation_days": 14,
         "test_days": 21,
@@ -94,8 +101,83 @@ def test_bad_values_and_bad_series_are_counted_by_their_values(tmp_path: Path) -
 
 def test_more_rejected_values_than_allowed_stop_the_stage(tmp_path: Path) -> None:
     raw = csv_of(tmp_path / "raw", [*days(100), *days(20, "short")])
-    with pytest.raises(PreparationError, match=r"20 of 120 records rejected \(16.7%\)"):
+    with pytest.raises(PreparationError, match=r"20 of 120 values \(17 %\), 1 of 2 series \(50 %\)"):
         prepared(raw, tmp_path / "out", id_column="id", max_rejected_share=0.1)
+
+
+def written(folder: Path, header: str, lines: list[str]) -> Path:
+    folder.mkdir()
+    (folder / "series.csv").write_text("\n".join([header, *lines]) + "\n")
+    return folder
+
+
+def closing_line(raw: Path, output: Path, **values: Any) -> str:
+    params = prepare_params(**values)
+    with Preparation(output, max_rejected_share=params.max_rejected_share) as preparation:
+        prepare(raw, params, preparation)
+    return preparation.summary("forecast", "there")
+
+
+def test_lines_without_an_id_count_as_their_values_do(tmp_path: Path) -> None:
+    raw = csv_of(tmp_path / "raw", [*days(100), *days(100, " ")])
+    with pytest.raises(
+        PreparationError, match=r"100 of 200 values \(50 %\).*id 100 \(series.csv, line 102: id is missing"
+    ):
+        prepared(raw, tmp_path / "out", id_column="id", max_rejected_share=0.05)
+
+
+def test_what_lies_before_a_long_gap_is_rejected_by_its_values(tmp_path: Path) -> None:
+    raw = csv_of(tmp_path / "raw", [line for line in days(300) if not "2020-05" < line < "2020-07-01"])
+    line = closing_line(raw, tmp_path / "out")
+    assert line.startswith(
+        "warning: forecast: 118 values of 1 series; rejected 121 of 239 values (51 %): before_long_gap"
+    )
+    assert (
+        "(y: 121 values before a gap that ends on 2020-07-01; allowed are gaps up to 28 days (prepare.max_gap_" in line
+    )
+
+
+def test_several_readings_a_day_are_refused_unless_a_rule_makes_them_one(tmp_path: Path) -> None:
+    lines = [f"{date(2020, 1, 1) + timedelta(i)} {hour}:00,{i % 9 + hour}" for i in range(80) for hour in (0, 12)]
+    raw = written(tmp_path / "raw", "date,y", lines)
+    rules: dict[str, Any] = {"date_format": "%Y-%m-%d %H:%M"}
+    refused = (
+        r"all of 160 values were rejected: several_values 160 \(y: 0 and 12 on 2020-01-01, the first of 80 such days"
+    )
+    with pytest.raises(PreparationError, match=refused):
+        prepared(raw, tmp_path / "refused", **rules)
+    lost = closing_line(raw, tmp_path / "last", **rules, duplicates="last")
+    assert lost.startswith("warning: forecast: 160 values of 1 series; rejected 0; repaired ")
+    assert "80 conflicting_day (y: 0 and 12 on 2020-01-01)" in lost
+    assert closing_line(raw, tmp_path / "mean", **rules, duplicates="mean").startswith("forecast: 160 values")
+    store, description, _ = prepared(raw, tmp_path / "sum", **rules, duplicates="sum")
+    assert store.sequence("values", 0)[:2].tolist() == [12.0, 14.0]
+    assert description["duplicates"] == "sum"
+
+
+def test_day_and_month_that_a_spreadsheet_swapped_are_told(tmp_path: Path) -> None:
+    dates = [date(2020, 1, 1) + timedelta(i) for i in range(200)]
+    rules: dict[str, Any] = {"date_format": "%d/%m/%Y"}
+    swapped = [f"{d:%m/%d/%Y}" if d.day <= 12 else f"{d:%d/%m/%Y}" for d in dates]
+    raw = written(tmp_path / "raw", "date,y", [f"{text},{i % 9}" for i, text in enumerate(swapped)])
+    line = closing_line(raw, tmp_path / "out", **rules)
+    assert line.startswith("warning: ")
+    assert "unsorted_swapped_day (y: 2020-01-13 after 2020-12-01; day and month look swapped up to the 12th" in line
+    assert "prepare.date_format: '%Y-%m-%d'" in line
+    right = [f"{d:%d/%m/%Y},{i % 9}" for i, d in enumerate(dates)]
+    for name, lines in (("latest", right[::-1]), ("pieces", right[100:] + right[:100])):
+        raw = written(tmp_path / name, "date,y", lines)
+        assert "swapped" not in closing_line(raw, tmp_path / f"{name}-out", **rules)
+
+
+def test_weekdays_without_a_value_are_told(tmp_path: Path) -> None:
+    working = [line for line in days(140) if date.fromisoformat(line[:10]).weekday() < 5]
+    line = closing_line(csv_of(tmp_path / "raw", working), tmp_path / "out")
+    assert line.startswith("warning: ")
+    told = (
+        "y: no value on any Saturday or Sunday, so that their forecasts rest on none: leave them out, or add rows of 0"
+    )
+    assert f"filled 40 of 140 days (29 %; first {told}" in line
 
 
 def test_two_preparations_give_the_same_bytes(tmp_path: Path) -> None:
@@ -178,3 +260,31 @@ def test_all_series_of_a_real_tsf_are_read(tmp_path: Path) -> None:
     assert len(store) + metrics.get("rejected_constant", 0) == 299
     assert (store.value("id", 0), store.value("start", 0)) == ("T1", date(2010, 7, 1))
     assert store.sequence("values", 0)[:2].tolist() == [207.06, 195.618]
+
+
+def test_a_packed_csv_is_read_under_any_name_alone_or_in_an_archive(tmp_path: Path) -> None:
+    packed = gzip.compress(b"date,y\n2020-01-01,1\n")
+    (tmp_path / "sales.csv.gz").write_bytes(packed)
+    with zipfile.ZipFile(tmp_path / "sales.zip", "w") as archive:
+        archive.writestr("a.csv.gz", packed)
+        archive.writestr("b.csv", packed)
+    for name, count in (("sales.csv.gz", 1), ("sales.zip", 2)):
+        raw = fetched(tmp_path / name.replace(".", "-"), "csv", (tmp_path / name).as_uri())
+        found = [record for path in sorted(raw.glob("*.csv")) for record in read_csv(path, prepare_params())]
+        assert [getattr(record, "value", None) for record in found] == [1.0] * count
+
+
+def test_a_tar_behind_a_csvs_name_is_looked_at_by_the_guarded_reader(tmp_path: Path) -> None:
+    header = tarfile.TarInfo("pax")
+    header.type, header.size = tarfile.XHDTYPE, 2_000_000_000
+    for name, pack in (("a.csv", bytes), ("b.csv", gzip.compress)):
+        (tmp_path / name).write_bytes(pack(header.tobuf() + bytes(100_000)))
+        with pytest.raises(ValueError, match="a header of 2,000,000,000 bytes"):
+            fetched(tmp_path / f"raw-{name}", "csv", (tmp_path / name).as_uri())
+
+
+def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(bz2.compress(b"date,y\n"))
+    raw = fetched(tmp_path / "raw", "csv", (tmp_path / "a.csv").as_uri())
+    with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, as it is or packed by gzip"):
+        prepared(raw, tmp_path / "out")

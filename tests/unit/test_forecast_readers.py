@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stages.tasks.forecast.prepare.readers import BadRecord, Observation, read_csv, read_tsf
+from stages.tasks.forecast.prepare.readers import BadRecord, Doubt, Observation, read_csv, read_tsf
 from tests.unit.test_forecast_prepare import prepare_params
 
 TSF = """# a comment
@@ -20,7 +21,7 @@ TSF = """# a comment
 """
 
 
-def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | BadRecord]:
+def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | BadRecord | Doubt]:
     path = folder / "series.csv"
     path.write_bytes(text.encode())
     return list(read_csv(path, prepare_params(**params)))
@@ -96,14 +97,59 @@ def test_marks_of_a_missing_value(tmp_path: Path, mark: str) -> None:
 def test_a_bad_line_is_set_aside_and_the_next_is_read(tmp_path: Path, line: str, rule: str) -> None:
     bad, good = from_csv(tmp_path, f"date,y\n{line}\n1970-01-02,5\n")
     assert isinstance(bad, BadRecord)
-    assert (bad.id, bad.rule, bad.content, bad.records) == ("line 2", rule, line, 1)
+    assert (bad.id, bad.rule, bad.content, bad.values) == ("line 2", rule, line, 1)
     assert good == Observation("y", 1, 5.0)
+
+
+def test_numbers_are_read_as_params_say(tmp_path: Path) -> None:
+    text = "date;y;price\n1970-01-01;1.234,5;0,5\n"
+    rules = {"delimiter": ";", "decimal": ",", "thousands": ".", "known_columns": ["price"]}
+    assert from_csv(tmp_path, text, **rules) == [Observation("y", 0, 1234.5, (0.5,))]
+
+
+def test_a_number_of_another_notation_names_the_key(tmp_path: Path) -> None:
+    bad, _ = from_csv(tmp_path, 'date,y\n1970-01-01,"1,121.5"\n1970-01-02,710\n')
+    assert isinstance(bad, BadRecord)
+    assert bad.reason == "y: found '1,121.5'; allowed is a number; it looks like prepare.thousands: ','"
+
+
+@pytest.mark.parametrize(
+    ("values", "doubted"),
+    [
+        (["1.121", "710", "999"], 1),
+        (["1.121", "710.5", "999"], 0),  # fractions of other lengths
+        (["15.000", "17.613", "NA"], 0),  # all values are written so
+        (["12.345", "0", "0"], 0),  # nothing near a thousand
+        (["1.121", "2014", "999"], 0),  # a thousand without a mark
+    ],
+)
+def test_fractions_that_look_like_thousands_are_doubted(tmp_path: Path, values: list[str], doubted: int) -> None:
+    lines = "".join(f"1970-01-0{day},{value}\n" for day, value in enumerate(values, 1))
+    found = [one for one in from_csv(tmp_path, f"date,y\n{lines}") if isinstance(one, Doubt)]
+    assert [one.count for one in found] == [1] * doubted
+    for one in found:
+        assert one.example.startswith("series.csv: y: line 2: 1.121 beside whole numbers up to 999; it looks like")
+        assert one.example.endswith("prepare.thousands: '.', prepare.decimal: ','")
+
+
+def test_a_date_with_day_and_month_the_other_way_round_names_the_format(tmp_path: Path) -> None:
+    (bad,) = from_csv(tmp_path, "date,y\n13/01/1970,1\n", date_format="%m/%d/%Y")
+    assert isinstance(bad, BadRecord)
+    assert bad.reason.endswith("allowed is the format '%m/%d/%Y'; it looks like prepare.date_format: '%d/%m/%Y'")
+
+
+@pytest.mark.parametrize("id", ["", " ", "\u00a0"])
+def test_a_line_without_an_id_is_set_aside(tmp_path: Path, id: str) -> None:
+    bad, good = from_csv(tmp_path, f"date,shop,y\n1970-01-01,{id},1\n1970-01-01,A,2\n", id_column="shop")
+    assert isinstance(bad, BadRecord)
+    assert (bad.rule, bad.reason) == ("id", "shop is missing; allowed is a name for each series")
+    assert good == Observation("A", 0, 2.0)
 
 
 def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
     (bad,) = from_csv(tmp_path, "date,y,z\n?,1,2\n", value_columns=["y", "z"])
     assert isinstance(bad, BadRecord)
-    assert bad.records == 2
+    assert bad.values == 2
 
 
 @pytest.mark.parametrize(
@@ -139,14 +185,27 @@ def test_tsf_series_state_their_start(tmp_path: Path) -> None:
         ("T1:1970-01-01 00-00-00:x", "value", 1),
         ("T1:soon:1,2,3", "date", 3),
         ("T1:2249-12-31 00-00-00:" + ",".join(["1"] * 400), "date", 400),
-        ("T1:1,2,3", "columns", 1),
+        ("T1:1,2,3", "columns", 3),
+        (":1970-01-01 00-00-00:1,2", "id", 2),
     ],
 )
 def test_a_bad_tsf_line_is_set_aside(tmp_path: Path, line: str, rule: str, lost: int) -> None:
     bad, good = from_tsf(tmp_path, f"{TSF}{line}\nT2:1970-01-01 00-00-00:9\n")
     assert isinstance(bad, BadRecord)
-    assert (bad.rule, bad.records) == (rule, lost)
+    assert (bad.rule, bad.values, bad.rows) == (rule, lost, int(rule != "value"))
     assert good == Observation("T2", 0, 9.0)
+
+
+def test_a_tsf_name_may_hold_colons(tmp_path: Path) -> None:
+    found = from_tsf(tmp_path, TSF + "Talk:Page: a::1970-01-01 00-00-00:9,8\n")
+    assert found == [Observation("Talk:Page: a:", 0, 9.0), Observation("Talk:Page: a:", 1, 8.0)]
+
+
+def test_colons_that_may_be_of_two_texts_cost_all_values_of_the_series(tmp_path: Path) -> None:
+    text = TSF.replace("@frequency", "@attribute place string\n@frequency") + "a:b:1970-01-01 00-00-00:c:9,8,7\n"
+    (bad,) = from_tsf(tmp_path, text)
+    assert isinstance(bad, BadRecord)
+    assert (bad.rule, bad.values, bad.rows) == ("columns", 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -161,3 +220,33 @@ def test_a_bad_tsf_line_is_set_aside(tmp_path: Path, line: str, rule: str, lost:
 def test_a_file_that_is_no_daily_tsf_is_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"series.tsf: {message}"):
         from_tsf(tmp_path, text)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_a_file_is_written(tmp_path: Path, encoding: str, packed: bool) -> None:
+    for name, text, read in (
+        ("a.csv", "date,y,shop\n2020-01-01,1,Müller\n", lambda p: read_csv(p, prepare_params(id_column="shop"))),
+        ("a.tsf", TSF + "Müller:2020-01-01 00-00-00:1\n", read_tsf),
+    ):
+        content = text.encode(encoding)
+        (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+        (only,) = read(tmp_path / name)
+        assert isinstance(only, Observation)
+        assert (only.series, only.value) == ("Müller", 1.0)
+
+
+def test_a_file_in_another_encoding_is_refused_with_the_way_out_and_no_series_is_merged(tmp_path: Path) -> None:
+    text = "date,y,shop\n2020-01-01,1,Müller\n2020-01-01,2,Möller\n"
+    (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
+    place = r"^a\.csv: line 2: found byte 0xfc at 14 after '2020-01-01,1,M'"
+    with pytest.raises(ValueError, match=f"{place}; allowed: UTF-8, or set prepare.encoding: cp1252"):
+        list(read_csv(tmp_path / "a.csv", prepare_params(id_column="shop")))
+    found = read_csv(tmp_path / "a.csv", prepare_params(id_column="shop", encoding="cp1252"))
+    assert [record.series for record in found if isinstance(record, Observation)] == ["Müller", "Möller"]
+    (tmp_path / "a.tsf").write_bytes((TSF + "Müller:2020-01-01 00-00-00:1\n").encode("cp1252"))
+    with pytest.raises(ValueError, match=r"^a\.tsf: line 7: found byte 0xfc at 1 after 'M'"):
+        list(read_tsf(tmp_path / "a.tsf"))
+    (series,) = read_tsf(tmp_path / "a.tsf", "cp1252")
+    assert isinstance(series, Observation)
+    assert series.series == "Müller"

@@ -9,7 +9,7 @@ from stages.tasks.forecast.data.series import Rejection, Series, calendar_date, 
 
 
 def made(days: list[int], values: list[float], **rules: object) -> Series:
-    chosen = {"duplicates": "last", "max_gap_days": 3, "min_days": 2, **rules}
+    chosen = {"duplicates": "refuse", "max_gap_days": 3, "min_days": 2, **rules}
     return regularize(np.array(days), np.array(values), **chosen)  # type: ignore[arg-type]
 
 
@@ -38,6 +38,24 @@ def test_several_values_of_a_day_become_one_by_the_rule(rule: str, value: float)
     assert series.repairs == {"unsorted_row": 1, "duplicate_row": 2, "conflicting_day": 1}
 
 
+def test_different_values_of_a_day_are_refused() -> None:
+    with pytest.raises(Rejection) as caught:
+        made([1, 2, 2, 3, 3], [0.0, 5.0, 4.5, 9.0, 3.0])
+    assert caught.value.rule == "several_values"
+    assert str(caught.value).startswith(
+        "4.5 and 5 on 1970-01-03, the first of 2 such days; allowed is one value a day ("
+    )
+
+
+def test_a_sum_of_fewer_values_than_on_other_days_is_counted() -> None:
+    days = [day for day in range(20) for _ in range(4)]
+    series = made(days[:-3], [float(day) for day in days[:-3]], duplicates="sum")
+    assert series.repairs == {"duplicate_row": 57, "partial_day": 1}
+    assert series.examples["partial_day"] == "1 of 4 values on 1970-01-20"
+    sales = [day for day in range(20) for _ in range(1 + day % 5)]  # as many as there are
+    assert "partial_day" not in made(sales, [float(day) for day in sales], duplicates="sum").repairs
+
+
 def test_equal_rows_of_a_day_are_no_conflict() -> None:
     assert made([1, 1, 2], [5.0, 5.0, 6.0]).repairs == {"duplicate_row": 1}
 
@@ -47,7 +65,7 @@ def test_a_missing_day_takes_the_same_weekday_a_week_earlier() -> None:
     series = made([i for i in range(20) if i not in (9, 16)], [v for v in values if v not in (9, 16)])
     assert series.values[[9, 16]].tolist() == [2.0, 2.0]  # day 16 from day 9, which came from day 2
     assert np.flatnonzero(~series.observed).tolist() == [9, 16]
-    assert series.repairs == {"filled_day": 2}
+    assert series.repairs == {}
 
 
 def test_a_missing_day_of_the_first_week_takes_the_day_before() -> None:
@@ -56,7 +74,17 @@ def test_a_missing_day_of_the_first_week_takes_the_day_before() -> None:
 
 def test_a_value_marked_as_missing_is_a_missing_day() -> None:
     series = made([0, 1, 2, 3, 4], [1.0, np.nan, 3.0, 4.0, 5.0])
-    assert (series.values.tolist(), series.repairs) == ([1.0, 1.0, 3.0, 4.0, 5.0], {"filled_day": 1})
+    assert (series.values.tolist(), series.observed.tolist()) == (
+        [1.0, 1.0, 3.0, 4.0, 5.0],
+        [True, False, True, True, True],
+    )
+
+
+def test_a_weekday_that_was_never_observed_takes_the_day_before() -> None:
+    days = [day for day in range(4, 60) if (day + 3) % 7 < 5]  # without Saturdays and Sundays
+    series = made(days, [float(day) for day in days])
+    assert series.values[[5, 6, 12, 13, 19]].tolist() == [8.0, 8.0, 15.0, 15.0, 22.0]  # Friday's, the same week
+    assert series.unobserved_weekdays == [5, 6]
 
 
 def test_filling_looks_back_only() -> None:
@@ -69,7 +97,7 @@ def test_filling_looks_back_only() -> None:
 def test_only_what_follows_the_last_long_gap_is_kept() -> None:
     series = made([0, 1, 2, 6, 7, 12, 13, 14], [1.0, 2, 3, 4, 5, 6, 7, 8])  # 3 days missing, then 4
     assert (series.start, series.values.tolist()) == (12, [6.0, 7.0, 8.0])
-    assert series.repairs == {"day_before_long_gap": 5}
+    assert (series.before_gap, series.repairs) == (5, {})
 
 
 def test_series_that_cannot_be_used_say_why() -> None:

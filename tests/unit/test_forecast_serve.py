@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from stages.data.files import read_json
+from stages.data.prepared import open_prepared
 from stages.models.weights import save_network
+from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.serving.predictor import InvalidRows
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.params import ModelParams
+from stages.tasks.forecast.prepare.prepare import prepare
 from stages.tasks.forecast.rows import example
 from stages.tasks.forecast.serve.predictor import Predictor
+from tests.unit.test_forecast_prepare import prepare_params
 
 PARAMS = ModelParams(
     kind="gru",
@@ -43,7 +51,9 @@ PARAMS = ModelParams(
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(1)
-    save_network(folder, build(PARAMS, {}), PARAMS, {"max_gap_days": 10}, prepared=folder, training={})
+    save_network(
+        folder, build(PARAMS, {}), PARAMS, {"max_gap_days": 10, "duplicates": "refuse"}, prepared=folder, training={}
+    )
     return Predictor(folder)
 
 
@@ -82,6 +92,48 @@ def test_dates_in_any_usual_form(predictor: Predictor, form: str) -> None:
     pd.testing.assert_frame_equal(predictor.predict(frame.assign(ds=forms[form])), predictor.predict(frame))
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda day, offset: f"{day:%Y-%m-%d}T00:00:00{offset}",
+        lambda day, offset: f"{day:%Y-%m-%d} 23:30{offset.replace(':', '')}",
+        lambda day, offset: f"{day:%Y-%m-%d}T00:30:00.5{'Z' if offset == '+01:00' else offset}",
+        lambda day, offset: datetime.fromisoformat(f"{day:%Y-%m-%d}T00:00:00{offset}"),
+    ],
+)
+def test_the_day_is_that_of_its_own_clock_in_winter_and_in_summer(predictor: Predictor, form: Any) -> None:
+    frame = series("berlin", "2023-10-15")
+    offsets = np.where(frame["ds"] < "2023-10-29", "+02:00", "+01:00")
+    zoned = [form(day, str(offset)) for day, offset in zip(frame["ds"], offsets, strict=True)]
+    mixed = frame.assign(ds=pd.Series(zoned, dtype=object))
+    pd.testing.assert_frame_equal(predictor.predict(mixed), predictor.predict(frame))
+
+
+@pytest.mark.parametrize("rule", ["refuse", "first", "last", "mean", "sum"])
+def test_several_values_a_day_become_one_as_in_training(tmp_path: Path, rule: str) -> None:
+    """The same readings, prepared and asked with: the registered model reads the series that it was trained on."""
+    frame = pd.concat([series("a", count=60), series("a", count=60).assign(y=lambda f: f["y"] + 3)])
+    (tmp_path / "raw").mkdir()
+    frame.to_csv(tmp_path / "raw" / "series.csv", index=False, date_format="%Y-%m-%d")
+    params = prepare_params(date_columns=["ds"], id_column="unique_id", duplicates=rule)
+    with (
+        pytest.raises(PreparationError) if rule == "refuse" else nullcontext() as refused,
+        Preparation(tmp_path / "prepared", max_rejected_share=0.0) as output,
+    ):
+        prepare(tmp_path / "raw", params, output)
+    description = read_json(tmp_path / "prepared" / "description.json")
+    assert description["duplicates"] == rule
+    save_network(tmp_path, build(PARAMS, {}), PARAMS, description, prepared=tmp_path, training={})
+    (item,) = (predictor := Predictor(tmp_path)).to_items(frame)
+    if refused:
+        with pytest.raises(ValueError, match="; allowed is one value a day") as asked:
+            predictor.read(item)
+        assert str(asked.value) in str(refused.value)
+    else:
+        _, history = predictor.read(item)
+        assert history.values.tolist() == open_prepared(tmp_path / "prepared")[0].sequence("values", 0).tolist()
+
+
 def test_a_missing_day_is_filled_as_in_training(predictor: Predictor) -> None:
     frame = series("a")
     filled = frame.assign(y=frame["y"].where(frame.index != 20, float(frame["y"].iloc[13])))
@@ -93,15 +145,23 @@ def bad_series() -> dict[str, tuple[pd.DataFrame, str]]:
     return {
         "short": (frame.head(13), "13 days; allowed are at least 14"),
         "weekly": (series("bad", step="7D"), "a value every 7 days; allowed is one a day"),
-        "hourly": (series("bad", step="h"), "on 2015-01-01; allowed is one value a day"),
+        "hourly": (series("bad", step="h"), "on 2015-01-01, the first of 2 such days; allowed is one value a day"),
         "missing": (frame.assign(y=frame["y"].where(frame.index != 4)), "y is nan on 2015-01-05"),
         "infinite": (frame.assign(y=frame["y"].where(frame.index != 4, np.inf)), "y is inf on 2015-01-05"),
-        "words": (frame.assign(y="many"), "y is many on 2015-01-01"),
+        "words": (frame.assign(y="many"), "y is many on 2015-01-01; allowed are finite numbers"),
         "constant": (frame.assign(y=3.0), "every value is 3; allowed are series that change"),
-        "conflict": (pd.concat([frame, frame.tail(1).assign(y=5.0)]), "y is 5 and 19.3364 on 2015-01-30"),
+        "conflict": (
+            pd.concat([frame, frame.tail(1).assign(y=5.0)]),
+            "5 and 19.336366115787 on 2015-01-30; allowed is one value a day",
+        ),
         "old": (pd.concat([frame, series("bad", "2015-06-01", 5)]), "5 days after the last gap of more than 10 days"),
         "numbers": (frame.assign(ds=range(30)), "ds holds numbers, such as 0"),
         "us dates": (frame.assign(ds=frame["ds"].dt.strftime("%m/%d/%Y")), "ds holds '01/01/2015'"),
+        "commas": (
+            frame.assign(y="151,65"),
+            "finite numbers (leave a missing day out: it is filled from the same weekday",
+        ),
+        "blank": (frame.assign(unique_id=" "), "unique_id is missing; allowed is a name for each series"),
         "nameless": (frame.assign(unique_id=None), "unique_id is missing"),
     }
 
@@ -124,6 +184,7 @@ def test_a_bad_series_is_named_and_the_others_are_answered(predictor: Predictor,
 
 FURTHER = {
     "max_gap_days": 10,
+    "duplicates": "refuse",
     "known_columns": ["price"],
     "past_columns": ["rain"],
     "moments": {"price": [2.0, 1.0], "rain": [0.0, 1.0]},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,26 +13,52 @@ import pandas as pd
 import pytest
 
 from stages.evaluation.bootstrap import mean
+from stages.models.learned import Identities, Learned
 from stages.params import load
+from stages.provenance.hashes import content_md5
 from stages.registry import gate
-from stages.registry.champion import NONE, ChampionMoved, LoadedModel
-from stages.registry.decision import CHAMPION, DECISION, REASON, Decision, Verdict, write_verdict
+from stages.registry.champion import NONE, WEIGHTS, ChampionMoved, LoadedModel
+from stages.registry.decision import (
+    CHAMPION,
+    DECISION,
+    OVERRIDES_VARIABLE,
+    REASON,
+    Decision,
+    Verdict,
+    write_verdict,
+)
 from stages.registry.gate import Comparison, Evaluation, decide
 from stages.tasks.protocol import Task
 
 PARAMS = load()["sketch"]
 SKETCH, FORECAST = Task("sketch").description(), Task("forecast").description()
-BEATEN = {"accuracy": 0.9, "baseline_linear_accuracy": 0.45, "baseline_majority_accuracy": 0.07}
+SIGNATURE = "data:0123.dir|split:test|n:1049|seed:1|torch:2.13.0"
+BEATEN = {
+    "accuracy": 0.9,
+    "baseline_linear_accuracy": 0.45,
+    "baseline_majority_accuracy": 0.07,
+    "signature": SIGNATURE,
+}
 
 
 def evaluation(version: str, value: float) -> Evaluation:
     return Evaluation(version=version, value=value, low=value - 0.01, high=value + 0.01, unanswered=0)
 
 
-def comparison(chance: float | None, fault: str = "", *, same: bool = False) -> Comparison:
+def comparison(chance: float | None, fault: str = "", **changes: Any) -> Comparison:
     champion = None if chance is None else evaluation("3", 0.88)
-    candidate = evaluation("4", 0.9)
-    return Comparison(examples=1000, candidate=candidate, champion=champion, fault=fault, chance=chance, same=same)
+    found = Comparison(
+        examples=1000,
+        new=1000,
+        total=1000,
+        candidate=evaluation("4", 0.9),
+        champion=champion,
+        fault=fault,
+        chance=chance,
+        same=False,
+        same_weights=False,
+    )
+    return replace(found, **changes)
 
 
 def with_register(**changed: Any) -> Any:
@@ -86,6 +113,43 @@ def test_who_answers_as_the_champion_does_takes_its_place_unless_a_person_is_to_
     assert lost.decision is Decision.CHALLENGER_LOST
 
 
+def test_with_the_champions_own_weights_its_answers_count_and_no_number_of_another_hour():
+    measured_badly = {**BEATEN, "accuracy": 0.4}  # by a classifier of three epochs, say
+    same = comparison(0.5, same=True, same_weights=True)
+    verdict = decide(SKETCH, measured_badly, "full", PARAMS, same)
+    assert verdict.decision is Decision.CHAMPION
+    assert verdict.reason == "the same weights and on 1000 test examples the same answers as version 3"
+    few = replace(same, examples=5, new=5, total=5)  # a fix reaches users, however small the test set
+    assert decide(SKETCH, measured_badly, "full", PARAMS, few).decision is Decision.CHAMPION
+    worse = comparison(0.5, same_weights=True)
+    assert decide(SKETCH, BEATEN, "full", PARAMS, worse).decision is Decision.CHALLENGER_LOST
+    silent = comparison(None, "version 3: OSError: no such file", same_weights=True)
+    assert decide(SKETCH, measured_badly, "full", PARAMS, silent).decision is Decision.CHALLENGER_LOST
+
+
+def test_on_few_examples_a_champion_stays_and_the_new_one_waits():
+    few = comparison(1.0, examples=199, new=199, total=1049)
+    verdict = decide(SKETCH, BEATEN, "full", PARAMS, few)
+    assert verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES
+    assert verdict.reason.startswith("199 examples to compare on; register.min_examples is 200 (accuracy 0.9 against")
+    assert "on 199 test examples that neither has learned from, out of 1049, 0.9 against 0.88" in verdict.reason
+    enough = replace(few, examples=200, new=200)
+    assert decide(SKETCH, BEATEN, "full", PARAMS, enough).decision is Decision.CHAMPION
+    assert decide(SKETCH, BEATEN, "full", PARAMS, replace(few, same=True)).decision is Decision.CHALLENGER_FEW_EXAMPLES
+    none = comparison(None, "none", examples=0, new=0, total=1049, candidate=None)
+    verdict = decide(SKETCH, BEATEN, "full", PARAMS, none)
+    assert verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES
+    assert "on 0 test examples that neither has learned from, out of 1049, nothing can be compared" in verdict.reason
+
+
+def test_without_a_champion_few_examples_are_said_and_stop_nobody():
+    few = {**BEATEN, "signature": SIGNATURE.replace("1049", "72")}
+    for beside in (None, comparison(None, "version 3: OSError")):
+        verdict = decide(SKETCH, few, "full", PARAMS, beside)
+        assert verdict.decision is Decision.CHAMPION
+        assert verdict.reason.endswith("; measured on 72 examples alone, and register.min_examples is 200")
+
+
 def test_a_champion_without_answers_leaves_it_to_the_baselines_and_the_verdict_says_so():
     verdict = decide(SKETCH, BEATEN, "full", PARAMS, comparison(None, "version 3: OSError: no such file"))
     assert verdict.decision is Decision.CHAMPION
@@ -99,12 +163,15 @@ def test_with_approval_the_gate_moves_nothing_but_says_what_it_found():
 
 
 class Examples:
-    """A test set of ten rows; what a model answers to each is what it scores there."""
+    """A test set of a thousand rows; what a model answers to each is what it scores there."""
 
-    def examples(self, prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-        return pd.DataFrame({"row": range(limit)})
+    def identities(self, prepared: Path) -> Identities:
+        return Identities([f"row {number}" for number in range(1000)])
 
-    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Any:
+    def examples(self, prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
+        return pd.DataFrame({"row": chosen})
+
+    def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Any:
         return mean(answers["right"].to_numpy(dtype=np.float64))
 
 
@@ -117,15 +184,16 @@ class Model:
     def predict(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
         if self.share is None:
             raise KeyError("an old column at https://me:hunter2@host")
-        right = np.arange(len(rows)) < self.share * len(rows)
+        right = rows["row"].to_numpy() < self.share * 1000
         return pd.DataFrame({"right": right, "error": [None if ok else "?" for ok in right], "words": self.words})
 
 
 class Store:
-    """An alias, tags and artifacts in memory."""
+    """An alias, tags and artifacts in memory; the champion has the weights of that md5."""
 
-    def __init__(self, champion: str) -> None:
-        self.champion, self.tags, self.artifacts = champion, dict[str, str](), dict[str, Any]()
+    def __init__(self, champion: str, weights: str = "others") -> None:
+        self.champion, self.weights = champion, weights
+        self.tags, self.artifacts = dict[str, str](), dict[str, Any]()
 
     def log_text(self, run_id: str, text: str, path: str) -> None:
         self.artifacts[path] = json.loads(text)
@@ -147,9 +215,13 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
         (tmp_path / path).write_text(json.dumps(content))
     for name in ("prepared", "raw"):
         (tmp_path / "data" / "sketch" / name).mkdir(parents=True)
+    Learned.of(Identities(["row of another split"])).save(tmp_path / "weights" / "sketch")
 
     def with_alias(store: Store, name: str, alias: str) -> Any:
-        return None if store.champion == NONE else SimpleNamespace(version=store.champion, tags={}, aliases=[CHAMPION])
+        tags = {WEIGHTS: store.weights}
+        return (
+            None if store.champion == NONE else SimpleNamespace(version=store.champion, tags=tags, aliases=[CHAMPION])
+        )
 
     def make_champion(store: Store, candidate: LoadedModel, reason: str, *, champion_version: str) -> None:
         if store.champion != champion_version:
@@ -160,6 +232,8 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
     monkeypatch.setattr(gate, "with_alias", with_alias)
     monkeypatch.setattr(gate, "make_champion", make_champion)
     monkeypatch.setattr(gate, "load_model", lambda name, version: Model(shares[version]))
+    monkeypatch.setattr(gate, "learned_by", lambda task, name, version: Learned.of(Identities(["another row"])))
+    monkeypatch.delenv(OVERRIDES_VARIABLE, raising=False)
     monkeypatch.setattr(Task, "comparison", lambda task: Examples())
     return shares
 
@@ -182,6 +256,79 @@ def test_what_a_verdict_stands_on_is_kept(registry):
     assert (compared["candidate"]["value"], compared["champion"]["value"]) == (0.6, 0.5)
     assert (compared["candidate"]["unanswered"], compared["chance"]) == (400, 1.0)
     assert store.champion == "9"
+
+
+def test_both_are_asked_only_what_neither_has_learned_and_the_reason_says_how_many(registry, monkeypatch):
+    registry["3"] = 0.5
+    learned = Learned.of(Identities([f"row {number}" for number in range(500)]))  # all that it answers rightly
+    monkeypatch.setattr(gate, "learned_by", lambda task, name, version: learned)
+    store = Store("3")
+    verdict = judged(store, 0.6)
+    assert (
+        "on 500 test examples that neither has learned from, out of 1000, 0.2 against 0 of version 3" in verdict.reason
+    )
+    assert store.champion == "9"
+    compared = store.artifacts["gate.json"]["comparison"]
+    assert (compared["examples"], compared["new"], compared["total"]) == (500, 500, 1000)
+
+
+def test_what_the_new_one_has_learned_is_not_asked_either(registry):
+    registry["3"] = 0.5
+    Learned.of(Identities([f"row {number}" for number in range(900)])).save(Path("weights/sketch"))
+    store = Store("3")
+    verdict = judged(store, 0.95)
+    assert verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES
+    assert verdict.reason.startswith("100 examples to compare on; register.min_examples is 200")
+    assert store.champion == "3"
+
+
+def test_two_that_have_learned_everything_between_them_are_not_asked(registry, monkeypatch):
+    registry["3"] = 0.5
+    learned = Learned.of(Identities([f"row {number}" for number in range(1000)]))
+    monkeypatch.setattr(gate, "learned_by", lambda task, name, version: learned)
+    assert judged(Store("3"), 0.6).decision is Decision.CHALLENGER_FEW_EXAMPLES
+
+
+def test_an_older_champion_is_asked_everything_and_the_reason_says_so(registry, monkeypatch):
+    registry["3"] = 0.5
+    monkeypatch.setattr(gate, "learned_by", lambda task, name, version: None)
+    store = Store("3")
+    assert "on 1000 test examples (version 3 may have learned from them: it does not say) 0.6 against 0.5" in (
+        judged(store, 0.6).reason
+    )
+    assert store.artifacts["gate.json"]["comparison"]["unknown"] == ["3"]
+
+
+def test_a_champion_whose_files_are_broken_is_not_asked(registry, monkeypatch):
+    def broken(task: Task, name: str, version: str) -> Any:
+        raise OSError("learned.safetensors is cut off")
+
+    monkeypatch.setattr(gate, "learned_by", broken)
+    assert "did not answer: version 3: OSError: learned.safetensors is cut off" in judged(Store("3"), 0.6).reason
+
+
+def test_the_champions_own_weights_are_known_by_their_md5(registry):
+    registry["3"] = 0.5
+    Path("metrics/sketch.json").write_text(json.dumps({**BEATEN, "accuracy": 0.1}))
+    store = Store("3", weights=content_md5(Path("weights/sketch")))
+    assert judged(store, 0.5).reason.endswith(
+        "the same weights and on 1000 test examples the same answers as version 3"
+    )
+    assert store.champion == "9"
+
+
+def test_params_of_one_run_alone_make_no_champion(registry, monkeypatch):
+    registry["3"] = 0.5
+    monkeypatch.setenv(OVERRIDES_VARIABLE, "sketch.train.epochs=3")
+    for store in (Store("3"), Store(NONE)):
+        before = store.champion
+        verdict = judged(store, 0.9)
+        assert verdict.decision is Decision.CHALLENGER_OVERRIDES
+        assert verdict.reason.startswith(
+            "params of one run alone (sketch.train.epochs=3); a person may promote it. The gate found: champion: "
+        )
+        assert store.champion == before
+        assert store.artifacts["gate.json"]["decision"] == "challenger_overrides"
 
 
 def test_models_that_are_as_good_as_each_other_change_nothing(registry):

@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task != task),
     ("stages/tracking",),
     ("stages/command.py",),
-    ("stages/registry", "stages/recipe.py"),
+    ("stages/registry", "stages/new_task.py", "stages/recipe.py"),
     ("stages/download.py", "stages/preprocess.py", "stages/train.py", "stages/evaluate.py", "stages/register.py"),
     ("stages/predict.py", "stages/repro.py"),
     ("flows/__init__.py", "flows/compat.py"),

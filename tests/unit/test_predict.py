@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from stages import predict
-from stages.predict import chunks, run
+from stages.predict import chunks, main, run
 from stages.registry.packaging import signature
 from stages.serving.lines import lines
 from stages.serving.predictor import Item, Predictor
@@ -100,23 +101,23 @@ def test_every_line_has_its_row_in_the_table(tmp_path: Path, model: Loaded) -> N
     rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
     assert [row["number"] for row in rows] == ["1", "2", "3", "4"]
     assert [row["length"] for row in rows] == ["9.0", "", "", "4.0"]
-    assert [row["error"] for row in rows] == ["", "text: found none", "found byte 0xff at 0; allowed: UTF-8", ""]
+    bad = "found byte 0xff at 0; allowed: UTF-8, or set --encoding cp1252"
+    assert [row["error"] for row in rows] == ["", "text: found none", bad, ""]
     assert json.loads(rows[0]["words"]) == ["two", "words"]
 
 
 def test_of_a_table_the_column_text_is_answered(tmp_path: Path, model: Loaded) -> None:
     table = tmp_path / "sentences.csv"
-    table.write_bytes(b'\xef\xbb\xbfid,text\n7,"one, ""two"""\n8,"over\ntwo lines"\n9,\n10,caf\xe9\n')
+    table.write_bytes(b'\xef\xbb\xbfid,text\n7,"one, ""two"""\n8,"over\ntwo lines"\n9,\n10,caf\xc3\xa9\n')
     translate(str(table), tmp_path / "out.csv")
     rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
     assert [(row["number"], row["text"]) for row in rows] == [
         ("2", 'one, "two"'),
         ("4", "over\ntwo lines"),
         ("5", ""),
-        ("6", "caf\ufffd"),
+        ("6", "café"),
     ]
-    bad = "found bytes that are no UTF-8; allowed: UTF-8"
-    assert [row["error"] for row in rows] == ["", "", "text: found none", bad]
+    assert [row["error"] for row in rows] == ["", "", "text: found none", ""]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,8 @@ def test_of_a_table_the_column_text_is_answered(tmp_path: Path, model: Loaded) -
     [
         ("sentences.csv", b"a sentence\nanother one\n", "found columns a sentence; allowed: text"),
         ("sentences.csv", b"", "found columns none; allowed: text"),
-        ("sentences.txt", "a sentence\n".encode("utf-16"), "found UTF-16; allowed: UTF-8"),
+        ("sentences.csv", b"text\ncaf\xe9\n", "line 2: found byte 0xe9 at 3 after 'caf'; allowed: UTF-8, or set --enc"),
+        ("sentences.txt", "a sentence\n".encode("utf-16-le"), "found UTF-16-LE without a byte order mark"),
         ("sentences.txt", b"one\rtwo\r", "found lines that end in a carriage return; allowed: a line feed, or both"),
     ],
 )
@@ -190,7 +192,7 @@ def test_a_large_file_is_answered_a_chunk_at_a_time(
 def test_no_more_is_read_than_is_asked_next() -> None:
     read = 0
 
-    def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+    def groups(source: str, encoding: str) -> Iterator[list[dict[str, Any]]]:
         nonlocal read
         while True:
             read += 1
@@ -286,11 +288,50 @@ def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tm
 
 def test_lines_are_numbered_cut_at_their_bound_and_unpacked(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbffirst\r\n" + b"x" * 100 + b"\n\n" + b"1234567890\nlast"
-    expected = [(1, b"first"), (2, b"x" * 11), (3, b""), (4, b"1234567890"), (5, b"last")]
+    expected = [(1, "first", None), (2, "x" * 11, None), (3, "", None), (4, "1234567890", None), (5, "last", None)]
     (tmp_path / "plain").write_bytes(content)
     (tmp_path / "packed.gz").write_bytes(gzip.compress(content))
-    assert list(lines(str(tmp_path / "plain"), max_bytes=10)) == expected
-    assert list(lines(f"file://{tmp_path}/packed.gz", max_bytes=10)) == expected
+    assert list(lines(str(tmp_path / "plain"), max_length=10)) == expected
+    assert list(lines(f"file://{tmp_path}/packed.gz", max_length=10)) == expected
     (tmp_path / "packed.gz").write_bytes(gzip.compress(content)[:-12])
     with pytest.raises(ValueError, match=r"packed\.gz: damaged"):
-        list(lines(str(tmp_path / "packed.gz"), max_bytes=10))
+        list(lines(str(tmp_path / "packed.gz"), max_length=10))
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "text", "key"),
+    [
+        ("translation", "a.txt", "Müller\n", "text"),
+        ("translation", "a.csv", "text\nMüller\n", "text"),
+        ("drawing", "a.txt", "Müller\n", "label"),
+        ("video", "a.txt", "Müller\n", "path"),
+        ("forecast", "a.csv", "unique_id,ds,y\nMüller,2015-01-01,1\n", "unique_id"),
+        ("sketch", "a.ndjson", '{"key_id": "Müller", "drawing": []}\n', "key_id"),
+        ("sketch", "a.json", '[{"key_id": "Müller", "drawing": []}]', "key_id"),
+    ],
+)
+def test_every_task_reads_marks_gzip_and_a_named_encoding(
+    tmp_path: Path, task: str, name: str, text: str, key: str
+) -> None:
+    def keys(content: bytes, encoding: str = "auto") -> list[Any]:
+        (tmp_path / name).write_bytes(content)
+        return [row.get(key) for group in Task(task).rows().groups(str(tmp_path / name), encoding) for row in group]
+
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        assert keys(text.encode(encoding)) == ["Müller"]
+        assert keys(gzip.compress(text.encode(encoding))) == ["Müller"]
+    assert keys(text.encode("cp1252"), "cp1252") == ["Müller"]
+    try:
+        groups = list(Task(task).rows().groups(str(tmp_path / name)))
+    except ValueError as error:
+        faults = [str(error)]
+    else:
+        faults = [row["error"] for group in groups for row in group]
+    assert ["found byte 0xfc" in fault and "--encoding cp1252" in fault for fault in faults] == [True]
+
+
+def test_an_encoding_is_named_on_the_command_line(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict", "translation", "a.txt", "--encoding", "cp99"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "auto or an encoding that Python knows, such as cp1252" in capsys.readouterr().err

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from mlflow.store.entities.paged_list import PagedList
 
+from stages.params import load
 from stages.registry import lineage, versions
 from stages.registry.decision import DECISION, OLDER_VERDICT
 from stages.registry.garbage import collectable
-from stages.registry.packaging import code_digest, write_code
+from stages.registry.packaging import code_digest, serving_options, write_code
 from stages.registry.verify import cache_path, verify_data
 from stages.tasks.protocol import Task
 
@@ -70,6 +71,7 @@ def test_only_old_versions_that_nothing_needs_can_go():
         version(2, "champion", previous_champion="1"),  # not any more
         version(1, "superseded"),
         version(0, "unanswered"),
+        version(0, "challenger_few_examples"),
     ]
     assert [gone.version for gone in collectable(found, 1)] == ["4", "2", "1"]
     assert [gone.version for gone in collectable(found, 6)] == ["2", "1"]
@@ -175,6 +177,35 @@ def test_what_the_gate_found_is_shown_also_where_older_code_has_written_it(facts
         "on 51 test examples: better with a chance of 97.5%",
     ]
     assert lineage.comparison_lines(dict.fromkeys(facts)) == []
+
+
+RECEIPT = {"model": "m", "weights": "1.dir", "code": "2", "options": "{}", "metrics": "3", "training": "4"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({"metrics": "9"}, True),
+        ({"weights": "9"}, False),
+        ({"code": "9"}, False),
+        ({"options": "{'beam_size': 5}"}, False),
+    ],
+)
+def test_content_is_what_decides_answers_and_no_number_that_was_measured(changed, same):
+    assert (versions.content_hash({**RECEIPT, **changed}) == versions.content_hash(RECEIPT)) == same
+
+
+def test_a_receipt_of_older_code_counts_as_a_whole():
+    older = {key: value for key, value in RECEIPT.items() if key != "options"}
+    assert versions.content_hash(older) == hashlib.sha256(json.dumps(older, sort_keys=True).encode()).hexdigest()
+    assert versions.content_hash({**older, "metrics": "9"}) != versions.content_hash(older)
+
+
+def test_what_predict_does_by_default_is_what_was_measured():
+    params = load()["translation"]
+    found = serving_options(Task("translation"), params)
+    assert found["beam_size"] == params.evaluate.beam_size
+    assert found.keys() == Task("translation").predictor().options.keys()
 
 
 def test_help_is_there_at_once():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,10 +144,66 @@ def test_a_disk_that_refuses_leaves_the_state_before_and_says_so(tmp_path: Path,
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_state_that_cannot_be_read_is_said_and_passed_over(tmp_path: Path, capsys) -> None:
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"half a file")
-    assert Checkpoints(tmp_path, seconds=1e9).load() is None
-    assert "cannot be read, starting anew" in capsys.readouterr().err
+def flip_a_bit(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def stopped_with_two_states(folder: Path) -> None:
+    with pytest.raises(Killed):
+        run(Checkpoints(folder, seconds=1e9, steps=2), kill_after=9)  # after 6 and 8
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a bit of a tensor": lambda path: flip_a_bit(path, -3),
+    "a bit of the facts": lambda path: flip_a_bit(path, path.read_bytes().index(b"gradient_norm") + 20),
+    "a bit of the header": lambda path: flip_a_bit(path, 9),
+    "cut": lambda path: os.truncate(path, path.stat().st_size - 7),
+    "empty": lambda path: os.truncate(path, 0),
+    "half a file": lambda path: path.write_bytes(b"half a file"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_set_aside_and_the_one_before_ends_with_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    stopped_with_two_states(tmp_path)
+    newest = tmp_path / "checkpoint.safetensors"
+    DAMAGES[damage](newest)
+    content = newest.read_bytes()
+    checkpoints = Checkpoints(tmp_path, seconds=1e9)
+    assert checkpoints.steps() == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"unroll: checkpoint {newest}: damaged (")
+    assert "set aside as checkpoint.safetensors.damaged" in line
+    assert line.endswith("trying the one before")
+    assert (tmp_path / "checkpoint.safetensors.damaged").read_bytes() == content
+    assert same(run(checkpoints), run())
+    assert capsys.readouterr().err == ""
+
+
+def test_where_no_state_is_whole_training_starts_anew_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped_with_two_states(tmp_path)
+    for path in list(tmp_path.iterdir()):
+        flip_a_bit(path, -3)
+    checkpoints = Checkpoints(tmp_path, seconds=1e9)
+    assert checkpoints.steps() is None
+    assert capsys.readouterr().err.splitlines()[-1].endswith("training starts anew")
+    assert len(list(tmp_path.glob("*.damaged"))) == 2
+    assert same(run(checkpoints), run())
+    checkpoints.remove()
+    assert not tmp_path.exists()
+
+
+def test_a_save_that_was_cut_off_between_two_names_leaves_the_state_before(tmp_path: Path) -> None:
+    stopped_with_two_states(tmp_path)
+    (tmp_path / "checkpoint.safetensors").unlink()
+    assert Checkpoints(tmp_path, seconds=1e9).steps() == 6
+    assert same(run(Checkpoints(tmp_path, seconds=1e9)), run())
 
 
 def test_a_state_is_due_by_steps_and_by_time(tmp_path: Path) -> None:

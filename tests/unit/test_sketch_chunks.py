@@ -16,7 +16,7 @@ import pytest
 from stages.tasks.sketch.data import canonical, npz, parse, quickdraw, scan, simplify, strokes
 from stages.tasks.sketch.prepare import chunks, dedup
 from stages.tasks.sketch.prepare import prepare as module
-from tests.unit.sketch_files import make_dirty, params, record, run, stored, two_files, write
+from tests.unit.sketch_files import closing_line, make_dirty, params, record, run, stored, two_files, write
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_chunks_that_files_are_read_in_change_no_byte(
 
 def test_the_number_of_processes_changes_no_byte(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_dirty(raw)
-    run(raw, tmp_path / "one")
+    line = closing_line(raw, tmp_path / "one")
     monkeypatch.setattr(quickdraw, "CHUNK_BYTES", 2000)
     monkeypatch.setattr(module, "_BYTES_PER_PROCESS", 2000)
     monkeypatch.setattr(module, "cores", lambda: 2)
@@ -56,7 +56,7 @@ def test_the_number_of_processes_changes_no_byte(raw: Path, tmp_path: Path, monk
         return in_processes(*arguments, processes=processes, join_in=join_in)
 
     monkeypatch.setattr(module, "ordered_map", counted)
-    run(raw, tmp_path / "two")
+    assert closing_line(raw, tmp_path / "two") == line  # with the first example of each rule
     assert started == [1]  # beside this one
     assert stored(tmp_path / "two") == stored(tmp_path / "one")
 

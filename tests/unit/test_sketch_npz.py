@@ -149,3 +149,88 @@ def test_the_hosts_files_are_read_as_numpy_reads_them(name: str) -> None:
         for split, arrays in ours.items():
             assert len(arrays) == len(theirs[split])
             assert all(np.array_equal(a, b) for a, b in zip(arrays, theirs[split], strict=True))
+
+
+def damaged_directory(path: Path) -> None:
+    """The first member's place in the file, as the directory has it, beyond its end."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02") + 42
+    content[at : at + 4] = b"\xf0\xff\xff\xff"
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("descr", ["((((", "|O', 'x': [[[[", "\x00", "<i2', 'shape': (1, 2"])
+def test_a_damaged_header_is_told_with_the_files_name(tmp_path: Path, descr: str) -> None:
+    with pytest.raises(UnreadableFile, match=r"^a\.npz: train: "):
+        read_npz(archive(tmp_path / "a.npz", bytes(12), descr=descr), ("train",))
+
+
+def test_a_damaged_directory_and_foreign_packings_are_told(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train=np.zeros((1, 2, 3)))
+    damaged_directory(tmp_path / "a.npz")
+    with pytest.raises(UnreadableFile, match=r"^a\.npz: train: not a readable .npz archive: "):
+        read_npz(tmp_path / "a.npz", ("train",))
+    with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("train.npy", bytes(5000))
+    content = bytearray((tmp_path / "b.npz").read_bytes())
+    content[50:60] = b"\xff" * 10
+    (tmp_path / "b.npz").write_bytes(content)
+    with pytest.raises(UnreadableFile, match=r"^b\.npz: train: not a readable .npz archive: "):
+        read_npz(tmp_path / "b.npz", ("train",))
+    np.save(tmp_path / "c.npy", np.zeros((1, 2, 3)))
+    (tmp_path / "c.npy").rename(tmp_path / "c.npz")
+    with pytest.raises(
+        UnreadableFile, match=r"^c\.npz: found an .npy file; allowed is an .npz with train, valid, test"
+    ):
+        read_npz(tmp_path / "c.npz", ("train", "valid", "test"))
+
+
+def test_an_array_counts_as_often_as_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = np.zeros((1000, 3), np.int16)
+    path = archive(tmp_path / "a.npz", pickle.dumps(objects(*[once] * 100)), shape="(100,)")
+    assert len(read_npz(path, ("train",))["train"]) == 100
+    monkeypatch.setattr("stages.tasks.sketch.data.npz.MAX_MEMBER_BYTES", 599_999)
+    with pytest.raises(UnreadableFile, match=r"arrays of 600,000 bytes in all; allowed: 599,999"):
+        read_npz(path, ("train",))
+
+
+def test_bytes_that_are_encoded_again_and_again_are_bounded(tmp_path: Path) -> None:
+    text = b"X" + struct.pack("<I", 1000) + b"a" * 1000  # a text, kept as 0
+    again = b"c_codecs\nencode\n(h\x00X\x06\x00\x00\x00latin1tR"
+    with pytest.raises(UnreadableFile, match="encodes more bytes than it has"):
+        read_npz(archive(tmp_path / "a.npz", b"\x80\x02" + text + b"q\x00" + again * 50 + b"."), ("train",))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_drawings_of_one_length_that_became_a_block_of_objects_are_read(tmp_path: Path, dtype: Any) -> None:
+    drawings = [np.full((4, 3), number).astype(dtype) for number in range(5)]
+    np.savez(tmp_path / "a.npz", train=np.array(drawings, dtype=object))
+    found = read_npz(tmp_path / "a.npz", ("train",))["train"]
+    assert [drawing.tolist() for drawing in found] == [drawing.tolist() for drawing in drawings]
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([[[1, 2, 3]]] * 2, "found list in place of drawings; save each drawing as an array"),
+        (
+            [[[number, 2, 3] for number in range(2000)], []],
+            "more operations than arrays need, such as lists in their place; save each drawing as",
+        ),
+        ([0, None], "found NoneType and int in place of drawings"),
+    ],
+)
+def test_lists_in_place_of_arrays_are_refused_with_the_way_out(tmp_path: Path, values: list[Any], reason: str) -> None:
+    outer = np.empty(2, dtype=object)
+    outer[:] = values
+    np.savez(tmp_path / "a.npz", train=outer)
+    with pytest.raises(UnreadableFile, match=reason):
+        read_npz(tmp_path / "a.npz", ("train",))
+
+
+def test_a_block_of_other_objects_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train=np.array([["a", "b"]], dtype=object), valid=np.array([[2**70, 1]], dtype=object))
+    with pytest.raises(UnreadableFile, match=r"a block \(1, 2\) of objects that are no numbers; save each drawing"):
+        read_npz(tmp_path / "a.npz", ("train",))
+    with pytest.raises(UnreadableFile, match=r"train|more operations|a pickle|beyond 64 bits"):
+        read_npz(tmp_path / "a.npz", ("valid",))

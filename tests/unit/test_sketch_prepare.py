@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
 from stages.data.prepared import open_prepared
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.sketch.data import quickdraw
 from stages.tasks.sketch.prepare.prepare import prepare
-from tests.unit.sketch_files import params, record, run, save_npz, stroke_3, two_files, write
+from tests.unit.sketch_files import closing_line, params, record, run, save_npz, stored, stroke_3, two_files, write
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")
@@ -170,10 +173,55 @@ def test_an_npz_with_a_foreign_pickle_is_rejected_and_stops_the_stage(raw: Path,
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("group", ["countrycode", "^(h[0-9]+)-"])
+def test_no_group_stands_on_two_sides(tmp_path: Path, group: str) -> None:
+    for word, numbers in (("cat", range(120)), ("dog", range(120, 240))):
+        drawings = [record(n, word, **{"countrycode": f"h{n % 12}", "key_id": f"h{n % 12}-{n}"}) for n in numbers]
+        write(tmp_path / "raw", word, drawings)
+    lone = [record(300, key_id="nobody"), record(301, key_id="no", countrycode=" "), record(302, countrycode=[1])]
+    with (tmp_path / "raw/simplified/cat.ndjson").open("a") as file:
+        file.writelines(json.dumps(drawing) + "\n" for drawing in lone)
+    metrics = run(tmp_path / "raw", tmp_path / "out", group=group, validation_share=0.2)
+    store, _ = open_prepared(tmp_path / "out")
+    sides: dict[str | None, set[str]] = {}
+    for row in range(len(store)):
+        sides.setdefault(store.value("group", row), set()).add(store.value("split", row))
+    assert set(sides) == {*(f"h{n}" for n in range(12)), None}
+    assert all(len(side) == 1 for name, side in sides.items() if name)
+    assert (len(store), metrics["repaired_no_group"]) == (243, 3)
+
+
+def test_too_few_groups_to_draw_from_are_refused(raw: Path, tmp_path: Path) -> None:
+    write(raw, "cat", [record(n, countrycode="US") for n in range(40)])
+    write(raw, "ice cream", [record(n, "ice cream", countrycode="US") for n in range(800, 840)])
+    with pytest.raises(ValueError, match=r"prepare.group: 'countrycode' makes too few groups .*validation 0, test 0"):
+        run(raw, tmp_path / "out", group="countrycode")
+
+
+@pytest.mark.parametrize("group", ["(a)(b)", "[a-z]+", "(a"])
+def test_a_group_that_is_no_field_and_no_pattern_is_refused(group: str) -> None:
+    with pytest.raises(ValidationError, match="empty, a field's name, or a regular expression with one pair"):
+        params(group=group)
+
+
+def test_examples_are_the_first_of_the_input(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickdraw, "CHUNK_BYTES", 500)
+    dot = [[[0, 255], [0, 9]], [[7], [7]]]
+    write(
+        raw,
+        "cat",
+        [*[record(n) for n in range(20)], "{", record(50, drawing=dot), "[", record(51, drawing=[dot[1], *dot])],
+    )
+    line = closing_line(raw, tmp_path / "out")
+    assert line.startswith("warning: sketch: 62 drawings; rejected 2 of 64 drawings (3.1 %): not_json ")
+    assert "(simplified/cat.ndjson: line 21: " in line
+    assert "repaired 2 one_point_stroke (simplified/cat.ndjson, cat50) — see x" in line
+
+
 def test_too_many_rejections_fail_the_stage_and_say_why(raw: Path, tmp_path: Path) -> None:
     write(raw, "cat", [record(n) for n in range(40)] + ["{"] * 20)
     with (
-        pytest.raises(PreparationError, match=r"20 of 100 records rejected \(20.0%\).*not_json 20"),
+        pytest.raises(PreparationError, match=r"rejected 20 of 100 drawings \(20 %\).*not_json 20"),
         Preparation(tmp_path / "out", max_rejected_share=0.1) as output,
     ):
         prepare(raw, params(), output)
@@ -220,3 +268,48 @@ def test_all_three_forms_of_the_hosts_files_go_into_one_store(tmp_path: Path) ->
         assert values[:, :2].min(axis=0).tolist() == [0, 0]
         assert values[:, :2].max() == 255
         assert values[-1, 2] == 1
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda content: b"\xef\xbb\xbf" + content,
+        gzip.compress,
+        lambda content: b"\xff\xfe" + content.decode().encode("utf-16-le"),
+        lambda content: gzip.compress(b"\xef\xbb\xbf" + content),
+    ],
+)
+def test_packed_lines_and_other_encodings_give_the_same_store(
+    raw: Path, tmp_path: Path, written: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quickdraw, "CHUNK_BYTES", 1000)
+    run(raw, tmp_path / "plain")
+    for path in raw.rglob("*.ndjson"):
+        path.write_bytes(written(path.read_bytes()))
+    assert run(raw, tmp_path / "out")["accepted"] == 80
+    assert stored(tmp_path / "out") == stored(tmp_path / "plain")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        path.name for path in (tmp_path / "plain").iterdir()
+    )
+
+
+def test_a_file_that_cannot_be_read_is_rejected_by_name_and_the_others_go_on(raw: Path, tmp_path: Path) -> None:
+    write(raw, "cat", [record(n) for n in range(40, 60)], form="raw")
+    (raw / "raw" / "cat.ndjson").write_bytes(gzip.compress((raw / "raw" / "cat.ndjson").read_bytes())[:-9])
+    (raw / "sketchrnn").mkdir()
+    (raw / "sketchrnn" / "cat.npz").write_bytes(b"PK\x03\x04")
+    metrics = run(raw, tmp_path / "out")
+    assert (metrics["accepted"], metrics["rejected_unreadable_file"]) == (80, 2)
+    assert {row["file"]: row["reason"].partition(":")[0] for row in rejected(tmp_path / "out")} == {
+        "raw/cat.ndjson": "cat.ndjson",
+        "sketchrnn/cat.npz": "cat.npz",
+    }
+
+
+def test_a_drawing_of_an_npz_has_as_many_points_as_any_other(raw: Path, tmp_path: Path) -> None:
+    long = np.zeros((50_000, 3), np.int8)
+    save_npz(raw / "sketchrnn" / "pig.npz", train=[stroke_3(1), long, stroke_3(2)], valid=[], test=[])
+    run(raw, tmp_path / "out")
+    (row,) = rejected(tmp_path / "out")
+    assert (row["id"], row["rule"]) == ("sketchrnn/pig.npz: train 1", "too_many_points")
+    assert row["reason"] == "50001 points; allowed: 50000"

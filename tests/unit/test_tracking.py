@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 
 from stages.params import load
 from stages.provenance.imports import closure
@@ -213,3 +214,33 @@ def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_f
     (tmp_path / "patch").write_bytes(patch.encode())
     git("apply", "patch")
     assert {name: (stages / name).read_bytes() for name in changed} == changed
+
+
+@pytest.mark.parametrize("name", ["plain", "a?b", "a#b", "a%20b", "a b", "100%", "a?b=c&d@e:f"])
+def test_the_store_lies_in_its_folder_whatever_that_is_called(tmp_path, monkeypatch, name):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / name
+    folder.mkdir()
+    uri = store.store_uri(folder)
+    assert store.database_file(uri) == folder / "mlflow.db"
+    assert store.without_credentials(uri) == uri
+    for address in (uri, store.sqlite_uri(folder / "other.db")):
+        with sqlalchemy.create_engine(address).connect() as connection:
+            connection.execute(sqlalchemy.text("create table t (x int)"))
+    assert sorted(path.name for path in folder.iterdir()) == ["mlflow.db", "other.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_only_sqlite_is_a_file():
+    assert store.database_file("http://host:5000") is None
+    assert store.database_file("postgresql+psycopg2://u@h/db") is None
+    assert store.database_file("sqlite:///mlflow.db?timeout=1") == Path("mlflow.db")
+
+
+def test_a_folder_that_mlflow_cannot_read_from_is_refused(tmp_path, monkeypatch):
+    from stages.tracking import mlflow_runs
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.sqlite_uri(tmp_path / "a%20b" / "mlflow.db"))
+    with pytest.raises(ValueError, match="whose % and two digits MLflow takes for a letter; allowed: another name"):
+        mlflow_runs.open_client()
+    assert not list(tmp_path.iterdir())

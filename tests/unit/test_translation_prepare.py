@@ -40,12 +40,14 @@ def source_params(**values: Any) -> SourceParams:
 
 def prepare_params(**values: Any) -> PrepareParams:
     defaults = {
+        "encoding": "auto",
         "tokenizer": "character",
         "shared_vocabulary": False,
         "vocabulary_size": 500,
         "max_source_tokens": 64,
         "max_target_tokens": 64,
         "split_by": "source",
+        "group": "",
         "validation_share": 0.2,
         "test_share": 0.2,
         "seed": 1,
@@ -109,7 +111,7 @@ def test_repairs_are_counted(tmp_path: Path) -> None:
 
 def test_too_many_rejections_fail(tmp_path: Path) -> None:
     raw = raw_lines(tmp_path / "raw", numbered(50) + b"one column\n" * 50)
-    with pytest.raises(PreparationError, match=r"50 of 100 records rejected.*wrong_columns 50"):
+    with pytest.raises(PreparationError, match=r"rejected 50 of 100 pairs.*wrong_columns 50"):
         prepared(raw, tmp_path / "prepared", max_rejected_share=0.1)
 
 
@@ -129,6 +131,36 @@ def test_all_pairs_of_one_text_come_into_one_split(tmp_path: Path, split_by: str
     assert len(found) == 40
     assert all(len(splits) == 1 for splits in found.values())
     assert {split for splits in found.values() for split in splits} == {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("group", ["column_3", r"#[0-9]+ \((.+?)\)"])
+def test_no_group_and_no_text_comes_into_two_splits(tmp_path: Path, group: str) -> None:
+    lines = "".join(
+        f"source {n}\ttarget {n}\tCC-BY #{7 if group == 'column_3' else n} (author {n % 20})\n" for n in range(400)
+    )
+    lines += "".join(f"source {n}\tanother {n}\tCC-BY #7 (author {n % 20 + 1})\n" for n in range(40))
+    lines += "no third column\tb\nempty third column\tb\t \n"
+    store, _, metrics = prepared(raw_lines(tmp_path / "raw", lines.encode()), tmp_path / "prepared", group=group)
+    for column in ("group", "source_text"):
+        found = splits_by_text(store, column)
+        assert all(len(splits) == 1 for name, splits in found.items() if name)
+        assert {split for splits in found.values() for split in splits} == {"train", "validation", "test"}
+    assert len(set(store.column("group")) - {None}) in (20, 21)
+    assert metrics["repaired_no_group"] == 2
+    assert metrics["rejected"] == metrics["rejected_in_other_split"] > 0
+    assert len(store) + metrics["rejected"] == 442
+
+
+def test_a_pattern_reads_the_source_where_there_is_no_third_column(tmp_path: Path) -> None:
+    lines = "".join(f"<doc{n % 20}> source {n}\ttarget {n}\n" for n in range(400)).encode()
+    store, _, metrics = prepared(raw_lines(tmp_path / "raw", lines), tmp_path / "prepared", group="^<(doc[0-9]+)>")
+    assert all(len(splits) == 1 for splits in splits_by_text(store, "group").values())
+    assert (len(store), metrics["rejected"], metrics.get("repaired_no_group")) == (400, 0, None)
+
+
+def test_what_no_record_has_cannot_be_the_group() -> None:
+    with pytest.raises(ValidationError, match="empty, column_3, or a regular expression with one pair of parentheses"):
+        prepare_params(group="attribution")
 
 
 def test_no_date_of_the_test_set_is_in_training(tmp_path: Path) -> None:
@@ -290,3 +322,12 @@ def test_tatoebas_real_zip_is_read_without_its_junk_and_with_its_spaces(tmp_path
     assert len(found) == len(pairs) == 167_130
     assert len({pair.source for pair in pairs}) < 0.75 * len(pairs)  # many a source has several translations
     assert sum("\u202f" in pair.target for pair in pairs) > 1000
+
+
+@pytest.mark.parametrize("name", ["..%2F..%2Fx.tsv", "%2e%2e%2fx.tsv", "..%5Cx.tsv"])
+def test_an_address_does_not_lead_out_of_the_raw_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(numbered(60))
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(ValueError, match="as the file's name; allowed is a name without"):
+        download(source_params(kind="tsv", url=f"file://{tmp_path}/{name}"), tmp_path / "raw")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["raw", name])

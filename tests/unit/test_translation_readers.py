@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_a_tab_separated_line_is_two_columns_and_nothing_else(tmp_path: Path) ->
     assert refused == [
         ("pairs.tsv:2", "wrong_columns", "found 1 tab-separated columns; allowed: 2"),
         ("pairs.tsv:3", "wrong_columns", "found 3 tab-separated columns; allowed: 2"),
-        ("pairs.tsv:5", "not_utf8", "found byte 0x85 at 0; allowed: UTF-8"),
+        ("pairs.tsv:5", "undecodable", "found byte 0x85 at 0; allowed: UTF-8, as its byte order mark says"),
     ]
 
 
@@ -67,7 +68,7 @@ def test_lines_of_aligned_files_belong_together(tmp_path: Path) -> None:
         ("train.en.gz:1", "a", "A"),
         ("train.en.gz:3", "c", "C"),
     ]
-    assert [(r.id, r.rule) for r in found if isinstance(r, BadRecord)] == [("train.en.gz:2", "not_utf8")]
+    assert [(r.id, r.rule) for r in found if isinstance(r, BadRecord)] == [("train.en.gz:2", "undecodable")]
 
 
 def test_aligned_files_of_unequal_length_are_unusable(tmp_path: Path) -> None:
@@ -79,5 +80,52 @@ def test_a_truncated_gzip_file_is_named(tmp_path: Path) -> None:
     part = aligned(tmp_path, b"a\n" * 1000, b"A\n" * 1000)
     whole = (tmp_path / "train.de.gz").read_bytes()
     (tmp_path / "train.de.gz").write_bytes(whole[:-10])
-    with pytest.raises(ValueError, match="train.de.gz: damaged after line"):
+    with pytest.raises(ValueError, match="train.de.gz: damaged: Compressed file ended"):
         records(tmp_path, part)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_how_a_file_is_written_and_costs_no_sentence(
+    tmp_path: Path, encoding: str, packed: bool
+) -> None:
+    content = "The old hat\tTopi tua\nMüller\tMøller\n".encode(encoding)
+    (tmp_path / "pairs.tsv").write_bytes(gzip.compress(content) if packed else content)
+    found = records(tmp_path, Part(files=["pairs.tsv"], split="drawn"))
+    assert [(r.source, r.target) for r in found if isinstance(r, Pair)] == [
+        ("The old hat", "Topi tua"),
+        ("Müller", "Møller"),
+    ]
+
+
+def test_an_encoding_that_is_named_is_taken_and_one_that_is_not_costs_the_line(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_bytes("a house\tein Haus\nMüller\tMøller\n".encode("cp1252"))
+    corpus = Corpus(source_language="en", target_language="de", parts=[Part(files=["pairs.tsv"], split="drawn")])
+    assert [r.source for r in read_pairs(tmp_path, corpus, "cp1252") if isinstance(r, Pair)] == ["a house", "Müller"]
+    _, bad = read_pairs(tmp_path, corpus)
+    assert isinstance(bad, BadRecord)
+    assert bad.reason == "found byte 0xfc at 1 after 'M'; allowed: UTF-8, or set prepare.encoding: cp1252"
+    assert bad.content == r"M\xfcller" + "\t" + r"M\xf8ller"
+
+
+def test_millions_of_empty_lines_are_one_rejection(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_bytes(b"a\tb\n" + b"\n" * 3_000_000 + b"c\td\n\r\n")
+    started = time.monotonic()
+    found = records(tmp_path, Part(files=["pairs.tsv"], split="drawn"))
+    assert time.monotonic() - started < 5
+    assert [(r.id, getattr(r, "reason", "")) for r in found] == [
+        ("pairs.tsv:1", ""),
+        ("pairs.tsv:2", "found 3,000,000 empty lines; allowed: a source and a target"),
+        ("pairs.tsv:3000002", ""),
+        ("pairs.tsv:3000003", "found an empty line; allowed: a source and a target"),
+    ]
+
+
+def test_empty_lines_of_aligned_files_keep_them_aligned(tmp_path: Path) -> None:
+    found = records(tmp_path, aligned(tmp_path, b"a\n\n\n\nb\n", b"A\n\n\nX\nB\n"))
+    assert [(r.id, getattr(r, "target", "bad")) for r in found] == [
+        ("train.en.gz:1", "A"),
+        ("train.en.gz:2", "bad"),  # two lines
+        ("train.en.gz:4", "X"),
+        ("train.en.gz:5", "B"),
+    ]

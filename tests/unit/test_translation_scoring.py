@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
-from stages.tasks.translation.evaluate.scoring import scores, sentence_scores, signatures
+from stages.tasks.translation.evaluate import scoring
+from stages.tasks.translation.evaluate.scoring import bleu_tokenizer, sentence_scores, written_without_spaces
 from stages.tasks.translation.evaluate.segments import read_segments
 
 from . import test_translation_prepare as translation_prepare
@@ -31,7 +32,7 @@ def test_any_reference_may_be_met() -> None:
     references = [["a b c d e", "a b c d x"], ["yes"]]
     assert scores(["a b c d x", "yes"], references)["exact_match"] == 1.0
     # "a b x" of "a b" and "b x y z": 3 of 3 words, 2 of 2 pairs; no triple (smoothed to 1/2 of 1), no quadruple
-    mixed = sentence_scores(["a b x"], [["a b", "b x y z"]], np.arange(1))["bleu"].statistics[0]
+    mixed = sentence_scores("bleu", ["a b x"], [["a b", "b x y z"]], np.arange(1), language="en").statistics[0]
     hypothesis_length, reference_length, *counts = mixed.tolist()
     assert (hypothesis_length, reference_length) == (3, 2)  # of 2 and 4, equally near, the shorter
     assert counts == [3, 2, 0, 0, 3, 2, 1, 0]
@@ -42,6 +43,14 @@ def test_signatures_say_how_many_references_there_were() -> None:
     assert one["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:")
     assert one["chrf"].startswith("nrefs:1|case:mixed|")
     assert signatures(["a", "b"], [["a"], ["b", "c"]])["bleu"].startswith("nrefs:var|")
+
+
+def scores(hypotheses: list[str], references: list[list[str]], language: str = "en") -> dict[str, float]:
+    return scoring.scores(hypotheses, references, language=language)
+
+
+def signatures(hypotheses: list[str], references: list[list[str]], language: str = "en") -> dict[str, str]:
+    return scoring.signatures(hypotheses, references, language=language)
 
 
 SENTENCES = [
@@ -55,7 +64,9 @@ SENTENCES = [
 def test_corpus_scores_from_counts_are_sacrebleus_own() -> None:
     hypotheses = [said for said, _ in SENTENCES]
     references = [allowed for _, allowed in SENTENCES]
-    found = sentence_scores(hypotheses, references, np.arange(4))
+    found = {
+        name: sentence_scores(name, hypotheses, references, np.arange(4), language="en") for name in ("bleu", "chrf")
+    }
     first: list[Any] = ["the cat sat on a mat", "a small dog", "yes", references[3][0]]
     second: list[Any] = [references[0][1], None, None, None]  # as sacreBLEU's own docs have it
     for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
@@ -64,7 +75,55 @@ def test_corpus_scores_from_counts_are_sacrebleus_own() -> None:
     again = [hypotheses[0]] * 3 + [hypotheses[3]], [references[0]] * 3 + [references[3]]
     times = np.array([3, 0, 0, 1])
     for name, expected in scores(*again).items():
+        if name == "exact_match":
+            continue
         assert found[name].metric((times @ found[name].statistics)[None])[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [
+        *[(code, "zh") for code in ("zh", "ZH", "zh_TW", "cmn", "zho")],
+        *[(code, "char") for code in ("ja", "jpn", "ko", "kor", "th", "tha", "lo", "lao", "km", "khm", "my", "mya")],
+        *[(code, "13a") for code in ("de", "fra", "iso8601", "zhang", "th2x")],
+    ],
+)
+def test_bleus_tokenizer_follows_the_target_language_alone(language: str, tokenizer: str) -> None:
+    assert bleu_tokenizer(language) == tokenizer
+    assert f"|tok:{tokenizer}|" in signatures(["a"], [["a"]], language)["bleu"]
+
+
+# Said, meant: one character of each second sentence is wrong.
+CHINESE = [("我们今天在公园里散步。", "我们今天在公园里散步。"), ("他昨天买了一本新书。", "他昨天买了一本旧书。")]
+THAI = [("แมวนอนอยู่บนเก้าอี้", "แมวนอนอยู่บนเก้าอี้"), ("เขาไปตลาดเมื่อวานนี้", "เขาไปตลาดเมื่อวานนั้น")]
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer", "pairs"), [("zh", "zh", CHINESE), ("cmn", "zh", CHINESE), ("th", "char", THAI)]
+)
+def test_bleu_of_a_language_without_spaces_is_sacrebleus_own(
+    language: str, tokenizer: str, pairs: list[tuple[str, str]]
+) -> None:
+    said, meant = [list(side) for side in zip(*pairs, strict=True)]
+    expected = BLEU(tokenize=tokenizer).corpus_score(said, [meant]).score
+    assert expected > 70
+    assert scores(said, [[text] for text in meant], language)["bleu"] == pytest.approx(expected, rel=1e-12)
+    assert scores(said[1:], [meant[1:]], "de")["bleu"] == 0  # by spaces, the second sentence is one wrong word
+
+
+def test_texts_without_spaces_are_noticed_whatever_language_params_name() -> None:
+    assert written_without_spaces([said for said, _ in CHINESE])
+    assert written_without_spaces([said for said, _ in THAI])
+    assert not written_without_spaces(["the cat 坐", "2020-01-01", "кошка", ""])
+
+
+def test_an_answer_that_is_missing_is_an_empty_one() -> None:
+    for name in scoring.METRICS:
+        found = sentence_scores(name, ["a b c d", None], [["a b c d"], ["e f g h"]], np.arange(2), language="en")
+        empty = sentence_scores(name, ["a b c d", ""], [["a b c d"], ["e f g h"]], np.arange(2), language="en")
+        assert found.value() == empty.value() < (1 if name == "exact_match" else 100)
+        with pytest.raises(ValueError, match="found 1 answers to 2 segments"):
+            sentence_scores(name, ["a"], [["a"], ["b"]], np.arange(2), language="en")
 
 
 LINES = "".join(f"source {n % 30}\ttarget {n}\n" for n in range(90))

@@ -34,11 +34,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
 PREPARE = PrepareParams(
+    encoding="auto",
     tokenizer="character",
     shared_vocabulary=False,
     vocabulary_size=500,
     max_source_tokens=64,
     max_target_tokens=32,
+    group="",
     split_by="target",
     validation_share=0.1,
     test_share=0.2,
@@ -288,7 +290,9 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert isinstance(network, Translator)
 
     class WholeParams:
-        evaluate = EvaluateParams(ranks=1, beam_size=2, max_length=14, length_penalty=1.0, batch_size=32, pictures=2)
+        evaluate = EvaluateParams(
+            metric="chrf", ranks=1, beam_size=2, max_length=14, length_penalty=1.0, batch_size=32, pictures=2
+        )
 
     report = Report(tmp_path)
     evaluate(network, prepared, WholeParams(), report)  # type: ignore[arg-type]
@@ -309,11 +313,17 @@ def test_evaluation_reports_metrics_baselines_and_pictures(folders: tuple[Path, 
     assert {row["actual"] for row in rows} == {"10"}
     assert all(int(row["predicted"]) <= 14 for row in rows)
     said = [row["translation"] for row in rows]
-    assert scores(said, [[target] for target in targets])["chrf"] == pytest.approx(report.metrics["chrf"], abs=1e-6)
+    assert scores(said, [[target] for target in targets], language="de")["chrf"] == pytest.approx(
+        report.metrics["chrf"], abs=1e-6
+    )
     assert all(float(row["score"]) < 0 <= float(row["chrf"]) <= 100 for row in rows)
     drawn = {path.stem for path in (tmp_path / "pictures").iterdir()}
     assert drawn == {"attention", "calibration", "n_best", "slices", "translations"}
     assert {part.slice for part in report.slices} == {"source tokens", "locale"}
+    assert report.metric == "chrf"  # slices, card and gate follow it
+    worst, best = (pick(part.metric for part in report.slices) for pick in (min, max))
+    assert 1.0 < worst <= report.metrics["chrf"] <= best
+    assert report.metrics["exact_match"] < 1.0
     for kind in ("source tokens", "locale"):
         assert sum(part.n for part in report.slices if part.slice == kind) == len(test)
     assert report.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")

@@ -270,6 +270,98 @@ def test_a_decoder_that_hangs_is_ended_with_its_process(tmp_path: Path) -> None:
     assert isinstance(results["b.mp4"], Clip)
 
 
+def _corners() -> np.ndarray:
+    """Frames that are red | green above blue | white, so that no two orientations look the same."""
+    frames = np.zeros((8, 64, 64, 3), dtype=np.uint8)
+    frames[:, :32, :32], frames[:, :32, 32:], frames[:, 32:, :32] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    frames[:, 32:, 32:] = 255
+    return frames
+
+
+def _with_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """The MP4 with another display matrix in its track's header (ISO/IEC 14496-12, 8.3.2)."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 4 + 40
+    assert struct.unpack_from(">9i", content, start) == (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
+    struct.pack_into(">5i", content, start, a << 16, b << 16, 0, c << 16, d << 16)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((1, 0, 0, 1), "rg bw"),
+        ((0, 1, -1, 0), "br wg"),  # a quarter turn with the clock
+        ((-1, 0, 0, -1), "wb gr"),
+        ((0, -1, 1, 0), "gw rb"),
+        ((-1, 0, 0, 1), "gr wb"),  # mirrored, as front cameras do
+        ((1, 0, 0, -1), "bw rg"),
+        ((0, 1, 1, 0), "rb gw"),
+        ((0, -1, -1, 0), "wg br"),
+    ],
+)
+def test_all_eight_orientations_are_honoured(tmp_path: Path, matrix: tuple[int, int, int, int], expected: str) -> None:
+    """`x' = a x + c y`, `y' = b x + d y`, as FFmpeg's autorotate shows them."""
+    path = _with_matrix(_write(tmp_path / "clip.mp4", _corners()), *matrix)
+    picture = read_clip(path, replace(DECODING, channels=3)).frames[0] > 127
+    names = {(True, False, False): "r", (False, True, False): "g", (False, False, True): "b", (True, True, True): "w"}
+    rows = ["".join(names[tuple(picture[y, x].tolist())] for x in (8, 24)) for y in (8, 24)]
+    assert " ".join(rows) == expected
+
+
+def _with_damage(path: Path, *numbers: int) -> Path:
+    """A clip with the pictures of these numbers overwritten, whose key frames are every fifth."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for number in numbers:
+        position, size = packets[number]
+        content[position + 4 : position + size] = b"\xff" * (size - 4)
+    path.write_bytes(content)
+    return path
+
+
+def test_after_a_damaged_picture_a_clip_goes_on_at_its_next_key_frame(tmp_path: Path) -> None:
+    path = _write(tmp_path / "clip.mp4", _ramp(30))
+    whole = read_clip(path, DECODING).frames
+    clip = read_clip(_with_damage(path, 12), DECODING)
+    assert clip.repairs == ("damaged",)
+    assert np.array_equal(clip.frames, whole[[*range(12), *range(15, 30)]])
+    few = read_clip(path, replace(DECODING, frames=3))
+    assert np.array_equal(few.frames, whole[[4, 16, 25]])  # the middles of three parts of the 27 good ones
+
+
+def test_a_clip_that_is_damaged_to_its_end_is_used_up_to_the_damage_or_says_where_it_is(tmp_path: Path) -> None:
+    path = _with_damage(_write(tmp_path / "clip.mp4", _ramp(24)), 12, 15, 20)
+    clip = read_clip(path, DECODING)
+    assert clip.repairs == ("truncated",)
+    assert len(clip.frames) == 12
+    with pytest.raises(ClipError, match="damaged at frame 13 of 24: 12 good ones; allowed: 20 or more"):
+        read_clip(path, replace(DECODING, min_frames=20))
+
+
+def with_unknown_codec(path: Path) -> Path:
+    """An AVI whose four letters for the codec stand for none."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height = stream.width = 64
+        stream.pix_fmt = "yuv420p"
+        for picture in _ramp(9):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert content.count(b"FMP4") == 2
+    path.write_bytes(content.replace(b"FMP4", b"Z?Q!"))
+    return path
+
+
+def test_a_codec_that_nobody_knows_is_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(ClipError, match="a codec that FFmpeg does not know") as caught:
+        read_clip(with_unknown_codec(tmp_path / "clip.avi"), DECODING)
+    assert caught.value.rule == "undecodable"
+
+
 # What each clip of ../shared/data holds: frames, in order of decoding, and width and height of one as it is stored.
 ODD_CLIPS: list[tuple[str, int, int, int]] = [
     ("decord/flipping_a_pancake.mkv", 310, 426, 240),

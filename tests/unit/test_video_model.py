@@ -111,7 +111,7 @@ PARAMS = {
         "max_megapixels": 1.0,
         "max_seconds": 30.0,
         "split": "group",
-        "group_pattern": "(g)",
+        "group": "(g)",
         "validation_share": 0.2,
         "test_share": 0.2,
         "seed": 1,
@@ -120,7 +120,7 @@ PARAMS = {
     "model": MODEL,
     "train": ENGINE_PARAMS.model_dump() | {"epochs": 1, "batch_size": 4},
     "evaluate": {"ranks": 1, "seed": 1, "pictures": 3, "single_frames_per_clip": 2},
-    "register": {"promotion": "automatic", "confidence": 0.9, "comparison_examples": 10},
+    "register": {"promotion": "automatic", "confidence": 0.9, "comparison_examples": 10, "min_examples": 10},
 }
 
 

@@ -29,7 +29,7 @@ PARAMS = {
     "max_megapixels": 1.0,
     "max_seconds": 30.0,
     "split": "group",
-    "group_pattern": "_(g[0-9]+)_c[0-9]+$",
+    "group": "_(g[0-9]+)_c[0-9]+$",
     "validation_share": 0.2,
     "test_share": 0.2,
     "seed": 1,
@@ -107,6 +107,31 @@ def test_a_class_with_nothing_to_train_on_is_set_aside(raw: Path, tmp_path: Path
     assert _rejected(tmp_path / "second") == {f"Grey/v_Grey_{tested}_c01.mp4": "class_not_trained"}
 
 
+def test_nested_clips_have_the_class_of_the_first_folder_and_their_person_for_a_group(tmp_path: Path) -> None:
+    raw = tmp_path / "raw"
+    for label, level in (("Dark", 10), ("Light", 200)):
+        for person in range(6):
+            for number in range(2):
+                write_clip(raw / "clips" / label / f"p{person}/scene/c{number}?.mp4", level)
+        write_clip(raw / "clips" / label / "top 100%.mp4", level)
+    (raw / "left_out.json").write_text('{"Dark/gone.mp4": "a link to nothing"}')
+    with Preparation(tmp_path / "prepared", max_rejected_share=0.9) as output:
+        prepare(raw, PrepareParams.model_validate({**PARAMS, "group": "^([^/]+)/"}), output)
+    store, description = open_prepared(tmp_path / "prepared")
+    assert (description["classes"], len(store)) == (["Dark", "Light"], 26)
+    sides: dict[str, set[str]] = {}
+    for row in range(26):
+        sides.setdefault(store.value("group", row), set()).add(store.value("split", row))
+    assert sorted(sides) == [*(f"p{person}" for person in range(6)), "top 100%"]
+    assert all(len(side) == 1 for side in sides.values())
+    assert set.union(*sides.values()) == {"train", "validation", "test"}
+    assert output.metrics()["repaired_no_group"] == 2
+    assert output.summary("video", "x") == (
+        "warning: video: 26 clips; rejected 1 of 27 clips (3.7 %): left_out 1 (Dark/gone.mp4: a link to nothing); "
+        "repaired 2 no_group (Dark/top 100%.mp4: split by itself) — see x"
+    )
+
+
 def _stored(raw: Path, output: Path):
     _prepare(raw, output)
     return open_prepared(output)
@@ -136,8 +161,8 @@ def test_the_official_lists_split_clips_however_deep_they_lie(raw: Path, tmp_pat
     ("changes", "message"),
     [
         ({"min_frames": 101}, "min_frames of at most max_decoded_frames"),
-        ({"group_pattern": "g[0-9]+"}, "one pair of parentheses; this one has 0"),
-        ({"group_pattern": "(g"}, "this one has an error"),
+        ({"group": "g[0-9]+"}, "empty, or a regular expression with one pair of parentheses; this one has 0"),
+        ({"group": "(g"}, "this one has an error"),
         ({"split": "ucf101_4"}, "'ucf101_3'"),
         ({"min_frames": 1}, "greater than or equal to 2"),
     ],

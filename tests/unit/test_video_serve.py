@@ -7,7 +7,6 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +20,7 @@ from stages.tasks.video.params import ModelParams
 from stages.tasks.video.serve.local_copy import local_copy
 from stages.tasks.video.serve.predictor import Predictor
 from tests.unit.http_server import Fault, serving
-from tests.unit.test_video_decode import CLIPS, ODD_CLIPS, with_odd_clips
+from tests.unit.test_video_decode import CLIPS, ODD_CLIPS, with_odd_clips, with_unknown_codec
 from tests.unit.test_video_model import DATA, DECODING, MODEL
 from tests.unit.video_clips import write_clip
 
@@ -32,21 +31,25 @@ def predictor(tmp_path: Path) -> Predictor:
 
 
 def _predictor(tmp_path: Path, kind: str, decoding: Decoding = DECODING) -> Predictor:
+    return Predictor(untrained(tmp_path, kind, decoding))
+
+
+def untrained(tmp_path: Path, kind: str = "cnn_lstm", decoding: Decoding = DECODING) -> Path:
+    """The folder of an untrained network."""
     torch.manual_seed(0)
     params = ModelParams.model_validate({**MODEL, "kind": kind})
     data = {**DATA, "decoding": asdict(decoding)}
     save_network(tmp_path / "weights", build(params, data), params, data, prepared=tmp_path, training={})
-    return Predictor(tmp_path / "weights")
+    return tmp_path / "weights"
 
 
 def test_a_clip_gets_the_same_answer_wherever_it_lies(predictor: Predictor, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a clip.mp4", 60)
-    fsspec.filesystem("memory").pipe("/bucket/clip", clip.read_bytes())
     with serving() as server:
         server.put("/clip", clip.read_bytes())
         server.put("/moved", b"", faults=[Fault(status=302, headers={"Location": f"{server.url}/clip"})] * 9)
         server.put("/plain", clip.read_bytes(), ranges=False, chunked=True)  # its length is not told
-        paths = [str(clip), f"file://{clip}", clip.as_uri(), "memory://bucket/clip"]
+        paths = [str(clip), f"file://{clip}", clip.as_uri()]
         paths += [f"{server.url}/{name}" for name in ("clip", "clip?signature=%2F", "moved", "plain")]
         answers = predictor.predict(pd.DataFrame({"path": paths}))
     assert list(answers.columns) == ["label", "probability", "top5_labels", "top5_probabilities"]
@@ -74,20 +77,22 @@ def test_bad_rows_are_named_with_their_reason(predictor: Predictor, tmp_path: Pa
     os.mkfifo(tmp_path / "pipe.mp4")
     paths = [good, None, float("nan"), "", short, str(tmp_path / "text.mp4"), str(tmp_path / "missing.mp4"), "odd://x"]
     paths += [str(tmp_path / "pipe.mp4"), str(tmp_path), (tmp_path / "missing.mp4").as_uri(), "a" * 5000]
+    paths += [str(with_unknown_codec(tmp_path / "unknown.avi"))]
     frame = pd.DataFrame({"path": pd.Series(paths, dtype=object)})
     answers = predictor.predict(frame, on_error="report")
-    assert answers["label"].notna().tolist() == [True] + [False] * 11
+    assert answers["label"].notna().tolist() == [True] + [False] * 12
     errors = answers["error"].tolist()
     assert "allowed: a local path or an address" in errors[1]
     assert "2 frames; allowed: 4 or more" in errors[4]
     assert "no video container" in errors[5]
     assert "no such file" in errors[6]
-    assert "Protocol not known: odd" in errors[7]
+    assert "found the protocol 'odd'; allowed: https, http, s3, gs, file" in errors[7]
     assert "no file, but a folder, a pipe or a device" in errors[8]
     assert "no file, but a folder, a pipe or a device" in errors[9]
     assert "no such file" in errors[10]
     assert "File name too long" in errors[11]
-    with pytest.raises(InvalidRows, match="11 of 12 rows cannot be answered"):
+    assert "a codec that FFmpeg does not know" in errors[12]
+    with pytest.raises(InvalidRows, match="12 of 13 rows cannot be answered"):
         predictor.predict(frame)
 
 
@@ -143,18 +148,13 @@ def test_odd_clips_of_the_world_are_answered(tmp_path: Path) -> None:
 
 
 def test_what_is_copied_is_bounded_and_gone_afterwards() -> None:
-    fsspec.filesystem("memory").pipe("/bucket/large", bytes(3_000_000))
-    with (
-        pytest.raises(ValueError, match="more than 2,000,000 bytes"),
-        local_copy("memory://bucket/large", max_bytes=2_000_000),
-    ):
-        pass
-    # Another file: the copy that is given up goes on for a moment, and a file in memory has one position for all.
-    fsspec.filesystem("memory").pipe("/bucket/late", bytes(3_000_000))
-    with pytest.raises(ValueError, match="too long"), local_copy("memory://bucket/late", max_seconds=-1.0):
-        pass
-    with local_copy("memory://bucket/large") as copy:
-        assert copy.stat().st_size == 3_000_000
-    assert not copy.exists()
-    with pytest.raises(ValueError, match="no such file"), local_copy("memory://bucket/missing"):
-        pass
+    with serving() as server:
+        server.put("/large", bytes(3_000_000))
+        address = f"{server.url}/large"
+        with pytest.raises(ValueError, match="more than 2,000,000 bytes"), local_copy(address, max_bytes=2_000_000):
+            pass
+        with pytest.raises(ValueError, match="too long"), local_copy(address, max_seconds=-1.0):
+            pass
+        with local_copy(address) as copy:
+            assert copy.stat().st_size == 3_000_000
+        assert not copy.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -61,12 +62,17 @@ def _clips(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
+def _left_out(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "left_out.json").read_text(encoding="utf-8"))
+
+
 def test_a_mirror_on_disk_gives_clips_and_lists(mirror: Path, tmp_path: Path) -> None:
     download(_params("ucf101", f"file://{mirror}"), tmp_path / "raw")
     assert _clips(tmp_path / "raw") == FILES
     assert sorted(p.name for p in (tmp_path / "raw/ucfTrainTestlist").iterdir()) == sorted(_lists())
     record = json.loads((tmp_path / "raw/downloads.json").read_text())
     assert len(record) == 3 + 7
+    assert list(_left_out(tmp_path / "raw")) == ["notes.txt"]
 
 
 def test_only_the_classes_asked_for_are_fetched(mirror: Path, tmp_path: Path) -> None:
@@ -74,6 +80,8 @@ def test_only_the_classes_asked_for_are_fetched(mirror: Path, tmp_path: Path) ->
     assert list(_clips(tmp_path / "raw")) == ["Tai Chi/v_TaiChi_g01_c01.avi"]
     with pytest.raises(ValueError, match="no clips of Knitting; found are Boxing"):
         download(_params("folder", f"file://{mirror}/UCF-101", "Boxing", "Knitting"), tmp_path / "other")
+    with pytest.raises(ValueError, match="no clips of Knitting; found are Boxing, Tai Chi"):
+        download(_params("folder", f"file://{mirror}/UCF-101", "Knitting"), tmp_path / "third")
 
 
 def test_a_server_with_index_pages_is_read_like_a_folder(mirror: Path, tmp_path: Path) -> None:
@@ -105,6 +113,76 @@ def test_where_a_server_lists_nothing_the_split_lists_name_the_clips(tmp_path: P
         with pytest.raises(DownloadError, match="v_Boxing_g02_c01.avi"):
             download(_params("ucf101", server.url, "Boxing"), tmp_path / "other")
     assert list(_clips(tmp_path / "raw")) == ["Boxing/v_Boxing_g01_c01.avi", "Boxing/v_Boxing_g02_c01.avi"]
+
+
+ODD = ["run/p1/a?b.mp4", "run/p1/scene 2/50% #1 é {x}.mp4", "sit/名.mp4", "sit/p1/%20.mp4", "sit/a&b=c;d.mp4"]
+
+
+def test_clips_at_any_depth_and_of_any_name_are_taken_and_the_others_said(tmp_path: Path) -> None:
+    folder = tmp_path / "actors"
+    for name in ODD:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/c.mp4").write_bytes(b"linked")
+    (folder / "sit/linked.mp4").symlink_to(tmp_path / "elsewhere/c.mp4")
+    (folder / "jump").symlink_to(tmp_path / "elsewhere")
+    (folder / "sit/dead.mp4").symlink_to("nowhere")
+    (folder / "sit/a\\b.mp4").write_bytes(b"no name on every disk")
+    (folder / "labels.csv").write_bytes(b"beside the classes")
+    Path(str(folder / "sit/").encode().decode() + "/\udcff.mp4").write_bytes(b"no UTF-8")
+    download(_params("folder", f"file://{folder}"), tmp_path / "raw")
+    linked = {"jump/c.mp4": b"linked", "sit/linked.mp4": b"linked"}
+    assert _clips(tmp_path / "raw") == {**{name: name.encode() for name in ODD}, **linked}
+    assert {name: reason[:12] for name, reason in _left_out(tmp_path / "raw").items()} == {
+        "labels.csv": "lies in no f",
+        "sit/dead.mp4": "a link to no",
+        "sit/a\\b.mp4": "a name with ",
+        "sit/\\udcff.mp4": "a name with ",
+    }
+
+
+def test_a_server_gives_names_that_its_index_encodes(tmp_path: Path) -> None:
+    pages: dict[str, set[str]] = {}
+    with serving() as server:
+        for name in ODD:
+            server.put(f"/set/{name}", name.encode())
+            parts = name.split("/")
+            for depth, part in enumerate(parts):
+                link = quote(part) + ("/" if depth < len(parts) - 1 else "")
+                pages.setdefault("/".join(["/set", *parts[:depth]]), set()).add(link)
+        pages["/set/run"] |= {"sub%2Fescape.mp4", "plain.mp4?version=2", "?C=N;O=D"}
+        for page, links in pages.items():
+            server.put(f"{page}/", _index(*sorted(links)))
+        download(_params("folder", f"{server.url}/set"), tmp_path / "raw")
+    assert _clips(tmp_path / "raw") == {name: name.encode() for name in ODD}
+    assert list(_left_out(tmp_path / "raw")) == ["run/plain.mp4?version=2", "run/sub/escape.mp4"]
+
+
+def test_a_folder_without_classes_says_what_was_seen_and_splits_are_no_classes(tmp_path: Path) -> None:
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/a.mp4").write_bytes(b"one")
+    with pytest.raises(ValueError, match="found are none; 1 files lie in no folder, such as a.mp4"):
+        download(_params("folder", f"file://{tmp_path}/flat"), tmp_path / "raw")
+    for name in ("train/run/a.mp4", "test/run/b.mp4"):
+        (tmp_path / "split" / name).parent.mkdir(parents=True)
+        (tmp_path / "split" / name).write_bytes(b"one")
+    with pytest.raises(ValueError, match="file://.*split: found the folders test, train"):
+        download(_params("folder", f"file://{tmp_path}/split"), tmp_path / "other")
+
+
+def test_a_folder_that_leads_back_to_itself_has_an_end(mirror: Path) -> None:
+    (mirror / "UCF-101/Boxing/again").symlink_to(mirror / "UCF-101")
+    with pytest.raises(ValueError, match="folders deep|more than 1,000 clips"):
+        clips_below(f"file://{mirror}/UCF-101", [], max_files=1000)
+
+
+def test_of_an_archive_only_the_classes_asked_for_stay(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "actors.zip", "w") as archive:
+        for name in ("all/run/p1/a.mp4", "all/run/b.mp4", "all/sit/run/c.mp4", "all/notes.txt"):
+            archive.writestr(name, name)
+    download(_params("folder", f"file://{tmp_path}/actors.zip", "run"), tmp_path / "raw")
+    assert list(_clips(tmp_path / "raw")) == ["all/run/b.mp4", "all/run/p1/a.mp4"]
 
 
 def test_archives_hold_the_same_as_folders(tmp_path: Path) -> None:

@@ -6,20 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from stages.tasks.video.data.layout import label_of, read_list
-from stages.tasks.video.prepare.splits import group_of, read_official, split_by_group, split_officially
-
-PATTERN = "_(g[0-9]+)_c[0-9]+$"
+from stages.tasks.video.data.layout import Place, places_of, read_list
+from stages.tasks.video.prepare.splits import read_official, split_by_group, split_officially
 
 
-def test_the_group_is_found_in_the_name_and_a_clip_without_one_is_its_own() -> None:
-    assert group_of("Punch/v_Punch_g08_c01.avi", PATTERN) == "g08"
-    assert group_of("Punch/holiday.mp4", PATTERN) == "holiday"
+@pytest.mark.parametrize(
+    ("clips", "labels"),
+    [
+        (["Punch/a.avi", "Tai Chi/b.avi"], ["Punch", "Tai Chi"]),
+        (["UCF-101/Punch/v_g08_c01.avi", "UCF-101/Jump/a.avi", "README.txt"], ["Punch", "Jump", ""]),
+        (["x/UCF/README", "x/UCF/Punch/a.avi", "x/UCF/Jump/p1/b.avi"], ["", "Punch", "Jump"]),
+        (["run/p1/c.mp4", "run/top.mp4", "sit/p1/scene 2/c.mp4"], ["run", "run", "sit"]),
+        (["train/run/c.mp4", "train/sit/c.mp4"], ["run", "sit"]),
+        (["run/p1/c.mp4", "clip.avi"], ["p1", ""]),
+    ],
+)
+def test_the_class_is_the_first_folder_below_those_that_hold_all(clips: list[str], labels: list[str]) -> None:
+    places = places_of(clips)
+    assert [places[clip].label for clip in clips] == labels
 
 
-def test_the_class_is_the_folder_at_any_depth() -> None:
-    assert label_of("UCF-101/Punch/v_Punch_g08_c01.avi") == "Punch"
-    assert label_of("clip.avi") == ""
+def test_what_a_class_is_divided_into_is_no_class_where_the_class_was_asked_for() -> None:
+    assert places_of(["run/p1/c.mp4", "run/p2/c.mp4"], ["run"])["run/p2/c.mp4"] == Place("run", "p2/c.mp4")
+
+
+def test_a_publishers_splits_are_no_classes() -> None:
+    with pytest.raises(
+        ValueError, match=r"found the folders Test, train, which are .* splits; allowed: CLASS/clip.ext"
+    ):
+        places_of(["train/run/a.mp4", "Test/run/b.mp4", "notes/c.txt"])
 
 
 def test_no_group_stands_on_two_sides_and_the_shares_are_met() -> None:
@@ -44,7 +59,7 @@ def test_a_further_group_moves_few_of_the_others() -> None:
 
 
 def test_two_groups_cannot_make_three_splits() -> None:
-    with pytest.raises(ValueError, match=r"4 clips in 2 groups \(g1, g2\).*at least 3 groups.*prepare.group_pattern"):
+    with pytest.raises(ValueError, match=r"4 clips in 2 groups \(g1, g2\).*at least 3 groups.*prepare.group"):
         split_by_group({"a": "g1", "b": "g1", "c": "g2", "d": "g2"}, validation_share=0.1, test_share=0.1, seed=1)
 
 
@@ -54,7 +69,7 @@ def test_official_lists_decide_and_validation_comes_from_their_training_clips(tm
     names = [f"Punch/v_Punch_g{g:02d}_c01.avi" for g in range(1, 9)]
     (lists / "trainlist02.txt").write_bytes("".join(f"{n} 71\r\n" for n in names[2:]).encode())
     (lists / "testlist02.txt").write_bytes("".join(f"{n}\r\n" for n in names[:2]).encode())
-    groups = {name: group_of(name, PATTERN) for name in [*names, "Punch/v_Punch_g09_c01.avi"]}
+    groups = {name: name for name in [*names, "Punch/v_Punch_g09_c01.avi"]}
     splits = split_officially(groups, read_official(tmp_path, 2), validation_share=0.34, seed=1)
     assert [splits[n] for n in names[:2]] == ["test", "test"]
     assert sorted(splits[n] for n in names[2:]) == ["train"] * 4 + ["validation"] * 2
@@ -77,3 +92,12 @@ def test_a_clip_on_both_sides_is_refused(tmp_path: Path) -> None:
     (lists / "testlist01.txt").write_text("Punch/a.avi\n")
     with pytest.raises(ValueError, match="Punch/a.avi stands in the train list, too"):
         read_official(tmp_path, 1)
+
+
+def test_a_list_is_read_by_its_mark_and_a_bad_byte_has_its_place(tmp_path: Path) -> None:
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "list.txt").write_bytes("Müll/a.avi 1\r\nB/b.avi\r\n".encode(encoding))
+        assert read_list(tmp_path / "list.txt") == ["Müll/a.avi", "B/b.avi"]
+    (tmp_path / "list.txt").write_bytes(b"A/a.avi\nM\xfcll/b.avi\n")
+    with pytest.raises(ValueError, match=r"list\.txt, line 2: found byte 0xfc at 1 after 'M'; allowed: UTF-8$"):
+        read_list(tmp_path / "list.txt")

@@ -6,23 +6,25 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...data.text import AUTO, printable
 from ...serving.lines import lines
 
 INPUT = "labels.txt, a label a line; after a tab a temperature and after another a seed, where wanted"
 KEY = {"number": "long", "label": "string", "temperature": "double", "seed": "long"}  # number: the line
 CHUNK_SIZE = 1024
 
-_MAX_LINE = 2**16  # bytes
+_MAX_LINE = 2**16  # characters
 
 
-def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A line at a time, empty ones left out.
 
     Its number is the seed where it names none, so that no two are alike; the temperature is then the model's own.
     """
-    for number, line in lines(source, max_bytes=_MAX_LINE):
-        text = line.decode("utf-8", errors="replace")
-        if text.strip():
+    for number, text, fault in lines(source, encoding, max_length=_MAX_LINE):
+        if fault:
+            yield [{"number": number, "label": printable(text), "error": fault}]
+        elif text.strip():
             yield [_row(number, text.strip("\r\n"))]
 
 

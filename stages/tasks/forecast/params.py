@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Positive, TaskParams
+from ...params import Block, Count, Dropout, Encoding, Positive, TaskParams
 
 Name = Annotated[str, Field(min_length=1)]
 SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
@@ -30,7 +30,10 @@ class SourceParams(Block):
 class PrepareParams(params.PrepareParams):
     """How the files are to be read, which repairs are made, and where each series is cut."""
 
+    encoding: Encoding
     delimiter: Literal[",", ";", "\t", "|"]
+    decimal: Literal[".", ","]
+    thousands: Literal["", ",", ".", " ", "'"]
     date_columns: Annotated[list[Name], Field(min_length=1, max_length=3)]
     date_format: Annotated[str, Field(pattern="%")]
     value_columns: Annotated[list[Name], Field(min_length=1)]
@@ -38,10 +41,16 @@ class PrepareParams(params.PrepareParams):
     known_columns: list[Name]
     past_columns: list[Name]
     holidays: Annotated[str, Field(pattern=r"^([A-Z]{2}(-[A-Z0-9]{1,3})?)?$")]
-    duplicates: Literal["first", "last", "mean", "sum"]
+    duplicates: Literal["refuse", "first", "last", "mean", "sum"]
     max_gap_days: Count
     validation_days: Annotated[int, Field(ge=7)]
     test_days: Annotated[int, Field(ge=7)]
+
+    @model_validator(mode="after")
+    def _readable(self) -> PrepareParams:
+        if self.decimal == self.thousands:
+            raise ValueError(f"another thousands than decimal, which is {self.decimal!r}")
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> PrepareParams:

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from ...data.text import AUTO
 from ...serving.lines import records
 
 INPUT = "series.csv with the columns ds and y, unique_id for several series, and what else the model needs"
@@ -17,15 +18,15 @@ _EXAMPLE_DAYS = 56
 _DAYS_AHEAD = 7
 
 
-def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """The rows of a series at a time, once all of them are there.
 
     The file is read twice, since a series may stand in it in pieces. Only the series that have begun and not ended are
     in memory: one, where the file is sorted by series; all, where it is sorted by day.
     """
-    last = {name: number for number, (name, _) in enumerate(_records(source))}
+    last = {name: number for number, (name, _) in enumerate(_records(source, encoding))}
     begun: dict[str, list[dict[str, Any]]] = {}
-    for number, (name, row) in enumerate(_records(source)):
+    for number, (name, row) in enumerate(_records(source, encoding)):
         begun.setdefault(name, []).append(row)
         if last[name] == number:
             yield begun.pop(name)
@@ -46,9 +47,9 @@ def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _records(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(source: str, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The name of each row's series and the row; a lone series is called after its file, without suffixes."""
     file_name = Path(source).name.partition(".")[0]
-    for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id"):
+    for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id", encoding):
         name = record.get("unique_id", file_name)
         yield name or "", {**record, "unique_id": name or None}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams, heads_divide
+from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams, check_group, heads_divide
 
 # A category is a file's name, here and at the host: no separators, nothing that begins with a dot.
 Category = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.'()-]{0,79}$")]
@@ -37,6 +38,7 @@ class PrepareParams(params.PrepareParams):
     """Which drawings are taken, and how they are split."""
 
     seed: Count
+    group: Annotated[str, AfterValidator(partial(check_group, field=r"\w+", field_words="a field's name"))]
     validation_share: SplitShare
     test_share: SplitShare
     max_points: Annotated[int, Field(ge=16, le=10_000)]

@@ -7,24 +7,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...data.text import AUTO
 from ...serving.lines import lines, open_source
 
 INPUT = "drawings.ndjson (Quick, Draw!'s lines, or a drawing a line), drawings.json (a list of either)"
 KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the list
 CHUNK_SIZE = 1024
 
-_MAX_LINE = 4 * 2**20  # bytes of a drawing, as prepare and the model allow
-_MAX_LIST = 256 * 2**20  # bytes of a file that has to be in memory as a whole
+_MAX_LINE = 4 * 2**20  # characters of a drawing, as prepare and the model allow
+_MAX_LIST = 256 * 2**20  # characters of a file that has to be in memory as a whole
 
 
-def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A drawing at a time. What is none is passed on as it stands: the model says what is wrong with it."""
     if source.removesuffix(".gz").endswith(".json"):
-        yield from ([_row(number, value)] for number, value in enumerate(_list(source), start=1))
+        yield from ([_row(number, value)] for number, value in enumerate(_list(source, encoding), start=1))
         return
-    for number, line in lines(source, max_bytes=_MAX_LINE):
-        if line.strip():
-            yield [_row(number, _value(line))]
+    for number, text, fault in lines(source, encoding, max_length=_MAX_LINE):
+        if fault:
+            yield [{"number": number, "error": fault}]
+        elif text.strip():
+            yield [_row(number, _value(text))]
 
 
 def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -32,8 +35,7 @@ def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     return [{"drawing": [[[0, 255, 255, 0, 0], [0, 0, 255, 255, 0]]]}]
 
 
-def _value(line: bytes) -> Any:
-    text = line.decode("utf-8", errors="replace")
+def _value(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -46,11 +48,13 @@ def _row(number: int, value: Any) -> dict[str, Any]:
     return {"number": number, "key_id": None if key is None else str(key), "drawing": record.get("drawing")}
 
 
-def _list(source: str) -> list[Any]:
-    with open_source(source) as file:
-        content = file.read(_MAX_LIST + 1)
+def _list(source: str, encoding: str) -> list[Any]:
+    with open_source(source, encoding) as text:
+        content = text.read(_MAX_LIST + 1)
     if len(content) > _MAX_LIST:
-        raise ValueError(f"{source}: more than {_MAX_LIST:,} bytes; write a drawing a line into an .ndjson instead")
+        raise ValueError(
+            f"{source}: more than {_MAX_LIST:,} characters; write a drawing a line into an .ndjson instead"
+        )
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams
+from ...params import Block, Count, Dropout, Encoding, Fraction, Positive, SplitShare, TaskParams, check_group
 
 LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
 
@@ -36,12 +37,14 @@ class SourceParams(Block):
 class PrepareParams(params.PrepareParams):
     """How pairs become tokens, and which pairs measure what was learned."""
 
+    encoding: Encoding
     tokenizer: Literal["character", "subword"]
     shared_vocabulary: bool
     vocabulary_size: Annotated[int, Field(ge=16, le=64_000)]
     max_source_tokens: Positive
     max_target_tokens: Positive
     split_by: Literal["source", "target"]
+    group: Annotated[str, AfterValidator(partial(check_group, field="column_3", field_words="column_3"))]
     validation_share: SplitShare
     test_share: SplitShare
     seed: Count
@@ -77,8 +80,9 @@ class ModelParams(Block):
 
 
 class EvaluateParams(params.EvaluateParams):
-    """How translations are searched for on the test split."""
+    """How translations are searched for on the test split, and by which metric they are judged."""
 
+    metric: Literal["exact_match", "bleu", "chrf"]
     beam_size: Annotated[int, Field(ge=1, le=LARGEST_BEAM)]
     max_length: Annotated[int, Field(ge=1, le=LONGEST_TRANSLATION)]
     length_penalty: Annotated[float, Field(ge=0, le=LARGEST_LENGTH_PENALTY)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Positive, TaskParams, heads_divide
+from ...params import Block, Count, Dropout, Positive, TaskParams, check_group, heads_divide
 
 # A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
 Class = Annotated[str, Field(pattern=r"^[^./\\][^/\\]{0,99}$")]
@@ -51,21 +50,10 @@ class PrepareParams(params.PrepareParams):
     max_megapixels: Annotated[float, Field(gt=0, le=1000)]
     max_seconds: Annotated[float, Field(gt=0)]
     split: Literal["group", "ucf101_1", "ucf101_2", "ucf101_3"]
-    group_pattern: str
+    group: Annotated[str, AfterValidator(check_group)]
     validation_share: Share
     test_share: Share
     seed: Count
-
-    @field_validator("group_pattern")
-    @classmethod
-    def _one_group(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(f"a regular expression; this one has an error: {error}") from None
-        if groups != 1:
-            raise ValueError(f"a regular expression with one pair of parentheses; this one has {groups}")
-        return pattern
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -7,20 +7,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...data.text import AUTO, printable
 from ...serving.lines import lines
 
 INPUT = "a clip, a folder of clips, or list.txt with a path or an address a line"
 KEY = {"path": "string"}
 CHUNK_SIZE = 64
 
-_MAX_LINE = 2**14  # bytes of an address
+_MAX_LINE = 2**14  # characters of an address
 
 
-def groups(source: str) -> Iterator[list[dict[str, Any]]]:
+def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A clip at a time; those of a folder and of the folders in it in alphabetical order, without hidden files."""
     if source.endswith((".txt", ".txt.gz")):
-        for _, line in lines(source, max_bytes=_MAX_LINE):
-            if path := line.decode("utf-8", errors="replace").strip():
+        for _, text, fault in lines(source, encoding, max_length=_MAX_LINE):
+            if fault:
+                yield [{"path": printable(text), "error": fault}]
+            elif path := text.strip():
                 yield [{"path": path}]
     elif Path(source).is_dir():
         for folder, folders, names in os.walk(source):

@@ -1,5 +1,6 @@
 import json
 
+from ...data.text import AUTO
 from ...serving.lines import lines
 
 INPUT = "numbers.ndjson, a list of numbers a line"
@@ -7,9 +8,9 @@ KEY = {"number": "long"}
 CHUNK_SIZE = 2
 
 
-def groups(source):
-    for number, line in lines(source, max_bytes=1000):
-        yield [{"number": number, "numbers": json.loads(line)}]
+def groups(source, encoding=AUTO):
+    for number, text, _ in lines(source, encoding, max_length=1000):
+        yield [{"number": number, "numbers": json.loads(text)}]
 
 
 def example(folder, columns):

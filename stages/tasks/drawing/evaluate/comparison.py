@@ -16,20 +16,24 @@ from ....evaluation.bootstrap import Scores, mean
 from .recognise import recognise, taken_for
 
 
-def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-    """`limit` rows, the classes in turn, each row with a seed of its own: columns `label` and `seed`."""
+def identities(prepared: Path) -> None:
+    """Nobody has learned classes and seeds: there are as many as are asked for."""
+
+
+def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
+    """The classes in turn, each row with its number as the seed: columns `label` and `seed`."""
     classes = _classes(prepared)
-    labels = [classes[number] for number in _class_numbers(classes, limit)]
-    return pd.DataFrame({"label": labels, "seed": np.arange(limit, dtype=np.int64)})
+    labels = [classes[number] for number in chosen % len(classes)]
+    return pd.DataFrame({"label": labels, "seed": chosen.astype(np.int64)})
 
 
-def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:
     """The share of drawings that the classifier takes for their class; a missing one is not recognised.
 
     Raises ValueError where there are more or fewer answers than examples.
     """
     classes = _classes(prepared)
-    expected = _class_numbers(classes, limit)
+    expected = chosen % len(classes)
     if len(answers) != len(expected):
         raise ValueError(f"found {len(answers)} answers to {len(expected)} examples; allowed is one to each, in order")
     drawings = [json.loads(text) if isinstance(text, str) else None for text in answers["drawing"]]
@@ -38,7 +42,3 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
 
 def _classes(prepared: Path) -> list[str]:
     return list(open_prepared(prepared)[1]["classes"])
-
-
-def _class_numbers(classes: list[str], limit: int) -> np.ndarray:
-    return np.arange(limit) % len(classes)

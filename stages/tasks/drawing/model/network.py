@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....models.batch import Batch, pad
+from ....models.learned import Learned, learned_ids
 from ....models.mixture import PEN_STATES, StrokeMixture
 from ....models.network import Network
 from ...sketch.model.drawings import Drawings
@@ -46,6 +47,11 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Drawi
         chosen = params.model.augmentation.model_dump()
         changes = AugmentationParams(**chosen, **dict.fromkeys(unused, 0.0), never_mirrored=[])
     return DrawingDataset(folder, split, changes, seed=params.train.seed)
+
+
+def learned(folder: Path) -> Learned:
+    """The drawings that a network is trained and chosen by."""
+    return learned_ids(folder)
 
 
 class DrawingDecoder(Network):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ....models.weights import load_network
 from ....serving import predictor
-from ....serving.predictor import Item, Row
+from ....serving.predictor import Item, Row, shown
 from ..model.draw import draw, strokes
 from ..model.network import build
 from ..params import MAX_TEMPERATURE, MOST_POINTS, TEMPERATURE, ModelParams
@@ -55,7 +55,7 @@ class Predictor(predictor.Predictor):
         """One row a drawing."""
         most = options["max_points"]
         if isinstance(most, bool) or not isinstance(most, int | np.integer) or not 2 <= most <= MOST_POINTS:
-            raise ValueError(f"max_points: found {most!r}; allowed: a whole number from 2 to {MOST_POINTS}")
+            raise ValueError(f"max_points: found {shown(most)}; allowed: a whole number from 2 to {MOST_POINTS}")
         classes, seeds, temperatures = zip(*examples, strict=True)
         drawings = draw(self._network, classes, seeds, temperatures, max_points=int(most))
         return [[{"drawing": json.dumps(strokes(drawing)), "points": len(drawing)}] for drawing in drawings]
@@ -64,7 +64,7 @@ class Predictor(predictor.Predictor):
         """A label's number; `#1` is the first class, so that a caller need not know their names."""
         if not isinstance(label, str) or label not in self._numbers:
             known = ", ".join(self._classes[:_SHOWN]) + (", …" if len(self._classes) > _SHOWN else "")
-            raise ValueError(f"label: found {label!r}; allowed: {known}, or #1 to #{len(self._classes)}")
+            raise ValueError(f"label: found {shown(label)}; allowed: {known}, or #1 to #{len(self._classes)}")
         return self._numbers[label]
 
 
@@ -75,5 +75,5 @@ def _number(name: str, value: Any, default: float, most: float, *, whole: bool =
     kind = "a whole number" if whole else "a number"
     known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not known or not 0 <= value <= most or (whole and value != int(value)):
-        raise ValueError(f"{name}: found {value!r}; allowed: {kind} from 0 to {most:g}")
+        raise ValueError(f"{name}: found {shown(value)}; allowed: {kind} from 0 to {most:g}")
     return value

@@ -1,14 +1,14 @@
 """From observations in any order to a series without holes, by stated rules; the same in preprocessing and in serving.
 
 1. Days are put in order.
-2. The values of one day become one value: the first, the last (in the file's order), their mean or their sum.
+2. The values of one day become one value: the first, the last (in the file's order), their mean or their sum. Where
+   `duplicates` refuses several, they must be equal.
 3. Where more than `max_gap_days` days in a row are missing, only what follows the last such gap is kept.
-4. Any other missing day takes the value of the same weekday a week earlier, or in the first week the value of the day
-   before. It counts as not observed: it may be an input, never a target.
+4. Any other missing day takes the value of the same weekday a week earlier, or the value of the day before where that
+   weekday has no observation so far. It counts as not observed: it may be an input, never a target.
 
-Covariates are put on the same days: of several on one day the first or the last stays as rule 2 says, or else their
-mean; a missing one takes the day before's, and 0 before the first. One that is known in advance reaches past the last
-value.
+Covariates are put on the same days: several on one day become one as rule 2 says, but for `sum` their mean; a missing
+one takes the day before's, and 0 before the first. One that is known in advance reaches past the last value.
 
 All of it looks back only, so that no value is ever made from a later one. Zeros are values like others; every value
 the same is a constant series, which is refused. 29 February is a day like others.
@@ -16,13 +16,14 @@ the same is a constant series, which is refused. 29 February is a day like other
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
 import numpy as np
 
-Duplicates = Literal["first", "last", "mean", "sum"]
+Duplicates = Literal["refuse", "first", "last", "mean", "sum"]
 
 HORIZON = 7  # days ahead
 SEASON = 7  # days after which a daily series repeats itself
@@ -47,7 +48,22 @@ class Series:
     start: int  # the first day, in days since 1970-01-01
     values: np.ndarray  # (time,) float64
     observed: np.ndarray  # (time,) bool, false where a missing day was filled
-    repairs: dict[str, int]  # rule → how many observations or days it touched
+    before_gap: int  # values that are left out, since a long gap follows them
+    repairs: dict[str, int]  # rule → how many observations or days it touched, but for days that were filled
+    examples: dict[str, str]  # rule → the first of them
+
+    @property
+    def unobserved_weekdays(self) -> list[int]:
+        """The weekdays that no value falls on, 0 for Monday."""
+        observed = np.flatnonzero(self.observed)
+        return sorted(set(range(SEASON)) - set(weekday(self.start + observed).tolist()))
+
+
+def series_name(column: str, text: str) -> str:
+    """The name of a series as its column holds it, without blanks around it. Raises Rejection where there is none."""
+    if not (name := text.strip()):
+        raise Rejection("id", f"{column} is missing; allowed is a name for each series")
+    return name
 
 
 def day_number(day: date) -> int:
@@ -70,18 +86,26 @@ def regularize(
 ) -> Series:
     """The series of some observations: `days` `(n,)` integers since 1970-01-01, `values` `(n,)`, NaN where missing.
 
-    Raises Rejection for a series that is not daily, has fewer than `min_days` days, or never changes.
+    Raises Rejection for a series that is not daily, has fewer than `min_days` days, never changes, or has different
+    values on a day where `duplicates` refuses them.
     """
     known = ~np.isnan(values)
     days, values = np.asarray(days, dtype=np.int64)[known], np.asarray(values, dtype=np.float64)[known]
     if not len(days):
         raise Rejection("too_short", f"no values; allowed are at least {min_days} days")
-    unsorted = int((days < np.maximum.accumulate(days)).sum())
+    unsorted, examples = np.flatnonzero(days < np.maximum.accumulate(days)), {}
+    if len(unsorted):
+        earlier, later = (calendar_date(int(day)) for day in (days[unsorted[0]], days[: unsorted[0]].max()))
+        examples["unsorted_row"] = f"{earlier} after {later}"
     order = np.argsort(days, kind="stable")
     values = values[order]
     days, first = np.unique(days[order], return_index=True)
     repeated = len(values) - len(days)
-    conflicting = int((np.maximum.reduceat(values, first) != np.minimum.reduceat(values, first)).sum())
+    counts = np.diff(first, append=len(values))
+    if repeated:
+        examples["duplicate_row"] = str(calendar_date(int(days[np.argmax(counts > 1)])))
+    conflicting, examples["conflicting_day"] = _conflicts(days, values, first, duplicates)
+    partial, examples["partial_day"] = _partial(days, counts) if duplicates == "sum" else (0, "")
     values = _aggregate(values, first, duplicates)
 
     spacing = np.diff(days)
@@ -89,6 +113,7 @@ def regularize(
         raise Rejection("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
     gaps = np.flatnonzero(spacing > max_gap_days + 1)
     dropped = int(gaps[-1]) + 1 if len(gaps) else 0
+    lost = int(first[dropped])
     days, values = days[dropped:], values[dropped:]
     length = int(days[-1] - days[0]) + 1
     if length < min_days:
@@ -97,26 +122,42 @@ def regularize(
     if values.max() == values.min():
         raise Rejection("constant", f"every value is {values[0]:g}; allowed are series that change")
 
-    filled = np.full(length, np.nan)
-    filled[days - days[0]] = values
-    observed = ~np.isnan(filled)
-    for day in np.flatnonzero(~observed):
-        filled[day] = filled[day - SEASON] if day >= SEASON else filled[day - 1]
+    filled, observed = _without_holes(days - days[0], values)
     repairs = {
-        "unsorted_row": unsorted,
+        "unsorted_row": len(unsorted),
         "duplicate_row": repeated,
         "conflicting_day": conflicting,
-        "day_before_long_gap": dropped,
-        "filled_day": int((~observed).sum()),
+        "partial_day": partial,
     }
-    return Series(start=int(days[0]), values=filled, observed=observed, repairs={k: n for k, n in repairs.items() if n})
+    return Series(
+        start=int(days[0]),
+        values=filled,
+        observed=observed,
+        before_gap=lost,
+        repairs={rule: count for rule, count in repairs.items() if count},
+        examples=examples,
+    )
+
+
+def _without_holes(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values at some steps from 0, in order, on every step by rule 4, and which were there, bool: both `(steps,)`."""
+    filled = np.full(steps[-1] + 1, np.nan)
+    filled[steps] = values
+    observed = ~np.isnan(filled)
+    seen_from = np.full(SEASON, len(filled))  # the first observation of each weekday
+    np.minimum.at(seen_from, steps % SEASON, steps)
+    for step in np.flatnonzero(~observed):
+        filled[step] = filled[step - SEASON if step > seen_from[step % SEASON] else step - 1]
+    return filled, observed
 
 
 def align_covariates(
-    days: np.ndarray, columns: np.ndarray, *, start: int, length: int, duplicates: Duplicates
+    days: np.ndarray, columns: np.ndarray, names: Sequence[str], *, start: int, length: int, duplicates: Duplicates
 ) -> tuple[np.ndarray, np.ndarray]:
     """Covariates on the days `start … start + length - 1`: `days` `(n,)` and `columns` `(n, columns)`, NaN where
     missing, in any order, to `(length, columns)` without NaN, and which of these were given, bool, alike.
+
+    Raises Rejection for different values on a day where `duplicates` refuses them.
     """
     order = np.argsort(days, kind="stable")
     days, columns = days[order], columns[order]
@@ -125,6 +166,10 @@ def align_covariates(
         known = ~np.isnan(column) & (days < start + length)
         known_days, first = np.unique(days[known], return_index=True)
         if len(first):
+            try:
+                _conflicts(known_days, column[known], first, duplicates)
+            except Rejection as error:
+                raise Rejection(error.rule, f"{names[index]} is {error}") from None
             values = _aggregate(column[known], first, "mean" if duplicates == "sum" else duplicates)
             # The last one before the start stands for the start, where that has none.
             aligned[np.maximum(known_days - start, 0), index] = values
@@ -134,9 +179,37 @@ def align_covariates(
     return np.where(latest >= 0, filled, 0.0), given
 
 
+def _conflicts(days: np.ndarray, values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> tuple[int, str]:
+    """How many days have different values, and the first; `first` holds where in `values` each day begins.
+
+    Raises Rejection where there are any and `duplicates` refuses them.
+    """
+    lowest, highest = np.minimum.reduceat(values, first), np.maximum.reduceat(values, first)
+    found = np.flatnonzero(lowest != highest)
+    if not len(found):
+        return 0, ""
+    at = found[0]
+    example = f"{lowest[at]:.15g} and {highest[at]:.15g} on {calendar_date(int(days[at]))}"
+    if duplicates == "refuse":
+        more = f", the first of {len(found):,} such days" if len(found) > 1 else ""
+        allowed = "one value a day (add up what is finer, or prepare.duplicates: mean, sum, first or last)"
+        raise Rejection("several_values", f"{example}{more}; allowed is {allowed}")
+    return len(found), example
+
+
+def _partial(days: np.ndarray, counts: np.ndarray) -> tuple[int, str]:
+    """How many days have fewer values than nine in ten others, which have equally many: a sum of part of a day."""
+    usual = int(np.median(counts))
+    found = np.flatnonzero(counts < usual)
+    if not len(found) or 10 * int((counts == usual).sum()) < 9 * len(counts):
+        return 0, ""
+    at = found[-1]
+    return len(found), f"{counts[at]} of {usual} values on {calendar_date(int(days[at]))}"
+
+
 def _aggregate(values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> np.ndarray:
     """One value for each run of equal days; `first` holds where each run begins."""
-    if duplicates == "first":
+    if duplicates in ("refuse", "first"):  # refused are different ones: these are equal
         return values[first]
     if duplicates == "last":
         return values[np.append(first[1:], len(values)) - 1]

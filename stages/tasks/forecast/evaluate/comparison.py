@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....evaluation.bootstrap import Scores, evenly, ratio
+from ....evaluation.bootstrap import Scores, ratio
+from ....models.learned import Identities
 from ..data.series import HORIZON, calendar_date
 from ..model.windows import RawWindows, rolling_origins
 from .scores import groups
@@ -19,11 +20,19 @@ from .scores import groups
 HISTORY_DAYS = 730  # before each week at the most: two years; of all of them, a thousand would not fit in memory
 
 
-def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
-    """Up to two years before each test week: `unique_id`, `ds`, `y`, a row a day, and the data's covariates. With
+def identities(prepared: Path) -> Identities:
+    """Each test week's series and days."""
+    windows, weeks = _test_weeks(prepared)
+    first = np.array([windows.history(week).next_day for week in weeks])
+    names = [windows.store.value("id", windows.locate(week)[0]) for week in weeks]
+    return Identities(names, np.stack([first, first + HORIZON - 1], axis=1))
+
+
+def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
+    """Up to two years before each chosen week: `unique_id`, `ds`, `y`, a row a day, and the data's covariates. With
     `known_columns`, seven rows without `y` tell of the test week. Each week is a series of its own.
     """
-    windows, weeks = _test_weeks(prepared, limit)
+    windows, weeks = _test_weeks(prepared, chosen)
     known, past = windows.data["known_columns"], windows.data["past_columns"]
     tables = []
     for week in weeks:
@@ -41,12 +50,12 @@ def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
+def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:
     """Mean absolute error of `mean` over the days that were observed; see `scores.groups`.
 
     Raises ValueError where an answer is missing: no error can stand for it.
     """
-    windows, weeks = _test_weeks(prepared, limit)
+    windows, weeks = _test_weeks(prepared, chosen)
     keys = pd.MultiIndex.from_arrays([answers["unique_id"].astype(str), pd.to_datetime(answers["ds"])])
     means = pd.Series(answers["mean"].to_numpy(dtype=np.float64), index=keys)
     parts = np.empty((len(weeks), 2))
@@ -61,10 +70,10 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scor
     return Scores(statistics=parts, groups=groups(series, origins), metric=ratio)
 
 
-def _test_weeks(prepared: Path, limit: int) -> tuple[RawWindows, list[int]]:
-    """Windows, and up to `limit` of them, evenly over those that a model can answer: it refuses constants."""
+def _test_weeks(prepared: Path, chosen: np.ndarray | None = None) -> tuple[RawWindows, list[int]]:
+    """Windows, and those of them that a model can answer, which refuses constants: all, or some by their numbers."""
     windows = RawWindows(prepared, rolling_origins(None, HORIZON))
     weeks = [week for week in range(len(windows)) if np.ptp(windows.history(week).values[-HISTORY_DAYS:])]
     if not weeks:
         raise ValueError(f"{prepared}: no test week to ask for")
-    return windows, [weeks[place] for place in evenly(len(weeks), limit)]
+    return windows, weeks if chosen is None else [weeks[place] for place in chosen]

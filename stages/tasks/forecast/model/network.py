@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ....data.prepared import open_prepared
 from ....models.batch import Batch
+from ....models.learned import Identities, Learned
 from ....models.network import Losses, Network, Predict
 from ..data.series import HORIZON, SEASON
 from ..params import ModelParams, Params
@@ -33,6 +36,14 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Forecaster:
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Windows:
     """The windows of a split: every day is an origin. Nothing is augmented: a series has one past."""
     return Windows(folder, params.model, ORIGINS[split])
+
+
+def learned(folder: Path) -> Learned:
+    """Of each series the days up to the last validation day."""
+    store, _ = open_prepared(folder)
+    first = store.column("start").astype("datetime64[D]").astype(np.int64)
+    last = first + store.column("validation_end") - 1
+    return Learned.of(Identities(store.column("id"), np.stack([first, last], axis=1)))
 
 
 class Forecaster(Network):

@@ -22,9 +22,19 @@ from tqdm import tqdm
 from ....data.store import ragged
 from ....preprocessing.preparation import Preparation
 from ..data.holidays import holiday_table
-from ..data.series import HORIZON, MIN_HISTORY, Rejection, Series, align_covariates, calendar_date, regularize
+from ..data.series import (
+    HORIZON,
+    MIN_HISTORY,
+    Rejection,
+    Series,
+    align_covariates,
+    calendar_date,
+    regularize,
+    weekday,
+)
 from ..params import PrepareParams
-from .readers import BadRecord, Observation, read_csv, read_tsf
+from .doubts import SWAPPED, are_swapped, never_observed
+from .readers import BadRecord, Doubt, Observation, read_csv, read_tsf
 
 COLUMNS = {
     "values": ragged(np.float64),
@@ -50,6 +60,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     Raises ValueError for a file that is no CSV or .tsf of daily series, or lacks a column, and for a country without
     known holidays.
     """
+    output.units("values", "series")
     files = sorted(p for p in raw.iterdir() if p.suffix in (".csv", ".tsf"))
     covariates = {"known": params.known_columns, "past": params.past_columns}
     columns = {name: ragged(np.float64, len(names)) for name, names in covariates.items() if names}
@@ -60,11 +71,11 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     last_days: list[int] = []
     with output.store({**COLUMNS, **columns}, rows_per_batch=64) as writer:
         for name, observations in _by_series(files, params, output).items():
-            series = _series(name, observations, params, output)
-            if series is None:
+            found = _series(name, observations, params, output)
+            if found is None:
                 continue
+            series, known, past = found
             length = len(series.values)
-            known, past = _covariates(observations, series, params, output)
             learned = np.column_stack([series.values, known, past])[: length - held_out]
             sums += [np.full(len(names), len(learned)), learned.sum(axis=0), (learned**2).sum(axis=0)]
             writer.append(
@@ -93,6 +104,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             "last_day": last and last.isoformat(),
             "horizon": HORIZON,
             "max_gap_days": params.max_gap_days,
+            "duplicates": params.duplicates,
             "known_columns": params.known_columns,
             "past_columns": params.past_columns,
             "moments": _moments(names, sums),
@@ -101,40 +113,61 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     )
 
 
-def _series(name: str, observations: _Observations, params: PrepareParams, output: Preparation) -> Series | None:
-    """The series of some observations, with its repairs counted; None where it is rejected."""
+def _series(
+    name: str, observations: _Observations, params: PrepareParams, output: Preparation
+) -> tuple[Series, np.ndarray, np.ndarray] | None:
+    """The series of some observations, its known and its past columns; None where it is rejected."""
+    days = np.frombuffer(observations.days, dtype=np.int32)
+    columns = [*params.known_columns, *params.past_columns]
     try:
         series = regularize(
-            np.frombuffer(observations.days, dtype=np.int32),
+            days,
             np.frombuffer(observations.values, dtype=np.float64),
             duplicates=params.duplicates,
             max_gap_days=params.max_gap_days,
             min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
         )
+        covariates, given = align_covariates(
+            days,
+            np.frombuffer(observations.covariates).reshape(len(days), len(columns)),
+            columns,
+            start=series.start,
+            length=len(series.values),
+            duplicates=params.duplicates,
+        )
     except Rejection as error:
-        output.reject(id=name, file="", rule=error.rule, reason=str(error), records=len(observations.days))
+        output.reject(id=name, file="", rule=error.rule, reason=str(error), values=len(days), rows=1)
         return None
-    for rule, count in series.repairs.items():
-        output.repair(rule, count)
-    output.accept(len(observations.days))
-    return series
-
-
-def _covariates(
-    observations: _Observations, series: Series, params: PrepareParams, output: Preparation
-) -> tuple[np.ndarray, np.ndarray]:
-    """The known and the past columns on the days of a series, `(time, columns)`; what was missing is counted."""
+    _count(name, days, series, params, output)
+    missing = np.flatnonzero(~given.all(axis=1))
+    first = f"{name}: {calendar_date(series.start + int(missing[0]))}" if len(missing) else ""
+    output.fill("filled_covariate", int((~given).sum()), of=given.size, unit="covariates", example=first)
     known = len(params.known_columns)
-    values, given = align_covariates(
-        np.frombuffer(observations.days, dtype=np.int32),
-        np.frombuffer(observations.covariates).reshape(len(observations.days), known + len(params.past_columns)),
-        start=series.start,
-        length=len(series.values),
-        duplicates=params.duplicates,
-    )
-    if missing := int((~given).sum()):
-        output.repair("filled_covariate", missing)
-    return values[:, :known], values[:, known:]
+    return series, covariates[:, :known], covariates[:, known:]
+
+
+def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, output: Preparation) -> None:
+    """Count what became of a series' values, with the first example of each rule."""
+    output.accept(len(days) - series.before_gap)
+    if series.before_gap:
+        allowed = f"allowed are gaps up to {params.max_gap_days} days (prepare.max_gap_days)"
+        reason = f"{series.before_gap} values before a gap that ends on {calendar_date(series.start)}; {allowed}"
+        output.reject(id=name, file="", rule="before_long_gap", reason=reason, values=series.before_gap)
+    for rule, count in series.repairs.items():
+        example = f"{name}: {series.examples[rule]}" if rule in series.examples else name
+        # `first` and `last` leave out all but one of different values; the sum of a part of a day is not the day's.
+        doubtful = rule == "partial_day" or (rule == "conflicting_day" and params.duplicates in ("first", "last"))
+        if rule == "unsorted_row" and are_swapped(days):
+            rule, doubtful, example = "unsorted_swapped_day", True, f"{example}; {SWAPPED}"
+        output.repair(rule, count, example=example, doubtful=doubtful)
+    filled = series.start + np.flatnonzero(~series.observed)
+    unseen = np.isin(weekday(filled), series.unobserved_weekdays)
+    for rule, which, why in (
+        ("filled_day", ~unseen, ""),
+        ("filled_unobserved_weekday", unseen, never_observed(series)),
+    ):
+        first = f"{name}: {why or calendar_date(int(filled[which][0]))}" if which.any() else ""
+        output.fill(rule, int(which.sum()), of=len(series.values), unit="days", example=first)
 
 
 def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:
@@ -155,6 +188,9 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
             if isinstance(record, BadRecord):
                 output.reject(file=path.name, **asdict(record))
                 continue
+            if isinstance(record, Doubt):
+                output.repair(record.rule, record.count, example=record.example, doubtful=True)
+                continue
             observations = by_series.setdefault(record.series, _Observations())
             observations.days.append(record.day)
             observations.values.append(record.value)
@@ -162,9 +198,9 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
     return by_series
 
 
-def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
+def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord | Doubt]:
     if path.suffix == ".csv":
         return read_csv(path, params)
     if columns := [*params.known_columns, *params.past_columns]:
         raise ValueError(f"{path.name}: known_columns and past_columns: found {columns}; a .tsf has no further columns")
-    return read_tsf(path)
+    return read_tsf(path, params.encoding)

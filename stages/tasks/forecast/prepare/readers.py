@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
-from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number
+from ....data.text import AUTO, open_text
+from ..data.numbers import PLAIN, Notation
+from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number, series_name
 from ..params import PrepareParams
+from .doubts import Fractions
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 _TSF_DATE = "%Y-%m-%d %H-%M-%S"
@@ -40,19 +43,31 @@ class BadRecord:
     rule: str
     reason: str
     content: str
-    records: int  # how many values were lost with it
+    values: int  # how many were lost with it
+    rows: int = 0  # how many whole series
 
 
-def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord]:
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Values that are kept though they look misread: how many, and the first with what to set."""
+
+    rule: str
+    count: int
+    example: str
+
+
+def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord | Doubt]:
     """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
 
     A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each. A
-    line whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones is a BadRecord.
+    line without an id is a BadRecord, and one whose `known_columns` or `past_columns` hold anything but numbers and
+    marks of missing ones.
     """
-    to_day = _day_parser(params.date_format)
+    to_day, notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
     columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
-    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = csv.reader(file, delimiter=params.delimiter)
+    fractions = {name: Fractions(notation) for name in columns}
+    with open_text(path, params.encoding) as file:
+        rows = csv.reader(file.checked(), delimiter=params.delimiter)
         try:
             header = [name.strip() for name in next(rows, [])]
             _check_header(path, header, params)
@@ -62,75 +77,93 @@ def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRec
                 where, content = f"line {rows.line_num}", params.delimiter.join(row)
                 try:
                     if len(row) != len(header):
-                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}")
+                        quotes = f"; a {params.delimiter!r} within a value needs quotes around it" * (
+                            len(row) > len(header)
+                        )
+                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}{quotes}")
                     cells = dict(zip(header, row, strict=True))
                     day = to_day("-".join(cells[name].strip() for name in params.date_columns))
-                    covariates = tuple(_number("covariate", cells[name], name) for name in covariate_columns)
+                    covariates = tuple(_number("covariate", cells[name], notation, name) for name in covariate_columns)
+                    id = series_name(params.id_column, cells[params.id_column]) if params.id_column else ""
                 except Rejection as error:
                     yield BadRecord(where, error.rule, str(error), content, len(columns))
                     continue
-                names = {name: name for name in columns}
-                if params.id_column:
-                    id = cells[params.id_column].strip()
-                    names = {name: f"{id}/{name}" if len(columns) > 1 else id for name in columns}
-                for name, series in names.items():
+                for name in columns:
+                    series = name if not id else f"{id}/{name}" if len(columns) > 1 else id
                     try:
-                        yield Observation(series, day, _number("value", cells[name], name), covariates)
+                        value = _number("value", cells[name], notation, name)
                     except Rejection as error:
                         yield BadRecord(where, error.rule, str(error), content, 1)
+                        continue
+                    if not math.isnan(value):
+                        fractions[name].add(cells[name], value, where)
+                    yield Observation(series, day, value, covariates)
         except csv.Error as error:
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
+    for name, found in fractions.items():
+        if found.doubt:
+            yield Doubt("fraction_like_thousands", found.count, f"{path.name}: {name}: {found.doubt}")
 
 
-def read_tsf(path: Path) -> Iterator[Observation | BadRecord]:
-    """The observations of a daily .tsf, whose series each state the date they start."""
+def read_tsf(path: Path, encoding: str = AUTO) -> Iterator[Observation | BadRecord]:
+    """The observations of a daily .tsf, whose series each state the date they start. Names may hold colons where they
+    are the only text among the attributes.
+    """
     to_day = _day_parser(_TSF_DATE)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = enumerate(file, start=1)
-        name_at, start_at, attributes = _tsf_header(path, lines)
+    with open_text(path, encoding) as file:
+        lines = enumerate(file.checked(), start=1)
+        kinds, name_at, start_at = _tsf_header(path, lines)
         for number, line in lines:
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
-            where, lost = f"line {number}", 1
-            fields = text.split(":")
+            where = f"line {number}"
+            fields = _tsf_fields(text, kinds, name_at)
             values = fields[-1].split(",")
             try:
-                if len(fields) != attributes + 1:
-                    allowed = f"allowed are {attributes} attributes and the values"
+                if len(fields) != len(kinds) + 1:
+                    allowed = f"allowed are {len(kinds)} attributes and the values"
                     raise Rejection("columns", f"{len(fields)} fields parted by colons; {allowed}")
-                lost = len(values)
+                name = f"T{number}" if name_at is None else series_name("series_name", fields[name_at])
                 day = to_day(fields[start_at])
-                if day + lost > day_number(datetime(MAX_YEAR, 12, 31)):
-                    raise Rejection("date", f"{lost} days from {fields[start_at]}; the last allowed year is {MAX_YEAR}")
+                if day + len(values) > day_number(datetime(MAX_YEAR, 12, 31)):
+                    found = f"{len(values)} days from {fields[start_at]}"
+                    raise Rejection("date", f"{found}; the last allowed year is {MAX_YEAR}")
             except Rejection as error:
-                yield BadRecord(where, error.rule, str(error), text, lost)
+                yield BadRecord(where, error.rule, str(error), text, len(values), 1)
                 continue
-            name = fields[name_at] if name_at is not None else f"T{number}"
             for offset, value in enumerate(values):
                 try:
-                    yield Observation(name, day + offset, _number("value", value))
+                    yield Observation(name, day + offset, _number("value", value, PLAIN))
                 except Rejection as error:
                     yield BadRecord(f"{where}, value {offset + 1}", error.rule, str(error), name, 1)
 
 
-def _number(rule: str, text: str, column: str = "") -> float:
+def _number(rule: str, text: str, notation: Notation, column: str = "") -> float:
     """A number, or NaN for a mark of a missing one. Raises a Rejection by `rule` for anything else and for infinity."""
     where = f"{column}: " if column else ""
     stripped = text.strip()
     if stripped.lower() in MISSING:
         return math.nan
-    try:
-        value = float(stripped)
-    except ValueError:
-        raise Rejection(rule, f"{where}found {text[:40]!r}; allowed is a number") from None
+    value = notation.parse(stripped)
+    if value is None:
+        raise Rejection(rule, f"{where}found {text[:40]!r}; allowed is a number{notation.hint(stripped)}")
     if not abs(value) <= MAX_MAGNITUDE:
         raise Rejection(rule, f"{where}found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
     return value
 
 
-def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[int | None, int, int]:
-    """Which attribute is the name, which the start, and how many there are; reads up to and with `@data`."""
+def _tsf_fields(text: str, kinds: Sequence[str], name_at: int | None) -> list[str]:
+    """The attributes of a series and its values; further colons belong to the name, if nothing else may hold them."""
+    fields = text.split(":")
+    further = len(fields) - len(kinds) - 1
+    if further > 0 and name_at is not None and kinds.count("string") == 1:
+        fields[name_at : name_at + further + 1] = [":".join(fields[name_at : name_at + further + 1])]
+    return fields
+
+
+def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], int | None, int]:
+    """The kinds of the attributes, which of them is the name, which the start; reads up to and with `@data`."""
     attributes: list[tuple[str, str]] = []
     frequency = ""
     for _, line in lines:
@@ -149,7 +182,7 @@ def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[int | Non
     if not dates:
         raise ValueError(f"{path.name}: no @attribute of type date; without a start its days have no calendar")
     names = [i for i, (name, _) in enumerate(attributes) if name == "series_name"]
-    return (names[0] if names else None), dates[0], len(attributes)
+    return [kind for _, kind in attributes], (names[0] if names else None), dates[0]
 
 
 @lru_cache(maxsize=4)
@@ -161,12 +194,23 @@ def _day_parser(date_format: str) -> Callable[[str], int]:
         try:
             day = datetime.strptime(text, date_format).date()
         except ValueError:
-            raise Rejection("date", f"date {text[:40]!r}; allowed is the format {date_format!r}") from None
+            hint = _format_hint(text, date_format)
+            raise Rejection("date", f"date {text[:40]!r}; allowed is the format {date_format!r}{hint}") from None
         if not MIN_YEAR <= day.year <= MAX_YEAR:
             raise Rejection("date", f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
         return day_number(day)
 
     return parse
+
+
+def _format_hint(text: str, date_format: str) -> str:
+    """The format that reads a date with day and month the other way round; empty where that reads it neither."""
+    swapped = date_format.replace("%d", "%%").replace("%m", "%d").replace("%%", "%m")
+    try:
+        datetime.strptime(text, swapped)
+    except ValueError:
+        return ""
+    return f"; it looks like prepare.date_format: {swapped!r}"
 
 
 def _check_header(path: Path, header: list[str], params: PrepareParams) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,18 +16,21 @@ import torch
 from ....data.files import read_json
 from ....models.weights import load_network
 from ....paths import NETWORK_NAME
-from ....serving.predictor import Item, Row
+from ....serving.predictor import Item, Row, shown
 from ....serving.predictor import Predictor as BasePredictor
+from ..data.numbers import PLAIN
 from ..data.series import (
     HORIZON,
     MAX_MAGNITUDE,
     MAX_YEAR,
     MIN_HISTORY,
     MIN_YEAR,
+    Duplicates,
     Series,
     align_covariates,
     calendar_date,
     regularize,
+    series_name,
 )
 from ..model.covariates import Covariates
 from ..model.network import build
@@ -32,6 +38,8 @@ from ..model.windows import History
 from ..params import NEEDED_QUANTILES, ModelParams
 
 BATCH_SIZE = 512  # series at a time
+
+_ZONE = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)$", re.ASCII)  # after a time of the day
 
 Request = tuple[str, History]  # a series by its name in the answer
 
@@ -43,8 +51,9 @@ class Predictor(BasePredictor):
     series' days, `known_columns` on the seven days ahead as well, in rows whose `y` is empty. For any model, rows
     without `y` after the last one with it are days ahead, and their values nothing to fill.
 
-    What preprocessing counts and goes on with is refused here, where a person can still mend it: a value that is no
-    finite number, two different values on one day, and what is not known of a day ahead.
+    Several values on a day become one by the rule that the training data was prepared by, `prepare.duplicates`. What
+    preprocessing counts and goes on with is refused here, where a person can still mend it: a value that is no finite
+    number, and what is not known of a day ahead.
     """
 
     inputs: ClassVar[Mapping[str, str]] = {"unique_id": "any", "ds": "any", "y": "any"}
@@ -63,6 +72,7 @@ class Predictor(BasePredictor):
         self._network, data = load_network(folder, build, ModelParams)
         self._covariates = self._network.features.covariates
         self._max_gap_days: int = data["max_gap_days"]
+        self._duplicates: Duplicates = data["duplicates"]
         self._quantiles = [1 + self._network.params.quantiles.index(q) for q in NEEDED_QUANTILES]
 
     @classmethod
@@ -77,24 +87,22 @@ class Predictor(BasePredictor):
         missing = [name for name in needed if name not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
-        return [
-            Item("the rows without unique_id", {"unique_id": None}, rows)
-            if pd.isna(name)
-            else Item(f"series {str(name)!r}", {"unique_id": str(name)}, rows)
-            for name, rows in frame.groupby("unique_id", sort=False, dropna=False)
-        ]
+        try:
+            groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby("unique_id", sort=False, dropna=False))
+        except (TypeError, UnicodeError):  # a list or a dict has no hash, and half a surrogate is no text
+            names: Any = np.fromiter(map(_name, frame["unique_id"]), dtype=object, count=len(frame))
+            groups = list(frame.groupby(names, sort=False, dropna=False))
+        return [_item(name, rows) for name, rows in groups]
 
     def read(self, item: Item) -> Request:
         """The series of one `unique_id`, from its rows in any order."""
-        name, rows = item.key["unique_id"], item.content
-        if name is None:
-            raise ValueError("unique_id is missing; allowed is a name for each series")
+        name, rows = series_name("unique_id", item.key["unique_id"] or ""), item.content
         days = _days(rows["ds"])
         past = ~_is_ahead(rows["y"], days)
         missing_day = "(leave a missing day out: it is filled from the same weekday a week earlier)"
         values = _numbers("y", rows["y"][past], days[past], f"finite numbers {missing_day}")
         series = regularize(
-            days[past], values, duplicates="last", max_gap_days=self._max_gap_days, min_days=MIN_HISTORY
+            days[past], values, duplicates=self._duplicates, max_gap_days=self._max_gap_days, min_days=MIN_HISTORY
         )
         next_day = series.start + len(series.values)
         self._check_holidays(series.start, next_day)
@@ -112,7 +120,7 @@ class Predictor(BasePredictor):
     def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`known_columns` on the series' days and the seven days ahead, `(time + 7, columns)`."""
         names = self._covariates.known_columns
-        values, given = _covariates_on_days(rows, names, days, series, HORIZON)
+        values, given = self._on_days(rows, names, days, series, HORIZON)
         missing = np.argwhere(~given[-HORIZON:]).tolist()
         if missing:
             ahead, column = missing[0]
@@ -125,11 +133,24 @@ class Predictor(BasePredictor):
     def _past(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`past_columns` on the series' days, `(time, columns)`."""
         names = self._covariates.past_columns
-        values, given = _covariates_on_days(rows, names, days, series, 0)
+        values, given = self._on_days(rows, names, days, series, 0)
         empty = np.flatnonzero(~given.any(axis=0))
         if len(empty):
             raise ValueError(f"{names[empty[0]]} is missing on all days; allowed is at least one number")
         return values
+
+    def _on_days(
+        self, rows: pd.DataFrame, names: Sequence[str], days: np.ndarray, series: Series, ahead: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Covariates on the days of a series and `ahead` more: see `align_covariates`."""
+        columns = np.full((len(rows), len(names)), np.nan)
+        for index, name in enumerate(names):
+            column = rows[name].replace("", np.nan)
+            known = column.notna().to_numpy()
+            allowed = "finite numbers, or nothing: then the day before's is taken"
+            columns[known, index] = _numbers(name, column[known], days[known], allowed)
+        length = len(series.values) + ahead
+        return align_covariates(days, columns, names, start=series.start, length=length, duplicates=self._duplicates)
 
     def predict_batch(self, examples: Sequence[Request], options: Mapping[str, Any]) -> list[list[Row]]:
         answers: list[list[Row]] = []
@@ -149,19 +170,52 @@ class Predictor(BasePredictor):
         ]
 
 
+@dataclass(frozen=True)
+class _NoName:
+    """What stands for a `unique_id` that names nothing: its type."""
+
+    kind: str
+
+
+def _name(value: Any) -> Any:
+    try:
+        hash(value)
+        str(value).encode()
+    except (TypeError, ValueError):
+        return _NoName(type(value).__name__)
+    return value
+
+
+def _item(name: Any, rows: pd.DataFrame) -> Item:
+    """The rows of one `unique_id`."""
+    if isinstance(name := name if isinstance(name, _NoName) else _name(name), _NoName):
+        return Item(f"the rows whose unique_id is no name but a {name.kind}", {"unique_id": None}, rows)
+    if pd.isna(name) or not str(name).strip():
+        return Item("the rows without unique_id", {"unique_id": None}, rows)
+    return Item(f"series {shown(str(name))}", {"unique_id": str(name)}, rows)
+
+
 def _days(column: pd.Series) -> np.ndarray:
-    """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock."""
-    allowed = f"allowed are ISO 8601 dates of {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31, all in one time zone"
+    """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock, whatever the others' zones."""
+    allowed = f"allowed are ISO 8601 dates of {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31"
     if pd.api.types.is_numeric_dtype(column):
         raise ValueError(f"ds holds numbers, such as {column.iloc[0]}; {allowed}")
     try:
-        dates = pd.to_datetime(column, format="ISO8601", errors="coerce").dt.tz_localize(None)
+        local = column if pd.api.types.is_datetime64_any_dtype(column) else column.map(_without_zone)
+        dates = pd.to_datetime(local, format="ISO8601", errors="coerce").dt.tz_localize(None)
     except (ValueError, AttributeError) as error:
         raise ValueError(f"ds: {error}; {allowed}") from None
     bad = np.flatnonzero(~dates.dt.year.between(MIN_YEAR, MAX_YEAR))
     if len(bad):
-        raise ValueError(f"ds holds {column.iloc[bad[0]]!r}; {allowed}")
+        raise ValueError(f"ds holds {shown(column.iloc[bad[0]])}; {allowed}")
     return dates.to_numpy(dtype="datetime64[D]").astype(np.int64)
+
+
+def _without_zone(value: Any) -> Any:
+    """A text in ISO 8601 or a `datetime`, without its offset from UTC: the same clock, summer time included."""
+    if isinstance(value, str):
+        return _ZONE.sub(r"\1", value.strip())
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
 def _is_ahead(column: pd.Series, days: np.ndarray) -> np.ndarray:
@@ -171,32 +225,12 @@ def _is_ahead(column: pd.Series, days: np.ndarray) -> np.ndarray:
     return empty & (days > last)
 
 
-def _covariates_on_days(
-    rows: pd.DataFrame, names: Sequence[str], days: np.ndarray, series: Series, ahead: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Covariates on the days of a series and `ahead` more: see `align_covariates`."""
-    columns = np.full((len(rows), len(names)), np.nan)
-    for index, name in enumerate(names):
-        column = rows[name].replace("", np.nan)
-        known = column.notna().to_numpy()
-        allowed = "finite numbers, or nothing: then the day before's is taken"
-        columns[known, index] = _numbers(name, column[known], days[known], allowed)
-    length = len(series.values) + ahead
-    return align_covariates(days, columns, start=series.start, length=length, duplicates="last")
-
-
 def _numbers(name: str, column: pd.Series, days: np.ndarray, allowed: str) -> np.ndarray:
-    """Raises ValueError for anything but numbers, and for two different ones on one day."""
+    """Raises ValueError for what is no number, or text of a plain one: a decimal point, nothing between thousands."""
     values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
     if len(bad):
-        found = f"{column.iloc[bad[0]]} on {calendar_date(int(days[bad[0]]))}"
-        raise ValueError(f"{name} is {found}; allowed are {allowed}")
-    order = np.lexsort((values, days))
-    in_order, day_of = values[order], days[order]
-    conflicting = np.flatnonzero((np.diff(day_of) == 0) & (np.diff(in_order) != 0))
-    if len(conflicting):
-        at = int(conflicting[0])
-        found = f"{in_order[at]:g} and {in_order[at + 1]:g} on {calendar_date(int(day_of[at]))}"
-        raise ValueError(f"{name} is {found}; allowed is one value a day (add up what is finer)")
+        found = column.iloc[bad[0]]
+        plain = "; texts have a decimal point and nothing between thousands" if PLAIN.hint(str(found).strip()) else ""
+        raise ValueError(f"{name} is {found} on {calendar_date(int(days[bad[0]]))}; allowed are {allowed}{plain}")
     return values

@@ -1,18 +1,18 @@
-"""Raw series into a folder, in their native format: the sample, a CSV or a Monash .tsf, plain or inside an archive."""
+"""Raw series into a folder, in their native format: the sample, a CSV or a Monash .tsf, plain, packed by gzip or inside
+an archive.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import tarfile
-import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ....archives import extract
+from ....archives import extract, is_archive
 from ....fetch import Request, fetch_all
 from ..params import SourceParams
 
@@ -33,7 +33,7 @@ def download(params: SourceParams, folder: Path) -> None:
     known: dict[str, Any] = next((entry for entry in manifest["known"] if entry["url"] == params.url), {})
     request = Request(url=params.url, target=target, size=known.get("size"), sha256=known.get("sha256"))
     fetch_all([request], folder / "downloads.json")
-    if zipfile.is_zipfile(target) or tarfile.is_tarfile(target):
+    if is_archive(target):
         _unpack(target, params)
 
 
@@ -52,10 +52,11 @@ def _sample(entry: dict[str, Any]) -> bytes:
 def _unpack(archive: Path, params: SourceParams) -> None:
     """Replace an archive by the files of the wanted kind inside it, all in one folder."""
     suffix = f".{params.kind}"
+    endings = (suffix, f"{suffix}.gz")
     packed = archive.rename(archive.with_name("packed"))
     inside = archive.with_name("inside")
     paths = extract(
-        packed, inside, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda name: name.lower().endswith(suffix)
+        packed, inside, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda name: name.lower().endswith(endings)
     )
     packed.unlink()
     if not paths:

@@ -2,7 +2,8 @@
 
 A pickle can name any function and have it called. Here the names that NumPy writes for an array of arrays stand for
 stand-ins that only note their arguments; every other name, every other operation and every size that does not fit is
-refused. Files of both Python 2 (as the host serves them) and Python 3 are read.
+refused. Files of both Python 2 (as the host serves them) and Python 3 are read. What a file may ask for is bounded by
+what it unpacks to, and that by MAX_MEMBER_BYTES: an array that a pickle names a thousand times counts a thousand times.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import io
 import math
 import pickle
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.lib import format as npy
 
 MAX_MEMBER_BYTES = 256 * 2**20  # unpacked; 75,000 drawings take about 25 MB
 MAX_ARRAYS = 500_000  # of one split; the largest category has 340,000 drawings
+_ADVICE = "save each drawing as an array of numbers: np.array(drawing, np.int16)"
 _OPERATIONS_PER_ARRAY = 40  # of the pickle machine; NumPy's pickles need 15 to 25
 
 
@@ -31,6 +32,9 @@ class UnreadableFile(ValueError):
 def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
     """The arrays of each named member, such as `{"train": [(time, 3), …]}`. Raises UnreadableFile."""
     where = path.name
+    with path.open("rb") as file:
+        if file.read(6) == npy.MAGIC_PREFIX:
+            raise UnreadableFile(f"{where}: found an .npy file; allowed is an .npz with {', '.join(names)}")
     try:
         with zipfile.ZipFile(path) as archive:
             missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
@@ -46,8 +50,9 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
             return arrays
     except UnreadableFile as error:
         raise UnreadableFile(f"{where}: {error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UnreadableFile(f"{where}: not a readable .npz archive: {error}") from None
+    except Exception as error:  # damage makes the libraries raise anything: struct.error, LZMAError, SyntaxError, …
+        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise UnreadableFile(f"{where}: not a readable .npz archive: {found}") from None
 
 
 def _arrays(content: bytes) -> list[np.ndarray]:
@@ -61,25 +66,48 @@ def _arrays(content: bytes) -> list[np.ndarray]:
         shape, fortran, dtype = read_header(stream)
     except (ValueError, KeyError) as error:
         raise UnreadableFile(f"not an .npy array: {error}") from None
-    if not shape or shape[0] > MAX_ARRAYS:
+    if not shape or shape[0] > MAX_ARRAYS or min(shape) < 0:
         raise UnreadableFile(f"an array of shape {shape}; allowed: up to {MAX_ARRAYS} examples")
     if not dtype.hasobject:
         return list(_array(shape, dtype, fortran, content[stream.tell() :]))
-    if len(shape) != 1:
-        raise UnreadableFile(f"an object array of shape {shape}; allowed is one axis")
+    return _objects(shape, stream, len(content))
+
+
+def _objects(shape: tuple[int, ...], stream: io.BytesIO, size: int) -> list[np.ndarray]:
+    """The arrays in the pickle of an object array, of which `size` bytes are there."""
+    values = math.prod(shape)
+    if values > size:
+        raise UnreadableFile(f"{size} bytes for an array of shape {shape} of objects")
+    operations = _OPERATIONS_PER_ARRAY * (shape[0] + 100) + 2 * (values if len(shape) > 1 else 0)
     try:
-        outer = _ArrayUnpickler(stream, operations=_OPERATIONS_PER_ARRAY * (shape[0] + 100)).load()
+        outer = _ArrayUnpickler(stream, operations=operations, size=size).load()
     except UnreadableFile:
         raise
-    except (pickle.UnpicklingError, LookupError, EOFError, AttributeError, TypeError, ValueError, OverflowError) as e:
+    except Exception as e:  # whatever the machine raises where a pickle is none
         raise UnreadableFile(f"not a pickle of NumPy arrays ({type(e).__name__}: {e})") from None
     items = outer.value if isinstance(outer, _Array) else None
-    if not isinstance(items, list) or len(items) != shape[0] or not all(isinstance(i, _Array) for i in items):
+    if not isinstance(items, list) or len(items) != values:
         raise UnreadableFile(f"found {type(items).__name__}; allowed is an array of {shape[0]} arrays")
+    if len(shape) > 1:
+        return _block(shape, items)
+    if kinds := {type(item).__name__ for item in items if not isinstance(item, _Array)}:
+        raise UnreadableFile(f"found {' and '.join(sorted(kinds))} in place of drawings; {_ADVICE}")
     arrays = [item.value for item in items]
     if not all(isinstance(array, np.ndarray) for array in arrays):
         raise UnreadableFile("arrays within arrays within arrays; allowed is an array of arrays of numbers")
+    if (total := sum(array.nbytes for array in arrays)) > MAX_MEMBER_BYTES:
+        raise UnreadableFile(f"arrays of {total:,} bytes in all; allowed: {MAX_MEMBER_BYTES:,}")
     return arrays
+
+
+def _block(shape: tuple[int, ...], items: list[Any]) -> list[np.ndarray]:
+    """What `np.array(drawings, dtype=object)` makes of drawings that are all as long: a block of single numbers."""
+    if not all(type(item) in (int, float) for item in items):
+        raise UnreadableFile(f"a block {shape} of objects that are no numbers; {_ADVICE}")
+    block = np.array(items)
+    if block.dtype.kind not in "iuf":
+        raise UnreadableFile(f"a block {shape} of numbers beyond 64 bits; {_ADVICE}")
+    return list(block.reshape(shape))
 
 
 def _array(shape: Any, dtype: np.dtype, fortran: Any, data: bytes) -> np.ndarray:
@@ -103,8 +131,7 @@ class _Array:
         if dtype.spec == "O8":
             self.value = data
             return
-        content = data.encode("latin1") if isinstance(data, str) else data
-        self.value = _array(shape, dtype.numpy(), fortran, content)
+        self.value = _array(shape, dtype.numpy(), fortran, data)
 
 
 class _Type:
@@ -134,25 +161,18 @@ def _reconstruct(kind: Any, *_: Any) -> _Array:
     return _Array()
 
 
-def _encode(text: Any, encoding: Any) -> bytes:
-    """`_codecs.encode`, by which Python 3 writes bytes into a protocol 2 pickle."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise UnreadableFile("text in another encoding; allowed: latin1")
-    return text.encode("latin1")
-
-
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _Type,
-    ("_codecs", "encode"): _encode,
 }
 
 _OPERATIONS = (
     *(pickle.PROTO, pickle.FRAME, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.REDUCE),
     *(pickle.MEMOIZE, pickle.BINPUT, pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET),
     *(pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT, pickle.BININT1, pickle.BININT2, pickle.LONG1),
+    pickle.BINFLOAT,
     *(pickle.BINSTRING, pickle.SHORT_BINSTRING, pickle.BINUNICODE, pickle.SHORT_BINUNICODE),
     *(pickle.BINBYTES, pickle.SHORT_BINBYTES, pickle.BINBYTES8),
     *(pickle.EMPTY_TUPLE, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3),
@@ -164,7 +184,9 @@ def _counted(operation: Callable[[Any], None]) -> Callable[[Any], None]:
     def run(self: _ArrayUnpickler) -> None:
         self.operations -= 1
         if self.operations < 0:
-            raise UnreadableFile("a pickle with more operations than its arrays need")
+            raise UnreadableFile(
+                f"a pickle with more operations than arrays need, such as lists in their place; {_ADVICE}"
+            )
         operation(self)
 
     return run
@@ -190,11 +212,23 @@ class _ArrayUnpickler(_Machine):
         ord(pickle.BUILD): _counted(_build),
     }
 
-    def __init__(self, stream: io.BytesIO, *, operations: int) -> None:
+    def __init__(self, stream: io.BytesIO, *, operations: int, size: int) -> None:
         super().__init__(stream, encoding="bytes")
         self.operations = operations
+        self.size = size  # bytes that may still be encoded
+
+    def encode(self, text: Any, encoding: Any) -> bytes:
+        """`_codecs.encode`, by which Python 3 writes bytes into a protocol 2 pickle."""
+        if encoding != "latin1" or not isinstance(text, str):
+            raise UnreadableFile("text in another encoding; allowed: latin1")
+        self.size -= len(text)
+        if self.size < 0:
+            raise UnreadableFile("a pickle that encodes more bytes than it has")
+        return text.encode("latin1")
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return self.encode
         if (module, name) not in _NAMES:
             raise UnreadableFile(f"a pickle that asks for {module}.{name}; allowed are NumPy arrays")
         return _NAMES[module, name]

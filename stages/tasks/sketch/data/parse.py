@@ -56,6 +56,8 @@ def stroke_3(array: np.ndarray) -> Parsed:
         raise BadDrawing("malformed_drawing", f"an array of shape {array.shape}; allowed: (steps, 3)")
     if not len(array):
         raise BadDrawing("no_points", "a drawing without steps; allowed is at least one")
+    if len(array) >= MAX_INPUT_POINTS:
+        raise BadDrawing("too_many_points", f"{len(array) + 1} points; allowed: {MAX_INPUT_POINTS}")
     pen_up = array[:, 2] == 1
     if not (pen_up | (array[:, 2] == 0)).all():
         raise BadDrawing("malformed_drawing", "a pen state that is neither 0 nor 1")

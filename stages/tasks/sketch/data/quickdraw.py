@@ -6,15 +6,18 @@ the category is. The label of a drawing is that name, whatever the form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
-from .npz import read_npz
+from ....data.text import TextError, open_text
+from .npz import UnreadableFile, read_npz
 from .parse import BadDrawing, ParsedDrawings, parse, stroke_3
 from .scan import scan
 
@@ -22,7 +25,7 @@ SUFFIXES: dict[str, str] = {"simplified": ".ndjson", "raw": ".ndjson", "sketchrn
 NPZ_SPLITS = {"train": "train", "valid": "validation", "test": "test"}
 MAX_LINE_BYTES = 4 * 2**20  # of one drawing as JSON; raw ones take some 10,000
 CHUNK_BYTES = 4 * 2**20  # of an ndjson file that are read together: what one process works on
-_RECORDS_AT_ONCE = 1024
+_RECORDS_AT_ONCE, _STEPS_AT_ONCE = 1024, 2**21  # the latter bounds memory where an npz holds long drawings
 _DRAWING = b',"drawing":'  # the last entry of a line, as the host writes it
 
 
@@ -36,6 +39,7 @@ class Records:
     places: Sequence[int]  # the line within the chunk, from 1; the place in the npz's array, from 0
     keys: Sequence[str | None]
     words: Sequence[str | None]
+    fields: Sequence[Mapping[str, Any]]  # all that stands beside the drawing
     recognized: Sequence[bool | None]
     contents: Sequence[bytes]  # as they stand in the file, for the report of rejected records
     drawings: ParsedDrawings
@@ -56,7 +60,10 @@ class Chunk:
     def content(self) -> bytes:
         """Its bytes, for `records`. A line that is longer than MAX_LINE_BYTES is cut off after them."""
         with self.file.path.open("rb") as file:
-            return file.read() if self.file.form == "sketchrnn" else _whole_lines(file, self.start, self.end)
+            if self.file.form == "sketchrnn":
+                return file.read()
+            content = _whole_lines(file, self.start, self.end)
+            return content if self.start else content.removeprefix(BOM_UTF8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,27 @@ class RawFile:
         """What a drawing is called: by its key_id, or else by where it stands, `place` counted through the file."""
         return key or f"{self.name}: {member} {place}"
 
+    def as_utf8(self, folder: Path) -> RawFile:
+        """The file, or where its lines are packed or in another encoding a copy in `folder` that `chunks` can be of.
+
+        Raises UnreadableFile where it is damaged or no text.
+        """
+        if self.form == "sketchrnn":
+            return self
+        copy = folder / self.name
+        try:
+            with open_text(self.path, option="") as text:
+                if text.encoding == "utf-8" and not text.packed:
+                    return self
+                copy.parent.mkdir(exist_ok=True)
+                with copy.open("wb") as file:
+                    file.writelines(text.chunks())
+        except TextError as error:
+            raise UnreadableFile(str(error)) from None
+        return replace(self, path=copy)
+
     def chunks(self) -> list[Chunk]:
-        """The chunks it is read in, in its order."""
+        """The chunks it is read in, in its order; of a file `as_utf8`."""
         size = self.path.stat().st_size
         step = max(size, 1) if self.form == "sketchrnn" else CHUNK_BYTES
         return [Chunk(self, start, min(start + step, size)) for start in range(0, max(size, 1), step)]
@@ -107,6 +133,7 @@ def _ndjson_records(content: bytes) -> Iterator[Records]:
             places,
             [str(key) if isinstance(key, (str, int)) and key else None for key in keys],
             [word if isinstance(word, str) else None for word in words],
+            records,
             [known if isinstance(known, bool) else None for known in recognized],
             contents,
             drawings,
@@ -173,8 +200,20 @@ def _whole_lines(file: BinaryIO, start: int, end: int) -> bytes:
 
 def _npz_records(path: Path) -> Iterator[Records]:
     for member, arrays in read_npz(path, tuple(NPZ_SPLITS)).items():
-        for start in range(0, len(arrays), _RECORDS_AT_ONCE):
-            some = arrays[start : start + _RECORDS_AT_ONCE]
-            nothing = [None] * len(some)
+        bounds = _batches([len(array) for array in arrays])
+        for start, end in pairwise(bounds):
+            some = arrays[start:end]
+            nothing, fields = [None] * len(some), [dict[str, Any]()] * len(some)
             places, contents = range(start, start + len(some)), [b""] * len(some)
-            yield Records(member, places, nothing, nothing, nothing, contents, parse(some, stroke_3))
+            yield Records(member, places, nothing, nothing, fields, nothing, contents, parse(some, stroke_3))
+
+
+def _batches(lengths: Sequence[int]) -> list[int]:
+    """Where batches of drawings of some lengths begin, and the end."""
+    bounds, steps = [0], 0
+    for number, length in enumerate(lengths):
+        steps += length
+        if number > bounds[-1] and (number - bounds[-1] == _RECORDS_AT_ONCE or steps > _STEPS_AT_ONCE):
+            bounds.append(number)
+            steps = length
+    return [*bounds, len(lengths)] if lengths else bounds

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ....models.batch import Batch, by_length, length_mask
 from ....models.classification import classification_losses
+from ....models.learned import Learned, learned_ids
 from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
@@ -31,6 +32,11 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Sketc
     """The drawings of one split."""
     augmentation = params.model.augmentation if augment else None
     return SketchDataset(folder, split, params.model.features, augmentation, seed=params.train.seed)
+
+
+def learned(folder: Path) -> Learned:
+    """The drawings that a network is trained and chosen by."""
+    return learned_ids(folder)
 
 
 class SketchClassifier(Network):

@@ -18,13 +18,23 @@ import numpy as np
 import pyarrow as pa
 
 from ....data.store import SPLITS, ragged
+from ....preprocessing.groups import REPAIR as NO_GROUP
+from ....preprocessing.groups import find_group, is_pattern
 from ..data.canonical import CanonicalDrawings, canonicalize
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import NPZ_SPLITS, Chunk, Records
 from ..data.simplify import compiled
 from ..params import PrepareParams
 
-REPAIRS = ("empty_stroke", "time_backwards", "negative_coordinates", "one_point_stroke", "no_key_id", "other_word")
+REPAIRS = (
+    "empty_stroke",
+    "time_backwards",
+    "negative_coordinates",
+    "one_point_stroke",
+    "no_key_id",
+    "other_word",
+    NO_GROUP,
+)
 VALUES = ragged(np.uint8, 3)
 SCHEMA = pa.schema(
     {
@@ -32,6 +42,7 @@ SCHEMA = pa.schema(
         "place": pa.int32(),
         "key": pa.string(),
         "word": pa.string(),
+        "group": pa.string(),  # null where there is none, or none is asked for
         "length": pa.int32(),
         "values": VALUES,
         "split": pa.int8(),  # the place in SPLITS
@@ -92,19 +103,21 @@ def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordB
     rules, reasons, contents = (list[str | None]([None] * total) for _ in range(3))
     for number, (rule, reason) in _refused(records, drawings, category, params).items():
         rules[number], reasons[number] = rule, reason
-        contents[number] = records.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="replace")
+        contents[number] = records.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="backslashreplace")
     keys = pa.array(records.keys, pa.string())
+    groups = _groups(records, params.group)
     columns = {
         "member": pa.repeat(records.member, total),
         "place": records.places,
         "key": keys,
         "word": records.words,
+        "group": groups,
         "length": lengths,
         "values": ragged_array(drawings.steps, lengths),
-        "split": _splits(records, drawings, params),
+        "split": _splits(records, drawings, groups, params),
         "key_digest": _key_digests(keys),
         "points_digest": digests,
-        "repairs": _repairs(records, drawings, category),
+        "repairs": _repairs(records, drawings, category, groups if params.group else None),
         "rule": rules,
         "reason": reasons,
         "content": contents,
@@ -141,12 +154,25 @@ def _refused(
     return refused
 
 
-def _repairs(records: Records, drawings: CanonicalDrawings, category: str) -> np.ndarray:
-    """`(records,)` uint8: a bit for each of REPAIRS."""
+def _groups(records: Records, group: str) -> list[str | None]:
+    """The group of each record: a field's value, or what a pattern finds in the key_id."""
+    if not group:
+        return [None] * len(records.places)
+    if is_pattern(group):
+        return [None if key is None else find_group(group, key) for key in records.keys]
+    values = [fields.get(group) for fields in records.fields]
+    return [(str(value).strip() or None) if isinstance(value, (str, int, float)) else None for value in values]
+
+
+def _repairs(
+    records: Records, drawings: CanonicalDrawings, category: str, groups: list[str | None] | None
+) -> np.ndarray:
+    """`(records,)` uint8: a bit for each of REPAIRS. `groups` is None where none are asked for."""
     repaired = {
         **drawings.repaired,
         "no_key_id": [n for n, key in enumerate(records.keys) if key is None and records.member == "line"],
         "other_word": [n for n, word in enumerate(records.words) if word not in (None, category)],
+        NO_GROUP: [n for n, group in enumerate(groups or []) if group is None],
     }
     flags = np.zeros(len(records.places), dtype=np.uint8)
     for bit, rule in enumerate(REPAIRS):
@@ -154,14 +180,16 @@ def _repairs(records: Records, drawings: CanonicalDrawings, category: str) -> np
     return flags
 
 
-def _splits(records: Records, drawings: CanonicalDrawings, params: PrepareParams) -> np.ndarray:
+def _splits(
+    records: Records, drawings: CanonicalDrawings, groups: list[str | None], params: PrepareParams
+) -> np.ndarray:
     """`(records,)` int8: the place in SPLITS that each drawing falls to, the same for ever, whatever else comes in.
 
-    The file's own, or else by a hash of the key_id, or else of the points.
+    The file's own, or else by a hash of the group, or else of the key_id, or else of the points.
     """
     if records.member in NPZ_SPLITS:
         return np.full(len(records.places), SPLITS.index(NPZ_SPLITS[records.member]), np.int8)
-    names: list[bytes] = [b"" if key is None else key.encode() for key in records.keys]
+    names = [(group or key or "").encode() for group, key in zip(groups, records.keys, strict=True)]
     if not all(names):
         for number, steps in zip(drawings.good.tolist(), drawings.sequences(), strict=True):
             names[number] = names[number] or _digest(steps.tobytes(), _UNSEEDED)

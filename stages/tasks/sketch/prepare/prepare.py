@@ -8,9 +8,10 @@ writes: so the number of processes changes no byte.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from tqdm import tqdm
 
 from ....data.store import SPLITS, SequenceWriter
 from ....paths import resume_folder
+from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
+from ..data.npz import UnreadableFile
 from ..data.quickdraw import Chunk, RawFile, raw_files
 from ..params import PrepareParams
 from .chunks import REPAIRS, VALUES, prepare_chunk
@@ -43,13 +46,15 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
 
     Prepared chunks lie in `.resume/` until all is done: a killed process's successor goes on with those that it left.
     """
+    output.units("drawings")
     files = raw_files(raw)
-    chunks = [chunk for file in files for chunk in file.chunks()]
     folder = resume_folder() / "sketch-chunks"
     folder.mkdir(parents=True, exist_ok=True)
-    processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
-    merge = _Merge(output)
-    with output.store(COLUMNS, metadata={"step": STEP}) as writer:
+    merge = _Merge(output, ["group"] if params.group else [])
+    columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
+    with TemporaryDirectory(dir=output.folder) as copies, output.store(columns, metadata={"step": STEP}) as writer:
+        chunks = merge.chunks(files, Path(copies))
+        processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
         function = partial(prepare_chunk, params=params, folder=folder)
         prepared = _prepared(chunks, function, processes)
         for chunk, path, lines in tqdm(prepared, desc="drawings", total=len(chunks), unit="chunk", disable=None):
@@ -57,11 +62,13 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 merge.add(chunk, path, lines, writer)
             except FileNotFoundError:  # another prepare of the same files has ended and cleared up
                 merge.add(chunk, *function(chunk), writer)
-    classes = sorted({file.category for file in files})
+    classes = sorted({file.category for file in raw_files(raw)})
     for name in classes:
         if not merge.counts[name, "train"]:
             reason = merge.reasons.get(name, "its file holds none")
-            raise ValueError(f"{raw}: category {name!r}: no drawing to train on; the last was refused since: {reason}")
+            raise ValueError(f"{raw}: category {name!r}: no drawing to train on; the first was refused since: {reason}")
+    if params.group:
+        _require_all_splits(merge.counts, params.group)
     output.describe(
         {
             "classes": classes,
@@ -71,6 +78,17 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
         }
     )
     _clear(folder)
+
+
+def _require_all_splits(counts: Counter[tuple[str, str]], group: str) -> None:
+    """Raise ValueError where whole groups, drawn by their shares, leave a split without drawings."""
+    found = {split: sum(count for (_, own), count in counts.items() if own == split) for split in SPLITS}
+    if not all(found.values()):
+        stands = ", ".join(f"{split} {count}" for split, count in found.items())
+        raise ValueError(
+            f"prepare.group: {group!r} makes too few groups to draw from ({stands}); more groups, or "
+            "another prepare.seed, are needed"
+        )
 
 
 def _clear(folder: Path) -> None:
@@ -100,13 +118,24 @@ def _prepared(
 class _Merge:
     """What must be known from one prepared chunk to the next: the drawings that were seen, and counts."""
 
-    def __init__(self, output: Preparation) -> None:
+    def __init__(self, output: Preparation, group: list[str]) -> None:
         self._output = output
+        self._group = group  # the column, where groups are asked for
         self._keys = DigestSet(output.folder)
         self._drawings = DigestSet(output.folder)
         self._lines: Counter[str] = Counter()  # file → lines in the chunks before this one
         self.counts: Counter[tuple[str, str]] = Counter()  # (category, split) → drawings
-        self.reasons: dict[str, str] = {}  # category → why its last rejected drawing was rejected
+        self.reasons: dict[str, str] = {}  # category → why its first rejected drawing was rejected
+
+    def chunks(self, files: Sequence[RawFile], copies: Path) -> list[Chunk]:
+        """The chunks of all files, in their order; a file that cannot be read is rejected."""
+        chunks: list[Chunk] = []
+        for file in files:
+            try:
+                chunks += file.as_utf8(copies).chunks()
+            except UnreadableFile as error:
+                self._reject(file, dict.fromkeys(_REPORTED) | {"reason": str(error)}, "unreadable_file")
+        return chunks
 
     def add(self, chunk: Chunk, path: Path, lines: int, writer: SequenceWriter) -> None:
         """Append the drawings of one prepared chunk to the store, or reject them."""
@@ -130,17 +159,18 @@ class _Merge:
     def _append(self, file: RawFile, table: pa.Table, writer: SequenceWriter) -> None:
         for split, count in zip(SPLITS, np.bincount(table["split"], minlength=len(SPLITS)).tolist(), strict=True):
             self.counts[file.category, split] += count
-        repairs = table["repairs"].to_numpy()
-        for bit, rule in enumerate(REPAIRS):
-            count = int((repairs >> bit & 1).sum())
-            if count:
-                self._output.repair(rule, count)
         identities = table["key"]
         if identities.null_count:
             places = (table["place"].to_numpy() + self._lines[file.name]).tolist()
             named = map(file.identity, table["key"].to_pylist(), table["member"].to_pylist(), places)
             identities = pa.array(list(named), pa.string())
-        columns = {name: table[name] for name in ("split", "length", "word", "values")}
+        repairs = table["repairs"].to_numpy()
+        for bit, rule in enumerate(REPAIRS):
+            repaired = np.flatnonzero(repairs >> bit & 1)
+            if len(repaired):
+                example = f"{file.name}, {identities[int(repaired[0])]}"
+                self._output.repair(rule, len(repaired), example=example, doubtful=rule == NO_GROUP)
+        columns = {name: table[name] for name in ("split", "length", "word", "values", *self._group)}
         writer.extend({**columns, "id": identities, "label": pa.repeat(file.category, len(table))})
 
     def _reject(self, file: RawFile, record: dict[str, Any], rule: str) -> None:
@@ -149,10 +179,11 @@ class _Merge:
             "duplicate_points": "the same points, after simplification, were seen before",
         }
         reason = record["reason"] or seen_before[rule]
-        self.reasons[file.category] = reason
+        self.reasons.setdefault(file.category, reason)
         identity = file.name
         if record["member"] is not None:
             place = self._lines[file.name] + record["place"]
             identity = file.identity(record["key"], record["member"], place)
-            reason = f"{record['member']} {place}: {reason}"
+            if record["key"]:  # or else the identity says it
+                reason = f"{record['member']} {place}: {reason}"
         self._output.reject(id=identity, file=file.name, rule=rule, reason=reason, content=record["content"] or "")

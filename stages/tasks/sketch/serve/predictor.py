@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ....models.classification import ranked
@@ -78,7 +79,7 @@ def _any_form(drawing: object) -> Parsed:
         except (ValueError, RecursionError) as error:
             raise BadDrawing("not_json", f"not JSON: {error}; allowed is a list of strokes [[xs, ys], …]") from None
         return nested(lists)
-    if isinstance(drawing, float) and np.isnan(drawing):
+    if drawing is pd.NA or (isinstance(drawing, float) and np.isnan(drawing)):
         return nested(None)  # what pandas puts where there is nothing
     return nested(_lists(drawing, depth=3))
 

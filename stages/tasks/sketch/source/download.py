@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from ....data.text import is_packed
 from ....fetch import Request, fetch_all, join_url
 from ..data.quickdraw import SUFFIXES
 from ..params import SourceParams
@@ -16,14 +17,19 @@ MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 def download(params: SourceParams, folder: Path) -> None:
     """Write `FORM/CATEGORY.ndjson` and `FORM/CATEGORY.npz` into `folder`.
 
-    Raises DownloadError where a file cannot be had.
+    Raises DownloadError where a file cannot be had, ValueError where its first lines cannot.
     """
     if params.kind == "sample":
         from .sample import write_sample
 
         write_sample(folder / "simplified", per_category=params.per_category, seed=params.seed)
     else:
-        fetch_all(requests(params, folder), folder / "downloads.json")
+        wanted = requests(params, folder)
+        fetch_all(wanted, folder / "downloads.json")
+        for request in wanted:
+            if request.lines and is_packed(request.target):
+                found = f"found {request.target.name} packed by gzip, which has no lines to count"
+                raise ValueError(f"source.per_category: {found}; allowed there: 0, all drawings")
 
 
 def requests(params: SourceParams, folder: Path) -> list[Request]:

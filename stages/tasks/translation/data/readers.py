@@ -1,4 +1,4 @@
-"""Raw files as sentence pairs: tab-separated lines, and files that are aligned line by line; plain or gzip.
+"""Raw files as sentence pairs: tab-separated lines, and files that are aligned line by line.
 
 `corpus.json`, written by the download, says what lies in the raw folder. Lines end at a line feed and nowhere else,
 since texts may hold Unicode's other line separators. Nothing is trusted: a line has a longest length and a file a
@@ -7,21 +7,19 @@ largest size.
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Literal, cast
+from typing import Literal
 
 from ....data.files import read_json, write_json
+from ....data.text import AUTO, Line, open_text, printable
 
 CORPUS = "corpus.json"
 AMBIGUOUS = "ambiguous.tsv"  # of the sample alone: source, one of its targets, that target's probability
-MAX_LINE = 32 * 2**10  # bytes; a sentence has some hundred
-MAX_FILE = 16 * 2**30  # bytes, after decompression
+MAX_LINE = 32 * 2**10  # characters; a sentence has some hundred
+MAX_FILE = 16 * 2**30  # characters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +49,7 @@ class Pair:
     split: Literal["drawn", "test"]
     source: str
     target: str
+    further: str = ""  # what stands in a third column
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,80 +80,78 @@ def read_corpus(folder: Path) -> Corpus:
         raise ValueError(f"{path}: not written by the download stage: {error}") from None
 
 
-def read_pairs(folder: Path, corpus: Corpus) -> Iterator[Pair | BadRecord]:
+def read_pairs(
+    folder: Path, corpus: Corpus, encoding: str = AUTO, *, further: bool = False
+) -> Iterator[Pair | BadRecord]:
     """Every record of the corpus; held-out parts first, so that a reader can keep their sentences out of training.
 
-    Raises ValueError for a file that is missing, damaged or too large, and for aligned files of unequal length.
+    Empty lines that follow each other are one BadRecord. With `further` a tab-separated line may have a third column in
+    every part. Raises ValueError for a file that is missing, damaged, no text or too large, and for aligned files of
+    unequal length.
     """
     for part in sorted(corpus.parts, key=lambda part: part.split != "test"):
-        for number, lines in enumerate(_records(folder, part), start=1):
-            id = f"{part.files[0]}:{number}"
-            try:
-                texts = [_decode(line, file) for line, file in zip(lines, part.files, strict=True)]
-                source, target = texts if len(texts) == 2 else _columns(texts[0], part)
-            except Rejection as error:
-                yield BadRecord(id, error.file, error.rule, str(error), error.content)
-            else:
-                yield Pair(id, part.split, source, target)
+        for lines, repeats in _records(folder, part, encoding):
+            yield _record(part, lines, repeats, further)
 
 
-def _records(folder: Path, part: Part) -> Iterator[Sequence[bytes]]:
-    """The lines of the part's files that belong together."""
-    for number, lines in enumerate(zip_longest(*(_lines(folder / name) for name in part.files))):
-        if None in lines:
-            short, long = part.files if lines[0] is None else reversed(part.files)
+def _record(part: Part, lines: Sequence[Line], repeats: int, further: bool) -> Pair | BadRecord:
+    id = f"{part.files[0]}:{lines[0].number}"
+    if not lines[0].text and not lines[-1].text:
+        found = f"{repeats:,} empty lines" if repeats > 1 else "an empty line"
+        reason = f"found {found}; allowed: a source and a target"
+        return BadRecord(id, part.files[0], "empty_line", reason, "")
+    for line, file in zip(lines, part.files, strict=True):
+        if len(line.text) > MAX_LINE:
+            reason = f"found a line of more than {MAX_LINE} characters; allowed: {MAX_LINE}"
+            return BadRecord(id, file, "line_too_long", reason, printable(line.text[:2000]))
+        if line.fault:
+            return BadRecord(id, file, "undecodable", line.fault, printable(line.text))
+    if len(lines) == 2:
+        return Pair(id, part.split, lines[0].text, lines[1].text)
+    columns = lines[0].text.split("\t")
+    allowed = sorted({*part.columns, 3}) if further else part.columns
+    if len(columns) not in allowed:
+        reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, allowed))}"
+        return BadRecord(id, part.files[0], "wrong_columns", reason, lines[0].text)
+    source, target = columns[1::-1] if part.swapped else columns[:2]
+    return Pair(id, part.split, source, target, *columns[2:3])
+
+
+def _records(folder: Path, part: Part, encoding: str) -> Iterator[tuple[Sequence[Line], int]]:
+    """The lines of the part's files that belong together, and how often: empty ones of all come together."""
+    files = [_runs(folder / name, encoding) for name in part.files]
+    if len(files) == 1:
+        yield from (([line], repeats) for line, repeats in files[0])
+        return
+    runs = [next(file, None) for file in files]
+    while any(runs):
+        lines = [run[0] for run in runs if run]
+        if len(lines) < len(runs):
+            short, long = part.files if runs[0] is None else reversed(part.files)
             raise ValueError(
-                f"{folder / short}: ends after {number} lines, but {long} goes on; "
+                f"{folder / short}: ends after {lines[0].number - 1} lines, but {long} goes on; "
                 f"allowed are as many lines in both, each the translation of the other's"
             )
-        yield lines
+        repeats = min(run[1] for run in runs if run)
+        yield lines, repeats
+        runs = [_after(run, repeats) or next(file, None) for run, file in zip(runs, files, strict=True)]
 
 
-class Rejection(ValueError):
-    """A record that cannot be used; `rule` is the short name it is counted under."""
-
-    def __init__(self, file: str, rule: str, reason: str, content: str) -> None:
-        super().__init__(reason)
-        self.file, self.rule, self.content = file, rule, content
-
-
-def _decode(line: bytes, file: str) -> str:
-    if len(line) > MAX_LINE:
-        content = line[:2000].decode("utf-8", errors="replace")
-        reason = f"found a line of more than {MAX_LINE} bytes; allowed: {MAX_LINE}"
-        raise Rejection(file, "line_too_long", reason, content)
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        reason = f"found byte 0x{line[error.start]:02x} at {error.start}; allowed: UTF-8"
-        raise Rejection(file, "not_utf8", reason, line.decode("utf-8", errors="backslashreplace")) from None
+def _after(run: tuple[Line, int] | None, repeats: int) -> tuple[Line, int] | None:
+    """What is left of a run of equal lines."""
+    if run is None or run[1] == repeats:
+        return None
+    return run[0]._replace(number=run[0].number + repeats), run[1] - repeats
 
 
-def _columns(text: str, part: Part) -> list[str]:
-    """Source and target of a tab-separated line."""
-    columns = text.split("\t")
-    if len(columns) not in part.columns:
-        reason = f"found {len(columns)} tab-separated columns; allowed: {' or '.join(map(str, part.columns))}"
-        raise Rejection(part.files[0], "wrong_columns", reason, text)
-    return columns[1::-1] if part.swapped else columns[:2]
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    """The lines without their end and without a byte order mark; one that is too long comes cut after MAX_LINE + 1."""
+def _runs(path: Path, encoding: str) -> Iterator[tuple[Line, int]]:
+    """The lines of a file; one that is too long comes cut after MAX_LINE + 1."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file, though {CORPUS} names it")
-    number = read = 0
-    ended = True  # the line before; what follows a cut one is the rest of it
-    try:
-        with cast("IO[bytes]", gzip.open(path) if path.suffix == ".gz" else path.open("rb")) as file:
-            while line := file.readline(MAX_LINE + 2):
-                read += len(line)
-                if read > MAX_FILE:
-                    raise ValueError(f"{path}: more than {MAX_FILE} bytes, which is the largest allowed")
-                if ended:
-                    number += 1
-                    text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-                    yield text.removesuffix(b"\n").removesuffix(b"\r")
-                ended = line.endswith(b"\n")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: damaged after line {number}: {error}") from None
+    read = 0
+    with open_text(path, encoding) as text:
+        for line, repeats in text.runs(max_length=MAX_LINE):
+            read += (len(line.text) + 1) * repeats
+            if read > MAX_FILE:
+                raise ValueError(f"{path}: more than {MAX_FILE} characters, which is the largest allowed")
+            yield line, repeats

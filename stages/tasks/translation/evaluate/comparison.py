@@ -7,24 +7,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ....data.prepared import open_prepared
-from ....evaluation.bootstrap import Scores, evenly, mean
-from .scoring import exact
+from ....data.files import read_json
+from ....data.prepared import DESCRIPTION_NAME, open_prepared
+from ....evaluation.bootstrap import Scores
+from ....models.learned import Identities
+from .. import DESCRIPTION
+from .scoring import sentence_scores
 from .segments import Segments, read_segments
 
 
-def examples(prepared: Path, raw: Path, limit: int) -> pd.DataFrame:
+def identities(prepared: Path) -> Identities:
+    """The segments' sources, or the pairs where each pair is a segment."""
+    store, data = open_prepared(prepared)
+    segments = read_segments(store, data)
+    if data["segment"] == "source":
+        return Identities(segments.texts)
+    pairs = zip(segments.texts, segments.references, strict=True)
+    return Identities([f"{text}\t{target}" for text, (target,) in pairs])
+
+
+def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
     """`text` of each test segment, in the form that normalisation has given it (a model's own changes nothing more)."""
-    return pd.DataFrame({"text": _segments(prepared, limit).texts})
+    return pd.DataFrame({"text": _segments(prepared, chosen).texts})
 
 
-def scores(answers: pd.DataFrame, prepared: Path, raw: Path, limit: int) -> Scores:
-    """Exact match with any reference; segments that share a source are drawn together."""
-    segments = _segments(prepared, limit)
-    return mean(np.array(exact(answers["translation"].tolist(), segments.references)), segments.groups)
+def scores(
+    answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray, metric: str = DESCRIPTION.metric
+) -> Scores:
+    """One of `scoring.METRICS`, with all references; segments that share a source are drawn together."""
+    segments = _segments(prepared, chosen)
+    language = read_json(prepared / DESCRIPTION_NAME)["target_language"]
+    translations = answers["translation"].tolist()
+    return sentence_scores(metric, translations, segments.references, segments.groups, language=language)
 
 
-def _segments(prepared: Path, limit: int) -> Segments:
-    """Up to `limit` segments, evenly over the test split and always the same."""
-    segments = read_segments(*open_prepared(prepared))
-    return segments.only(evenly(len(segments), limit))
+def _segments(prepared: Path, chosen: np.ndarray) -> Segments:
+    """Segments of the test split by their numbers in it."""
+    return read_segments(*open_prepared(prepared)).only(chosen)

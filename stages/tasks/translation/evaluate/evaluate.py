@@ -15,13 +15,23 @@ from ....evaluation.bootstrap import Scores
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.report import Report
 from ....evaluation.slices import metric_by_slice, quarters, slices_figure
+from ....training import distributed
 from ....training.inference import map_batches
 from ..data.tokenizer import MARK, load_tokenizers, without_mark
 from ..model.network import SentencePairs, Translator
 from ..model.translate import Translation, translate
 from ..params import EvaluateParams, Params
 from . import pictures
-from .scoring import nearest_reference, scores, sentence_scores, signatures
+from .scoring import (
+    METRICS,
+    References,
+    bleu_tokenizer,
+    nearest_reference,
+    scores,
+    sentence_scores,
+    signatures,
+    written_without_spaces,
+)
 from .segments import read_segments
 
 NEAREST_SENTENCES = 10_000  # training sources that the nearest is sought among, evenly taken
@@ -32,7 +42,7 @@ _N_BEST_SENTENCES, _N_BEST = 4, 5  # sentences of which more than one translatio
 
 def evaluate(network: Translator, folder: Path, params: Params, report: Report) -> None:
     """Beam search on the test split; `exact_match`, `bleu`, `chrf`, the same by greedy search and for the baselines;
-    exact matches by length of the source and by its mark; `ece` of the translations' probabilities.
+    `evaluate.metric` by length of the source and by its mark; `ece` of the translations' probabilities.
     """
     settings = params.evaluate
     store, data = open_prepared(folder)
@@ -40,15 +50,19 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     tokenizers = load_tokenizers(folder, data)
     segments = read_segments(store, data)
     texts, references, examples = segments.texts, segments.references, segments.examples.tolist()
+    language = data["target_language"]
     sources = [test.source(example) for example in examples]
 
     by_beam = {size: translate_split(network, sources, settings, size) for size in {1, settings.beam_size}}
     outputs = {size: [tokenizers[1].decode(best.tokens) for best in found] for size, found in by_beam.items()}
     translations, hypotheses = by_beam[settings.beam_size], outputs[settings.beam_size]
-    measured = sentence_scores(hypotheses, references, segments.groups)
+    groups = segments.groups
+    measured = {name: sentence_scores(name, hypotheses, references, groups, language=language) for name in METRICS}
+    report.metric = settings.metric
+    _tell_of_words_without_spaces(language, references)
     report.add_scores(measured)
-    report.add_signatures(signatures(hypotheses, references))
-    greedy = scores(outputs[1], references)
+    report.add_signatures(signatures(hypotheses, references, language=language))
+    greedy = scores(outputs[1], references, language=language)
     report.add_metrics({f"greedy_{name}": value for name, value in greedy.items()}, n=len(segments))
     if data["best_possible_exact_match"] is not None:
         report.add_metrics({"best_possible_exact_match": data["best_possible_exact_match"]})
@@ -60,7 +74,8 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         "nearest": nearest_translations(texts, known[chosen].tolist(), known_targets[chosen].tolist()),
     }
     for name, lines in baselines.items():
-        report.add_metrics({f"baseline_{name}_{key}": value for key, value in scores(lines, references).items()})
+        reached = scores(lines, references, language=language)
+        report.add_metrics({f"baseline_{name}_{key}": value for key, value in reached.items()})
 
     tokens = [translation.tokens for translation in translations]
     nearest = list(map(nearest_reference, hypotheses, references))
@@ -74,9 +89,9 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         chrf=[score for _, score in nearest],
         score=[translation.score for translation in translations],
     )
-    exact, lengths = measured["exact_match"], test.lengths[segments.examples]
-    _report_slices(report, exact, lengths, texts, dates=data["source_language"] == _DATES)
-    _report_calibration(report, translations, exact.statistics[:, 0], settings.length_penalty)
+    lengths = test.lengths[segments.examples]
+    _report_slices(report, measured[settings.metric], lengths, texts, dates=data["source_language"] == _DATES)
+    _report_calibration(report, translations, measured["exact_match"].statistics[:, 0], settings.length_penalty)
     attention = pictures.alignments(network, sources, tokens, texts, tokenizers, count=settings.pictures)
     report.save_figure("attention", attention)
     report.save_figure("translations", pictures.translations(texts, references, hypotheses, nearest, rows=_TABLE_ROWS))
@@ -87,15 +102,27 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
     report.save_figure("n_best", pictures.n_best([texts[i] for i in shown], [references[i] for i in shown], lists))
 
 
-def _report_slices(report: Report, exact: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
+def _tell_of_words_without_spaces(language: str, references: References) -> None:
+    if distributed.rank() == 0 and bleu_tokenizer(language) == "13a":
+        texts = [first for first, *_ in references]
+        if written_without_spaces(texts):
+            print(
+                f"unroll: evaluate translation: source.target_language is {language}, so BLEU looks for words between "
+                f"spaces, and the references, such as {texts[0][:30]!r}, have none; name their language: zh, ja, th, …"
+            )
+
+
+def _report_slices(report: Report, measured: Scores, lengths: np.ndarray, texts: Sequence[str], *, dates: bool) -> None:
     which, names = quarters(lengths)
-    parts = metric_by_slice(exact, "source tokens", which, names, higher_is_better=True)
+    parts = metric_by_slice(measured, "source tokens", which, names, higher_is_better=True)
     marks = [MARK.match(text) for text in texts]
     if all(marks):
         found, which = np.unique([mark.group(1) for mark in marks if mark], return_inverse=True)
-        parts += metric_by_slice(exact, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
+        parts += metric_by_slice(measured, "locale" if dates else "mark", which, found.tolist(), higher_is_better=True)
     report.write_slices(parts)
-    report.save_figure("slices", slices_figure(parts, exact.value(), "exact match", highest=1.0))
+    name = report.metric.replace("_", " ")
+    highest = 1.0 if report.metric == "exact_match" else 100.0
+    report.save_figure("slices", slices_figure(parts, measured.value(), name, highest=highest))
 
 
 def _report_calibration(

@@ -6,6 +6,7 @@ of many sentences are no means of sentences' scores: they come from sums of sacr
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import cast
@@ -16,33 +17,68 @@ from sacrebleu.metrics import BLEU, CHRF
 from ....evaluation.bootstrap import Scores, mean
 
 References = Sequence[Sequence[str]]  # of each segment, one or more
+METRICS = ("exact_match", "bleu", "chrf")
+
+# Languages that are written without spaces, or (ko) with spaces that part no words: two-letter codes of ISO 639-1 and
+# three-letter ones of ISO 639-3 and 639-2/B. Where 13a finds no word, BLEU is 0 however good a translation is.
+_CHINESE = frozenset({"zh", "zho", "chi", "cmn", "yue", "wuu", "lzh"})
+_BY_CHARACTER = frozenset(
+    {"ja", "jpn", "ko", "kor", "th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur"},
+)
+
+_UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
-def scores(hypotheses: Sequence[str], references: References) -> dict[str, float]:
-    """`exact_match` (0 to 1), with any of a segment's references; sacreBLEU's `bleu` and `chrf` (0 to 100) by its
-    defaults: cased, detokenised texts, tokenised by 13a for BLEU; all references of a segment count.
+def bleu_tokenizer(language: str) -> str:
+    """sacreBLEU's tokenizer for texts of a target language, such as `zh`, `cmn` or `zh_TW`."""
+    code = language.partition("_")[0].lower()
+    return "zh" if code in _CHINESE else "char" if code in _BY_CHARACTER else "13a"
+
+
+def written_without_spaces(texts: Sequence[str]) -> bool:
+    """Whether most letters of the texts are of scripts in which `13a` finds no words (Chinese, Thai, …)."""
+    letters = [character for text in texts for character in text if character.isalpha()]
+    found = sum(unicodedata.name(letter, "").startswith(_UNSPACED_SCRIPTS) for letter in letters)
+    return 2 * found > len(letters)
+
+
+def scores(hypotheses: Sequence[str], references: References, *, language: str) -> dict[str, float]:
+    """`exact_match` (0 to 1), with any of a segment's references; sacreBLEU's `bleu` and `chrf` (0 to 100): cased,
+    detokenised texts, tokenised for BLEU as the target `language` asks for; all references of a segment count.
     """
-    parts = sentence_scores(hypotheses, references, np.arange(len(hypotheses)))
-    return {name: score.value() for name, score in parts.items()}
+    groups = np.arange(len(hypotheses))
+    return {name: sentence_scores(name, hypotheses, references, groups, language=language).value() for name in METRICS}
 
 
-def sentence_scores(hypotheses: Sequence[str], references: References, groups: np.ndarray) -> dict[str, Scores]:
-    """What each segment adds to the three metrics of `scores`; `groups`, `(segments,)`, says which are alike."""
-    found = {"exact_match": mean(np.array(exact(hypotheses, references)), groups)}
-    for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
-        # What sacreBLEU's own bootstrap takes; it has no public name.
-        counts = metric._extract_corpus_statistics(hypotheses, _streams(references))
+def sentence_scores(
+    name: str, hypotheses: Sequence[str | None], references: References, groups: np.ndarray, *, language: str
+) -> Scores:
+    """What each segment adds to one of the METRICS; `groups`, `(segments,)`, says which are alike.
 
-        def of_corpora(sums: np.ndarray, metric: BLEU | CHRF = metric) -> np.ndarray:
-            return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
+    A missing hypothesis (None, NaN) counts as an empty one. Raises ValueError where there are more or fewer hypotheses
+    than segments.
+    """
+    right = exact(hypotheses, references)
+    if name == "exact_match":
+        return mean(np.array(right), groups)
+    metric = _sacrebleu(language)[name]
+    texts = [text if isinstance(text, str) else "" for text in hypotheses]
+    # What sacreBLEU's own bootstrap takes; it has no public name.
+    counts = metric._extract_corpus_statistics(texts, _streams(references))
 
-        found[name] = Scores(statistics=np.array(counts, dtype=np.float64), groups=groups, metric=of_corpora)
-    return found
+    def of_corpora(sums: np.ndarray) -> np.ndarray:
+        return np.array([metric._compute_score_from_stats(row).score for row in sums.tolist()])
+
+    return Scores(statistics=np.array(counts, dtype=np.float64), groups=groups, metric=of_corpora)
 
 
-def signatures(hypotheses: Sequence[str], references: References) -> dict[str, str]:
+def _sacrebleu(language: str) -> dict[str, BLEU | CHRF]:
+    return {"bleu": BLEU(tokenize=bleu_tokenizer(language)), "chrf": CHRF()}
+
+
+def signatures(hypotheses: Sequence[str], references: References, *, language: str) -> dict[str, str]:
     """How sacreBLEU computes `bleu` and `chrf` of these, in its own words."""
-    metrics = {"bleu": BLEU(), "chrf": CHRF()}
+    metrics = _sacrebleu(language)
     for metric in metrics.values():
         metric.corpus_score(hypotheses, _streams(references))  # it counts the references while it scores
     return {name: str(metric.get_signature()) for name, metric in metrics.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from ....data.store import FILE_NAME, SequenceStore
 from ....models.batch import Batch, pad
+from ....models.learned import Identities, Learned, learned_rows
 from ..data.tokenizer import END, START
 from ..params import ModelParams, Params
 from .recurrent import RecurrentTranslator
@@ -19,7 +21,7 @@ from .scheduled_sampling import ScheduledSampling
 from .transformer import TransformerTranslator
 from .translator import Translator
 
-__all__ = ["SentencePairs", "Translator", "build", "dataset", "make_batch"]
+__all__ = ["SentencePairs", "Translator", "build", "dataset", "learned", "make_batch"]
 
 
 class SentencePairs:
@@ -105,3 +107,13 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Sente
         largest=params.model.scheduled_sampling, epochs=params.train.epochs, seed=params.train.seed
     )
     return SentencePairs(store, split, sampling=sampling, longer_side=params.train.batch_tokens > 0)
+
+
+def learned(folder: Path) -> Learned:
+    """The pairs, and the sources alone, that a network is trained and chosen by: test segments are known by the one or
+    the other. (A pair's id is its line, which moves when others come.)
+    """
+    store = SequenceStore(folder / FILE_NAME)
+    rows = learned_rows(store)
+    pairs = zip(store.values("source_text", rows), store.values("target_text", rows), strict=True)
+    return Learned.of(Identities(chain(store.values("source_text", rows), map("\t".join, pairs))))

@@ -2,7 +2,8 @@
 
 A pair is normalised (see `text.py`), then rejected where a side is empty, the pair came before, or its source stands in
 the publisher's test set. The split goes by a hash of one side's text, so that all pairs of one source (or of one
-target, as with dates) are on one side. Tokenizers learn from the training split alone; pairs that are then too long are
+target, as with dates) are on one side; with `prepare.group` by a hash of the group, and a pair whose text stands in
+another split by its group is rejected. Tokenizers learn from the training split alone; pairs that are then too long are
 rejected. Of a test set that its publisher holds out nothing is rejected but what is empty or unreadable, so that scores
 compare with others'.
 """
@@ -22,6 +23,8 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from ....data.store import SPLITS, ragged
+from ....preprocessing.groups import REPAIR as NO_GROUP
+from ....preprocessing.groups import find_group, is_pattern
 from ....preprocessing.preparation import Preparation
 from ..data.readers import AMBIGUOUS, BadRecord, Pair, read_corpus, read_pairs
 from ..data.text import normalise
@@ -39,24 +42,28 @@ class CleanPair(NamedTuple):
     id: str  # FILE:LINE
     split: str
     held_out: str  # "yes" or nothing: whether it is of a test set that must stay whole
+    group: str  # empty where there is none
     source: str
     target: str
 
 
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     """Write tokens and texts of every accepted pair, and the tokenizers, to `output`."""
+    output.units("pairs")
     corpus = read_corpus(raw)
     likeliest = _likeliest_shares(raw / AMBIGUOUS)
     expected: list[float] = []  # of each test pair, how often the best of all translators is right
     counts: Counter[str] = Counter()
     with TemporaryDirectory() as temporary:
         clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
-        _write(clean, _clean_pairs(read_pairs(raw, corpus), params, output))
+        pairs = read_pairs(raw, corpus, params.encoding, further=bool(params.group))
+        _write(clean, _clean_pairs(pairs, params, output))
         tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
             tokenizer.save(output.folder / name)
         source, target = list(tokenizers.values())[0], list(tokenizers.values())[-1]
-        with output.store(COLUMNS) as store:
+        columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
+        with output.store(columns) as store:
             for pair in _read(clean):
                 tokens, targets = source.encode(pair.source), target.encode(pair.target)
                 reason = _too_long(len(tokens), len(targets), params)
@@ -72,6 +79,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                         "target": targets,
                         "source_text": pair.source,
                         "target_text": pair.target,
+                        **({"group": pair.group or None} if params.group else {}),
                     }
                 )
                 counts[pair.split] += 1
@@ -130,6 +138,7 @@ def _clean_pairs(
     """The pairs that are accepted; the others are rejected with a reason, and repairs are counted."""
     seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
     tested: set[bytes] = set()  # sources that the publisher holds out
+    sides: dict[bytes, str] = {}  # with groups: text of `split_by` → the split it came into
     for record in tqdm(records, desc="pairs", unit="pair", leave=False, disable=None):
         if isinstance(record, BadRecord):
             output.reject(**asdict(record))
@@ -137,25 +146,32 @@ def _clean_pairs(
         source, source_rules = normalise(record.source)
         target, target_rules = normalise(record.target)
         digest, source_digest = _digest(f"{source}\t{target}"), _digest(source)
+        held_out = record.split == "test"
+        group = "" if held_out else _group(record, params.group)
+        split = "test" if held_out else draw_split(source, target, params, group=group, has_test_set=bool(tested))
+        side = split
         rule, reason = "", ""
         if not source or not target:
             side = "target" if source else "source"
             rule, reason = "empty", f"found no text in the {side}; allowed: text in both"
-        elif record.split == "test":
+        elif held_out:
             tested.add(source_digest)
         elif digest in seen:
             rule, reason = "duplicate", "found the same pair before; allowed: each pair once"
         elif source_digest in tested:
             rule, reason = "in_test_set", "found its source in the publisher's test set; allowed: new sources"
+        elif params.group and (side := sides.setdefault(_digest(split_text(source, target, params)), split)) != split:
+            rule = "in_other_split"
+            reason = f"found its {params.split_by} in {side} with another group; allowed: a text in one split"
         if rule:
             _reject(output, record, rule, reason)
             continue
         for name in sorted({*source_rules, *target_rules}):
-            output.repair(name)
+            output.repair(name, example=record.id)
+        if params.group and not group and not held_out:
+            output.repair(NO_GROUP, example=record.id, doubtful=True)
         seen.add(digest)
-        held_out = record.split == "test"
-        split = "test" if held_out else draw_split(source, target, params, has_test_set=bool(tested))
-        yield CleanPair(record.id, split, "yes" if held_out else "", source, target)
+        yield CleanPair(record.id, split, "yes" if held_out else "", group, source, target)
 
 
 def _reject(output: Preparation, pair: Pair | CleanPair, rule: str, reason: str) -> None:
@@ -163,12 +179,23 @@ def _reject(output: Preparation, pair: Pair | CleanPair, rule: str, reason: str)
     output.reject(id=pair.id, file=file, rule=rule, reason=reason, content=content)
 
 
-def draw_split(source: str, target: str, params: PrepareParams, *, has_test_set: bool) -> str:
-    """The split's name, by a hash of the seed and one side's text.
+def _group(pair: Pair, group: str) -> str:
+    """The third column, or what a pattern finds there, or in the source where there is none; empty for no group."""
+    found = find_group(group, pair.further or pair.source) if is_pattern(group) else group and pair.further
+    return " ".join((found or "").split())
+
+
+def split_text(source: str, target: str, params: PrepareParams) -> str:
+    """The text whose pairs all come into one split."""
+    return source if params.split_by == "source" else target
+
+
+def draw_split(source: str, target: str, params: PrepareParams, *, group: str = "", has_test_set: bool) -> str:
+    """The split's name, by a hash of the seed and of the group, or else of one side's text.
 
     Where the publisher holds out a test set, the drawn pairs are shared between training and validation alone.
     """
-    key = source if params.split_by == "source" else target
+    key = group or split_text(source, target, params)
     place = int.from_bytes(blake2b(f"{params.seed}\t{key}".encode(), digest_size=8).digest()) / 2**64
     if place < params.validation_share:
         return "validation"

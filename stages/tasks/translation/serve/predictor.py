@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 
 from ....models.weights import load_network
 from ....serving import predictor
@@ -51,7 +53,8 @@ class Predictor(predictor.Predictor):
         """The source's tokens `(time,)`, after the same normalisation as in training."""
         text = item.content["text"]
         if not isinstance(text, str):
-            found = "no value" if text is None or text != text else type(text).__name__  # NaN is unlike itself
+            missing = text is None or text is pd.NA or (isinstance(text, float) and math.isnan(text))
+            found = "no value" if missing else type(text).__name__
             raise ValueError(f"text: found {found}; allowed: a string")
         most = self._max_tokens * _CHARACTERS_A_TOKEN
         if len(text) > most:

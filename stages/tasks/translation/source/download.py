@@ -15,12 +15,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import yaml
 
 from ....archives import extract
-from ....fetch import Request, fetch_all, join_url
+from ....fetch import Request, fetch_all, file_name, join_url
 from ..data.readers import Corpus, Part, write_corpus
 from ..params import SourceParams
 
@@ -86,7 +85,7 @@ def _tatoeba(params: SourceParams, folder: Path) -> list[Part]:
 
 
 def _tsv(params: SourceParams, folder: Path) -> list[Part]:
-    name = unquote(PurePosixPath(urlsplit(params.url).path).name)
+    name = file_name(params.url)
     if not name.lower().endswith(TSV_ENDINGS):
         raise ValueError(f"source.url: found a file named {name!r}; allowed: one that ends in {', '.join(TSV_ENDINGS)}")
     fetch_all([Request(url=params.url, target=folder / name)], folder / RECORD)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -69,19 +69,24 @@ class Clip:
 def read_clip(path: Path, decoding: Decoding) -> Clip:
     """Decode a clip and take its frames evenly.
 
-    `repairs` may hold `truncated` (the file breaks off; the frames before the break are used) and `shortened` (the clip
-    goes on after `max_decoded_frames`). Raises ClipError where there is nothing to use.
+    `repairs` may hold `damaged` (frames from a damaged one up to the next that needs none before it are left out),
+    `truncated` (there is no such next one: the frames before the break are used) and `shortened` (the clip goes on
+    after `max_decoded_frames`). Raises ClipError where there is nothing to use.
     """
     deadline = time.monotonic() + decoding.max_seconds
     # Counting packets is cheap, and nearly always one packet is one frame. Where not, the second pass knows better.
-    expected = min(_count_packets(path, decoding, deadline), decoding.max_decoded_frames)
+    packets = _count_packets(path, decoding, deadline)
+    expected = min(packets, decoding.max_decoded_frames)
     for _ in range(2):
-        taken, count, repairs = _decode(path, decoding, evenly_spaced(expected, decoding.frames), deadline)
+        taken, count, repairs, damage = _decode(path, decoding, evenly_spaced(expected, decoding.frames), deadline)
         if count == expected:
             break
         expected = count
     if count < decoding.min_frames:
-        raise ClipError("too_short", f"{count} frames; allowed: {decoding.min_frames} or more")
+        found = (
+            f"{count} frames" if damage is None else f"damaged at frame {damage + 1} of {packets}: {count} good ones"
+        )
+        raise ClipError("too_short", f"{found}; allowed: {decoding.min_frames} or more")
     return Clip(np.stack(taken), repairs)
 
 
@@ -127,6 +132,8 @@ def _open(path: Path, decoding: Decoding, deadline: float) -> tuple[InputContain
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream):
             raise ClipError("no_video", "the file holds no video stream")
+        if stream.codec_context is None:
+            raise ClipError("undecodable", "its video has a codec that FFmpeg does not know")
         _check_size(stream.codec_context.width * stream.codec_context.height, decoding)
     except ClipError:
         container.close()
@@ -162,13 +169,17 @@ def _count_packets(path: Path, decoding: Decoding, deadline: float) -> int:
 
 def _decode(
     path: Path, decoding: Decoding, wanted: np.ndarray, deadline: float
-) -> tuple[list[np.ndarray], int, tuple[str, ...]]:
-    """The frames at the positions `wanted`, how many frames there are, and `truncated` or `shortened` if so."""
+) -> tuple[list[np.ndarray], int, tuple[str, ...], int | None]:
+    """The good frames at the positions `wanted`, how many good ones there are, what `read_clip` names as repairs, and
+    how many came before the first damage, if any.
+    """
     container, stream = _open(path, decoding, deadline)
     reformatter = VideoReformatter()  # keeps its tables from frame to frame, which is most of the cost of scaling
     places = set(wanted.tolist())
     taken: list[np.ndarray] = []
     count = 0
+    damage: int | None = None
+    broken = False  # until a frame comes that needs none before it
     problem = "no frame came out"
     with container:
         packets = container.demux(stream)
@@ -183,36 +194,55 @@ def _decode(
                 raise _too_slow(decoding) from None
             except av.FFmpegError as error:
                 problem = _reason(error)
-                if count:
-                    return taken, count, ("truncated",)
-                if isinstance(error, av.ArgumentError) and not stream.codec_context.width:
+                if not count and isinstance(error, av.ArgumentError) and not stream.codec_context.width:
                     # What the decoder does with a size that it may not have.
                     raise ClipError(
                         "too_large", f"frames of more pixels than allowed: {decoding.max_pixels:,}"
                     ) from None
-                continue  # a stream cut at its start: nothing can be decoded before the first whole picture
+                # Before the first frame it is a stream cut at its start: nothing can be decoded before a whole picture.
+                damage, broken = (count if damage is None else damage, True) if count else (None, False)
+                continue
             for frame in frames:
-                if frame.is_corrupt:
-                    if count:
-                        return taken, count, ("truncated",)
+                if frame.is_corrupt and count:
+                    damage, broken = count if damage is None else damage, True
+                broken = broken and not (frame.key_frame and not frame.is_corrupt)
+                if broken or frame.is_corrupt:
                     continue
                 if count == decoding.max_decoded_frames:
-                    return taken, count, ("shortened",)
+                    return taken, count, ("shortened", *_repairs(damage, broken)), damage
                 _check_size(frame.width * frame.height, decoding)
                 if count in places:
                     taken.append(_picture(frame, reformatter, decoding))
                 count += 1
     if not count:
         raise ClipError("undecodable", f"{stream.codec_context.name}: {problem}")
-    return taken, count, ()
+    return taken, count, _repairs(damage, broken), damage
+
+
+def _repairs(damage: int | None, broken: bool) -> tuple[str, ...]:
+    return () if damage is None else ("truncated",) if broken else ("damaged",)
 
 
 def _picture(frame: av.VideoFrame, reformatter: VideoReformatter, decoding: Decoding) -> np.ndarray:
     """A frame as it is meant to be seen, `(size, size, channels)` uint8."""
     kind = "gray" if decoding.channels == 1 else "rgb24"
     small = reformatter.reformat(frame, decoding.size, decoding.size, kind, interpolation=_SCALING, threads=1)
-    turns = round(frame.rotation / 90)  # against the clock, as the display matrix says and numpy turns
-    return np.rot90(small.to_ndarray().reshape(decoding.size, decoding.size, decoding.channels), turns)
+    return _upright(small.to_ndarray().reshape(decoding.size, decoding.size, decoding.channels), frame)
+
+
+def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """A square picture turned and mirrored as the frame's display matrix says, to the nearest of the eight ways.
+
+    The matrix has `x' = a x + c y` and `y' = b x + d y`, y downwards, in its first numbers a, b, ·, c, d (FFmpeg's
+    libavutil/display.h; ISO/IEC 14496-12, 6.2.2). Its players do the same (`-autorotate`).
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def _check_time(deadline: float, decoding: Decoding) -> None:

@@ -1,12 +1,22 @@
-"""The raw folder: clips below `clips/CLASS/`, UCF-101's split lists in `ucfTrainTestlist/`."""
+"""The raw folder: clips below `clips/CLASS/`, UCF-101's split lists in `ucfTrainTestlist/`.
+
+`left_out.json`, where there is one, says what was not fetched, name → reason.
+"""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ....data.text import open_text
 
 CLIPS = "clips"
 LISTS = "ucfTrainTestlist"
+LEFT_OUT = "left_out.json"
+_SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
+_MAX_LINE = 1024  # characters
 
 
 def find_clips(folder: Path) -> list[str]:
@@ -17,9 +27,36 @@ def find_clips(folder: Path) -> list[str]:
     return sorted(name for name in names if not any(part.startswith(".") for part in name.split("/")))
 
 
-def label_of(clip: str) -> str:
-    """The class of a clip: the name of the folder that it lies in; empty where it lies in none."""
-    return PurePosixPath(clip).parent.name
+class Place(NamedTuple):
+    """Where a clip lies."""
+
+    label: str  # its class; empty where it lies in no class's folder
+    name: str  # its path within that folder
+
+
+def places_of(clips: Iterable[str], classes: Collection[str] = ()) -> dict[str, Place]:
+    """Clip → class and name: `UCF-101/Punch/actor/c.avi` is `actor/c.avi` of Punch where all clips lie in UCF-101.
+
+    A class is the first folder that a clip lies in, below those that hold all of them; what a class's folder is divided
+    into (actors, scenes) is no class. A folder of `classes` is one, also where it holds all. Raises ValueError where
+    the folders are a publisher's splits, which hold classes of one name.
+    """
+    paths = {clip: clip.split("/") for clip in clips}
+    depth = 0
+    while True:
+        folders = {path[depth] for path in paths.values() if len(path) > depth + 1}
+        deeper = any(len(path) > depth + 2 for path in paths.values())
+        if len(folders) != 1 or not deeper or folders & set(classes):
+            break
+        depth += 1
+    splits = sorted(name for name in folders if name.lower() in _SPLITS)
+    if len(splits) > 1:
+        found = f"found the folders {', '.join(splits)}, which are a publisher's splits"
+        raise ValueError(f"{found}; allowed: CLASS/clip.ext, so one of them, or all clips of a class in one folder")
+    return {
+        clip: Place(path[depth], "/".join(path[depth + 1 :])) if len(path) > depth + 1 else Place("", path[-1])
+        for clip, path in paths.items()
+    }
 
 
 def read_list(path: Path) -> list[str]:
@@ -27,8 +64,12 @@ def read_list(path: Path) -> list[str]:
 
     Raises ValueError for any other line: a clip on the wrong side of a split would spoil what is measured.
     """
+    with open_text(path, option="") as text:
+        lines = list(text.lines(max_length=_MAX_LINE))
     clips = []
-    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for row, line, fault in lines:
+        if fault:
+            raise ValueError(f"{path}, line {row}: {fault}")
         match = re.fullmatch(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s+\d+)?", line.strip())
         if match:
             clips.append(match.group(1))

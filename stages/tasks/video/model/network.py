@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ....models.batch import Batch
 from ....models.classification import classification_losses
 from ....models.convolution import PictureEncoder
+from ....models.learned import Learned, learned_ids
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
@@ -150,3 +151,8 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
 def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> ClipDataset:
     """The clips of one split of the prepared data in `folder`."""
     return ClipDataset(folder, split, params.model.augmentation if augment else None, seed=params.train.seed)
+
+
+def learned(folder: Path) -> Learned:
+    """The clips that a network is trained and chosen by."""
+    return learned_ids(folder)

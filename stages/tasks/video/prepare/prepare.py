@@ -12,21 +12,24 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from ....data.files import read_json
 from ....data.store import SPLITS, ragged
+from ....preprocessing.groups import REPAIR as NO_GROUP
+from ....preprocessing.groups import find_group
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
 from ..data.columns import ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE, FEATURES, MIRRORED_FEATURES
 from ..data.decode import Clip, ClipError, Decoding, try_read_clip
 from ..data.encode import encode_clip
-from ..data.layout import CLIPS, find_clips, label_of
+from ..data.layout import CLIPS, LEFT_OUT, Place, find_clips, places_of
 from ..params import PrepareParams
-from .splits import group_of, read_official, split_by_group, split_officially
+from .splits import read_official, split_by_group, split_officially
 
 _ROWS_PER_BATCH = 32  # a clip is tens to hundreds of kilobytes
 
 
 def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
-    """Decode every clip below `raw/clips`; its class is the name of its folder.
+    """Decode every clip below `raw/clips`; its class is the folder below `clips` that it lies in, at any depth.
 
     A clip without frames to use, without a class, not in the official lists (where these make the split) or of a class
     with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
@@ -34,11 +37,16 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     With an encoder the output folder holds its weights; with a frozen one the store holds the frames' features as well.
     Raises ValueError where these cannot be read.
     """
+    output.units("clips")
     decoding = decoding_of(params)
-    clips = find_clips(raw / CLIPS)
-    splits = _split(raw, clips, params)
-    accepted = _accepted(clips, splits, output)
-    classes = sorted({label_of(clip) for clip in accepted})
+    left_out = read_json(raw / LEFT_OUT) if (raw / LEFT_OUT).is_file() else {}
+    for name, reason in left_out.items():
+        output.reject(id=name, file=name, rule="left_out", reason=reason)
+    places = places_of(find_clips(raw / CLIPS))
+    groups = {clip: _group(place, params.group) for clip, place in places.items() if place.label}
+    splits = _split(raw, {clip: group or _own_group(places[clip]) for clip, group in groups.items()}, params)
+    accepted = _accepted(places, splits, output)
+    classes = sorted({places[clip].label for clip in accepted})
     shape = (params.size, params.size, decoding.channels)
     columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
     description: dict[str, Any] = {"classes": classes, "decoding": asdict(decoding)}
@@ -60,25 +68,37 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 output.reject(id=name, file=name, rule=rule, reason=reason)
                 continue
             for rule in clip.repairs:
-                output.repair(rule)
+                output.repair(rule, example=name, doubtful=rule != "shortened")
+            if params.group and not groups[name]:
+                output.repair(NO_GROUP, example=f"{name}: split by itself", doubtful=True)
             counts[splits[name]] += 1
             row = {"id": name, "split": splits[name], "length": len(clip.frames), "frames": clip.frames}
-            label, group = classes.index(label_of(name)), group_of(name, params.group_pattern)
+            label, group = classes.index(places[name].label), groups[name] or _own_group(places[name])
             store.append({**row, "label": label, "group": group, **clip.features})
     output.describe({**description, "clips": counts})
 
 
-def _accepted(clips: list[str], splits: Mapping[str, str], output: Preparation) -> list[str]:
+def _group(place: Place, pattern: str) -> str | None:
+    return find_group(pattern, _own_group(place)) if pattern else None
+
+
+def _own_group(place: Place) -> str:
+    """Its path below its class's folder without the ending: what a group is found in, or else a group of its own."""
+    return str(PurePosixPath(place.name).with_suffix(""))
+
+
+def _accepted(places: Mapping[str, Place], splits: Mapping[str, str], output: Preparation) -> list[str]:
     """The clips to decode; the others are rejected."""
-    trained = {label_of(clip) for clip, split in splits.items() if split == "train"}
+    trained = {places[clip].label for clip, split in splits.items() if split == "train"}
     accepted = []
-    for clip in clips:
-        if "/" not in clip:
-            output.reject(id=clip, file=clip, rule="no_class", reason="lies in no folder; allowed: CLASS/clip.ext")
+    for clip, place in places.items():
+        if not place.label:
+            reason = "lies in no class's folder; allowed: CLASS/clip.ext"
+            output.reject(id=clip, file=clip, rule="no_class", reason=reason)
         elif clip not in splits:
             output.reject(id=clip, file=clip, rule="not_listed", reason="stands in neither official list of this split")
-        elif label_of(clip) not in trained:
-            reason = f"no clip of class {label_of(clip)} is left to train on; needed: more groups"
+        elif place.label not in trained:
+            reason = f"no clip of class {place.label} is left to train on; needed: more groups"
             output.reject(id=clip, file=clip, rule="class_not_trained", reason=reason)
         else:
             accepted.append(clip)
@@ -116,8 +136,8 @@ def decoding_of(params: PrepareParams) -> Decoding:
     )
 
 
-def _split(raw: Path, clips: list[str], params: PrepareParams) -> dict[str, str]:
-    groups = {clip: group_of(clip, params.group_pattern) for clip in clips if label_of(clip)}
+def _split(raw: Path, groups: Mapping[str, str], params: PrepareParams) -> dict[str, str]:
+    """`clip → split` from `clip → group`."""
     share, seed = params.validation_share, params.seed
     if params.split == "group":
         return split_by_group(groups, validation_share=share, test_share=params.test_share, seed=seed)

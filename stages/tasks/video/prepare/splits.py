@@ -7,19 +7,11 @@ that has seen one clip of a group knows something of the others.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..data.layout import LISTS, read_list
-
-
-def group_of(clip: str, pattern: str) -> str:
-    """The group in a clip's file name: what the parentheses of `pattern` match, or the name where there is no match."""
-    name = PurePosixPath(clip).stem
-    match = re.search(pattern, name)
-    return (match.group(1) if match else None) or name
 
 
 def split_by_group(
@@ -61,7 +53,7 @@ def _take(groups: Mapping[str, str], clips: float, *, keep: int, seed: int) -> s
     if len(sizes) <= keep:
         raise ValueError(
             f"{len(groups)} clips in {len(sizes)} groups ({', '.join(sorted(sizes))[:200]}) cannot be split; at least "
-            f"{keep + 1} groups are needed: see prepare.group_pattern"
+            f"{keep + 1} groups are needed: see prepare.group"
         )
     order = sorted(sizes, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
     taken: set[str] = set()

@@ -13,7 +13,7 @@ from ....models.batch import Batch, by_length, pad
 from ....models.classification import ranked
 from ....models.weights import load_network
 from ....serving import predictor
-from ....serving.predictor import Item, Row
+from ....serving.predictor import Item, Row, shown
 from ..data.columns import ENCODER_NAME
 from ..data.decode import Decoding, read_clip
 from ..data.efficientnet import FrameEncoder
@@ -42,6 +42,8 @@ class Predictor(predictor.Predictor):
         self._classes: list[str] = data["classes"]
         self._decoding = Decoding(**data["decoding"])
         self._encoder = FrameEncoder(folder / ENCODER_NAME) if ENCODER_NAME in data.get("assets", []) else None
+        if self._encoder is not None:
+            self.few = 0  # the frames of one clip are work for several threads
 
     def read(self, item: Item) -> np.ndarray:
         """The frames of the clip at `path`, `(time, height, width, channels)` uint8, or their features `(time, 3008)`
@@ -49,12 +51,15 @@ class Predictor(predictor.Predictor):
         """
         path = item.content["path"]
         if not isinstance(path, str) or not path.strip():
-            raise ValueError(f"path: found {path!r}; allowed: a local path or an address such as https://host/clip.mp4")
+            found = shown(path)
+            raise ValueError(f"path: found {found}; allowed: a local path or an address such as https://host/clip.mp4")
         try:
             with local_copy(path) as local:
                 frames = read_clip(local, self._decoding).frames
-        except (OSError, ValueError) as error:  # a name may be too long to be looked for
-            raise ValueError(f"path {path!r}: {error}") from None
+        except OSError as error:  # such as a name that is too long to be looked for
+            raise ValueError(f"path {shown(path)}: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(f"path {shown(path)}: {error}") from None
         return frames if self._encoder is None else self._encoder.features(frames)
 
     def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:

@@ -1,52 +1,96 @@
-"""Listing a folder of clips, `CLASS/clip.ext`: on disk, in a bucket, behind a web server's index pages."""
+"""Listing a folder of clips, `CLASS/…/clip.ext`: on disk, in a bucket, behind a web server's index pages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import fsspec
 
+from ....fetch import check_protocol, decoded
 
-def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> dict[str, str]:
-    """`CLASS/clip.ext → address` of each file in the class folders below `url`; `classes` limits them, if not empty.
+_DEEPEST = 16  # folders within each other; a link that leads back to where it stands has no end
 
-    Empty where there is nothing, or a web server that does not list. Raises ValueError where the place cannot be
-    reached and where it holds more than `max_files`.
+
+@dataclass(slots=True)
+class Tree:
+    """What lies below an address."""
+
+    clips: dict[str, str] = field(default_factory=dict)  # CLASS/…/clip.ext → address
+    left_out: dict[str, str] = field(default_factory=dict)  # name → why it is not fetched
+
+
+def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> Tree:
+    """Each file below the class folders in `url`, at any depth; of `classes` alone, where folders of theirs lie there.
+
+    Hidden files are passed over, links on a disk are followed. Empty where there is nothing, or a web server that does
+    not list. Raises ValueError where the place cannot be reached, holds more than `max_files` or has no end.
     """
+    check_protocol(url)
     system, root = fsspec.core.url_to_fs(url)
-    clips: dict[str, str] = {}
-    for label, place in _entries(system, root, "directory").items():
-        if classes and label not in classes:
-            continue
-        for name, path in _entries(system, place, "file").items():
-            clips[f"{label}/{name}"] = system.unstrip_protocol(path)
-            if len(clips) > max_files:
-                raise ValueError(f"{url}: more than {max_files:,} clips; allowed are as many")
-    return clips
+    tree = Tree()
+    folders = [("", root)]
+    seen = 0
+    while folders:
+        folder, place = folders.pop()
+        if folder.count("/") > _DEEPEST:
+            raise ValueError(f"{url}: {folder}: more than {_DEEPEST} folders deep; allowed are as many")
+        entries = list(_entries(system, place))
+        asked_for = not folder and any(name in classes for name, _, _ in entries)
+        for name, kind, path in entries:
+            if asked_for and name not in classes:
+                continue
+            if kind == "directory":
+                folders.append((f"{folder}{name}/", path))
+            elif kind != "file":
+                tree.left_out[f"{folder}{name}"] = kind
+            elif not folder:
+                tree.left_out[name] = "lies in no folder; allowed: CLASS/clip.ext"
+            else:
+                tree.clips[f"{folder}{name}"] = system.unstrip_protocol(path)
+        seen += len(entries)
+        if len(tree.clips) > max_files or seen > 2 * max_files:
+            raise ValueError(f"{url}: more than {max_files:,} clips; allowed are as many")
+    return tree
 
 
-def _entries(system: Any, place: str, kind: str) -> dict[str, str]:
-    """`name → path` of what lies right in a folder, hidden files left out; the names are safe to use as file names."""
+def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str]]:
+    """Name, kind and path of what lies right in a folder: `directory`, `file`, or why it is neither."""
     web = urlsplit(place).scheme in ("http", "https")
     place = place.rstrip("/") + "/"
     try:
         listed = system.ls(place, detail=True)
     except FileNotFoundError:
-        return {}
+        return
     except Exception as error:  # the library behind each protocol has errors of its own
         if getattr(error, "status", None) in (403, 405):  # a web server that shows files and lists none
-            return {}
+            return
         raise ValueError(f"{place}: cannot be listed: {error or type(error).__name__}") from None
-    names = {}
     for entry in listed:
         path = str(entry["name"])
-        # A web server's index does not say what is a folder; their links end in a slash, and may lead anywhere.
-        actual = "directory" if path.endswith("/") else entry["type"]
-        inside = path.startswith(place) or not web
         name = path.rstrip("/").rpartition("/")[2]
-        name = unquote(name) if web else name
-        if inside and actual == kind and name and not name.startswith(".") and not set(name) & set("/\\?\0"):
-            names[name] = path
-    return dict(sorted(names.items()))
+        # A web server's links may lead anywhere, and those that sort its index begin with a question mark.
+        if path.rstrip("/") == place[:-1] or (web and (not path.startswith(place) or name[:1] in ("?", "#"))):
+            continue
+        name = decoded(name) if web else name
+        if name and not name.startswith("."):
+            yield _shown(name), _kind(system, entry, path, name, web=web), path
+
+
+def _kind(system: Any, entry: dict[str, Any], path: str, name: str, *, web: bool) -> str:
+    if set(name) & set("/\\\0") or _shown(name) != name:
+        return "a name with / or \\, or that is no UTF-8; allowed are names that every disk takes"
+    if web and (set(path) & set("?#")):
+        return "an address with ? or #; allowed are %3F and %23 in their place"
+    if web:  # an index does not say what is a folder, but its links do by the slash that they end in
+        return "directory" if path.endswith("/") else str(entry["type"])
+    if entry.get("islink"):
+        found = "directory" if system.isdir(path) else "file" if system.isfile(path) else ""
+        return found or "a link to nothing; allowed are clips"
+    return str(entry["type"]) if entry["type"] in ("file", "directory") else "no file and no folder"
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()

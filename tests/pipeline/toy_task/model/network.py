@@ -5,6 +5,7 @@ from torch import nn
 from ....data.prepared import open_prepared
 from ....models.batch import Batch, pad
 from ....models.classification import classification_losses
+from ....models.learned import learned_ids
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack, last_step
 
@@ -46,3 +47,7 @@ class ToyDataset:
 def dataset(folder, split, params, *, augment):
     store, _ = open_prepared(folder)
     return ToyDataset(store, store.rows(split))
+
+
+def learned(folder):
+    return learned_ids(folder)

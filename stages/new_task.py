@@ -1,0 +1,100 @@
+"""Begin a new task as a copy of one that is there.
+
+    python -m stages.new_task NAME --like sketch
+
+It copies the task's folder, its block in params.yaml and its entry in dvc.yaml, all under the new name. The copy runs
+as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first. README.md, "A new task",
+says what each part is. `git checkout params.yaml dvc.yaml && rm -r stages/tasks/NAME` goes back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from .tasks.protocol import Task
+
+HERE = Path(__file__).parents[1]
+
+
+def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
+    """Copy the task `like` of the checkout `root` as the task `name`; returns what was made or changed.
+
+    Raises ValueError, and changes nothing, for a name that is taken or cannot be a package's.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise ValueError(f"found the name {name!r}; allowed are small letters, digits and _, such as hand_gesture")
+    folder = root / "stages/tasks" / name
+    params, dag = root / "params.yaml", root / "dvc.yaml"
+    if folder.exists() or re.search(rf"^{name}:", params.read_text(encoding="utf-8"), re.MULTILINE):
+        raise ValueError(f"there is a task {name!r} already, in stages/tasks/ or in params.yaml")
+    changed = {
+        params: _with_block(params.read_text(encoding="utf-8"), name, like),
+        dag: _with_entry(dag.read_text(encoding="utf-8"), name, like),
+    }
+    shutil.copytree(folder.with_name(like), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in folder.rglob("*.*"):
+        if file.suffix in (".py", ".md", ".yaml"):
+            file.write_text(_renamed(file.read_text(encoding="utf-8"), name, like), encoding="utf-8")
+    for file, text in changed.items():
+        file.write_text(text, encoding="utf-8")
+    return [folder, *changed]
+
+
+def _with_block(params: str, name: str, like: str) -> str:
+    """params.yaml with a copy of a task's block, comments and all, at its end."""
+    found = re.search(rf"^{like}:\n(?:(?:[ ].*)?\n)*", params, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"params.yaml has no block {like!r} that begins in a line of its own")
+    return f"{params.rstrip()}\n\n{_renamed(found.group(), name, like).rstrip()}\n"
+
+
+def _with_entry(dag: str, name: str, like: str) -> str:
+    """dvc.yaml with an entry of the task below the one that it was copied from."""
+    entry = re.search(rf"^ +{like}: \{{dataset_task: .*\n", dag, re.MULTILINE)
+    if entry is None:
+        raise ValueError(f"dvc.yaml has no entry {like}: {{dataset_task: …}} under vars")
+    copied = entry.group().replace(f"{like}:", f"{name}:").replace(f"dataset_task: {like},", f"dataset_task: {name},")
+    dag = dag.replace(entry.group(), entry.group() + copied)
+    return re.sub(rf"^( +- dataset_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
+
+
+def _renamed(text: str, name: str, like: str) -> str:
+    """A text in which what names the task names the new one. The word itself may mean more: a forecast, a drawing."""
+    before = r"^|data/|(?:parts|blocks) (?:of|under) `|The `|under `|dataset_task=\"|resume_folder\(\) / \""
+    after = r":$|/|`: |`\.|` block|` in params|\"|-"
+    text = re.sub(rf"({before}){like}(?={after})", rf"\g<1>{name}", text, flags=re.MULTILINE)
+    blocks = "source|prepare|model|train|evaluate|register"
+    text = re.sub(rf"(?<![\w./-]){like}(?=\.(?:{blocks})\b)", name, text)
+    models = r"(?<=    model_name=\").*(?=\")|(?<=\"models:/).*(?=@champion)"
+    return re.sub(models, lambda found: _model_name(found.group(), name, like), text)
+
+
+def _model_name(model: str, name: str, like: str) -> str:
+    """The registered model's name: `sketch-classifier` becomes `NAME-classifier`, `translator` becomes `NAME-model`."""
+    kind = model.removeprefix(f"{like}-") if model.startswith(f"{like}-") else "model"
+    return f"{name.replace('_', '-')}-{kind}"
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.new_task", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", metavar="NAME", help="of the new task")
+    parser.add_argument("--like", choices=Task.names(), required=True, help="the task to begin with")
+    args = parser.parse_args()
+    try:
+        made = copy_task(args.name, args.like)
+    except ValueError as error:
+        sys.exit(f"unroll: {error}")
+    print("\n".join(str(path.relative_to(HERE)) for path in made))
+    print(f"`dvc repro register@{args.name}` runs it as it is; `python -m stages.params` checks edits of params.yaml")
+
+
+if __name__ == "__main__":
+    main()
