@@ -32,9 +32,12 @@ def open_source(source: str, encoding: str = AUTO) -> Iterator[Text]:
 
 
 def lines(source: str, encoding: str = AUTO, *, max_length: int) -> Iterator[Line]:
-    """The lines, without their ends; one of more than `max_length` characters is cut one character after that."""
+    """The lines, without their ends; one of more than `max_length` characters is cut, which is its fault."""
     with open_source(source, encoding) as text:
-        yield from text.lines(max_length=max_length)
+        for line in text.lines(max_length=max_length):
+            if line.fault is None and len(line.text) > max_length:
+                line = line._replace(fault=f"found a line of more than {max_length:,} characters; allowed: as many")
+            yield line
 
 
 def records(

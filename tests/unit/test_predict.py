@@ -356,9 +356,24 @@ def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tm
         list(groups(str(tmp_path / "days.csv")))
 
 
+def test_a_long_line_that_begins_with_blanks_is_no_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "clips.txt").write_text(" " * 20_000 + "a.mp4\nb.mp4\n")
+    long, short = Task("video").rows().groups(str(tmp_path / "clips.txt"))
+    assert long[0]["error"] == "found a line of more than 16,384 characters; allowed: as many"
+    assert short == [{"path": "b.mp4"}]
+
+
+def test_a_seed_that_no_column_can_hold_is_that_rows_error(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(f"cat\t\t{2**64}\ncat\t\t{2**63 - 1}\n")
+    (large,), (fine,) = Task("drawing").rows().groups(str(tmp_path / "labels.txt"))
+    assert "a seed of 20 letters" in large["error"]
+    assert fine["seed"] == 2**63 - 1
+
+
 def test_lines_are_numbered_cut_at_their_bound_and_unpacked(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbffirst\r\n" + b"x" * 100 + b"\n\n" + b"1234567890\nlast"
-    expected = [(1, "first", None), (2, "x" * 11, None), (3, "", None), (4, "1234567890", None), (5, "last", None)]
+    fault = "found a line of more than 10 characters; allowed: as many"
+    expected = [(1, "first", None), (2, "x" * 11, fault), (3, "", None), (4, "1234567890", None), (5, "last", None)]
     (tmp_path / "plain").write_bytes(content)
     (tmp_path / "packed.gz").write_bytes(gzip.compress(content))
     assert list(lines(str(tmp_path / "plain"), max_length=10)) == expected

@@ -42,7 +42,14 @@ def _row(number: int, text: str) -> dict[str, Any]:
         if further and further[0]:
             row["temperature"] = float(further[0])
         if len(further) == 2 and further[1]:
-            row["seed"] = int(further[1])
+            row["seed"] = _seed(further[1])
     except ValueError as error:
         row["error"] = f"found {error}; allowed: a label, a temperature and a seed, parted by tabs"
     return row
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if seed.bit_length() > 63:
+        raise ValueError(f"a seed of {len(text)} letters, {text[:24]!r}")
+    return seed

@@ -15,7 +15,7 @@ KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the li
 CHUNK_SIZE = 1024
 
 _MAX_LINE = 4 * 2**20  # characters of a drawing, as prepare and the model allow
-_MAX_LIST = 256 * 2**20  # characters of a file that has to be in memory as a whole
+_MAX_LIST = 256 * 2**20  # bytes of UTF-8 of a file that has to be in memory as a whole
 
 
 def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
@@ -49,14 +49,19 @@ def _row(number: int, value: Any) -> dict[str, Any]:
 
 
 def _list(source: str, encoding: str) -> list[Any]:
+    content = bytearray()
     with open_source(source, encoding) as text:
-        content = text.read(_MAX_LIST + 1)
-    if len(content) > _MAX_LIST:
-        raise ValueError(
-            f"{source}: more than {_MAX_LIST:,} characters; write a drawing a line into an .ndjson instead"
-        )
+        for chunk in text.chunks():
+            content += chunk
+            if len(content) > _MAX_LIST:
+                raise ValueError(
+                    f"{source}: more than {_MAX_LIST:,} bytes; write a drawing a line into an .ndjson instead"
+                )
+        decoded = content.decode("utf-8", errors="surrogateescape")
+        if fault := text.fault(decoded):
+            raise ValueError(f"{source}: {fault}")
     try:
-        found = json.loads(content)
+        found = json.loads(decoded)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{source}: not JSON: {error}; lines of JSON belong into an .ndjson") from None
     if not isinstance(found, list):
