@@ -4,7 +4,7 @@
 
 It copies the task's folder, its block in params.yaml and its entry in dvc.yaml, all under the new name. The copy runs
 as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first. README.md, "A new task",
-says what each part is. `git checkout params.yaml dvc.yaml && rm -r stages/tasks/NAME` goes back.
+says what each part is. To go back, delete the folder, the block in params.yaml and the entries in dvc.yaml.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
     Raises ValueError, and changes nothing, for a name that is taken or cannot be a package's.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise ValueError(f"found the name {name!r}; allowed are small letters, digits and _, such as hand_gesture")
+        raise ValueError(
+            f"found the name {name!r}; allowed are small letters, digits and _, "
+            "such as hand_gesture, and no word of Python's own"
+        )
     folder = root / "stages/tasks" / name
     params, dag = root / "params.yaml", root / "dvc.yaml"
     if folder.exists() or re.search(rf"^{name}:", params.read_text(encoding="utf-8"), re.MULTILINE):
