@@ -16,6 +16,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import yaml
+
 from .tasks.protocol import Task
 
 HERE = Path(__file__).parents[1]
@@ -31,9 +33,15 @@ def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
             f"found the name {name!r}; allowed are small letters, digits and _, "
             "such as hand_gesture, and no word of Python's own"
         )
+    if yaml.safe_load(name) != name:
+        raise ValueError(f"found the name {name!r}, which params.yaml would take for no name")
     folder = root / "stages/tasks" / name
     params, dag = root / "params.yaml", root / "dvc.yaml"
-    if folder.exists() or re.search(rf"^{name}:", params.read_text(encoding="utf-8"), re.MULTILINE):
+    if (
+        folder.exists()
+        or folder.with_suffix(".py").exists()
+        or re.search(rf"^{name}:", params.read_text(encoding="utf-8"), re.MULTILINE)
+    ):
         raise ValueError(f"there is a task {name!r} already, in stages/tasks/ or in params.yaml")
     changed = {
         params: _with_block(params.read_text(encoding="utf-8"), name, like),

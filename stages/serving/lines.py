@@ -45,8 +45,8 @@ def records(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The records of a CSV with a header, each with the number of the line that it ends in.
 
-    Values beyond the header's columns are left out. Raises ValueError for what is no CSV or no text, and where a
-    `required` column is missing: `allowed` says which may be there.
+    Raises ValueError for what is no CSV or no text, for a line with more values than columns, and where a `required`
+    column is missing or one stands there twice: `allowed` says which may be there.
     """
     with open_source(source, encoding) as text:
         reader = csv.DictReader(text.checked())
@@ -55,7 +55,15 @@ def records(
             if not set(required) <= set(columns):
                 found = ", ".join(columns)[:200] or "none"
                 raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
+            if twice := next((name for name in columns if name and columns.count(name) > 1), ""):
+                raise ValueError(f"{source}: found the column {twice} twice; allowed: each once")
             for record in reader:
+                further: Any = record.get(None, ())
+                if any(map(str.strip, further)):
+                    raise ValueError(
+                        f"{source}: line {reader.line_num}: found {len(columns) + len(further)} values for "
+                        f"{len(columns)} columns; allowed: one for each (a value with a comma stands in quotes)"
+                    )
                 yield reader.line_num, {column: value for column, value in record.items() if column}
         except csv.Error as error:
             raise ValueError(f"{source}: line {reader.line_num}: not a CSV: {error}") from None

@@ -347,13 +347,27 @@ def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tm
     (tmp_path / "days.csv").write_text("\ufeffds,y\n2015-01-01,1\n", encoding="utf-8")
     groups = Task("forecast").rows().groups
     assert list(groups(str(tmp_path / "days.csv"))) == [[{"unique_id": "days", "ds": "2015-01-01", "y": "1"}]]
-    (tmp_path / "days.csv").write_text("price,ds,y\n3,2015-01-01,1,4\n")  # what the model needs as well is handed on
+    (tmp_path / "days.csv").write_text("price,ds,y\n3,2015-01-01,1,\n")  # what the model needs as well is handed on
     assert list(groups(str(tmp_path / "days.csv"))) == [
         [{"unique_id": "days", "ds": "2015-01-01", "y": "1", "price": "3"}]
     ]
     (tmp_path / "days.csv").write_text("date,y\n")
     with pytest.raises(ValueError, match=r"found columns date, y; allowed: ds, y and, for several series, unique_id"):
         list(groups(str(tmp_path / "days.csv")))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("ds,y\n2015-01-01,1,106\n", "line 2: found 3 values for 2 columns"),
+        ("ds,y,y\n2015-01-01,1,2\n", "found the column y twice"),
+        ('ds,y\n2015-01-01,"1\n2015-01-02,2\n2015-01-03,3"\n', "found a value of several lines"),
+    ],
+)
+def test_a_csv_whose_values_would_shift_or_vanish_is_refused(tmp_path: Path, text: str, found: str) -> None:
+    (tmp_path / "days.csv").write_text(text)
+    with pytest.raises(ValueError, match=found):
+        list(Task("forecast").rows().groups(str(tmp_path / "days.csv")))
 
 
 def test_a_long_line_that_begins_with_blanks_is_no_empty_one(tmp_path: Path) -> None:
