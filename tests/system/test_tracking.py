@@ -190,7 +190,7 @@ def test_a_training_without_a_reachable_store_is_sent_later(tmp_path):
     assert "hunter2" not in said
     (spooled,) = away.spools()
     assert "hunter2" not in spooled.read_text()
-    assert str(port) not in spooled.read_text()
+    assert f":{port}" not in spooled.read_text()  # the digits alone may stand in a number
     with server(tmp_path, port):
         assert away.deliver() == ""
     assert away.steps() == list(range(100))
