@@ -216,12 +216,13 @@ def test_a_flow_trains_and_registers_and_a_user_pulls_the_model_with_a_password_
 @pytest.mark.parametrize("password", ["wrong", None])
 def test_a_wrong_password_is_one_clear_line(team: Team, command: tuple[str, ...], password: str | None) -> None:
     printed = team.stage(*command, password=password, code=1)
-    assert printed.count("\n") == 1
-    assert f"MLflow at {team.mlflow}: it does not know this user or password" in printed
+    said = [line for line in printed.splitlines() if "no receipt yet" not in line]  # `sync` asks for every task's first
+    assert len(said) == 1
+    assert f"MLflow at {team.mlflow}: it does not know this user or password" in said[0]
 
 
 def test_two_registrations_at_once_leave_one_champion(team: Team) -> None:
-    """The same network measured in two ways: two contents, one of them twice, registered in the same moment."""
+    """The same network, measured in two ways, three times in the same moment: one content, and so one version."""
     clone = team.house.clone.folder
     other = clone.with_name("other")
     shutil.copytree(clone, other, symlinks=True, ignore=shutil.ignore_patterns(".prefect", "cache"))
@@ -248,7 +249,7 @@ def test_two_registrations_at_once_leave_one_champion(team: Team) -> None:
     assert [alias for alias, _ in aliases].count("champion") <= 1
     assert [alias for alias, _ in aliases].count("challenger") == 1
     versions = team.rows("mlflow", "select version from model_versions where name = 'forecaster'")
-    assert before < len(versions)
+    assert len(versions) == max(before, 1)
     judged = team.rows("mlflow", "select version from model_version_tags where key = 'unroll.decision'")
     assert sorted(judged) == sorted(versions)
 
