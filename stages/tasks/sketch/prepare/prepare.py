@@ -62,7 +62,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 merge.add(chunk, path, lines, writer)
             except FileNotFoundError:  # another prepare of the same files has ended and cleared up
                 merge.add(chunk, *function(chunk), writer)
-    classes = sorted({file.category for file in raw_files(raw)})
+    classes = sorted({file.category for file in files})
     for name in classes:
         if not merge.counts[name, "train"]:
             reason = merge.reasons.get(name, "its file holds none")
