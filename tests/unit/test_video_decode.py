@@ -178,16 +178,20 @@ def test_timestamps_decide_nothing(tmp_path: Path) -> None:
     assert np.array_equal(read_clip(tmp_path / "odd.mkv", DECODING).frames, read_clip(even, DECODING).frames)
 
 
-@pytest.mark.parametrize("told", [0, 3, 1_000_000])
-def test_a_header_that_lies_about_the_number_of_frames_is_not_believed(tmp_path: Path, told: int) -> None:
-    path = tmp_path / "clip.avi"
+def _write_avi(path: Path, count: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.height = stream.width = 64
         stream.pix_fmt = "yuv420p"
-        for picture in _ramp(20):
+        for picture in _ramp(count):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+
+
+@pytest.mark.parametrize("told", [0, 3, 1_000_000])
+def test_a_header_that_lies_about_the_number_of_frames_is_not_believed(tmp_path: Path, told: int) -> None:
+    path = tmp_path / "clip.avi"
+    _write_avi(path, 20)
     content = bytearray(path.read_bytes())
     for chunk, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):  # dwTotalFrames and dwLength of AVI's headers
         start = content.index(chunk) + offset
@@ -343,13 +347,7 @@ def test_a_clip_that_is_damaged_to_its_end_is_used_up_to_the_damage_or_says_wher
 
 def with_unknown_codec(path: Path) -> Path:
     """An AVI whose four letters for the codec stand for none."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.height = stream.width = 64
-        stream.pix_fmt = "yuv420p"
-        for picture in _ramp(9):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+    _write_avi(path, 9)
     content = path.read_bytes()
     assert content.count(b"FMP4") == 2
     path.write_bytes(content.replace(b"FMP4", b"Z?Q!"))
