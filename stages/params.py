@@ -127,8 +127,18 @@ class RegisterParams(Block):
         return self
 
 
+class MonitorParams(Block):
+    """How a task's data and answers are watched, and what retrains it. Read by `stages.refresh` and the flows, by no
+    stage of dvc.yaml.
+    """
+
+    rewritten_past: Literal["refuse", "accept"]
+    retrain: Literal["on_new_data", "on_drift", "on_alarm", "monthly", "never"]
+    pause_days: Count
+
+
 class TaskParams(Block):
-    """The six blocks of one task; a task's own `params.py` says what is in `source`, `prepare`, `model` and
+    """The seven blocks of one task; a task's own `params.py` says what is in `source`, `prepare`, `model` and
     `evaluate`.
     """
 
@@ -138,6 +148,7 @@ class TaskParams(Block):
     train: TrainParams
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
+    monitor: MonitorParams
 
 
 def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
@@ -171,7 +182,7 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
     return parsed
 
 
-_DATA_BLOCKS = ("source", "prepare")  # which a task without data of its own takes from `dataset_task`
+_DATA_BLOCKS = ("source", "prepare", "monitor")  # which a task without data of its own takes from `dataset_task`
 
 
 def _with_data_blocks(raw: Mapping[str, Any], name: str, owner: str) -> Any:

@@ -44,9 +44,11 @@ def environment_of(checkout: Path, at: Path) -> Path:
 
 
 def make_environment(checkout: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    # As a user's shell starts it: a make that runs inside another says which folder it enters.
+    outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
     command = ["make", "environment"]
     return subprocess.run(
-        command, cwd=checkout, env={**os.environ, **variables}, capture_output=True, text=True, check=False
+        command, cwd=checkout, env={**outside, **variables}, capture_output=True, text=True, check=False
     )
 
 

@@ -121,10 +121,17 @@ class EvaluateParams(params.EvaluateParams):
     baseline_minutes: Annotated[float, Field(ge=0)]
 
 
+class MonitorParams(params.MonitorParams):
+    """With the forecast store."""
+
+    store: Annotated[str, Field(min_length=1)]
+
+
 class Params(TaskParams):
-    """The six blocks under `forecast`."""
+    """The seven blocks under `forecast`."""
 
     source: SourceParams
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+    monitor: MonitorParams

@@ -91,7 +91,7 @@ class EvaluateParams(params.EvaluateParams):
 
 
 class Params(TaskParams):
-    """The six blocks of the task."""
+    """The seven blocks of the task."""
 
     source: SourceParams
     prepare: PrepareParams

@@ -138,7 +138,7 @@ class EvaluateParams(params.EvaluateParams):
 
 
 class Params(TaskParams):
-    """The six blocks of `video`."""
+    """The seven blocks of `video`."""
 
     source: SourceParams
     prepare: PrepareParams
