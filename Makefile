@@ -46,7 +46,7 @@ test-pipeline: developer ## the real pipeline in temporary clones
 test-system: developer ## environments and servers
 	@python -m pytest tests/system -q -m "not slow"
 
-test-slow: developer ## other machines, containers, searches, promotion: half an hour; PART=3/8: an eighth of them
+test-slow: developer ## other machines, containers, searches, promotion: an hour; PART=3/12: a twelfth of them
 	@python -m pytest tests -v -m slow $(if $(PART),--part $(PART))
 
 check: developer ## params.yaml, formatting, lint, types, and that dvc.lock fits the code
