@@ -159,7 +159,7 @@ def _encoding(text: str) -> str:
     try:
         return check_encoding(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: {error}") from None
 
 
 def _output(text: str) -> Path:

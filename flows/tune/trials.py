@@ -6,13 +6,14 @@ and leave out pruned trials.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
+
+from stages.data.csv_rows import row_writer
 
 from ..reports.tables import markdown_table
 from .space import Dimension
@@ -56,7 +57,7 @@ def as_csv(records: Sequence[TrialRecord], *, name: Callable[[int], str]) -> str
     """One row a trial; lists and texts as JSON."""
     keys = _keys(records)
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = row_writer(text)
     writer.writerow(["trial", *keys, "objective", "epochs", "state", "twin_of", "experiment", "signature", "message"])
     for one in records:
         experiment = name(one.number) if _has_experiment(one) else ""

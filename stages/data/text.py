@@ -11,6 +11,7 @@ import codecs
 import gzip
 import io
 import re
+import unicodedata
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,11 +22,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 AUTO = "auto"  # a byte order mark, else UTF-8
+CONVERT = "iconv -f cp1252 -t utf-8 converts a file"  # the way out where no encoding can be named
 
 MAX_RATIO = 250  # bytes unpacked for a packed one: text packs to 3 to 20, deflate cannot reach 1,033, bombs do
 RATIO_FROM = 2**24  # bytes unpacked, below which the ratio does not matter
 
-_HEAD = 4096  # bytes that are looked at before the first is decoded
+_HEAD = 4096  # bytes that are looked at before the first is decoded; whole characters, however wide
+_MAX_LINE = 2**24  # characters of a line that is read whole
 _BUFFER = 2**17
 _GZIP = b"\x1f\x8b"
 _MARKS = {  # UTF-32's first: UTF-16's is its beginning
@@ -43,6 +46,21 @@ _NO_TEXT = {
     b"PAR1": "Parquet",
     b"SQLite format 3\x00": "an SQLite database",
 }
+_NO_CHARACTERS = {
+    "undefined",
+    "idna",
+    "punycode",
+    "unicode-escape",
+    "raw-unicode-escape",
+    "mbcs",
+    "oem",
+}  # codecs of others
+_MARKED = {
+    "utf-16": "utf-16-le or utf-16-be",
+    "utf-32": "utf-32-le or utf-32-be",
+}  # what to name where the mark is missing
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")  # bytes that no text has, unless it is of wider characters
+_NO_LETTERS = {"Cc", "Cn", "Co", "Cs"}  # categories: control, unassigned, private, surrogate
 _EMPTY = {"\n": True, "\r\n": True, "\r": True}  # its `get` groups lines in C; the last is a file's end
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that cannot be decoded
 
@@ -66,7 +84,7 @@ class Text:
         """`file` is read from where it stands and may be no more than readable; `name` is what errors call it, `option`
         where a user says another encoding, if that can be said.
 
-        Raises TextError for what is no text: damaged or packed otherwise than by gzip, UTF-16 without mark and name.
+        Raises TextError for what is no text: damaged, packed otherwise than by gzip, UTF-16 or UTF-32 without a mark.
         """
         self._name, self._option = name, option
         try:
@@ -78,7 +96,7 @@ class Text:
         if mark:
             self._allowed = f"{self.encoding.upper()}, as its byte order mark says"
         elif encoding == AUTO:
-            self._allowed = "UTF-8" + (f", or set {self._setting('cp1252')}" if option else "")
+            self._allowed = f"UTF-8, or set {self._setting('cp1252')}" if option else f"UTF-8; {CONVERT}"
         else:
             self._allowed = f"{encoding}, as {option} says"
         self.stream = io.TextIOWrapper(
@@ -124,18 +142,13 @@ class Text:
         """The lines with their ends, as `csv` wants them. Raises TextError for the first byte that is no text."""
         number = 0
         with self._errors(lambda: number):
-            for number, text in enumerate(self.stream, start=1):
+            for number, text in enumerate(iter(partial(self.stream.readline, _MAX_LINE), ""), start=1):
+                if len(text) == _MAX_LINE:
+                    found = f"found a line of {_MAX_LINE:,} characters or more; allowed: fewer"
+                    raise TextError(f"{self._name}: line {number:,}: {found}")
                 if fault := self.fault(text):
                     raise TextError(f"{self._name}: line {number:,}: {fault}")
                 yield text
-
-    def read(self, limit: int) -> str:
-        """The first `limit` characters. Raises TextError for a byte among them that is no text."""
-        with self._errors(lambda: 0):
-            text = self.stream.read(limit)
-        if fault := self.fault(text):
-            raise TextError(f"{self._name}: {fault}")
-        return text
 
     def chunks(self) -> Iterator[bytes]:
         """The text in UTF-8, some megabytes at a time; bytes that could not be decoded as they are."""
@@ -145,12 +158,8 @@ class Text:
 
     def fault(self, text: str) -> str | None:
         """What of a text could not be decoded, and what is allowed; None where all could."""
-        found = None if text.isascii() else _UNDECODED.search(text)
-        if not found:
-            return None
-        start = found.start()
-        place = f"{start} after {text[max(0, start - 20) : start]!r}" if start else "0"
-        return f"found byte 0x{ord(text[start]) - 0xDC00:02x} at {place}; allowed: {self._allowed}"
+        found = undecoded(text)
+        return f"{found}; allowed: {self._allowed}" if found else None
 
     def _setting(self, encoding: str) -> str:
         return f"{self._option}{' ' if self._option.startswith('--') else ': '}{encoding}"
@@ -175,11 +184,21 @@ class Text:
         for mark, encoding in _MARKS.items():
             if head.startswith(mark):
                 return encoding, len(mark)
-        if named == AUTO and (unmarked := _without_mark(head)):
-            way_out = f", or set {self._setting(unmarked)}" if self._option else ""
-            found = f"found {unmarked.upper()} without a byte order mark"
-            raise TextError(f"{self._name}: {found}; allowed: UTF-8, UTF-16 with a mark{way_out}")
-        return "utf-8" if named == AUTO else named, 0
+        found = _without_mark(head)
+        own = "utf-8" if named == AUTO else codecs.lookup(named).name
+        if found and found != own:
+            raise TextError(f"{self._name}: {self._unmarked(found, named)}")
+        if own in _MARKED and head:
+            which = f"set {self._setting(_MARKED[own])}"
+            raise TextError(f"{self._name}: found no byte order mark, which {named} needs; allowed: a mark, or {which}")
+        return own if named == AUTO else named, 0
+
+    def _unmarked(self, found: str, named: str) -> str:
+        """What is wrong with UTF-16 or UTF-32 that has no mark and is not named."""
+        way_out = f", or set {self._setting(found)}" if self._option else f"; {CONVERT.replace('cp1252', found)}"
+        said = "" if named == AUTO else f"; {self._option} says {named}"
+        allowed = f"UTF-8, {found[:6].upper()} with a mark{way_out}"
+        return f"found {found.upper()} without a byte order mark{said}; allowed: {allowed}"
 
 
 @contextmanager
@@ -200,14 +219,29 @@ def printable(text: str) -> str:
     return text.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="backslashreplace")
 
 
+def undecoded(text: str) -> str | None:
+    """The first byte of a text that could not be decoded, and its place, in words; None where all could be."""
+    found = None if text.isascii() else _UNDECODED.search(text)
+    if not found:
+        return None
+    start = found.start()
+    place = f"{start} after {text[max(0, start - 20) : start]!r}" if start else "0"
+    return f"found byte 0x{ord(text[start]) - 0xDC00:02x} at {place}"
+
+
 def check_encoding(name: str) -> str:
-    """The name of an encoding, as it came. Raises ValueError where Python knows none of that name."""
+    """The name of an encoding of text, as it came. Raises ValueError, which says what is allowed, for any other name:
+    Python has codecs of other things, such as `base64` and `idna`.
+    """
+    if name == AUTO:
+        return name
     try:
-        if name == AUTO or "\n".encode(name).decode(name) == "\n":
+        known = codecs.lookup(name).name not in _NO_CHARACTERS
+        if known and io.TextIOWrapper(io.BytesIO("1\n".encode(name)), name, newline="").read() == "1\n":
             return name
     except (LookupError, ValueError):
         pass
-    raise ValueError(f"{AUTO} or an encoding that Python knows, such as cp1252, latin-1, shift_jis; found {name!r}")
+    raise ValueError(f"{AUTO} or an encoding of text that Python knows, such as cp1252, utf-16-le, shift_jis")
 
 
 def _length(items: Iterable[object]) -> int:
@@ -218,12 +252,38 @@ def _length(items: Iterable[object]) -> int:
 
 
 def _without_mark(head: bytes) -> str | None:
-    """UTF-16's name where every other byte of a text is zero, as that of Western letters is; else None."""
-    pairs = len(head) // 2
-    zeros = [head[first : 2 * pairs : 2].count(0) for first in (0, 1)]
-    if pairs < 2 or max(zeros) < 0.5 * pairs or min(zeros) > 0.05 * pairs:
+    """The name of UTF-32 or UTF-16 where what begins with `head` is that and nothing else; else None.
+
+    Bytes of control characters show that characters are wider than a byte.
+    """
+    if not _CONTROL.search(head):
         return None
-    return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
+    for width in (4, 2):
+        content = head[: len(head) // width * width]
+        names = (f"utf-{8 * width}-le", f"utf-{8 * width}-be")
+        likely, name = max((_likelihood(content, name), name) for name in names)
+        if likely > 0.5:
+            return name
+    return None
+
+
+def _likelihood(content: bytes, encoding: str) -> float:
+    """How likely a wide encoding is, 0 to 1. Of the two orders of bytes the wrong one makes characters that nobody has
+    assigned, few of the alphabets, and none of those that part lines and columns.
+    """
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(content)
+    except UnicodeDecodeError:
+        return 0.0
+    odd = sum(unicodedata.category(sign) in _NO_LETTERS and not sign.isspace() for sign in text)
+    if len(text) < 2 or odd > len(text) // 100:
+        return 0.0
+    if encoding.startswith("utf-32"):  # of a number of four bytes eleven bits are 0
+        return 1.0
+    ascii_ = sum(map(str.isascii, text))
+    alphabets = sum(sign < "\u2000" for sign in text)  # beyond are scripts of thousands of characters
+    many = 0.6 if "\n" in text and ascii_ > len(text) // 50 else 0.0
+    return max(alphabets / len(text), many) if ascii_ or len(text) < 40 else 0.0
 
 
 class _Damaged(Exception):

@@ -4,13 +4,13 @@ the test split, calibration, pictures.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.csv_rows import row_writer
 from ..metrics import higher_is_better
 from .meanings import MEANINGS
 
@@ -115,7 +115,7 @@ class Report:
 
     def _write(self, name: str, columns: Iterable[str], rows: Iterable[Sequence[object]]) -> None:
         with (self.folder / name).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = row_writer(file)
             writer.writerow(columns)
             writer.writerows([round(float(v), _DIGITS) if isinstance(v, float) else v for v in row] for row in rows)
 

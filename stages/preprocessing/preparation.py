@@ -78,14 +78,15 @@ class Preparation:
         """Set something aside. `rule` is the short name it is counted under, `reason` says what was found and allowed.
 
         `values` is how many are lost with it, where one line stands for many, such as all days of a series. Where rows
-        and values are two things (`units`), `rows` says how many rows of the store are lost, too.
+        and values are two things (`units`), `rows` says how many rows of the store are lost, too; of a row whose values
+        have been rejected one by one, `values` is 0.
         """
         if not re.fullmatch(r"[a-z][a-z0-9_]*", rule):
             raise ValueError(f"rule {rule!r}: allowed are lower-case letters, digits and underscores")
         row = {"id": id, "file": file, "rule": rule, "reason": reason, "content": content[:_CONTENT_LIMIT]}
         self._waiting.append(row)
         place = id if id.startswith(file) else f"{file}, {id}"
-        self._rejected[rule].add(values, f"{place}: {reason}")
+        self._rejected[rule].add(values, f"{place}: {reason}", rows=rows)
         self._rejected_rows += rows
         if len(self._waiting) >= 1000:
             self._flush()
@@ -147,7 +148,7 @@ class Preparation:
 
     def metrics(self) -> dict[str, float]:
         """Counts, flat: accepted and rejected values, the share that `max_rejected_share` bounds, one key a rule."""
-        counts = {f"rejected_{rule}": tally.count for rule, tally in self._rejected.items()}
+        counts = {f"rejected_{rule}": tally.count for rule, tally in self._rejected.items() if tally.count}
         touched = {**self._repaired, **self._filled}
         counts |= {f"repaired_{rule}": tally.count for rule, tally in touched.items() if tally.count}
         return {

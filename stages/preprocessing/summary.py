@@ -31,9 +31,9 @@ class Tally:
     unit: str = ""  # filled: what `of` counts
     doubtful: bool = False  # repaired: many of them say that something else is wrong
 
-    def add(self, count: int, example: str) -> None:
-        """Count further values; the first example stays."""
-        if count and not self.example:
+    def add(self, count: int, example: str, *, rows: int = 0) -> None:
+        """Count further values; the first example stays. A row may be lost whose values are counted elsewhere."""
+        if (count or rows) and not self.example:
             self.example = one_line(example)
         self.count += count
 
@@ -65,7 +65,10 @@ def shares(units: Units, values: tuple[int, int], rows: tuple[int, int]) -> str:
 
 def rejections(tallies: Mapping[str, Tally]) -> str:
     """`value 20 (a.csv, line 3: found '151,65'; allowed is a number) · too_short 7 (…)`, the largest first."""
-    return " · ".join(f"{rule} {tally.count:,}{_example(tally)}" for rule, tally in _largest(tallies))
+    return " · ".join(
+        f"{rule} {tally.count:,}{_example(tally)}" if tally.count else f"{rule}{_example(tally)}"
+        for rule, tally in _largest(tallies)
+    )
 
 
 def changes(repaired: Mapping[str, Tally], filled: Iterable[Tally]) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
+from ..data.csv_rows import rows
 from ..data.text import AUTO, Line, Text
 
 OPTION = "--encoding"  # of `predict`
@@ -41,32 +41,34 @@ def lines(source: str, encoding: str = AUTO, *, max_length: int) -> Iterator[Lin
 
 
 def records(
-    source: str, required: Collection[str], allowed: str, encoding: str = AUTO
-) -> Iterator[tuple[int, dict[str, Any]]]:
+    source: str, required: Collection[str], allowed: str, encoding: str = AUTO, *, several_lines: bool = False
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The records of a CSV with a header, each with the number of the line that it ends in.
 
-    Raises ValueError for what is no CSV or no text, for a line with more values than columns, and where a `required`
-    column is missing or one stands there twice: `allowed` says which may be there.
+    Raises ValueError for what is no CSV or no text, for a line with more or fewer values than columns, for a value of
+    `several_lines` unless they are allowed, and where a `required` column is missing or one stands there twice:
+    `allowed` says which may be there.
     """
     with open_source(source, encoding) as text:
-        reader = csv.DictReader(text.checked())
-        try:
-            columns = reader.fieldnames or []
-            if not set(required) <= set(columns):
-                found = ", ".join(columns)[:200] or "none"
-                raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
-            if twice := next((name for name in columns if name and columns.count(name) > 1), ""):
-                raise ValueError(f"{source}: found the column {twice} twice; allowed: each once")
-            for record in reader:
-                further: Any = record.get(None, ())
-                if any(map(str.strip, further)):
-                    raise ValueError(
-                        f"{source}: line {reader.line_num}: found {len(columns) + len(further)} values for "
-                        f"{len(columns)} columns; allowed: one for each (a value with a comma stands in quotes)"
-                    )
-                yield reader.line_num, {column: value for column, value in record.items() if column}
-        except csv.Error as error:
-            raise ValueError(f"{source}: line {reader.line_num}: not a CSV: {error}") from None
+        columns: list[str] | None = None
+        for row in rows(text.checked(), several_lines=several_lines):
+            if row.fault:
+                raise ValueError(f"{source}: line {row.number}: {row.fault}")
+            if columns is None:
+                columns = row.cells
+                _check_columns(source, columns, required, allowed)
+                continue
+            yield row.number, {name: value for name, value in zip(columns, row.cells, strict=True) if name}
+        if columns is None:
+            _check_columns(source, [], required, allowed)
+
+
+def _check_columns(source: str, columns: list[str], required: Collection[str], allowed: str) -> None:
+    if not set(required) <= set(columns):
+        found = ", ".join(columns)[:200] or "none"
+        raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
+    if twice := next((name for name in columns if name and columns.count(name) > 1), ""):
+        raise ValueError(f"{source}: found the column {twice} twice; allowed: each once")
 
 
 def _open(source: str) -> IO[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime, time
 from pathlib import Path
 from typing import IO, Any
+
+from ..data.csv_rows import row_writer
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -38,21 +39,9 @@ def table_writer(output: Path | None, columns: Columns) -> Iterator[Write]:
         temporary.unlink(missing_ok=True)
 
 
-class _LineFeeds:
-    """A file whose rows end in a line feed. Until Python 3.13 `csv` quotes a carriage return within a value only where
-    one ends the rows, and readers take one without quotes for the end of a row.
-    """
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-
-    def write(self, row: str) -> int:
-        return self._file.write(row.removesuffix("\r\n") + "\n")
-
-
 def csv_writer(file: IO[str], columns: Columns) -> Write:
     """Writes the header at once; lists as JSON, a missing value as nothing."""
-    writer = csv.writer(_LineFeeds(file), lineterminator="\r\n")
+    writer = row_writer(file)
     writer.writerow(columns)
 
     def write(rows: Rows) -> None:

@@ -17,6 +17,7 @@ from stages.data.prepared import open_prepared
 from stages.data.store import SequenceStore
 from stages.preprocessing.preparation import Preparation, PreparationError
 from stages.tasks.forecast.params import PrepareParams, SourceParams
+from stages.tasks.forecast.prepare.names import Names
 from stages.tasks.forecast.prepare.prepare import prepare
 from stages.tasks.forecast.prepare.readers import read_csv
 from stages.tasks.forecast.source.download import download
@@ -270,7 +271,7 @@ def test_a_packed_csv_is_read_under_any_name_alone_or_in_an_archive(tmp_path: Pa
         archive.writestr("b.csv", packed)
     for name, count in (("sales.csv.gz", 1), ("sales.zip", 2)):
         raw = fetched(tmp_path / name.replace(".", "-"), "csv", (tmp_path / name).as_uri())
-        found = [record for path in sorted(raw.glob("*.csv")) for record in read_csv(path, prepare_params())]
+        found = [record for path in sorted(raw.glob("*.csv")) for record in read_csv(path, prepare_params(), Names())]
         assert [getattr(record, "value", None) for record in found] == [1.0] * count
 
 
@@ -288,3 +289,32 @@ def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
     raw = fetched(tmp_path / "raw", "csv", (tmp_path / "a.csv").as_uri())
     with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, as it is or packed by gzip"):
         prepared(raw, tmp_path / "out")
+
+
+@pytest.mark.parametrize("fault", ["value", "date"])
+def test_a_series_whose_every_value_is_bad_is_a_lost_series_too(tmp_path: Path, fault: str) -> None:
+    bad = {"value": "2020-01-02,bad,x", "date": "soon,bad,1"}[fault]
+    raw = csv_of(tmp_path / "raw", [*days(100), *[bad] * 30])
+    told = rf"30 of 130 values \(23 %\), 1 of 2 series \(50 %\).*: {fault} 30 \(.*no_good_value \(bad: all of its v"
+    with pytest.raises(PreparationError, match=told):
+        prepared(raw, tmp_path / "out", id_column="id", max_rejected_share=0.1)
+    _, _, metrics = prepared(raw, tmp_path / "kept", id_column="id")
+    assert (metrics["rejected"], metrics["rejected_share"]) == (30, 0.5)
+    rejected = pq.read_table(tmp_path / "kept" / "rejected.parquet").to_pylist()
+    assert (rejected[-1]["id"], rejected[-1]["rule"]) == ("bad", "no_good_value")
+
+
+def test_of_a_tsf_too(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    head = "@attribute series_name string\n@attribute start date\n@frequency daily\n@data\n"
+    good, bad = ",".join(str(n % 5) for n in range(100)), ",".join(["x"] * 40)
+    (tmp_path / "raw" / "a.tsf").write_text(f"{head}a:2020-01-01 00-00-00:{good}\nb:2020-01-01 00-00-00:{bad}\n")
+    with pytest.raises(PreparationError, match=r"40 of 140 values \(29 %\), 1 of 2 series"):
+        prepared(tmp_path / "raw", tmp_path / "out", max_rejected_share=0.1)
+
+
+def test_ids_that_look_alike_are_told(tmp_path: Path) -> None:
+    lines = [*days(100, "café"), *days(100, "cafe\u0301"), *days(100, "b"), *days(100, "\ufeffb")]
+    line = closing_line(csv_of(tmp_path / "raw", lines), tmp_path / "out", id_column="id")
+    assert line.startswith("warning: forecast: 400 values of 4 series")
+    assert r"200 name_alike ('cafe\u0301' beside 'caf\xe9', two series)" in line

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stages.tasks.forecast.prepare.names import Names
 from stages.tasks.forecast.prepare.readers import BadRecord, Doubt, Observation, read_csv, read_tsf
 from tests.unit.test_forecast_prepare import prepare_params
 
@@ -24,13 +25,13 @@ TSF = """# a comment
 def from_csv(folder: Path, text: str, **params: Any) -> list[Observation | BadRecord | Doubt]:
     path = folder / "series.csv"
     path.write_bytes(text.encode())
-    return list(read_csv(path, prepare_params(**params)))
+    return list(read_csv(path, prepare_params(**params), Names()))
 
 
 def from_tsf(folder: Path, text: str) -> list[Observation | BadRecord]:
     path = folder / "series.tsf"
     path.write_text(text)
-    return list(read_tsf(path))
+    return list(read_tsf(path, Names()))
 
 
 def test_one_column_of_values(tmp_path: Path) -> None:
@@ -92,6 +93,13 @@ def test_marks_of_a_missing_value(tmp_path: Path, mark: str) -> None:
         ("yesterday,1", "date"),
         ("1970-01-01,1,000", "columns"),
         ("1970-01-01", "columns"),
+        ('1970-01-01,"5', "columns"),
+        ('"1970-01-01,5', "columns"),
+        ('1970-01-01,"5"0', "columns"),
+        ('"' + "x" * 200_000, "columns"),
+        ("1970-01-01,1e400", "value"),
+        ("1970-01-01,٣", "value"),
+        ("1970-01-01,5\0", "value"),
     ],
 )
 def test_a_bad_line_is_set_aside_and_the_next_is_read(tmp_path: Path, line: str, rule: str) -> None:
@@ -158,7 +166,7 @@ def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
         ("day,y\n1,2\n", r"'date' \(prepare.date_columns\) is not a column; the header is day, y"),
         ("date,y,y\n", r"'y' \(prepare.value_columns\) stands 2 times"),
         ("", "'date'"),
-        ('date,y\n"' + "x" * 200_000, "line 2: not a CSV"),
+        ('date,"y\n1970-01-01,5\n', "line 1: found a value of several lines"),
     ],
 )
 def test_a_file_that_is_no_such_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -187,6 +195,10 @@ def test_tsf_series_state_their_start(tmp_path: Path) -> None:
         ("T1:2249-12-31 00-00-00:" + ",".join(["1"] * 400), "date", 400),
         ("T1:1,2,3", "columns", 3),
         (":1970-01-01 00-00-00:1,2", "id", 2),
+        ("T1;1970-01-01;1;2;?;4", "columns", 4),
+        ("T1 1970-01-01 1 2 3", "columns", 3),
+        ("T1,1970-01-01 00-00-00,1.5,2", "columns", 2),
+        ("words alone", "columns", 1),
     ],
 )
 def test_a_bad_tsf_line_is_set_aside(tmp_path: Path, line: str, rule: str, lost: int) -> None:
@@ -227,8 +239,12 @@ def test_a_file_that_is_no_daily_tsf_is_named(tmp_path: Path, text: str, message
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_byte_order_mark_says_how_a_file_is_written(tmp_path: Path, encoding: str, packed: bool) -> None:
     for name, text, read in (
-        ("a.csv", "date,y,shop\n2020-01-01,1,Müller\n", lambda p: read_csv(p, prepare_params(id_column="shop"))),
-        ("a.tsf", TSF + "Müller:2020-01-01 00-00-00:1\n", read_tsf),
+        (
+            "a.csv",
+            "date,y,shop\n2020-01-01,1,Müller\n",
+            lambda p: read_csv(p, prepare_params(id_column="shop"), Names()),
+        ),
+        ("a.tsf", TSF + "Müller:2020-01-01 00-00-00:1\n", lambda p: read_tsf(p, Names())),
     ):
         content = text.encode(encoding)
         (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
@@ -242,12 +258,64 @@ def test_a_file_in_another_encoding_is_refused_with_the_way_out_and_no_series_is
     (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
     place = r"^a\.csv: line 2: found byte 0xfc at 14 after '2020-01-01,1,M'"
     with pytest.raises(ValueError, match=f"{place}; allowed: UTF-8, or set prepare.encoding: cp1252"):
-        list(read_csv(tmp_path / "a.csv", prepare_params(id_column="shop")))
-    found = read_csv(tmp_path / "a.csv", prepare_params(id_column="shop", encoding="cp1252"))
+        list(read_csv(tmp_path / "a.csv", prepare_params(id_column="shop"), Names()))
+    found = read_csv(tmp_path / "a.csv", prepare_params(id_column="shop", encoding="cp1252"), Names())
     assert [record.series for record in found if isinstance(record, Observation)] == ["Müller", "Möller"]
     (tmp_path / "a.tsf").write_bytes((TSF + "Müller:2020-01-01 00-00-00:1\n").encode("cp1252"))
     with pytest.raises(ValueError, match=r"^a\.tsf: line 7: found byte 0xfc at 1 after 'M'"):
-        list(read_tsf(tmp_path / "a.tsf"))
-    (series,) = read_tsf(tmp_path / "a.tsf", "cp1252")
+        list(read_tsf(tmp_path / "a.tsf", Names()))
+    (series,) = read_tsf(tmp_path / "a.tsf", Names(), "cp1252")
     assert isinstance(series, Observation)
     assert series.series == "Müller"
+
+
+def test_a_stray_quotation_mark_costs_its_line_and_no_other(tmp_path: Path) -> None:
+    days = [f"1970-01-{day:02},{shop},{day}" for shop in "abcdef" for day in range(1, 31)]
+    days[9] = days[9].replace(",a,", ',"a,')
+    days[99] = days[99].replace("1970", '"1970')
+    found = from_csv(tmp_path, "\n".join(["date,shop,y", *days]), id_column="shop")
+    bad = [record for record in found if isinstance(record, BadRecord)]
+    assert [(record.id, record.rule) for record in bad] == [("line 11", "columns"), ("line 101", "columns")]
+    assert bad[0].reason == "found a value of several lines; allowed: a line a row (is a quotation mark left open?)"
+    assert len(found) == len(days)
+
+
+def test_a_quoted_value_may_hold_what_parts_columns_and_empty_further_cells_are_none(tmp_path: Path) -> None:
+    found = from_csv(tmp_path, 'date,shop,y\n1970-01-01,"a, ""b""",5,\n', id_column="shop")
+    assert found == [Observation('a, "b"', 0, 5.0)]
+
+
+def test_a_name_that_two_series_would_have_is_refused(tmp_path: Path) -> None:
+    text = "date,shop,c,b/c\n1970-01-01,a,1,2\n1970-01-01,a/b,3,4\n"
+    first, second, bad, last = from_csv(tmp_path, text, id_column="shop", value_columns=["c", "b/c"])
+    assert [one.series for one in (first, second, last) if isinstance(one, Observation)] == ["a/c", "a/b/c", "a/b/b/c"]
+    assert isinstance(bad, BadRecord)
+    assert (bad.rule, bad.values, bad.id) == ("name_of_two", 1, "line 3")
+    assert bad.reason == (
+        "found the series 'a/b/c' in the column c and another of that name in the column b/c; "
+        "allowed is a name for each series"
+    )
+
+
+def test_ids_that_differ_in_blanks_are_one_with_a_word(tmp_path: Path) -> None:
+    text = "date,shop,y\n1970-01-01,a,1\n1970-01-02,a ,2\n1970-01-03,a,3\n1970-01-04, a,4\n"
+    *observed, doubt = from_csv(tmp_path, text, id_column="shop")
+    assert {one.series for one in observed if isinstance(one, Observation)} == {"a"}
+    assert doubt == Doubt("id_spelled_otherwise", 2, "series.csv: line 3: 'a ' is taken for 'a'")
+
+
+def test_series_of_two_tsf_files_are_not_merged(tmp_path: Path) -> None:
+    names, found = Names(), []
+    for name, text in (
+        ("a.tsf", TSF + "T1:1970-01-01 00-00-00:1\nT1:1970-01-02 00-00-00:2,3\n"),
+        ("b.tsf", TSF.replace("@attribute series_name string\n", "") + "1970-01-01 00-00-00:4\n"),
+        ("c.tsf", TSF.replace("@attribute series_name string\n", "") + "1970-01-01 00-00-00:5\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        found += read_tsf(tmp_path / name, names)
+    first, bad, *unnamed = found
+    assert first == Observation("T1", 0, 1.0)
+    assert isinstance(bad, BadRecord)
+    assert (bad.rule, bad.values, bad.rows) == ("name_of_two", 2, 1)
+    assert "found the series 'T1' in a.tsf, line 8 and another of that name in a.tsf, line 7" in bad.reason
+    assert unnamed == [Observation("T6", 0, 4.0), Observation("c/T6", 0, 5.0)]

@@ -35,7 +35,7 @@ def test_rows_are_put_in_order_and_counted() -> None:
 def test_several_values_of_a_day_become_one_by_the_rule(rule: str, value: float) -> None:
     series = made([1, 2, 2, 3, 2], [0.0, 5.0, 4.0, 9.0, 3.0], duplicates=rule)
     assert series.values.tolist() == [0.0, value, 9.0]
-    assert series.repairs == {"unsorted_row": 1, "duplicate_row": 2, "conflicting_day": 1}
+    assert series.repairs == {"unsorted_row": 1, "conflicting_day": 2}
 
 
 def test_different_values_of_a_day_are_refused() -> None:
@@ -120,3 +120,11 @@ def test_working_days_are_daily_with_weekends_filled() -> None:
         5,
         6,
     ]
+
+
+def test_a_row_of_a_conflicting_day_is_no_duplicate_row_as_well() -> None:
+    days, values = [1, 1, 1, 2, 2, 3, 4], [5.0, 6.0, 5.0, 7.0, 7.0, 8.0, 9.0]
+    series = made(days, values, duplicates="mean")
+    assert series.repairs == {"conflicting_day": 2, "duplicate_row": 1}
+    assert series.examples["duplicate_row"] == "1970-01-03"
+    assert series.examples["conflicting_day"] == "5 and 6 on 1970-01-02"

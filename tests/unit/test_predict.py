@@ -360,7 +360,9 @@ def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tm
     ("text", "found"),
     [
         ("ds,y\n2015-01-01,1,106\n", "line 2: found 3 values for 2 columns"),
+        ("ds,y\n2015-01-01\n", "line 2: found 1 values for 2 columns"),
         ("ds,y,y\n2015-01-01,1,2\n", "found the column y twice"),
+        ('ds,y\n2015-01-01,"1"06\n', "line 2: found text after a closing quotation mark"),
         ('ds,y\n2015-01-01,"1\n2015-01-02,2\n2015-01-03,3"\n', "found a value of several lines"),
     ],
 )
@@ -433,7 +435,10 @@ def test_an_encoding_is_named_on_the_command_line(capsys: pytest.CaptureFixture[
     monkeypatch.setattr(sys, "argv", ["predict", "translation", "a.txt", "--encoding", "cp99"])
     with pytest.raises(SystemExit):
         main()
-    assert "auto or an encoding that Python knows, such as cp1252" in capsys.readouterr().err
+    assert (
+        "found 'cp99'; allowed: auto or an encoding of text that Python knows, such as cp1252"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_carriage_return_in_a_value_ends_no_row_of_the_table() -> None:
@@ -443,3 +448,11 @@ def test_a_carriage_return_in_a_value_ends_no_row_of_the_table() -> None:
     )
     assert file.getvalue() == 'text,error\n"a\rb",\nc,d\n'
     assert pd.read_csv(io.StringIO(file.getvalue(), newline=""))["text"].tolist() == ["a\rb", "c"]
+
+
+def test_of_a_csv_of_sentences_a_quotation_mark_that_nothing_closes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,n\n"5 March\n1999",1\n"left open,2\nMay,3\n')
+    groups = Task("translation").rows().groups(str(tmp_path / "a.csv"))
+    assert next(groups) == [{"number": 3, "text": "5 March\n1999"}]
+    with pytest.raises(ValueError, match="line 5: found a quotation mark, from line 4 on, that nothing closes"):
+        next(groups)

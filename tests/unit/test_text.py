@@ -6,6 +6,7 @@ import codecs
 import gzip
 import io
 import time
+from encodings.aliases import aliases
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,61 @@ def test_another_encoding_is_named() -> None:
     assert found("a\tb\n".encode("utf-16-be"), "utf-16-be") == ["a\tb"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf16_without_its_mark_is_recognised_and_refused(encoding: str) -> None:
+TEXTS = {
+    "western": "a house\tein Haus\n",
+    "cyrillic": "дата,магазин,продажи\n2020-01-01,Пермь,5\n",
+    "one word": "Привет",
+    "greek": "σπίτι\tHaus\n",
+    "thai": "บ้าน\tHaus\nแมว\tKatze\n",
+    "chinese": "房子在山上\tHaus\n猫和狗都在家\tKatze\n" * 100,
+    "japanese": "これは家です。\t12\n" * 300,
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_wide_characters_without_a_mark_are_recognised_and_refused_unless_they_are_named(
+    text: str, encoding: str
+) -> None:
     with pytest.raises(TextError) as error:
-        found("a house\tein Haus\n".encode(encoding))
-    allowed = f"allowed: UTF-8, UTF-16 with a mark, or set prepare.encoding: {encoding}"
+        found(text.encode(encoding))
+    allowed = f"allowed: UTF-8, {encoding[:6].upper()} with a mark, or set prepare.encoding: {encoding}"
     assert str(error.value) == f"a.txt: found {encoding.upper()} without a byte order mark; {allowed}"
+    with pytest.raises(TextError, match="without a byte order mark; prepare.encoding says cp1252; allowed: UTF-8, UTF"):
+        found(text.encode(encoding), "cp1252")
+    assert found(text.encode(encoding), encoding) == text.split("\n")[: text.count("\n") or 1]
+
+
+@pytest.mark.parametrize(
+    "text", [*TEXTS.values(), "a\0b,1\n", "\x01\x02,5\n" * 50, "0,0,0\0,0\n" * 99, "a,1\n" + "\0" * 900]
+)
+def test_utf8_is_taken_for_nothing_else(text: str) -> None:
+    assert found(text.encode()) == text.split("\n")[: text.count("\n") + (not text.endswith("\n"))]
+
+
+@pytest.mark.parametrize("named", ["utf-16", "UTF_16", "utf-32"])
+def test_an_encoding_that_needs_a_mark_is_refused_without_one(named: str) -> None:
+    wide = f"{named[:3]}-{named[-2:]}-be".lower()
+    with pytest.raises(
+        TextError, match=f"found {wide.upper()} without a byte order mark; prepare.encoding says {named}"
+    ):
+        found("a,1\nb,2\n".encode(wide), named)
+    with pytest.raises(
+        TextError, match=f"which {named} needs; allowed: a mark, or set prepare.encoding: utf-..-le or utf"
+    ):
+        found(b"a,1\nb,2\n", named)
+    assert found("a,1\n".encode(wide[:6]), named) == ["a,1"]
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
+    text = Text(io.BytesIO(b"a\n" + bytes([120]) * (2**24 + 1)), "a.csv")
+    with pytest.raises(TextError, match="a.csv: line 2: found a line of 16,777,216 characters or more"):
+        list(text.checked())
+
+
+def test_where_no_encoding_can_be_named_the_way_out_is_to_convert() -> None:
+    (line,) = Text(io.BytesIO("Müller\n".encode("cp1252")), "a.txt").lines(max_length=9)
+    assert line.fault == "found byte 0xfc at 1 after 'M'; allowed: UTF-8; iconv -f cp1252 -t utf-8 converts a file"
 
 
 def test_a_byte_that_is_no_text_is_told_with_its_place_and_the_way_out(tmp_path: Path) -> None:
@@ -142,12 +192,25 @@ def test_a_stream_that_gives_a_byte_at_a_time_is_read() -> None:
     assert [line.text for line in Text(Slow(gzip.compress(content)), "a").lines(max_length=9)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", ["auto", "utf-8", "cp1252", "Latin-1", "shift_jis", "utf-16-le", "gb18030"])
+@pytest.mark.parametrize("name", ["auto", "utf-8", "cp1252", "Latin-1", "shift_jis", "utf-16-le", "utf-16", "gb18030"])
 def test_names_of_encodings(name: str) -> None:
     assert check_encoding(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "cp1", "rot13", "base64", "undefined", "a\0b"])
+NO_TEXT = ["idna", "punycode", "rot13", "base64", "hex", "zlib", "raw_unicode_escape", "unicode-escape", "undefined"]
+
+
+@pytest.mark.parametrize("name", ["", "cp1", "a\0b", "ä", "mbcs", "oem", *NO_TEXT])
 def test_what_is_no_name_of_an_encoding(name: str) -> None:
-    with pytest.raises(ValueError, match="auto or an encoding that Python knows"):
+    with pytest.raises(ValueError, match="^auto or an encoding of text that Python knows, such as cp1252, utf-16-le"):
         check_encoding(name)
+
+
+def test_every_encoding_that_is_allowed_is_read_to_the_end() -> None:
+    text = "date,y\n2020-01-01,1\n"
+    for name in sorted(set(aliases.values())):
+        try:
+            check_encoding(name)
+        except ValueError:
+            continue
+        assert found(text.encode(name), name) == text.splitlines(), name

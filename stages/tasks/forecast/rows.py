@@ -54,9 +54,6 @@ def _records(source: str, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]
     where it comes through a pipe.
     """
     file_name = "series" if is_stream(source) else Path(source).name.partition(".")[0]
-    for number, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id", encoding):
-        if any("\n" in (value or "") for value in record.values()):
-            found = "found a value of several lines; allowed: a line a day (is a quotation mark left open?)"
-            raise ValueError(f"{source}: before line {number + 1}: {found}")
+    for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id", encoding):
         name = record.get("unique_id", file_name)
         yield name or "", {**record, "unique_id": name or None}

@@ -19,8 +19,8 @@ _MAX_LINE = 2**20  # characters
 def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A line at a time, empty ones too, so that the table has a row for each; one that is no text has an `error`."""
     if source.removesuffix(".gz").endswith(".csv"):
-        for number, record in records(source, ("text",), "text", encoding):
-            yield [{"number": number, "text": record["text"] or ""}]
+        for number, record in records(source, ("text",), "text", encoding, several_lines=True):
+            yield [{"number": number, "text": record["text"]}]
         return
     for number, text, fault in lines(source, encoding, max_length=_MAX_LINE):
         row: dict[str, Any] = {"number": number, "text": printable(text) if fault else text}

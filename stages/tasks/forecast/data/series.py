@@ -100,11 +100,12 @@ def regularize(
     order = np.argsort(days, kind="stable")
     values = values[order]
     days, first = np.unique(days[order], return_index=True)
-    repeated = len(values) - len(days)
     counts = np.diff(first, append=len(values))
-    if repeated:
-        examples["duplicate_row"] = str(calendar_date(int(days[np.argmax(counts > 1)])))
-    conflicting, examples["conflicting_day"] = _conflicts(days, values, first, duplicates)
+    conflicts, examples["conflicting_day"] = _conflicts(days, values, first, duplicates)
+    conflicting = int((counts[conflicts] - 1).sum())
+    equal = np.setdiff1d(np.flatnonzero(counts > 1), conflicts)
+    if len(equal):
+        examples["duplicate_row"] = str(calendar_date(int(days[equal[0]])))
     partial, examples["partial_day"] = _partial(days, counts) if duplicates == "sum" else (0, "")
     values = _aggregate(values, first, duplicates)
 
@@ -125,7 +126,7 @@ def regularize(
     filled, observed = _without_holes(days - days[0], values)
     repairs = {
         "unsorted_row": len(unsorted),
-        "duplicate_row": repeated,
+        "duplicate_row": int((counts[equal] - 1).sum()),
         "conflicting_day": conflicting,
         "partial_day": partial,
     }
@@ -179,22 +180,25 @@ def align_covariates(
     return np.where(latest >= 0, filled, 0.0), given
 
 
-def _conflicts(days: np.ndarray, values: np.ndarray, first: np.ndarray, duplicates: Duplicates) -> tuple[int, str]:
-    """How many days have different values, and the first; `first` holds where in `values` each day begins.
+def _conflicts(
+    days: np.ndarray, values: np.ndarray, first: np.ndarray, duplicates: Duplicates
+) -> tuple[np.ndarray, str]:
+    """Which days have different values, `(conflicts,)` places in `days`, and the first in words; `first` holds where in
+    `values` each day begins.
 
     Raises Rejection where there are any and `duplicates` refuses them.
     """
     lowest, highest = np.minimum.reduceat(values, first), np.maximum.reduceat(values, first)
     found = np.flatnonzero(lowest != highest)
     if not len(found):
-        return 0, ""
+        return found, ""
     at = found[0]
     example = f"{lowest[at]:.15g} and {highest[at]:.15g} on {calendar_date(int(days[at]))}"
     if duplicates == "refuse":
         more = f", the first of {len(found):,} such days" if len(found) > 1 else ""
         allowed = "one value a day (add up what is finer, or prepare.duplicates: mean, sum, first or last)"
         raise Rejection("several_values", f"{example}{more}; allowed is {allowed}")
-    return len(found), example
+    return found, example
 
 
 def _partial(days: np.ndarray, counts: np.ndarray) -> tuple[int, str]:

@@ -11,8 +11,9 @@ under the empty name, and the table of `holidays.py`.
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from ..data.series import (
 )
 from ..params import PrepareParams
 from .doubts import SWAPPED, are_swapped, never_observed
+from .names import Names, alike
 from .readers import BadRecord, Doubt, Observation, read_csv, read_tsf
 
 COLUMNS = {
@@ -181,12 +183,18 @@ def _moments(names: Sequence[str], sums: np.ndarray) -> dict[str, list[float]]:
 
 
 def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation) -> dict[str, _Observations]:
-    """All observations by series, in the order in which the series first appear; bad records are rejected."""
+    """All observations by series, in the order in which the series first appear; bad records are rejected, and series
+    that hold no other ones.
+    """
     by_series: dict[str, _Observations] = {}
+    names = Names()
+    bad: Counter[str] = Counter()  # series → rejected values
     for path in files:
-        for record in track(_read(path, params), path.name, unit="values"):
+        for record in track(_read(path, params, names), path.name, unit="values"):
             if isinstance(record, BadRecord):
-                output.reject(file=path.name, **asdict(record))
+                fields = {name: getattr(record, name) for name in ("id", "rule", "reason", "content", "values", "rows")}
+                output.reject(file=path.name, **fields)
+                bad.update(record.series)
                 continue
             if isinstance(record, Doubt):
                 output.repair(record.rule, record.count, example=record.example, doubtful=True)
@@ -195,12 +203,19 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
             observations.days.append(record.day)
             observations.values.append(record.value)
             observations.covariates.extend(record.covariates)
+    for name, count in bad.items():
+        if name not in by_series:
+            reason = f"all of its values were rejected before, {count:,}; allowed is a series with some"
+            output.reject(id=name, file="", rule="no_good_value", reason=reason, values=0, rows=1)
+    for name, other in alike(by_series).items():
+        example = f"{ascii(name)} beside {ascii(other)}, two series"
+        output.repair("name_alike", len(by_series[name].days), example=example, doubtful=True)
     return by_series
 
 
-def _read(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord | Doubt]:
+def _read(path: Path, params: PrepareParams, names: Names) -> Iterator[Observation | BadRecord | Doubt]:
     if path.suffix == ".csv":
-        return read_csv(path, params)
+        return read_csv(path, params, names)
     if columns := [*params.known_columns, *params.past_columns]:
         raise ValueError(f"{path.name}: known_columns and past_columns: found {columns}; a .tsf has no further columns")
-    return read_tsf(path, params.encoding)
+    return read_tsf(path, names, params.encoding)

@@ -7,19 +7,21 @@ Format of .tsf: Godahewa et al., "Monash Time Series Forecasting Archive", 2021,
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
+from ....data.csv_rows import Row, rows
 from ....data.text import AUTO, open_text
 from ..data.numbers import PLAIN, Notation
 from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number, series_name
 from ..params import PrepareParams
 from .doubts import Fractions
+from .names import Names
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 _TSF_DATE = "%Y-%m-%d %H-%M-%S"
@@ -45,6 +47,7 @@ class BadRecord:
     content: str
     values: int  # how many were lost with it
     rows: int = 0  # how many whole series
+    series: tuple[str, ...] = ()  # whose values they are, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,58 +59,85 @@ class Doubt:
     example: str
 
 
-def read_csv(path: Path, params: PrepareParams) -> Iterator[Observation | BadRecord | Doubt]:
+def read_csv(path: Path, params: PrepareParams, names: Names) -> Iterator[Observation | BadRecord | Doubt]:
     """The observations of a CSV with a header line; one column of values or several, one series or many (`id_column`).
 
     A series is named by its id, by its column of values, or by both (`id/column`) where there are several of each. A
-    line without an id is a BadRecord, and one whose `known_columns` or `past_columns` hold anything but numbers and
-    marks of missing ones.
+    line is a row. One that is none (a quotation mark left open, too few or too many values) is a BadRecord, as is one
+    without an id, and one whose `known_columns` or `past_columns` hold anything but numbers and marks of missing ones.
     """
-    to_day, notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
-    columns, covariate_columns = params.value_columns, (*params.known_columns, *params.past_columns)
-    fractions = {name: Fractions(notation) for name in columns}
+    reader = _CsvReader(path, params, names)
     with open_text(path, params.encoding) as file:
-        rows = csv.reader(file.checked(), delimiter=params.delimiter)
+        header: list[str] | None = None
+        for row in rows(file.checked(), params.delimiter):
+            if header is None:
+                if row.fault:
+                    raise ValueError(f"{path.name}: line {row.number}: {row.fault}")
+                header = [name.strip() for name in row.cells]
+                _check_header(path, header, params)
+            elif row.fault:
+                yield BadRecord(f"line {row.number}", "columns", row.fault, row.text, len(params.value_columns))
+            else:
+                yield from reader.read(row, dict(zip(header, row.cells, strict=True)))
+        if header is None:
+            _check_header(path, [], params)
+    yield from reader.doubts()
+
+
+class _CsvReader:
+    """What is known from one row of a CSV to the next."""
+
+    def __init__(self, path: Path, params: PrepareParams, names: Names) -> None:
+        self._path, self._params, self._names = path, params, names
+        self._to_day, self._notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
+        self._owners = {name: f"the column {name}" for name in params.value_columns}
+        self._fractions = {name: Fractions(self._notation) for name in params.value_columns}
+        self._spelled_otherwise, self._first_spelling = 0, ""
+
+    def read(self, row: Row, cells: Mapping[str, str]) -> Iterator[Observation | BadRecord]:
+        """The observations of one row, by its cells."""
+        params, where, series = self._params, f"line {row.number}", dict[str, str]()
         try:
-            header = [name.strip() for name in next(rows, [])]
-            _check_header(path, header, params)
-            for row in rows:
-                if not row:
-                    continue  # an empty line, as many files have one at their end
-                where, content = f"line {rows.line_num}", params.delimiter.join(row)
-                try:
-                    if len(row) != len(header):
-                        quotes = f"; a {params.delimiter!r} within a value needs quotes around it" * (
-                            len(row) > len(header)
-                        )
-                        raise Rejection("columns", f"{len(row)} columns; the header has {len(header)}{quotes}")
-                    cells = dict(zip(header, row, strict=True))
-                    day = to_day("-".join(cells[name].strip() for name in params.date_columns))
-                    covariates = tuple(_number("covariate", cells[name], notation, name) for name in covariate_columns)
-                    id = series_name(params.id_column, cells[params.id_column]) if params.id_column else ""
-                except Rejection as error:
-                    yield BadRecord(where, error.rule, str(error), content, len(columns))
-                    continue
-                for name in columns:
-                    series = name if not id else f"{id}/{name}" if len(columns) > 1 else id
-                    try:
-                        value = _number("value", cells[name], notation, name)
-                    except Rejection as error:
-                        yield BadRecord(where, error.rule, str(error), content, 1)
-                        continue
-                    if not math.isnan(value):
-                        fractions[name].add(cells[name], value, where)
-                    yield Observation(series, day, value, covariates)
-        except csv.Error as error:
-            raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
-    for name, found in fractions.items():
-        if found.doubt:
-            yield Doubt("fraction_like_thousands", found.count, f"{path.name}: {name}: {found.doubt}")
+            id = series_name(params.id_column, cells[params.id_column]) if params.id_column else ""
+            series = {name: self._series(id, name) for name in params.value_columns}
+            day = self._to_day("-".join(cells[name].strip() for name in params.date_columns))
+            covariates = tuple(
+                _number("covariate", cells[name], self._notation, name)
+                for name in (*params.known_columns, *params.past_columns)
+            )
+        except Rejection as error:
+            lost = len(params.value_columns)
+            yield BadRecord(where, error.rule, str(error), row.text, lost, series=tuple(series.values()))
+            return
+        if id and not self._names.as_before(id, cells[params.id_column]):
+            self._spelled_otherwise += len(series)
+            self._first_spelling = self._first_spelling or f"{where}: {cells[params.id_column]!r} is taken for {id!r}"
+        for name, own in series.items():
+            try:
+                self._names.claim(own, self._owners[name])
+                value = _number("value", cells[name], self._notation, name)
+            except Rejection as error:
+                yield BadRecord(where, error.rule, str(error), row.text, 1, series=(own,))
+                continue
+            if not math.isnan(value):
+                self._fractions[name].add(cells[name], value, where)
+            yield Observation(own, day, value, covariates)
+
+    def _series(self, id: str, column: str) -> str:
+        return column if not id else f"{id}/{column}" if len(self._owners) > 1 else id
+
+    def doubts(self) -> Iterator[Doubt]:
+        """What looks misread, once all is read."""
+        if self._spelled_otherwise:
+            yield Doubt("id_spelled_otherwise", self._spelled_otherwise, f"{self._path.name}: {self._first_spelling}")
+        for name, found in self._fractions.items():
+            if found.doubt:
+                yield Doubt("fraction_like_thousands", found.count, f"{self._path.name}: {name}: {found.doubt}")
 
 
-def read_tsf(path: Path, encoding: str = AUTO) -> Iterator[Observation | BadRecord]:
+def read_tsf(path: Path, names: Names, encoding: str = AUTO) -> Iterator[Observation | BadRecord]:
     """The observations of a daily .tsf, whose series each state the date they start. Names may hold colons where they
-    are the only text among the attributes.
+    are the only text among the attributes. A series is a line: another one of its name is a BadRecord.
     """
     to_day = _day_parser(_TSF_DATE)
     with open_text(path, encoding) as file:
@@ -124,19 +154,39 @@ def read_tsf(path: Path, encoding: str = AUTO) -> Iterator[Observation | BadReco
                 if len(fields) != len(kinds) + 1:
                     allowed = f"allowed are {len(kinds)} attributes and the values"
                     raise Rejection("columns", f"{len(fields)} fields parted by colons; {allowed}")
-                name = f"T{number}" if name_at is None else series_name("series_name", fields[name_at])
+                name = _tsf_name(path, number, None if name_at is None else fields[name_at], names)
                 day = to_day(fields[start_at])
                 if day + len(values) > day_number(datetime(MAX_YEAR, 12, 31)):
                     found = f"{len(values)} days from {fields[start_at]}"
                     raise Rejection("date", f"{found}; the last allowed year is {MAX_YEAR}")
             except Rejection as error:
-                yield BadRecord(where, error.rule, str(error), text, len(values), 1)
+                lost = _count_numbers(text) if error.rule == "columns" else len(values)
+                yield BadRecord(where, error.rule, str(error), text, lost, 1)
                 continue
             for offset, value in enumerate(values):
                 try:
                     yield Observation(name, day + offset, _number("value", value, PLAIN))
                 except Rejection as error:
-                    yield BadRecord(f"{where}, value {offset + 1}", error.rule, str(error), name, 1)
+                    place = f"{where}, value {offset + 1}"
+                    yield BadRecord(place, error.rule, str(error), name, 1, series=(name,))
+
+
+def _tsf_name(path: Path, number: int, text: str | None, names: Names) -> str:
+    """The name of the series in a line. Raises Rejection where another line has it, or where it is missing."""
+    if text is not None:
+        name = series_name("series_name", text)
+    else:
+        name = f"T{number}"
+        if not names.is_free(name):  # the other file's
+            name = f"{path.stem}/{name}"
+    names.claim(name, f"{path.name}, line {number}")
+    return name
+
+
+def _count_numbers(text: str) -> int:
+    """How many values a line holds whose fields cannot be told apart, at least one."""
+    words = re.split(r"[\s,:;|]+", text)
+    return max(1, sum(word.lower() in MISSING - {""} or PLAIN.parse(word) is not None for word in words))
 
 
 def _number(rule: str, text: str, notation: Notation, column: str = "") -> float:

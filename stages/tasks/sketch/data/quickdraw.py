@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from ....data.text import TextError, open_text
+from ....data.text import CONVERT, TextError, open_text, undecoded
 from .npz import UnreadableFile, read_npz
 from .parse import BadDrawing, ParsedDrawings, parse, stroke_3
 from .scan import scan
@@ -179,6 +179,8 @@ def _record(line: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
+        if byte := undecoded(line.decode("utf-8", errors="surrogateescape")):
+            return {"drawing": BadDrawing("undecodable", f"{byte}; allowed: UTF-8; {CONVERT}")}
         return {"drawing": BadDrawing("not_json", str(error))}
     if not isinstance(value, dict):
         reason = f"found {type(value).__name__}; allowed is an object with a drawing"
