@@ -313,3 +313,14 @@ def test_a_drawing_of_an_npz_has_as_many_points_as_any_other(raw: Path, tmp_path
     (row,) = rejected(tmp_path / "out")
     assert (row["id"], row["rule"]) == ("sketchrnn/pig.npz: train 1", "too_many_points")
     assert row["reason"] == "50001 points; allowed: 50000"
+
+
+def test_a_byte_that_is_no_text_is_told_with_its_place_and_the_way_out(raw: Path, tmp_path: Path) -> None:
+    line = json.dumps(record(50, countrycode="MÜ"), ensure_ascii=False).encode("cp1252")
+    with (raw / "simplified" / "cat.ndjson").open("ab") as file:
+        file.write(line + b"\n")
+    run(raw, tmp_path / "out")
+    (found,) = rejected(tmp_path / "out")
+    assert found["rule"] == "undecodable"
+    assert found["reason"].startswith(f"found byte 0xdc at {line.index(bytes([0xDC]))} after '")
+    assert found["reason"].endswith("; allowed: UTF-8; iconv -f cp1252 -t utf-8 converts a file")

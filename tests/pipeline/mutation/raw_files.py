@@ -180,12 +180,13 @@ def _observed() -> list[tuple[str, int, float]]:
 
 
 def check_csv(case: Case) -> None:
-    rows = [row for row in csv.reader(io.StringIO(text_of(case.content), newline="")) if row]
+    lines = [line.rstrip("\r\n") for line in io.StringIO(text_of(case.content), newline="")]
+    rows = [_cells(line) for line in lines if line]  # a row is a line
     header = [name.strip() for name in rows[0]]
     places = [header.index(name) for name in ("id", "date", "y")]
     known: defaultdict[tuple[str, int], set[float]] = defaultdict(set)
     for row in rows[1:]:
-        if len(row) == len(header):
+        if len(row) >= len(header) and not any(map(str.strip, row[len(header) :])):
             name, day, value = (row[place].strip() for place in places)
             if re.fullmatch(r"\d{4}-\d{1,2}-\d{1,2}", day, re.ASCII) and _NUMBER.fullmatch(value):
                 known[name, _ordinal(day)].add(float(value))
@@ -193,6 +194,13 @@ def check_csv(case: Case) -> None:
         assert observed in known[name, number], (name, date.fromordinal(number), observed)
     found = counts("forecast")
     assert found["accepted"] + found["rejected"] == len(rows) - 1, (found, len(rows) - 1)
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error:
+        return []
 
 
 def _ordinal(day: str) -> int:
