@@ -305,7 +305,8 @@ def test_ids_that_differ_in_blanks_are_one_with_a_word(tmp_path: Path) -> None:
 
 
 def test_series_of_two_tsf_files_are_not_merged(tmp_path: Path) -> None:
-    names, found = Names(), []
+    names = Names()
+    found: list[Observation | BadRecord] = []
     for name, text in (
         ("a.tsf", TSF + "T1:1970-01-01 00-00-00:1\nT1:1970-01-02 00-00-00:2,3\n"),
         ("b.tsf", TSF.replace("@attribute series_name string\n", "") + "1970-01-01 00-00-00:4\n"),

@@ -80,6 +80,12 @@ def test_order_of_rows_repeated_rows_and_company_change_nothing(predictor: Predi
     pd.testing.assert_frame_equal(alone, beside.reset_index(drop=True), rtol=1e-6)
 
 
+def test_a_series_is_one_whatever_blanks_stand_around_its_name(predictor: Predictor) -> None:
+    frame = series("a", count=60)
+    spelled = frame.assign(unique_id=["a ", "a", " a"] * 20)
+    pd.testing.assert_frame_equal(predictor.predict(spelled), predictor.predict(frame))
+
+
 @pytest.mark.parametrize("form", ["text", "date", "zone", "noon"])
 def test_dates_in_any_usual_form(predictor: Predictor, form: str) -> None:
     frame = series("a")

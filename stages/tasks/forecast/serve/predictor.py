@@ -88,9 +88,12 @@ class Predictor(BasePredictor):
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
         try:
-            groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby("unique_id", sort=False, dropna=False))
+            keys = frame["unique_id"].map(_without_blanks)
+            groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby(keys, sort=False, dropna=False))
         except (TypeError, UnicodeError):  # a list or a dict has no hash, and half a surrogate is no text
-            names: Any = np.fromiter(map(_name, frame["unique_id"]), dtype=object, count=len(frame))
+            names: Any = np.fromiter(
+                map(_name, frame["unique_id"].map(_without_blanks)), dtype=object, count=len(frame)
+            )
             groups = list(frame.groupby(names, sort=False, dropna=False))
         return [_item(name, rows) for name, rows in groups]
 
@@ -175,6 +178,11 @@ class _NoName:
     """What stands for a `unique_id` that names nothing: its type."""
 
     kind: str
+
+
+def _without_blanks(value: Any) -> Any:
+    """A name as `series_name` makes it of a text, so that a series is one group however it is written."""
+    return value.strip() if isinstance(value, str) else value
 
 
 def _name(value: Any) -> Any:
