@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from ..data.text import AUTO, Line, Text
@@ -13,6 +14,12 @@ from ..data.text import AUTO, Line, Text
 OPTION = "--encoding"  # of `predict`
 
 _STDIN = ("-", "/dev/stdin")
+
+
+def suffix(source: str) -> str:
+    """The ending that tells what a source holds, such as `.csv`: in lower case, without `.gz` and a query."""
+    name = re.sub(r"[?#].*", "", source) if "://" in source else source
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
 
 
 def is_stream(source: str) -> bool:
@@ -51,7 +58,8 @@ def records(
     with open_source(source, encoding) as text:
         reader = csv.DictReader(text.checked())
         try:
-            columns = reader.fieldnames or []
+            columns = [name.strip() for name in reader.fieldnames or []]  # as preparation reads them
+            reader.fieldnames = columns
             if not set(required) <= set(columns):
                 found = ", ".join(columns)[:200] or "none"
                 raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
@@ -72,7 +80,8 @@ def records(
 def _open(source: str) -> IO[bytes]:
     if source in _STDIN:  # by its number: what is no file, such as a socket, cannot be opened by its name
         return open(0, "rb", closefd=False)
-    local = "://" not in source
+    protocol, separator, rest = source.partition("://")
+    local = not separator
     if local and not Path(source).exists():
         raise ValueError(f"{source}: no such file")
     try:
@@ -80,6 +89,6 @@ def _open(source: str) -> IO[bytes]:
             return Path(source).open("rb")
         import fsspec
 
-        return cast("IO[bytes]", fsspec.open(source, "rb").open())
+        return cast("IO[bytes]", fsspec.open(f"{protocol.lower()}://{rest}", "rb").open())
     except Exception as error:  # the library behind each protocol has errors of its own
         raise ValueError(f"{source}: cannot be read: {error or type(error).__name__}") from None

@@ -58,5 +58,5 @@ def _records(source: str, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]
         if any("\n" in (value or "") for value in record.values()):
             found = "found a value of several lines; allowed: a line a day (is a quotation mark left open?)"
             raise ValueError(f"{source}: before line {number + 1}: {found}")
-        name = record.get("unique_id", file_name)
-        yield name or "", {**record, "unique_id": name or None}
+        name = (record.get("unique_id", file_name) or "").strip()  # as preparation and the model read it
+        yield name, {**record, "unique_id": name or None}
