@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -23,13 +22,13 @@ from mlflow.pyfunc import scoring_server
 from starlette.testclient import TestClient
 
 from stages.models.weights import save_network
-from stages.registry.packaging import requirements, signature, write_code
 from stages.serving.predictor import Predictor
 from stages.tasks.drawing.model.network import build as build_generator
 from stages.tasks.forecast.model.network import build as build_forecaster
 from stages.tasks.protocol import Task
 from stages.tasks.sketch.model.network import build as build_classifier
 from tests.unit import test_drawing, test_forecast_serve, test_sketch_serve, test_translation_serve, test_video_serve
+from tests.unit.saved_model import saved_model
 from tests.unit.test_sketch_model import model_params
 from tests.unit.video_clips import write_clip
 
@@ -211,23 +210,11 @@ def server(asked: tuple[str, Path, Path], tmp_path_factory: pytest.TempPathFacto
     """The task's model as `mlflow models serve` asks it, in this process."""
     task, folder, place = asked
     work = tmp_path_factory.mktemp("model")
-    predictor = Task(task).predictor()
-    package, script = write_code(Task(task), work)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(work), *sys.path])
         patch.setenv("__pyfunc_model_path__", str(work / "saved"))
         patch.setenv("UNROLL_CLIPS", str(place / "shared"))
-        mlflow.pyfunc.save_model(
-            work / "saved",
-            python_model=str(script),
-            code_paths=[str(package)],
-            artifacts={"weights": str(folder)},
-            pip_requirements=requirements(predictor),
-            signature=signature(predictor, predictor.extra_inputs(folder)),
-        )
-        yield TestClient(
-            scoring_server.init(mlflow.pyfunc.load_model(str(work / "saved"))), raise_server_exceptions=False
-        )
+        saved = saved_model(Task(task), folder, work, patch)
+        yield TestClient(scoring_server.init(mlflow.pyfunc.load_model(str(saved))), raise_server_exceptions=False)
 
 
 def says_nothing_of_the_server(text: str) -> None:
