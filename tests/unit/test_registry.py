@@ -227,7 +227,7 @@ def test_a_description_holds_the_main_table_of_the_card_as_far_as_there_is_room(
     assert table == metrics_table(metrics, "mae")
     head, _, row = table.splitlines()
     assert head == "| metric | this model | naive | meaning |"
-    assert row.startswith("| `mae` | 2 (1.5 to 2.5) | 3 |")
+    assert row.startswith("| `mae` | 2.0000 [1.5000, 2.5000] | 3.0000 |")
     long = versions.main_table(metrics | {f"metric_{number}_{'x' * 90}": 1.0 for number in range(100)}, "mae")
     assert 3000 < len(long) <= 3500
     assert long.startswith(table)
