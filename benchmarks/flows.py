@@ -27,7 +27,6 @@ from typing import Any
 import httpx
 
 from flows.server.servers import Servers
-from stages.paths import program_path
 from stages.recipe import override
 from stages.tasks.protocol import Task
 
@@ -83,7 +82,7 @@ def serving(folder: Path) -> Iterator[Servers]:
 def timed(program: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> float:
     """Seconds of a command that must succeed."""
     start = time.perf_counter()
-    environment = {**os.environ, "PATH": program_path(), **(environment or {})}
+    environment = {**os.environ, **(environment or {})}
     done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(program)} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")

@@ -13,7 +13,6 @@ import argparse
 import functools
 import http.server
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from stages.paths import program_path
 from stages.recipe import RECIPES, apply, override
 
 from .data import REPOSITORY
@@ -41,8 +39,7 @@ def measure(recipe: str, address: str, clone: Path) -> None:
     tasks = apply(clone / RECIPES / f"{recipe}.yaml", clone / "params.yaml")
     first, *others = tasks  # a recipe's first task has the data
     override([f"{first}.source.url={address}"], clone / "params.yaml")
-    environment = {**os.environ, "PATH": program_path()}
-    run = functools.partial(subprocess.run, cwd=clone, env=environment, check=True)
+    run = functools.partial(subprocess.run, cwd=clone, check=True)
     for verb, task in [(verb, first) for verb in VERBS] + [(verb, task) for task in others for verb in VERBS[2:]]:
         started = time.perf_counter()
         run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)

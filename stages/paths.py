@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 NETWORK_NAME = "network.json"  # in the weights folder; a registered model has it too
@@ -31,11 +30,6 @@ def search_path() -> str:
     """PYTHONPATH for a process that runs this checkout's modules from any folder: the checkout, then what is set."""
     here = str(Path(__file__).resolve().parent.parent)
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def program_path() -> str:
-    """PATH for a process that finds this Python, and what was installed beside it, before any other."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 class Paths:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
 Row = dict[str, Any]
+
+# What people write for a registered model: its name, with an alias or a number or without, or `models:/` and no more.
+_NAME = re.compile(r"[\w-]+(@[\w-]+|/\d+)?|models:/[\w-]+")
 
 
 def chunks(reader: Rows, source: str, encoding: str = AUTO) -> Iterator[list[Row]]:
@@ -126,14 +130,17 @@ def _rows(count: int) -> str:
 
 def _load(address: str) -> PyFuncModel:
     """A model by its address. Raises ValueError where there is none, in a line that names no password."""
+    if _NAME.fullmatch(address) and not Path(address).exists():
+        registered = f"models:/{address.removeprefix('models:/')}"
+        newest = "" if re.search("[@/]", registered[8:]) else "@champion"
+        raise ValueError(f"{address}: no such folder; of a registered model the address is {registered}{newest}")
     from .tracking import mlflow_runs
-    from .tracking.store import database_file, store_error, store_uri, without_credentials
+    from .tracking.store import missing_database, store_error, without_credentials
 
-    file = database_file(store_uri())
-    missing = file is not None and not file.exists()
-    if missing and address.startswith(("models:/", "runs:/")):
+    missing = missing_database()
+    if missing and address.lower().startswith(("models:/", "runs:/")):
         raise ValueError(
-            f"{address}: no models are registered: there is no {file}; MLFLOW_TRACKING_URI names another store"
+            f"{address}: no models are registered: there is no {missing}; MLFLOW_TRACKING_URI names another store"
         )
     try:
         if not missing:  # a question leaves no new store behind
@@ -164,7 +171,7 @@ def _encoding(text: str) -> str:
 
 def _output(text: str) -> Path:
     path = Path(text)
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a file that ends in {' or '.join(SUFFIXES)}")
     return path
 

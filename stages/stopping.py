@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-STATUS = 75  # sysexits.h: a temporary failure, try again; `training.distributed` says it of a saved training
+STATUS = 75  # of whatever was stopped, a saved training too; sysexits.h: a temporary failure, try again
 _POLL = 0.5  # seconds between two looks at the parent's number
 _PARENT = os.getppid()  # asked when the command line is loaded, and not seconds later, when torch is
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .command import main
 from .data.files import fresh_folder
+from .stopping import STATUS
 
 if TYPE_CHECKING:
     from .models.batch import Dataset
@@ -85,7 +86,7 @@ def _fit(
     train_params: TrainParams,
     checkpoints: Checkpoints,
 ) -> TrainingHistory:
-    """Train, tell the tracking and the terminal of every epoch, and exit with PREEMPTED where it was stopped."""
+    """Train, tell the tracking and the terminal of every epoch, and exit with STATUS where it was stopped."""
     from .models.weights import parameters
     from .stopping import stop_signals
     from .tracking import training_run
@@ -126,7 +127,7 @@ def _fit(
         except loop.Stopped:
             if distributed.rank() == 0:
                 print(f"unroll: train {task.name}: stopped; the next start goes on from {checkpoints.folder}")
-            sys.exit(distributed.PREEMPTED)
+            sys.exit(STATUS)
 
 
 if __name__ == "__main__":

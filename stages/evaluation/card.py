@@ -76,6 +76,21 @@ def read_sections(task: Task, kind: str) -> dict[str, str]:
     return {t: text for t, text in sections.items() if not t.startswith(_SOURCE) or t == f"{_SOURCE}{kind}"}
 
 
+def metrics_table(metrics: Mapping[str, Any], metric: str) -> str:
+    """A Markdown table of what a model and its baselines reached, a row a metric, beginning with the headline `metric`;
+    `metrics` as metrics/TASK.json has them.
+    """
+    names = metric_names(metrics, metric)
+    keys = [(key, name) for name in names for key in baseline_keys(metrics, name)]
+    baselines = sorted({key.removeprefix("baseline_").removesuffix(f"_{name}") for key, name in keys})
+    rows = []
+    for name in names:
+        values = [metrics.get(f"baseline_{baseline}_{name}") for baseline in baselines]
+        others = ["" if value is None else format_number(value) for value in values]
+        rows.append([f"`{name}`", with_interval(metrics, name), *others, meaning(name)])
+    return _table(["metric", "this model", *map(_spaced, baselines), "meaning"], rows)
+
+
 def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
     best = best_baseline(report.metrics, metric)
     baseline = (
@@ -91,24 +106,15 @@ def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
 
 
 def _metrics(report: Report, metric: str) -> str:
-    metrics = report.metrics
-    names = metric_names(metrics, metric)
-    keys = [(key, name) for name in names for key in baseline_keys(metrics, name)]
-    baselines = sorted({key.removeprefix("baseline_").removesuffix(f"_{name}") for key, name in keys})
-    rows = []
-    for name in names:
-        values = [metrics.get(f"baseline_{baseline}_{name}") for baseline in baselines]
-        others = ["" if value is None else format_number(value) for value in values]
-        rows.append([f"`{name}`", with_interval(metrics, name), *others, meaning(name)])
     text = (
         f"On the {report.split} split, {report.n:,} examples that the network has never seen. In brackets 95 % "
         f"intervals: the examples were drawn again {RESAMPLES:,} times, those that are alike together"
         + (f", in {report.groups:,} groups" if report.groups < report.n else "")
         + ("; so few make an interval look narrower than it is" if report.groups < _FEW_GROUPS else "")
         + ".\n\n"
-        + _table(["metric", "this model", *map(_spaced, baselines), "meaning"], rows)
+        + metrics_table(report.metrics, metric)
     )
-    if metric in ("accuracy", "exact_match") and metrics[metric] == 1:
+    if metric in ("accuracy", "exact_match") and report.metrics[metric] == 1:
         text += (
             f"\n\nNo test example was answered wrongly, and the interval cannot say how often others will be. With "
             f"{report.n:,} independent examples, {3 / report.n:.1%} wrong answers would still be compatible with that "

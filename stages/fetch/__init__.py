@@ -66,9 +66,7 @@ def fetch_all(
     target that does not lie in the record's folder.
     """
     _validate(requests, record.parent, workers)
-    requests = [replace(request, url=from_environment(request.url)) for request in requests]
-    for request in requests:
-        check_protocol(request.url)
+    requests = [replace(request, url=check_protocol(from_environment(request.url))) for request in requests]
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
     web = Web(idle=limits.idle, longest_wait=limits.longest_wait, connections=workers, stop=stop)

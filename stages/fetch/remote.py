@@ -82,15 +82,18 @@ def redacted(url: str) -> str:
     return "::".join(part if _is_path(part) else re.sub(r"[?#].*", "", part, flags=re.DOTALL) for part in parts)
 
 
-def check_protocol(url: str) -> None:
-    """Raises DownloadError for an address of another protocol than PROTOCOLS, and for one that fsspec would open
+def check_protocol(url: str) -> str:
+    """The address with its protocol in lower case, as fsspec alone knows it.
+
+    Raises DownloadError for an address of another protocol than PROTOCOLS, and for one that fsspec would open
     through another (`zip://a::https://…`), which can make it run what a file says.
     """
-    protocol, separator, _ = url.partition("://")
+    protocol, separator, rest = url.partition("://")
     chained = "::" in re.sub(r"\[[^\]/]*\]", "", url)  # within brackets it is a part of an IPv6 address
     if chained or (separator and protocol.lower() not in PROTOCOLS):
         allowed = f"a path, or an address that begins with {', '.join(f'{name}://' for name in PROTOCOLS)}, without ::"
         raise DownloadError(f"{redacted(url)}: not an address that is read; allowed: {allowed}")
+    return f"{protocol.lower()}://{rest}" if separator else url
 
 
 def from_environment(url: str) -> str:
@@ -104,7 +107,7 @@ def from_environment(url: str) -> str:
 
 def _is_path(url: str) -> bool:
     """Whether ? and # are ordinary letters in it."""
-    return "://" not in url or url.startswith(("file://", "local://", "memory://"))
+    return "://" not in url or url.lower().startswith(("file://", "local://", "memory://"))
 
 
 @contextmanager
@@ -186,4 +189,4 @@ def md5_from_base64(digest: str) -> str | None:
 def one_line(error: BaseException) -> str:
     """The error in one line, without what looks like the query or the user of a URL."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r"\b[a-z0-9+]+://\S+", lambda match: redacted(match.group().rstrip("'\",)")), text)
+    return re.sub(r"(?i)\b[a-z0-9+]+://\S+", lambda match: redacted(match.group().rstrip("'\",)")), text)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .lineage import Target
 
 _KEEP = 5
+_OF_A_VERSION = ("show", "prove", "rollback")  # verbs that mean nothing without one
 _UI = "http://127.0.0.1:5000"
 
 
@@ -77,11 +78,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> bool:
     """Carry out the verb; returns whether something was found that is not as it should be."""
-    from ..tracking import mlflow_runs, pages
-    from . import lineage, table, versions
+    from ..tracking.store import missing_database
+    from . import lineage
 
     name = getattr(args, "model", None)
     target = lineage.parse(name) if name else None  # before a store is opened for a name that means nothing
+    if args.verb != "sync" and (file := missing_database()):
+        found = (
+            f"no model is registered yet: there is no {file}; `make repro` makes it, MLFLOW_TRACKING_URI names another"
+        )
+        if args.verb in _OF_A_VERSION:
+            raise ValueError(found)
+        print(found)
+        return args.verb == "verify" and _verify_checkout(target)
+    from ..tracking import mlflow_runs, pages
+    from . import table, versions
+
     client = mlflow_runs.open_client()
     match args.verb:
         case "list":
@@ -110,7 +122,6 @@ def _run(args: argparse.Namespace) -> bool:
 
 
 def _verify(client: MlflowClient, target: Target | None) -> bool:
-    from ..tasks.protocol import Task
     from . import lineage, verify
     from .champion import get_version
 
@@ -124,6 +135,14 @@ def _verify(client: MlflowClient, target: Target | None) -> bool:
         for finding in verify.verify(client, version, cache):
             print(finding)
             differs |= finding.state == "differs"
+    return _verify_checkout(target) or differs
+
+
+def _verify_checkout(target: Target | None) -> bool:
+    from ..tasks.protocol import Task
+    from . import verify
+
+    differs = False
     print("this checkout")
     for task in [target.task] if target else map(Task, Task.names()):
         if receipt := verify.verify_receipt(task):

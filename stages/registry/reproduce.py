@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..data.files import read_json
-from ..paths import program_path, project_root
+from ..paths import project_root
 from ..provenance.hashes import file_md5
 from . import lineage, versions
 from .decision import facts
@@ -142,8 +142,7 @@ def _dvc(*arguments: str) -> list[str]:
 
 def _surroundings() -> dict[str, str]:
     """The clone's own modules, and nothing that says which stage runs here."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DVC_STAGE", "DVC_ROOT")}
-    return {**kept, "PATH": program_path()}
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "DVC_STAGE", "DVC_ROOT")}
 
 
 def _run(command: list[str], folder: Path) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..data.files import read_json
+from ..evaluation.card import metrics_table
 from ..evaluation.report import headline_metric, with_interval
 from ..progress_bar import busy
 from ..provenance.hashes import content_md5, file_md5, locked_stages
@@ -203,7 +204,7 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
     card = pages.run_page(experiment, run_id, artifact=f"{where}/{CARD_FILE}")
     described = (
         f"{metric} {with_interval(metrics, metric)} on the test split. [{CARD_FILE}]({card}) says the rest.\n\n"
-        f"{main_table(paths.card.read_text(encoding='utf-8'))}"
+        f"{main_table(metrics, metric)}"
     )
     client.create_model_version(
         name,
@@ -242,18 +243,14 @@ def _log_origin(client: MlflowClient, run_id: str, task: Task, where: str) -> di
     return origin
 
 
-def main_table(card: str) -> str:
-    """The metrics' table of a card, the first in its section "How good it is", with as many rows as a description has
-    room for.
-    """
-    lines = card.partition("\n## How good it is\n")[2].partition("\n## ")[0].splitlines()
-    table: list[str] = []
-    for line in lines:
-        if line.startswith("|") and sum(map(len, table)) + len(table) + len(line) < _TABLE:
-            table.append(line)
-        elif table:
+def main_table(metrics: dict[str, Any], metric: str) -> str:
+    """The card's table of metrics, with as many rows as a description has room for."""
+    table = ""
+    for line in metrics_table(metrics, metric).splitlines(keepends=True):
+        if len(table) + len(line) > _TABLE:
             break
-    return "\n".join(table)
+        table += line
+    return table.rstrip("\n")
 
 
 def environment() -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from ..data.csv_rows import rows
@@ -13,6 +14,12 @@ from ..data.text import AUTO, Line, Text
 OPTION = "--encoding"  # of `predict`
 
 _STDIN = ("-", "/dev/stdin")
+
+
+def suffix(source: str) -> str:
+    """The ending that tells what a source holds, such as `.csv`: in lower case, without `.gz` and a query."""
+    name = re.sub(r"[?#].*", "", source) if "://" in source else source
+    return PurePosixPath(name.lower().removesuffix(".gz")).suffix
 
 
 def is_stream(source: str) -> bool:
@@ -55,7 +62,7 @@ def records(
             if row.fault:
                 raise ValueError(f"{source}: line {row.number}: {row.fault}")
             if columns is None:
-                columns = row.cells
+                columns = [name.strip() for name in row.cells]  # as preparation reads them
                 _check_columns(source, columns, required, allowed)
                 continue
             yield row.number, {name: value for name, value in zip(columns, row.cells, strict=True) if name}
@@ -74,7 +81,8 @@ def _check_columns(source: str, columns: list[str], required: Collection[str], a
 def _open(source: str) -> IO[bytes]:
     if source in _STDIN:  # by its number: what is no file, such as a socket, cannot be opened by its name
         return open(0, "rb", closefd=False)
-    local = "://" not in source
+    protocol, separator, rest = source.partition("://")
+    local = not separator
     if local and not Path(source).exists():
         raise ValueError(f"{source}: no such file")
     try:
@@ -82,6 +90,6 @@ def _open(source: str) -> IO[bytes]:
             return Path(source).open("rb")
         import fsspec
 
-        return cast("IO[bytes]", fsspec.open(source, "rb").open())
+        return cast("IO[bytes]", fsspec.open(f"{protocol.lower()}://{rest}", "rb").open())
     except Exception as error:  # the library behind each protocol has errors of its own
         raise ValueError(f"{source}: cannot be read: {error or type(error).__name__}") from None

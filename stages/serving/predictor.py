@@ -128,6 +128,8 @@ class Predictor(ABC):
         missing = [c for c in self.inputs if c not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
+        if twice := sorted({str(c) for c in frame.columns[frame.columns.duplicated()]}):
+            raise ValueError(f"columns twice: {twice}; allowed: each once")
         options = {**self.options, **options}
         items = self.to_items(frame)
         with threads(few=len(items) <= self.few):

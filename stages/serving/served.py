@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 ADDRESSES = "an address such as https://host/clip.mp4 (https, http, s3 or gs) of a host that everybody can reach"
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Of IPv6, what networks hand out to hosts that everybody can reach, and the IPv4 addresses behind a NAT64.
+_GLOBAL, _NAT64 = ipaddress.IPv6Network("2000::/3"), ipaddress.IPv6Network("64:ff9b::/96")
+# 6to4, Teredo, and examples in texts (RFC 9637), which Python 3.13 takes for global
+_NEVER = tuple(map(ipaddress.IPv6Network, ("2002::/16", "2001::/32", "3fff::/20")))
 
 
 def is_served() -> bool:
@@ -38,15 +41,21 @@ def shared_file(path: str) -> Path:
 
 def is_public(host: str) -> bool:
     """Whether an IP address, as sockets write it, belongs to the public internet: not to a private network, this
-    machine, its link or a group of hosts, nor as the IPv4 address that an IPv6 one carries (mapped, 6to4, NAT64).
+    machine, its link or a group of hosts.
+
+    Of IPv6 that is `2000::/3` without the tunnels through IPv4 (6to4, Teredo), which could end anywhere; a mapped
+    address and one behind the well-known NAT64 are the IPv4 one that they carry. All others that carry one
+    (`::7f00:1`, `64:ff9b:1::7f00:1`) are none.
     """
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address):
-        carried = address.ipv4_mapped or address.sixtofour
+        carried = address.ipv4_mapped
         if address in _NAT64:
             carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if carried is not None:
             return is_public(str(carried))
+        if address not in _GLOBAL or any(address in network for network in _NEVER):
+            return False
     return address.is_global and not address.is_multicast
 
 

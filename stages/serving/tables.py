@@ -28,7 +28,7 @@ def table_writer(output: Path | None, columns: Columns) -> Iterator[Write]:
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.partial")
     try:
-        if output.suffix == ".csv":
+        if output.suffix.lower() == ".csv":
             with temporary.open("w", newline="", encoding="utf-8") as file:
                 yield csv_writer(file, columns)
         else:

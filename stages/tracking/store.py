@@ -86,6 +86,14 @@ def database_file(uri: str) -> Path | None:
     return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])) if uri.startswith(_SQLITE) else None
 
 
+def missing_database() -> Path | None:
+    """The file of the store where that is an sqlite database which nobody has made yet, else None: whoever only asks
+    makes none.
+    """
+    file = database_file(store_uri())
+    return None if file is None or file.exists() else file
+
+
 def sqlite_uri(file: Path, *, driver: str = "") -> str:
     """The address of an sqlite database, by which SQLAlchemy finds it whatever its path holds.
 

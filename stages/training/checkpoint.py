@@ -43,6 +43,7 @@ class Checkpoints:
         self._seconds = seconds
         self._steps = steps
         self._saved = time.monotonic()
+        self._loaded: tuple[dict[str, Tensor], dict[str, Any]] | None = None
 
     @classmethod
     def of(cls, folder: Path) -> Checkpoints:
@@ -56,7 +57,7 @@ class Checkpoints:
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Save a state; of those before, the newest stays. A disk that refuses leaves both in place, and says so."""
-        self._saved = time.monotonic()
+        self._saved, self._loaded = time.monotonic(), None
         temporary = self.folder / f".{_NEWEST}.{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -76,11 +77,17 @@ class Checkpoints:
 
     def steps(self) -> int | None:
         """After how many steps of the whole training the state was taken that `load` gives; None without one."""
-        state = self.load()
-        return None if state is None else int(state[1]["steps"])
+        self._loaded = self.load()
+        return None if self._loaded is None else int(self._loaded[1]["steps"])
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The newest state that is whole, or None; a damaged one gets another name, which is told. For one process."""
+        """The newest state that is whole, or None; a damaged one gets another name, which is told. For one process.
+
+        What `steps` has read and checked is not read again, and not kept.
+        """
+        if self._loaded is not None:
+            loaded, self._loaded = self._loaded, None
+            return loaded
         for path in (self._newest, self._before):
             if path.is_file():
                 try:

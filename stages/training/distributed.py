@@ -13,8 +13,6 @@ from torch import Tensor
 
 from ..stopping import end_with_parent
 
-PREEMPTED = 75  # sysexits.h: a temporary failure, try again
-
 
 class StageError(RuntimeError):
     """A stage cannot go on, and would not if it were started again; the message says why."""

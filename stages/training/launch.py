@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .distributed import PREEMPTED, StageError, joined, started_by_torchrun
+from ..stopping import STATUS
+from .distributed import StageError, joined, started_by_torchrun
 
 _MAX_RESTARTS = 3
 _LOCAL = "127.0.0.1"
@@ -34,7 +35,7 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
     """Run `work(*args)` in `count` ranks and wait for them.
 
     Raises StageError for what would come again, RuntimeError where ranks died more often than they may, and SystemExit
-    with `PREEMPTED` where this process was asked to stop and the ranks have saved their state.
+    with stopping's STATUS where this process was asked to stop and the ranks have saved their state.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -63,7 +64,7 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
         errors = elastic_launch(config, _as_rank)(verb, count, work, *args)
     except SignalException:
         print(f"unroll: {verb} {task}: asked to stop; the next start goes on from the checkpoint", file=sys.stderr)
-        sys.exit(PREEMPTED)
+        sys.exit(STATUS)
     except ChildFailedError as error:
         first, failure = error.get_first_failure()
         raise RuntimeError(

@@ -22,4 +22,5 @@ def test_a_damaged_input_is_prepared_or_refused_in_one_line(name: str) -> None:
     command = [sys.executable, "-m", "tests.pipeline.mutation", name, SEED, COUNT]
     environment = {**os.environ, "PYTHONPATH": search_path()}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    print(done.stdout)  # the counts: `pytest -rP` shows them
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from stages.paths import program_path
-
 from .conftest import Clone, commit, make_clone
 
 MODEL = "toy-classifier"
@@ -92,7 +90,7 @@ class Store:
         """Start Python in the clone; another `machine` shares nothing with this one but the store."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
         environment |= {"MLFLOW_TRACKING_URI": self.uri, "UNROLL_RESUME": str(self.folder / f"resume{machine}")}
-        environment |= {"OMP_NUM_THREADS": "1", "PATH": program_path()}
+        environment |= {"OMP_NUM_THREADS": "1"}
         command = [sys.executable, *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=self.clone.folder, env=environment, stdout=pipe, stderr=pipe, text=True)

@@ -29,6 +29,7 @@ from flows.server.servers import Servers
 from tests.pipeline.conftest import Clone, make_clone
 
 from .house import House, free_port, house, kill_all, wait_until
+from .mlflow_server import mlflow_server
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
@@ -113,34 +114,13 @@ def started_postgres(folder: Path) -> Iterator[Postgres]:
 @contextmanager
 def started_mlflow(folder: Path, postgres: Postgres, bucket: str) -> Iterator[str]:
     """MLflow's server with passwords; the address without one."""
-    address = f"127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1"]
     environment = {
-        **os.environ,
         **postgres.environment("mlflow"),
         "MLFLOW_ARTIFACTS_DESTINATION": bucket,
         "MLFLOW_AUTH_ADMIN_PASSWORD": MLFLOW_PASSWORD,
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    host, port = address.split(":")
-    with (folder / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--host", host, "--port", port], cwd=folder, env=environment, stdout=log, stderr=log
-        )
-    try:
-        wait_until(lambda: server.poll() is not None or healthy(f"http://{address}"), "MLflow", seconds=200)
-        yield f"http://{address}"
-    finally:
-        kill_all(server.pid)
-        server.wait()
-
-
-def healthy(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/health").is_success
-    except httpx.HTTPError:
-        return False
+    with mlflow_server(folder, "--app-name", "basic-auth", environment=environment) as address:
+        yield address
 
 
 @contextmanager

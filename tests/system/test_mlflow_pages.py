@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from mlflow import MlflowClient
 from playwright.sync_api import expect
 
 from stages.tracking import pages
 
-from .house import free_port, kill_all, wait_until
+from .mlflow_server import mlflow_server
 from .test_ui import page
 
 __all__ = ["page"]  # the browser, a fixture
@@ -26,30 +22,10 @@ pytestmark = [pytest.mark.system, pytest.mark.slow]
 @pytest.fixture
 def mlflow(tmp_path: Path) -> Iterator[str]:
     """The address of a server whose store lies in the folder of the test."""
-    port = str(free_port())
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", port]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (tmp_path / "mlflow.log").open("wb") as log:
-        server = subprocess.Popen(
-            [*command, "--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}"],
-            cwd=tmp_path,
-            env=environment,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_until(lambda: healthy(f"http://127.0.0.1:{port}"), "MLflow", seconds=200)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        kill_all(server.pid)
-        server.wait()
-
-
-def healthy(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/health", trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+    with mlflow_server(
+        tmp_path, "--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", environment={}
+    ) as address:
+        yield address
 
 
 def test_a_tasks_runs_open_in_the_view_for_training_and_begin_with_its_metric(mlflow, page, monkeypatch):

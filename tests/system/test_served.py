@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import mlflow.pyfunc
 import pytest
 
-from stages.registry.packaging import requirements, signature, write_code
 from stages.tasks.protocol import Task
-from stages.tasks.video.serve.predictor import Predictor
 from tests.system.house import free_port, kill_all, wait_until
 from tests.unit.http_server import serving
+from tests.unit.saved_model import saved_model
 from tests.unit.test_row_faults import REQUESTS, says_nothing_of_the_server
 from tests.unit.test_video_serve import untrained
 from tests.unit.video_clips import write_clip
@@ -39,22 +37,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("model")
-    weights = untrained(folder)
-    package, script = write_code(Task("video"), folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(folder), *sys.path])
-        mlflow.pyfunc.save_model(
-            folder / "saved",
-            python_model=str(script),
-            code_paths=[str(package)],
-            artifacts={"weights": str(weights)},
-            pip_requirements=requirements(Predictor),
-            signature=signature(Predictor, {}),
-        )
+        saved = saved_model(Task("video"), untrained(folder), folder, patch)
     port = str(free_port())
-    serve = ["-m", "mlflow", "models", "serve", "--model-uri", str(folder / "saved"), "--env-manager", "local"]
+    serve = ["-m", "mlflow", "models", "serve", "--model-uri", str(saved), "--env-manager", "local"]
     environment = {**os.environ, "UNROLL_CLIPS": str(shared), "SECRET_OF_THE_SERVER": SECRET}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *serve, "--host", "127.0.0.1", "--port", port, "--workers", "1"],

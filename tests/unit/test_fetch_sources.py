@@ -10,7 +10,6 @@ import threading
 import time
 from pathlib import Path
 
-import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
@@ -36,18 +35,17 @@ def test_records_of_several_calls_are_joined(host: Host, folder: Folder) -> None
     assert [entry["file"] for entry in folder.record()] == ["a", "b"]
 
 
-@pytest.mark.parametrize("kind", ["file", "path"])
+@pytest.mark.parametrize("kind", ["file", "FILE", "path"])
 def test_other_file_systems_are_read_by_the_same_rules(folder: Folder, tmp_path: Path, kind: str) -> None:
-    base = {"file": f"file://{tmp_path}", "path": str(tmp_path)}[kind]
+    base = str(tmp_path) if kind == "path" else f"{kind}://{tmp_path}"
     url = join_url(base, "alarm clock #1.txt")
-    with fsspec.open(url, "wb") as file:
-        file.write(LINES)
+    (tmp_path / "alarm clock #1.txt").write_bytes(LINES)
     folder.fetch(folder.request(url), folder.request(url, "first", lines=2))
     assert folder.read() == LINES
     assert folder.read("first") == first_lines(2)
     assert [(entry["complete"], entry["url"], entry["etag"]) for entry in folder.record()] == [
-        (True, url, None),
-        (False, url, None),
+        (True, url.replace("FILE:", "file:"), None),
+        (False, url.replace("FILE:", "file:"), None),
     ]
     with pytest.raises(DownloadError, match="none.txt: expected the file, found none of that name"):
         folder.fetch(folder.request(join_url(base, "none.txt")))
@@ -111,7 +109,13 @@ def test_other_protocols_and_chains_of_them_are_refused(folder: Folder, url: str
 
 @pytest.mark.parametrize("url", ["https://[2001:db8::1]/a", "HTTP://host/a", "s3://b/a", "gs://b/a", "a b.txt"])
 def test_addresses_that_are_read(url: str) -> None:
-    check_protocol(url)
+    assert check_protocol(url) == url.replace("HTTP", "http")
+
+
+def test_a_folder_of_clips_is_listed_whatever_the_case_of_its_protocol(tmp_path: Path) -> None:
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "a.mp4").touch()
+    assert [*clips_below(f"FILE://{tmp_path}", [], max_files=9).clips] == ["left/a.mp4"]
 
 
 def test_two_processes_do_not_write_one_partial(host: Host, folder: Folder) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,45 @@ def test_seven_days_after_each_series_own_last_day(predictor: Predictor) -> None
     assert found["ds"].dt.strftime("%m-%d").tolist()[5:9] == ["02-05", "02-06", "02-29", "03-01"]
     assert (found["q05"] < found["q50"]).all()
     assert (found["q50"] < found["q95"]).all()
+
+
+def test_ids_are_the_texts_that_a_csv_of_them_holds(predictor: Predictor) -> None:
+    names = [["S1", "S1 ", "\tS1"], [1, "1", np.int8(1), " 1"], [1.0, Decimal("1.0")], [True, np.bool_(True), "True"]]
+    for group in names:
+        rows = pd.concat([series(name).iloc[number :: len(group)] for number, name in enumerate(group)])
+        found = predictor.predict(rows.astype({"unique_id": object}))
+        assert found["unique_id"].tolist() == [str(group[0])] * 7
+    apart = pd.concat([series(name) for name in (1, 1.0, True)])
+    frame = apart.assign(unique_id=pd.Series([1] * 30 + [1.0] * 30 + [True] * 30, dtype=object).to_numpy())
+    assert predictor.predict(frame)["unique_id"].tolist() == ["1"] * 7 + ["1.0"] * 7 + ["True"] * 7
+
+
+@pytest.mark.parametrize(
+    "name", [None, math.nan, np.nan, pd.NA, pd.NaT, "", " \t", Decimal("NaN"), np.datetime64("NaT")]
+)
+def test_rows_without_an_id_are_one_item(predictor: Predictor, name: object) -> None:
+    frame = pd.concat([series("a"), series("b"), series("c")])
+    frame["unique_id"] = pd.Series(["a"] * 30 + [name] * 30 + [None] * 30, dtype=object).to_numpy()
+    found = predictor.predict(frame, on_error="report")
+    assert found["unique_id"].tolist()[:7] == ["a"] * 7
+    assert found["error"].tolist()[7:] == ["unique_id is missing; allowed is a name for each series"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(1j, "1j"), (Decimal("sNaN"), "Decimal('sNaN')"), (pd.Timedelta(1), "Time")]
+)
+def test_a_value_that_is_no_number_fails_its_own_series(predictor: Predictor, value: object, shown: str) -> None:
+    frame = pd.concat([series("a"), series("b")]).astype({"y": object}).reset_index(drop=True)
+    frame.loc[45, "y"] = pd.Series([value], dtype=object)[0]
+    found = predictor.predict(frame, on_error="report")
+    assert found["unique_id"].tolist() == ["a"] * 7 + ["b"]
+    assert f"y is {shown}" in found["error"].iloc[7]
+
+
+def test_a_column_that_stands_there_twice_is_refused(predictor: Predictor) -> None:
+    frame = pd.concat([series("a"), series("a")[["y"]] + 1], axis=1)
+    with pytest.raises(ValueError, match=r"columns twice: \['y'\]"):
+        predictor.predict(frame)
 
 
 def test_order_of_rows_repeated_rows_and_company_change_nothing(predictor: Predictor) -> None:

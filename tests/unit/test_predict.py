@@ -22,9 +22,9 @@ import pytest
 from stages import predict
 from stages.predict import chunks, main, run
 from stages.registry.packaging import signature
-from stages.serving.lines import lines
+from stages.serving.lines import lines, suffix
 from stages.serving.predictor import Item, Predictor
-from stages.serving.tables import csv_writer
+from stages.serving.tables import csv_writer, table_writer
 from stages.tasks.protocol import Task
 
 
@@ -333,6 +333,63 @@ def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path, capsys: p
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="none: found no clip; allowed endings: 3g2 3gp"):
         list(groups(str(tmp_path / "none")))
+
+
+@pytest.mark.parametrize("ending", ["{}", "{}.gz", "{}.GZ"])
+@pytest.mark.parametrize("form", [str.lower, str.upper])
+def test_an_ending_says_the_same_in_any_case(tmp_path: Path, form: Any, ending: str) -> None:
+    def read(task: str, name: str, text: str) -> list[Any]:
+        path = tmp_path / ending.format(form(name))
+        path.write_bytes(gzip.compress(text.encode()) if ending.lower().endswith("gz") else text.encode())
+        rows = Task(task).rows()
+        sources = (str(path), f"file://{path}", f"FILE://{path}")
+        found = [[row[next(iter(example))] for (row,) in rows.groups(source)] for source in sources]
+        assert found[0] == found[1] == found[2]
+        return found[0]
+
+    example = {"text": ""}
+    assert read("translation", "s.csv", 'n,text\n1,"two\nlines"\n') == ["two\nlines"]
+    assert read("translation", "s.txt", "text\n") == ["text"]
+    example = {"drawing": ""}
+    assert read("sketch", "d.json", "[[[[0, 1], [0, 1]]]]") == [[[[0, 1], [0, 1]]]]
+    example = {"path": ""}
+    assert read("video", "l.txt", "one.avi\n") == ["one.avi"]
+
+
+def test_an_ending_is_that_of_the_file_and_not_of_a_query() -> None:
+    assert suffix("https://host/s.CSV?signature=a.b/c.json") == ".csv"
+    assert suffix("of 2020?/s.json") == ".json"
+
+
+@pytest.mark.parametrize(("name", "magic"), [("a.CSV", b"text"), ("a.PARQUET", b"PAR1")])
+def test_an_output_is_written_by_its_ending_in_any_case(tmp_path: Path, name: str, magic: bytes) -> None:
+    with table_writer(predict._output(str(tmp_path / name)), {"text": "string"}) as write:
+        write([{"text": "a"}])
+    assert (tmp_path / name).read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize(
+    ("address", "right"),
+    [
+        ("forecaster", "models:/forecaster@champion"),
+        ("forecaster@challenger", "models:/forecaster@challenger"),
+        ("sketch-classifier/3", "models:/sketch-classifier/3"),
+        ("models:/forecaster", "models:/forecaster@champion"),
+    ],
+)
+def test_a_registered_name_is_answered_with_its_address(address: str, right: str) -> None:
+    with pytest.raises(ValueError, match=f"{address}: no such folder; of a registered model the address is {right}$"):
+        predict._load(address)
+
+
+def test_ids_with_blanks_around_them_are_one_series_and_so_is_a_column(tmp_path: Path) -> None:
+    (tmp_path / "days.csv").write_text(" unique_id, ds,y \nS1,1,1\nS2,1,2\nS1 ,2,3\n \t,1,4\n")
+    groups = list(Task("forecast").rows().groups(str(tmp_path / "days.csv")))
+    assert [[(row["unique_id"], row["y"]) for row in rows] for rows in groups] == [
+        [("S2", "2")],
+        [("S1", "1"), ("S1", "3")],
+        [(None, "4")],
+    ]
 
 
 def test_a_series_is_given_on_once_it_is_whole_and_not_later(tmp_path: Path) -> None:

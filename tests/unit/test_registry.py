@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 from mlflow.store.entities.paged_list import PagedList
 
+from stages.evaluation.card import metrics_table
 from stages.params import load
+from stages.registry import __main__ as command_line
 from stages.registry import lineage, versions
 from stages.registry.decision import DECISION, OLDER_VERDICT
 from stages.registry.garbage import collectable
@@ -219,26 +221,33 @@ def test_help_is_there_at_once():
     assert min(spent) < 0.5
 
 
-CARD = """# model
-
-## How good it is
-
-On the test split.
-
-| metric | this model |
-| --- | --- |
-| `mae` | 2 |
-
-| another |
-
-## Data
-
-| | |
-"""
-
-
 def test_a_description_holds_the_main_table_of_the_card_as_far_as_there_is_room():
-    assert versions.main_table(CARD).splitlines() == ["| metric | this model |", "| --- | --- |", "| `mae` | 2 |"]
-    long = versions.main_table(CARD.replace("| `mae` | 2 |", "\n".join(["| `mae` | 2 |" + " " * 90] * 100)))
+    metrics = {"mae": 2.0, "mae_low": 1.5, "mae_high": 2.5, "baseline_naive_mae": 3.0, "signature": "data:a"}
+    table = versions.main_table(metrics, "mae")
+    assert table == metrics_table(metrics, "mae")
+    head, _, row = table.splitlines()
+    assert head == "| metric | this model | naive | meaning |"
+    assert row.startswith("| `mae` | 2.0000 [1.5000, 2.5000] | 3.0000 |")
+    long = versions.main_table(metrics | {f"metric_{number}_{'x' * 90}": 1.0 for number in range(100)}, "mae")
     assert 3000 < len(long) <= 3500
-    assert versions.main_table("no card") == ""
+    assert long.startswith(table)
+
+
+@pytest.mark.parametrize("uri", ["", "elsewhere.db"])
+def test_a_question_makes_no_registry_and_says_that_there_is_none(tmp_path, monkeypatch, capsys, uri):
+    file = tmp_path / (uri or "mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}" if uri else "")
+    none = f"no model is registered yet: there is no {file}; `make repro` makes it, MLFLOW_TRACKING_URI names another"
+    for arguments in (["list"], ["list", "forecast"], ["links"], ["gc"], ["gc", "--cache", "--yes"], ["verify"]):
+        monkeypatch.setattr(sys, "argv", ["registry", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        assert ended.value.code == 0
+        assert capsys.readouterr().out.splitlines() == [none, *(["this checkout"] if arguments == ["verify"] else [])]
+    for verb in ("show", "prove", "rollback"):
+        monkeypatch.setattr(sys, "argv", ["registry", verb, "forecaster"])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        assert ended.value.code == f"unroll: registry: {none}"
+    assert list(tmp_path.iterdir()) == []

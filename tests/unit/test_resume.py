@@ -15,7 +15,7 @@ from torch import nn
 from stages.models.batch import Batch
 from stages.models.network import Network
 from stages.params import TrainParams
-from stages.training import distributed, loop
+from stages.training import checkpoint, distributed, loop
 from stages.training.checkpoint import Checkpoints
 from stages.training.progress import StepRecord, TrainingHistory
 from tests.unit.test_loop import PARAMS, Sums
@@ -163,6 +163,23 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: os.truncate(path, 0),
     "half a file": lambda path: path.write_bytes(b"half a file"),
 }
+
+
+def test_a_state_is_read_once_to_tell_of_it_and_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(
+        checkpoint, "_read", lambda path, read_state=checkpoint._read: read.append(path) or read_state(path)
+    )
+    checkpoints = Checkpoints(tmp_path, seconds=1e9)
+    for step in (1, 2):
+        checkpoints.save({"a": torch.full((3,), float(step))}, {"steps": step})
+        assert checkpoints.steps() == step
+        tensors, facts = checkpoints.load() or ({}, {})
+        assert (tensors["a"].tolist(), facts) == ([step] * 3, {"steps": step})
+    assert len(read) == 2
+    checkpoints.steps()
+    checkpoints.save({"a": torch.zeros(3)}, {"steps": 3})  # what was read before is old
+    assert (checkpoints.load() or ({}, {}))[1] == {"steps": 3}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

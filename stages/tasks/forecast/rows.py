@@ -55,5 +55,5 @@ def _records(source: str, encoding: str) -> Iterator[tuple[str, dict[str, Any]]]
     """
     file_name = "series" if is_stream(source) else Path(source).name.partition(".")[0]
     for _, record in records(source, ("ds", "y"), "ds, y and, for several series, unique_id", encoding):
-        name = record.get("unique_id", file_name)
-        yield name or "", {**record, "unique_id": name or None}
+        name = record.get("unique_id", file_name).strip()  # as preparation and the model read it
+        yield name, {**record, "unique_id": name or None}

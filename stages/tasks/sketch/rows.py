@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.text import AUTO
-from ...serving.lines import lines, open_source
+from ...serving.lines import lines, open_source, suffix
 
 INPUT = "drawings.ndjson (Quick, Draw!'s lines, or a drawing a line), drawings.json (a list of either)"
 KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the list
@@ -20,7 +20,7 @@ _MAX_LIST = 256 * 2**20  # bytes of UTF-8 of a file that has to be in memory as 
 
 def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A drawing at a time. What is none is passed on as it stands: the model says what is wrong with it."""
-    if source.removesuffix(".gz").endswith(".json"):
+    if suffix(source) == ".json":
         yield from ([_row(number, value)] for number, value in enumerate(_list(source, encoding), start=1))
         return
     for number, text, fault in lines(source, encoding, max_length=_MAX_LINE):

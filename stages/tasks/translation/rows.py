@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.text import AUTO, printable
-from ...serving.lines import lines, records
+from ...serving.lines import lines, records, suffix
 
 INPUT = "sentences.txt, a sentence a line, or sentences.csv with a column text"
 KEY = {"number": "long", "text": "string"}  # the line (of a CSV, the last one of the record), and what stands in it
@@ -18,7 +18,7 @@ _MAX_LINE = 2**20  # characters
 
 def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A line at a time, empty ones too, so that the table has a row for each; one that is no text has an `error`."""
-    if source.removesuffix(".gz").endswith(".csv"):
+    if suffix(source) == ".csv":
         for number, record in records(source, ("text",), "text", encoding, several_lines=True):
             yield [{"number": number, "text": record["text"]}]
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.text import AUTO, printable
-from ...serving.lines import is_stream, lines
+from ...serving.lines import is_stream, lines, suffix
 
 INPUT = "a clip, a folder of clips, or list.txt (or a pipe) with a path or an address a line"
 KEY = {"path": "string"}
@@ -28,7 +28,7 @@ def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     What lies in a folder and is no clip by its ending is passed over, in one line on standard error; any file is taken
     that is named. Raises ValueError for a folder without clips.
     """
-    if source.endswith((".txt", ".txt.gz")) or is_stream(source):
+    if suffix(source) == ".txt" or is_stream(source):
         for _, text, fault in lines(source, encoding, max_length=_MAX_LINE):
             if fault:
                 yield [{"path": printable(text), "error": fault}]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
+from numbers import Number
 from pathlib import Path
 from typing import Any, ClassVar
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -41,6 +44,10 @@ BATCH_SIZE = 512  # series at a time
 
 _ZONE = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)$", re.ASCII)  # after a time of the day
 
+_NAMES = (str, Number, np.bool_, np.datetime64, date, UUID)  # what a series may be called by
+_CELLS = (str, int, float, np.integer, np.floating, np.bool_)  # what may be a value, or a mark of a missing one
+_NONE = ("nan", "snan", "nat")  # what is no text and written so names nothing
+
 Request = tuple[str, History]  # a series by its name in the answer
 
 
@@ -50,6 +57,9 @@ class Predictor(BasePredictor):
     A model that was trained with covariates from the data needs them here under the same names: `past_columns` on the
     series' days, `known_columns` on the seven days ahead as well, in rows whose `y` is empty. For any model, rows
     without `y` after the last one with it are days ahead, and their values nothing to fill.
+
+    A `unique_id` is the text that a CSV of it would hold, without blanks around it, as in the training data: `S1` and
+    `S1 ` are one series, the number 1 and the text `1` as well; 1, 1.0 and True are three.
 
     Several values on a day become one by the rule that the training data was prepared by, `prepare.duplicates`. What
     preprocessing counts and goes on with is refused here, where a person can still mend it: a value that is no finite
@@ -87,14 +97,9 @@ class Predictor(BasePredictor):
         missing = [name for name in needed if name not in frame.columns]
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
-        try:
-            keys = frame["unique_id"].map(_without_blanks)
-            groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby(keys, sort=False, dropna=False))
-        except (TypeError, UnicodeError):  # a list or a dict has no hash, and half a surrogate is no text
-            names: Any = np.fromiter(
-                map(_name, frame["unique_id"].map(_without_blanks)), dtype=object, count=len(frame)
-            )
-            groups = list(frame.groupby(names, sort=False, dropna=False))
+        frame = frame.assign(**{name: _cells(frame[name]) for name in ("y", *needed)})
+        names: Any = np.fromiter(map(_name, frame["unique_id"]), dtype=object, count=len(frame))
+        groups: list[tuple[Any, pd.DataFrame]] = list(frame.groupby(names, sort=False))
         return [_item(name, rows) for name, rows in groups]
 
     def read(self, item: Item) -> Request:
@@ -180,27 +185,42 @@ class _NoName:
     kind: str
 
 
-def _without_blanks(value: Any) -> Any:
-    """A name as `series_name` makes it of a text, so that a series is one group however it is written."""
-    return value.strip() if isinstance(value, str) else value
-
-
-def _name(value: Any) -> Any:
+def _name(value: Any) -> str | _NoName:
+    """The text of a `unique_id`, without blanks around it; empty where there is none."""
+    if value is None or value is pd.NA:
+        return ""
     try:
-        hash(value)
-        str(value).encode()
-    except (TypeError, ValueError):
-        return _NoName(type(value).__name__)
-    return value
+        if isinstance(value, _NAMES):
+            text = str(value).strip()
+            text.encode()
+            return "" if text.lower() in _NONE and not isinstance(value, str) else text
+    except ValueError:  # half a surrogate is no text, and no text has thousands of digits
+        pass
+    return _NoName(type(value).__name__)
 
 
-def _item(name: Any, rows: pd.DataFrame) -> Item:
+def _item(name: str | _NoName, rows: pd.DataFrame) -> Item:
     """The rows of one `unique_id`."""
-    if isinstance(name := name if isinstance(name, _NoName) else _name(name), _NoName):
+    if isinstance(name, _NoName):
         return Item(f"the rows whose unique_id is no name but a {name.kind}", {"unique_id": None}, rows)
-    if pd.isna(name) or not str(name).strip():
+    if not name:
         return Item("the rows without unique_id", {"unique_id": None}, rows)
-    return Item(f"series {shown(str(name))}", {"unique_id": str(name)}, rows)
+    return Item(f"series {shown(name)}", {"unique_id": name}, rows)
+
+
+def _cells(column: pd.Series) -> pd.Series:
+    """A column in which all that is neither a number nor a text nor nothing is the text that errors show of it: pandas
+    would drop the imaginary part of a complex number, count a time in nanoseconds, and fail at others for all rows.
+    """
+    return column if pd.api.types.is_numeric_dtype(column) else column.astype(object).map(_cell)
+
+
+def _cell(value: Any) -> Any:
+    if value is None or value is pd.NA or value is pd.NaT or isinstance(value, _CELLS):
+        return value
+    if isinstance(value, Decimal) and not value.is_snan():
+        return float(value)
+    return shown(value)
 
 
 def _days(column: pd.Series) -> np.ndarray:
@@ -223,7 +243,9 @@ def _without_zone(value: Any) -> Any:
     """A text in ISO 8601 or a `datetime`, without its offset from UTC: the same clock, summer time included."""
     if isinstance(value, str):
         return _ZONE.sub(r"\1", value.strip())
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None)
+    return value if isinstance(value, date | np.datetime64) else None
 
 
 def _is_ahead(column: pd.Series, days: np.ndarray) -> np.ndarray:

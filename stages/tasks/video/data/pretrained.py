@@ -49,7 +49,8 @@ def from_file(address: str, sha256: str) -> dict[str, Tensor]:
     Raises ValueError where it cannot be read, has another sha256, or is no safetensors file of this network.
     """
     try:
-        with fsspec.open(address, "rb") as file:
+        protocol, separator, place = address.partition("://")  # which fsspec knows in lower case alone
+        with fsspec.open(f"{protocol.lower()}://{place}" if separator else address, "rb") as file:
             content: bytes = file.read(_MAX_BYTES)
     except Exception as error:  # the library behind each protocol has errors of its own
         raise ValueError(f"prepare.weights: {address} cannot be read: {error or type(error).__name__}") from None

@@ -28,8 +28,7 @@ def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> Tree:
     Hidden files are passed over, links on a disk are followed. Empty where there is nothing, or a web server that does
     not list. Raises ValueError where the place cannot be reached, holds more than `max_files` or has no end.
     """
-    check_protocol(url)
-    system, root = fsspec.core.url_to_fs(url)
+    system, root = fsspec.core.url_to_fs(check_protocol(url))
     tree = Tree()
     folders = [("", root)]
     seen = 0
