@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from stages.data.prepared import open_prepared
-from stages.data.store import SequenceStore, SequenceWriter, schema
+from stages.data.store import SPLITS, SequenceStore, SequenceWriter, schema
 from stages.evaluation.bootstrap import accuracy, evenly
 from stages.evaluation.comparison import example_groups
 from stages.models.learned import FITTED_SPLITS, Identities, Learned
@@ -317,6 +317,15 @@ def test_a_test_week_that_was_held_back_for_a_shorter_time_was_learned(series: t
     assert (last - first).tolist() == [6, 6, 6]
     other = Learned.of(Identities(["x"], np.array([[0, last[2]]])))
     assert not other.may_hold(forecast.identities(series[0])).any()
+
+
+def test_a_network_that_was_refit_has_learned_every_test_example(
+    drawings: tuple[Path, Path], series: tuple[Path, Path]
+) -> None:
+    for name, folders in (("sketch", drawings), ("forecast", series)):
+        task = Task(name)
+        known = task.model().learned(folders[0], SPLITS)
+        assert known.may_hold(task.comparison().identities(folders[0])).all()
 
 
 def test_drawings_of_a_generator_are_no_ones_to_learn(tmp_path: Path) -> None:
