@@ -1,6 +1,6 @@
 """Measure a trained network and the baselines on the test split.
 
-python -m stages.evaluate TASK      reads  weights/TASK/, data/TASK/prepared/, params.yaml: TASK.evaluate
+python -m stages.evaluate TASK      reads  weights/TASK/measured/, data/TASK/prepared/, params.yaml: TASK.evaluate
                                     writes metrics/TASK.json, plots/TASK/evaluation/, cards/TASK/MODEL_CARD.md
 
 The other params and the counts of metrics/preprocess/TASK.json are read for the card alone.
@@ -39,9 +39,9 @@ def _evaluate(task: Task, params: TaskParams) -> None:
     from .training import distributed
 
     paths = task.paths
-    training = read_network(paths.weights)["training"]
+    training = read_network(paths.measured)["training"]
     distributed.configure(seed=training["seed"], threads=training["threads"])
-    network, _ = load_network(paths.weights, task.model().build, type(params.model))
+    network, _ = load_network(paths.measured, task.model().build, type(params.model))
     network.to(distributed.device())
     if distributed.rank() != 0:
         with TemporaryDirectory() as unseen:

@@ -94,6 +94,7 @@ class TrainParams(Block):
     clip_value: Annotated[float, Field(ge=0)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     patience: Positive
+    refit: Literal["none", "all"]
     monitor: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 

@@ -9,7 +9,9 @@ import os
 import subprocess
 from pathlib import Path
 
-NETWORK_NAME = "network.json"  # in the weights folder; a registered model has it too
+NETWORK_NAME = "network.json"  # in each network's folder; a registered model has it too
+# The networks in a weights folder: the one that metrics speak of and, where it was refit, the one that answers.
+MEASURED, SERVED = "measured", "served"
 
 
 def project_root(folder: Path = Path()) -> Path:
@@ -32,6 +34,16 @@ def search_path() -> str:
     return os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
+def network_folder(weights: Path, which: str = SERVED) -> Path:
+    """The network in a weights folder that is MEASURED, or SERVED: the measured one where it was not refit. The folder
+    itself where older code has written it, with the one network.
+    """
+    found = weights / which
+    if found.is_dir():
+        return found
+    return weights / MEASURED if (weights / MEASURED).is_dir() else weights
+
+
 class Paths:
     """The outputs of one task's stages; `dataset_task` is the task whose data it learns from, most often itself."""
 
@@ -43,8 +55,10 @@ class Paths:
         self.prepared = Path("data", dataset_task, "prepared")  # the sequence store, its description, rejected records
         self.preparation_metrics = Path("metrics", "preprocess", f"{dataset_task}.json")  # counts of records, by rule
         # train
-        self.weights = Path("weights", task)  # and what it takes to build the network again
-        self.network = self.weights / NETWORK_NAME  # the network's params, the data it knows, the training's signature
+        self.weights = Path("weights", task)  # of each network, and what it takes to build it again
+        self.measured = self.weights / MEASURED
+        self.served = self.weights / SERVED  # where the network was refit
+        self.network = self.measured / NETWORK_NAME  # the network's params, the data it knows, the training's signature
         self.learning_curve = Path("plots", task, "training.csv")  # a row an epoch
         self.steps = Path("plots", task, "steps.csv")  # a row a step, or the mean of several
         # evaluate

@@ -1,7 +1,8 @@
-"""Train a task's network.
+"""Train a task's network and, where params ask for it, refit it on all data.
 
 python -m stages.train TASK         reads  data/TASK/prepared/, params.yaml: TASK.model, TASK.train
-                                    writes weights/TASK/, plots/TASK/training.csv, plots/TASK/steps.csv, a run in MLflow
+                                    writes weights/TASK/measured/, with train.refit: all also weights/TASK/served/,
+                                           plots/TASK/training.csv, plots/TASK/steps.csv, a run in MLflow
 
 A training that was stopped, whether asked to or killed, goes on from its newest state in .resume/ when it is started
 again. Asked to stop (SIGTERM, Ctrl-C), it saves its state and ends with status 75.
@@ -10,24 +11,32 @@ again. Asked to stop (SIGTERM, Ctrl-C), it saves its state and ends with status 
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .command import main
 from .data.files import fresh_folder
 from .stopping import STATUS
 
 if TYPE_CHECKING:
-    from .models.batch import Dataset
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from .data.store import Split
     from .models.network import Network
-    from .params import TaskParams, TrainParams
+    from .params import TaskParams
     from .tasks.protocol import Task
+    from .tracking.training_run import TrainingRun
     from .training.checkpoint import Checkpoints
     from .training.progress import Epoch, StepRecord, TrainingHistory
 
 
 def train(task: Task, params: TaskParams) -> None:
-    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch."""
+    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch; with
+    `train.refit`, then the network that is served in its place.
+    """
     from .training import launch
 
     launch.run("train", task.name, params.train.ranks, _train, task, params)
@@ -35,98 +44,149 @@ def train(task: Task, params: TaskParams) -> None:
 
 def _train(task: Task, params: TaskParams) -> None:
     from .data.prepared import open_prepared
+    from .data.store import SPLITS
+    from .models.learned import FITTED_SPLITS
     from .models.weights import save_network
     from .provenance.hashes import training_signature
-    from .training import debug_modes, distributed, inference, learning_curve
+    from .training import distributed, learning_curve
     from .training.checkpoint import Checkpoints
 
-    paths = task.paths
-    distributed.configure(seed=params.train.seed, threads=params.train.threads)
+    paths, model = task.paths, task.model()
     _, description = open_prepared(paths.prepared)
-    model = task.model()
-    network = model.build(params.model, description)
-    network.load_pretrained(paths.prepared)
+    network = _fresh_network(task, params, description)
     signature = distributed.broadcast(
         training_signature(paths, params.model.model_dump(), params.train.model_dump(), distributed.device().type)
     )
     checkpoints = Checkpoints.of(paths.resume(signature))
-    train, validation, train_params = debug_modes.apply_mode(
-        network,
-        model.dataset(paths.prepared, "train", params, augment=True),
-        model.dataset(paths.prepared, "validation", params, augment=False),
-        params.train,
-    )
-    history = _fit(task, params, signature, network, train, validation, train_params, checkpoints)
-    network.calibrate(lambda function: inference.predict(network, validation, params.train.batch_size, function))
+    of_refit = Checkpoints.of(checkpoints.folder / "refit")
+    served, refit = None, None
+    with _reported(task, params, signature, network, (of_refit, checkpoints)) as report:
+        measured = _fit(task, params, network, checkpoints, report)
+        # To learn a batch by heart is a question about the network, and is answered.
+        if params.train.refit == "all" and params.train.mode != "overfit":
+            served = _fresh_network(task, params, description)
+            refit = _refit(task, params, served, measured, of_refit, report)
+            served.copy_calibration(network)
     if distributed.rank() != 0:
         return
-    training = {
-        "signature": signature,
-        "mode": params.train.mode,
-        "seed": params.train.seed,
-        "threads": params.train.threads,
-        "best_epoch": history.best_epoch,
-        "epochs": len(history.epochs),
-    }
+
+    def save(folder: Path, trained: Network, split: Split, further: Mapping[str, int]) -> None:
+        names = ("mode", "seed", "threads")
+        training = {"signature": signature, **{name: getattr(params.train, name) for name in names}, **further}
+        save_network(folder, trained, params.model, description, prepared=paths.prepared, training=training)
+        model.learned(paths.prepared, split).save(folder)
+
     with fresh_folder(paths.weights) as folder:
-        save_network(folder, network, params.model, description, prepared=paths.prepared, training=training)
-        model.learned(paths.prepared).save(folder)
-    learning_curve.write(paths.learning_curve, [learning_curve.epoch_row(record) for record in history.epochs])
-    learning_curve.write(paths.steps, [learning_curve.step_row(record) for record in history.step_records])
+        reached = {"best_epoch": measured.best_epoch, "epochs": len(measured.epochs)}
+        save(folder / paths.measured.name, network, FITTED_SPLITS, reached)
+        if served is not None and refit is not None:
+            save(folder / paths.served.name, served, SPLITS, {"epochs": len(refit.epochs)})
+    learning_curve.write(paths.learning_curve, learning_curve.epoch_rows(measured, refit))
+    learning_curve.write(paths.steps, learning_curve.step_rows(measured, refit))
     checkpoints.remove()
 
 
+def _fresh_network(task: Task, params: TaskParams, description: Mapping[str, Any]) -> Network:
+    """The task's network as its training begins; the same weights each time."""
+    from .training import distributed
+
+    distributed.configure(seed=params.train.seed, threads=params.train.threads)
+    network: Network = task.model().build(params.model, description)
+    network.load_pretrained(task.paths.prepared)
+    return network
+
+
 def _fit(
+    task: Task, params: TaskParams, network: Network, checkpoints: Checkpoints, report: _Report
+) -> TrainingHistory:
+    """Train the network that is measured, to its best epoch, and calibrate it; it then lies on the CPU."""
+    from .training import debug_modes, inference, loop
+
+    model, prepared = task.model(), task.paths.prepared
+    train, validation, train_params = debug_modes.apply_mode(
+        network,
+        model.dataset(prepared, "train", params, augment=True),
+        model.dataset(prepared, "validation", params, augment=False),
+        params.train,
+    )
+    history = loop.fit(network, train, validation, train_params, checkpoints=checkpoints, **report.hooks())
+    network.calibrate(lambda function: inference.predict(network, validation, params.train.batch_size, function))
+    network.cpu()
+    return history
+
+
+def _refit(
     task: Task,
     params: TaskParams,
-    signature: str,
     network: Network,
-    train: Dataset,
-    validation: Dataset,
-    train_params: TrainParams,
+    measured: TrainingHistory,
     checkpoints: Checkpoints,
+    report: _Report,
 ) -> TrainingHistory:
-    """Train, tell the tracking and the terminal of every epoch, and exit with STATUS where it was stopped."""
+    """Train the network that is served, on all data."""
+    from .data.store import SPLITS
+    from .training import debug_modes, loop
+    from .training.learning_curve import REFIT
+
+    everything = task.model().dataset(task.paths.prepared, SPLITS, params, augment=True)
+    data, _, train_params = debug_modes.apply_mode(network, everything, everything, params.train)
+    return loop.refit(network, data, train_params, measured, checkpoints=checkpoints, **report.hooks(REFIT))
+
+
+@dataclass(frozen=True)
+class _Report:
+    """Whom a training tells of its steps and epochs: the tracking and the terminal, of rank 0."""
+
+    run: TrainingRun | None
+    stop_requested: Callable[[], bool]
+
+    def hooks(self, prefix: str = "") -> dict[str, Any]:
+        """What the loop calls; all names begin with `prefix`."""
+        from .training import learning_curve
+
+        def on_epoch(record: Epoch) -> None:
+            if self.run is not None:
+                self.run.epoch(record, prefix)
+                print(f"{prefix.replace('_', ' ')}{learning_curve.line(record)}", flush=True)
+
+        def on_step_record(record: StepRecord) -> None:
+            if self.run is not None:
+                row = learning_curve.step_row(record)
+                values = {f"{prefix}step_{name}": value for name, value in row.items() if name != "step"}
+                self.run.metrics(values, record.step)
+
+        return {"stop_requested": self.stop_requested, "on_epoch": on_epoch, "on_step_record": on_step_record}
+
+
+@contextmanager
+def _reported(
+    task: Task, params: TaskParams, signature: str, network: Network, states: tuple[Checkpoints, Checkpoints]
+) -> Iterator[_Report]:
+    """A run in MLflow around the trainings in the block, which goes on where one of `states`, the later training's
+    first, has something to go on from. Exits with STATUS where they were stopped.
+    """
     from .models.weights import parameters
     from .stopping import stop_signals
     from .tracking import training_run
-    from .training import distributed, learning_curve, loop
+    from .training import distributed, loop
 
-    resumed = checkpoints.steps() if distributed.rank() == 0 else None
     with ExitStack() as stack:
-        run: training_run.TrainingRun | None = None
+        run = None
         if distributed.rank() == 0:  # the others know nothing that it does not
+            found = ((state.steps(), state.folder) for state in states)
+            resumed, folder = next((pair for pair in found if pair[0] is not None), (None, None))
             if resumed is not None:
-                print(f"train {task.name}: going on after step {resumed}, from {checkpoints.folder}", flush=True)
+                print(f"train {task.name}: going on after step {resumed}, from {folder}", flush=True)
             count = parameters(network)
             run = stack.enter_context(
                 training_run.training_run(task, params, signature, parameters=count, resumed_step=resumed)
             )
-
-        def on_epoch(record: Epoch) -> None:
-            if run is not None:
-                run.epoch(record)
-                print(learning_curve.line(record), flush=True)
-
-        def on_step_record(record: StepRecord) -> None:
-            if run is not None:
-                row = learning_curve.step_row(record)
-                run.metrics({f"step_{name}": value for name, value in row.items() if name != "step"}, record.step)
-
         try:
-            return loop.fit(
-                network,
-                train,
-                validation,
-                train_params,
-                checkpoints=checkpoints,
-                stop_requested=stack.enter_context(stop_signals()),
-                on_epoch=on_epoch,
-                on_step_record=on_step_record,
-            )
+            yield _Report(run, stack.enter_context(stop_signals()))
         except loop.Stopped:
             if distributed.rank() == 0:
-                print(f"unroll: train {task.name}: stopped; the next start goes on from {checkpoints.folder}")
+                kept = states[-1].folder
+                print(f"unroll: train {task.name}: stopped; the next start goes on from {kept}")
             sys.exit(STATUS)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.training.learning_curve import read
+from stages.training.learning_curve import REFIT, read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +22,7 @@ _SIZES = ((900, 85), (760, 75), (600, 65), (450, 50))  # pixels of width and Web
 _PANELS = 3
 _PANEL_SIZE = (3.6, 2.8)  # inches
 _TRAIN, _VALIDATION = "train_", "validation_"
+_LINES = (_TRAIN, _VALIDATION, f"{REFIT}{_TRAIN}")
 
 
 def of_folder(training: Path | None, folder: Path | None) -> str:
@@ -35,7 +36,7 @@ def of_folder(training: Path | None, folder: Path | None) -> str:
 
 
 def learning_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
-    """A panel for each thing that is measured on both splits: the loss first."""
+    """A panel for each thing that is measured on both splits, the loss first; a refit is a third line."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -45,9 +46,10 @@ def learning_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
     figure = Figure(figsize=(_PANEL_SIZE[0] * max(len(shown), 1), _PANEL_SIZE[1]), dpi=100, layout="constrained")
     for place, name in enumerate(shown, start=1):
         axes = figure.add_subplot(1, len(shown), place)
-        for split in (_TRAIN, _VALIDATION):
-            epochs = [row["epoch"] for row in rows]
-            axes.plot(epochs, [row[split + name] for row in rows], marker=".", label=split.rstrip("_"))
+        for prefix in _LINES:
+            points = [(row["epoch"], row[prefix + name]) for row in rows if prefix + name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker=".", label=prefix.rstrip("_").replace("_", ", "))
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

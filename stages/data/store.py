@@ -21,8 +21,14 @@ import pyarrow as pa
 from pyarrow import compute
 
 SPLITS = ("train", "validation", "test")
+Split = str | tuple[str, ...]  # one of them, or several taken together
 FILE_NAME = "sequences.arrow"
 _METADATA = b"unroll"
+
+
+def split_names(split: Split) -> tuple[str, ...]:
+    """The names of one split or of several."""
+    return (split,) if isinstance(split, str) else split
 
 
 def ragged(dtype: Any, *shape: int) -> pa.DataType:
@@ -188,10 +194,11 @@ class SequenceStore:
             raise ValueError(f"{self.path}: column {name!r} holds more than the allowed {', '.join(values)}")
         return pa.chunked_array(parts, pa.int32()).to_numpy()
 
-    def rows(self, split: str) -> np.ndarray:
-        """The row numbers of one split, ascending, as int64."""
+    def rows(self, split: Split) -> np.ndarray:
+        """The row numbers of one split, or of several, ascending, as int64."""
+        chosen = [SPLITS.index(name) for name in split_names(split)]
         codes = [part.indices.to_numpy() for part in self._parts("split")]
-        return np.flatnonzero(np.concatenate(codes) == SPLITS.index(split)) if codes else np.empty(0, dtype=np.int64)
+        return np.flatnonzero(np.isin(np.concatenate(codes), chosen)) if codes else np.empty(0, dtype=np.int64)
 
     def lengths(self, name: str) -> np.ndarray:
         """How many steps the ragged value of each row has, for all rows, as int32."""

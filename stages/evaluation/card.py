@@ -60,7 +60,8 @@ def model_card(task: Task, params: TaskParams, report: Report, *, signature: str
         "Params": _params(task, params, training),
         "Signature of the metrics": _signatures(report, signature),
     }
-    parts = [f"# {description.model_name}", description.summary, _summary(metric, report, training)]
+    summary = _summary(metric, report, training) + _refit(paths)
+    parts = [f"# {description.model_name}", description.summary, summary]
     return "\n\n".join([*parts, *(f"## {title}\n\n{text}" for title, text in sections.items())]) + "\n"
 
 
@@ -103,6 +104,17 @@ def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
     if training["mode"] != "full":
         text += f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no model."
     return text
+
+
+def _refit(paths: Paths) -> str:
+    """That what answers is not what was measured, where the network was refit."""
+    if not paths.served.is_dir():
+        return ""
+    return (
+        "\n\n**Refit:** the numbers here are of a network that has never seen the test split. The one that answers was "
+        "trained anew on training, validation and test data, with the same settings for as many epochs, and keeps the "
+        "calibration of the measured one; nothing was held back that it could be measured on."
+    )
 
 
 def _metrics(report: Report, metric: str) -> str:

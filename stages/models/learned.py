@@ -17,10 +17,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ..data.prepared import open_prepared
-from ..data.store import SequenceStore
+from ..data.store import Split
 
 LEARNED_NAME = "learned.safetensors"
 MOST_IDS = 2**21  # 16 MB
+FITTED_SPLITS = ("train", "validation")  # that the measured network was trained, chosen or calibrated by
 
 
 class Identities(NamedTuple):
@@ -71,15 +72,10 @@ class Learned:
         return Learned(arrays["ids"], arrays.get("days"))
 
 
-def learned_ids(prepared: Path) -> Learned:
-    """The training and validation sequences of the prepared data, by their ids."""
+def learned_ids(prepared: Path, split: Split) -> Learned:
+    """The sequences of some splits of the prepared data, by their ids."""
     store, _ = open_prepared(prepared)
-    return Learned.of(Identities(store.values("id", learned_rows(store))))
-
-
-def learned_rows(store: SequenceStore) -> np.ndarray:
-    """The rows of the training and the validation split, ascending."""
-    return np.sort(np.concatenate([store.rows("train"), store.rows("validation")]))
+    return Learned.of(Identities(store.values("id", store.rows(split))))
 
 
 def _hashes(ids: Iterable[str]) -> np.ndarray:

@@ -37,3 +37,6 @@ class Network(nn.Module, ABC):
 
         `predict(function)` gives `function(batch)` of every validation example, in their order.
         """
+
+    def copy_calibration(self, measured: Network) -> None:
+        """Take over what `calibrate` has fitted in another network of the same kind; by default nothing."""

@@ -1,4 +1,4 @@
-"""The folder that the train stage writes and that evaluate, register and a registered model read."""
+"""The folder of a network, which the train stage writes and evaluate, register and a registered model read."""
 
 from __future__ import annotations
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from ..paths import resume_folder
+from ..paths import MEASURED, SERVED, resume_folder
 from ..stopping import stop_signals
 from ..tracking.store import found_or_none, without_credentials
 from .decision import CHAMPION, Decision, Verdict, read_verdict, write_verdict
+from .packaging import NETWORK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,23 +93,34 @@ def check_champion(client: MlflowClient, name: str, expected: str) -> ModelVersi
     return champion
 
 
-def load_model(name: str, version: str) -> Any:
-    """A version as its users load it, without reading pickles."""
+def load_model(name: str, version: str, network: str = SERVED) -> Any:
+    """A version as its users load it, without reading pickles; or with its MEASURED network in place of the SERVED one.
+
+    One that older code has made has one network, which answers in either case.
+    """
     import mlflow.pyfunc
+    from mlflow.models import get_model_info
 
     # A model that came from elsewhere must not run code while it is read.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    return mlflow.pyfunc.load_model(f"models:/{name}/{version}")
+    address = f"models:/{name}/{version}"
+    if network == SERVED or not get_model_info(address).flavors["python_function"].get("config"):
+        return mlflow.pyfunc.load_model(address)
+    return mlflow.pyfunc.load_model(address, model_config={NETWORK: network})
 
 
 def learned_by(task: Task, name: str, version: str) -> Learned | None:
-    """What a version has learned from; None of one that older code has made."""
+    """What a version's measured network has learned from; None of one that older code has made."""
     from mlflow import artifacts
 
     from ..models.learned import LEARNED_NAME, Learned
 
     weights = f"models:/{name}/{version}/artifacts/{task.name}"
-    if not any(Path(file.path).name == LEARNED_NAME for file in artifacts.list_artifacts(artifact_uri=weights)):
+    names = {Path(file.path).name for file in artifacts.list_artifacts(artifact_uri=weights)}
+    if MEASURED in names:
+        weights = f"{weights}/{MEASURED}"
+        names = {Path(file.path).name for file in artifacts.list_artifacts(artifact_uri=weights)}
+    if LEARNED_NAME not in names:
         return None
     with tempfile.TemporaryDirectory() as folder:
         artifacts.download_artifacts(artifact_uri=f"{weights}/{LEARNED_NAME}", dst_path=folder)

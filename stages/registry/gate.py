@@ -1,7 +1,8 @@
 """Which new version becomes champion: one that beats its baselines and, on today's test set, the present champion.
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
-same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned. The new one is better
+same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
+refit, its measured network answers, since the served one has learned them all. The new one is better
 where it is so in enough of the draws of a paired bootstrap (`register.confidence`) of enough examples
 (`register.min_examples`). One whose answers are the champion's own takes its place, too: it differs in code alone, and
 the newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they
@@ -23,6 +24,7 @@ from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
 from ..evaluation.report import baseline_keys, best_baseline, headline_metric
 from ..metrics import higher_is_better
 from ..models.learned import Learned
+from ..paths import MEASURED
 from ..progress_bar import busy
 from ..provenance.hashes import content_md5, parse_signature
 from .champion import (
@@ -188,7 +190,7 @@ def _compare(
             f"{name} version {number} is not judged yet: the champion and it are compared on today's test set, and "
             f"{missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
         )
-    fault, learned = "", {number: Learned.load(task.paths.weights)}
+    fault, learned = "", {number: Learned.load(task.paths.measured)}
     try:
         learned[champion_version] = learned_by(task, name, champion_version)
     except Exception as error:  # its files are foreign, too
@@ -199,10 +201,11 @@ def _compare(
     if test.rows is None:
         fault = "there is none that neither has learned from"
     else:
-        ours = test.ask(candidate.model, number)
+        refit = task.paths.served.is_dir()
+        ours = test.ask(load_model(name, number, MEASURED) if refit else candidate.model, number)
     if ours and not fault:
         try:
-            theirs = test.ask(load_model(name, champion_version), champion_version)
+            theirs = test.ask(load_model(name, champion_version, MEASURED), champion_version)
             more = higher_is_better(metric)
             chance = chance_of_being_better(ours.scores, theirs.scores, higher_is_better=more)
             same = same_answers(ours.answers, theirs.answers)

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..paths import SERVED
 from ..provenance import imports
 from ..provenance.hashes import code_md5, file_md5
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ..params import TaskParams
     from ..serving.predictor import Predictor
     from ..tasks.protocol import Task
+
+NETWORK = "network"  # key of a model's configuration: which network it answers with; `load_model` can set it
 
 _ALWAYS = ("numpy", "pandas", "pyarrow", "pydantic", "pyyaml", "safetensors", "torch")
 
@@ -69,8 +72,11 @@ def log_model(task: Task, params: TaskParams, run_id: str) -> tuple[ModelInfo, s
                 python_model=str(script),
                 code_paths=[str(package)],
                 artifacts={"weights": str(weights.resolve())},
+                model_config={NETWORK: SERVED},
                 pip_requirements=requirements(predictor),
-                signature=signature(predictor, predictor.extra_inputs(weights), serving_options(task, params)),
+                signature=signature(
+                    predictor, predictor.extra_inputs(task.paths.measured), serving_options(task, params)
+                ),
             )
         finally:
             sys.path.remove(temporary)

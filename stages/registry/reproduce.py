@@ -2,7 +2,8 @@
 
 The clone stands at the version's commit, with its patch where the commit had changes. The data come by the md5s in the
 version's tags (the commit's own `dvc.lock` is older than the run), from DVC's cache or its remote; the weights come out
-of the registry. Then the evaluate stage of that commit runs, with the packages that are installed here.
+of the registry. Then the evaluate stage of that commit runs, with the packages that are installed here. It
+measures the measured network; a served one, which was refit on the test data too, is compared by its hash alone.
 """
 
 from __future__ import annotations

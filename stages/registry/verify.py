@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..data.files import read_json
 from ..params import load
+from ..paths import MEASURED, SERVED
 from ..provenance.hashes import content_md5, file_md5
 from ..tasks.protocol import Task
 from . import lineage
@@ -38,11 +39,13 @@ class Finding:
         return f"  {self.state:<8} {self.item}{f': {self.detail}' if self.detail else ''}"
 
 
-def compare_hash(item: str, found: str, wanted: str | None) -> Finding:
-    """A hash against the one that was noted."""
+def compare_hash(item: str, found: str, wanted: str | None, covers: str = "") -> Finding:
+    """A hash against the one that was noted; `covers` says what it is the hash of."""
     if wanted is None:
         return Finding(item, "missing", "no hash was noted")
-    return Finding(item, "ok") if found == wanted else Finding(item, "differs", f"found {found}, noted {wanted}")
+    return (
+        Finding(item, "ok", covers) if found == wanted else Finding(item, "differs", f"found {found}, noted {wanted}")
+    )
 
 
 def verify(client: MlflowClient, version: ModelVersion, cache: Path) -> Iterator[Finding]:
@@ -70,7 +73,7 @@ def verify_model(version: ModelVersion, temporary: Path) -> Iterator[Finding]:
     if weights is None:
         yield Finding("weights", "missing")
     else:
-        yield compare_hash("weights", content_md5(weights), facts(version).get(f"{RECEIPT}weights"))
+        yield compare_hash("weights", content_md5(weights), facts(version).get(f"{RECEIPT}weights"), networks(weights))
     packages, script = sorted((model / "code").glob("unroll_*")), model / "model.py"
     if len(packages) != 1 or not script.is_file():
         yield Finding("code", "missing")
@@ -81,6 +84,11 @@ def verify_model(version: ModelVersion, temporary: Path) -> Iterator[Finding]:
 def weights_folder(model: Path) -> Path | None:
     """The weights in a downloaded model: the one folder among its artifacts."""
     return next(iter(sorted(path for path in (model / "artifacts").glob("*") if path.is_dir())), None)
+
+
+def networks(weights: Path) -> str:
+    """Which networks a weights folder holds, in words; nothing where older code has written it, with one alone."""
+    return " and ".join(name for name in (MEASURED, SERVED) if (weights / name).is_dir())
 
 
 def _verify_patch(client: MlflowClient, version: ModelVersion, temporary: Path) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ import yaml
 from ..data.files import read_json
 from ..evaluation.card import metrics_table
 from ..evaluation.report import headline_metric, with_interval
+from ..paths import MEASURED, NETWORK_NAME, network_folder
 from ..progress_bar import busy
 from ..provenance.hashes import content_md5, file_md5, locked_stages
 from ..tracking import mlflow_runs, pages, training_run
@@ -69,7 +70,7 @@ def receipt(task: Task, params: TaskParams) -> dict[str, Any]:
         "code": serving_code(task),
         "options": json.dumps(serving_options(task, params), sort_keys=True),
         "metrics": file_md5(paths.metrics),
-        "training": read_json(paths.network)["training"]["signature"],
+        "training": read_json(network_folder(paths.weights, MEASURED) / NETWORK_NAME)["training"]["signature"],
     }
 
 

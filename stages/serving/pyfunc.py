@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from ..paths import SERVED, network_folder
 from . import threads
 from .predictor import Predictor
 from .served import is_served
@@ -20,7 +21,11 @@ _log = logging.getLogger(__name__)
 
 
 class ServedModel(PythonModel):
-    """Loads a predictor from the model's artifacts and turns its errors into MLflow's."""
+    """Loads a predictor from the model's artifacts and turns its errors into MLflow's.
+
+    A model answers with its served network. `mlflow.pyfunc.load_model(uri, model_config={"network": "measured"})` loads
+    the one that its metrics and its card speak of.
+    """
 
     def __init__(self, predictor: type[Predictor]) -> None:
         self._predictor = predictor
@@ -29,7 +34,8 @@ class ServedModel(PythonModel):
         if is_served():
             _keep_stack_traces_out_of_answers()
         threads.chosen(few=True)  # a wrong UNROLL_THREADS is said at once
-        self._loaded = self._predictor(Path(context.artifacts["weights"]))
+        chosen = (context.model_config or {}).get("network", SERVED)
+        self._loaded = self._predictor(network_folder(Path(context.artifacts["weights"]), chosen))
 
     # MLflow warns at every load where the input has no type hint, and infers nothing from this one: the signature
     # stands in the model.

@@ -43,6 +43,7 @@ Predictor: TypeAlias = Any  # serving.predictor.Predictor
 Preparation: TypeAlias = Any  # preprocessing.preparation.Preparation
 Report: TypeAlias = Any  # evaluation.report.Report
 Scores: TypeAlias = Any  # evaluation.bootstrap.Scores
+Split: TypeAlias = Any  # data.store.Split
 TaskParams: TypeAlias = Any  # params.TaskParams
 
 
@@ -76,12 +77,14 @@ class Model(Protocol):
     def build(self, params: Any, data: Mapping[str, Any]) -> Network:
         """A network with fresh weights, from the `model` block and preprocess's `description.json`."""
 
-    def dataset(self, folder: Path, split: str, params: Any, *, augment: bool) -> Dataset:
-        """The examples of one split (`train`, `validation`, `test`) of the prepared data in `folder`."""
+    def dataset(self, folder: Path, split: Split, params: Any, *, augment: bool) -> Dataset:
+        """The examples of one split (`train`, `validation`, `test`) of the prepared data in `folder`, or of several
+        together, named in this order.
+        """
 
-    def learned(self, folder: Path) -> Learned:
-        """What a network that is trained on the prepared data in `folder` learns from, or is chosen or calibrated by:
-        the training and the validation split.
+    def learned(self, folder: Path, split: Split) -> Learned:
+        """What a network has learned from that was trained, chosen or calibrated by these splits of the prepared data
+        in `folder`.
         """
 
 

@@ -80,16 +80,19 @@ class TrainingRun:
         with self._lock:
             self._append(values, 0)
 
-    def epoch(self, record: Epoch) -> None:
-        """Record an epoch, with the measurements that no output may hold; its step is the epoch's number."""
+    def epoch(self, record: Epoch, prefix: str = "") -> None:
+        """Record an epoch, with the measurements that no output may hold; its step is the epoch's number. Of a refit,
+        all names begin with a `prefix`.
+        """
         measured = {
             "epoch_seconds": record.seconds,
             "sequences_per_second": record.sequences_per_second,
             "data_wait_share": record.data_wait_share,
             "memory_megabytes": self._system.process_megabytes(),
         }
+        values = _measured(learning_curve.epoch_row(record)) | measured
         with self._lock:
-            self._append(_measured(learning_curve.epoch_row(record)) | measured, record.epoch)
+            self._append({f"{prefix}{name}": value for name, value in values.items()}, record.epoch)
 
     def end(self, status: str) -> None:
         """Record how it ended, and wait a little for what is left to be sent."""

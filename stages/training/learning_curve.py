@@ -1,4 +1,8 @@
-"""The learning curve: one row an epoch, and one a step, as CSV for DVC plots; an epoch as a line for people."""
+"""The learning curve: one row an epoch, and one a step, as CSV for DVC plots; an epoch as a line for people.
+
+A refit goes through the first epochs again on more data: its figures stand in those epochs' rows, in columns of their
+own that begin with REFIT. Its steps follow those of the training before, and a column says which they are.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,29 @@ from typing import TYPE_CHECKING
 from ..data.files import write_text
 
 if TYPE_CHECKING:
-    from .progress import Epoch, StepRecord
+    from .progress import Epoch, StepRecord, TrainingHistory
+
+
+REFIT = "refit_"
+
+
+def epoch_rows(measured: TrainingHistory, refit: TrainingHistory | None) -> list[dict[str, float]]:
+    """All epochs as rows, with those of a refit beside them."""
+    rows = [epoch_row(record) for record in measured.epochs]
+    for row, record in zip(rows, refit.epochs if refit else (), strict=False):
+        row.update({f"{REFIT}{name}": value for name, value in epoch_row(record).items() if name != "epoch"})
+    return rows
+
+
+def step_rows(measured: TrainingHistory, refit: TrainingHistory | None) -> list[dict[str, float]]:
+    """All steps as rows; where there is a refit, `refit` is 1 for its own and 0 for those before."""
+    if refit is None:
+        return [step_row(record) for record in measured.step_records]
+    return [
+        {**step_row(record), "refit": number}
+        for number, history in enumerate((measured, refit))
+        for record in history.step_records
+    ]
 
 
 def epoch_row(record: Epoch) -> dict[str, float]:
@@ -44,7 +70,7 @@ def line(record: Epoch) -> str:
 
 
 def write(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Write the rows as CSV."""
+    """Write the rows as CSV; the first one has all columns, and what a later one lacks stays empty."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -55,4 +81,4 @@ def write(path: Path, rows: Sequence[dict[str, float]]) -> None:
 def read(path: Path) -> list[dict[str, float]]:
     """The rows that `write` wrote."""
     with path.open(newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in values.items()} for values in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

@@ -68,31 +68,63 @@ def fit(
     training = _Training(network, train, params, checkpoints, stop_requested, on_step_record)
     training.resume()
     progress = training.progress
-    for epoch in range(progress.epoch, params.epochs):
-        seconds, sequences, waited = training.run_epoch(epoch)
+    started = progress.epoch
+    while progress.epoch < params.epochs and not progress.out_of_patience(params.patience):
+        pace = training.run_epoch(progress.epoch)
         with training.optimizer.averaged_weights():
-            record = Epoch(
-                epoch=epoch,
-                train=progress.totals.means(),
-                validation=measure(network, validation, params.batch_size),
-                learning_rate=training.learning_rate(training.steps_done - 1),
-                gradient_norm=progress.steps.mean_gradient_norm,
-                padding_share=progress.steps.padding_share,
-                steps=training.steps_done,
-                seconds=seconds,
-                sequences_per_second=sequences / seconds if seconds else 0.0,
-                data_wait_share=waited / seconds if seconds else 0.0,
-            )
+            record = training.epoch_record(pace, measure(network, validation, params.batch_size))
             on_epoch(record)
             training.end_epoch(record)
-        if epoch - progress.best_epoch >= params.patience:
-            break
     if progress.best_epoch < 0:
         raise TrainingError(f"{params.monitor} was never a finite number on the validation split")
+    if progress.epoch > started:
+        training.save()  # a refit that is stopped needs this training as it ended
     network.load_state_dict(training.best_weights)
-    return TrainingHistory(
-        epochs=tuple(progress.epochs), step_records=tuple(progress.step_records), best_epoch=progress.best_epoch
-    )
+    return progress.history()
+
+
+def refit(
+    network: Network,
+    data: Dataset,
+    params: TrainParams,
+    measured: TrainingHistory,
+    *,
+    checkpoints: Checkpoints | None = None,
+    stop_requested: Callable[[], bool] = lambda: False,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step_record: Callable[[StepRecord], None] = lambda record: None,
+) -> TrainingHistory:
+    """Train a fresh `network` on more data, as long as an earlier training took to its best epoch, and leave the last
+    weights in it.
+
+    As many passes over the data as `measured` had up to its best epoch, so that the steps grow with the data. Each step
+    has the learning rate that the earlier training had after the same share of its steps: warm-up and cosine are those
+    of `params.epochs` passes, left where the best epoch left them, and a plateau is where it was. Nothing is held back
+    to measure on: the records have no validation values, and the last of `measured` are what the schedule reads.
+    Steps are numbered on from those of `measured`. The rest is as in `fit`.
+    """
+    before = measured.epochs[-1].steps
+    training = _Training(network, data, params, checkpoints, stop_requested, on_step_record, before)
+    training.resume()
+    progress = training.progress
+    while progress.epoch <= measured.best_epoch:
+        pace = training.run_epoch(progress.epoch)
+        with training.optimizer.averaged_weights():
+            record = training.epoch_record(pace, {})
+            on_epoch(record)
+            if record.epoch == measured.best_epoch:
+                training.keep_weights()
+        progress.add_epoch(record, measured.monitored[record.epoch])
+    network.load_state_dict(training.best_weights)
+    return progress.history()
+
+
+class _Pace(NamedTuple):
+    """How fast an epoch was, or the part of it after a stop."""
+
+    seconds: float
+    sequences: int
+    waited: float  # seconds, for data
 
 
 class _Part(NamedTuple):
@@ -112,6 +144,7 @@ class _Training:
     _checkpoints: Checkpoints | None
     _stop_requested: Callable[[], bool]
     _on_step_record: Callable[[StepRecord], None]
+    _steps_before: int = 0  # of the training that this one follows; its steps are numbered on
 
     def __post_init__(self) -> None:
         self._device = device()
@@ -134,8 +167,8 @@ class _Training:
         """The learning rate of a step of the whole training, of those whose `lr_multiplier` is 1."""
         return self._params.learning_rate * factor(self._params, step, self._steps, self.progress.monitored)
 
-    def run_epoch(self, epoch: int) -> tuple[float, int, float]:
-        """Take the epoch's steps that are left; returns seconds, sequences and seconds of waiting for data."""
+    def run_epoch(self, epoch: int) -> _Pace:
+        """Take the epoch's steps that are left."""
         sampler, first = self._sampler(epoch), self.progress.steps.count
         batches = Prefetcher(lambda step: self._parts(sampler[step], epoch), range(first, len(sampler)))
         started, sequences = time.perf_counter(), 0
@@ -147,14 +180,34 @@ class _Training:
                 sequences += len(examples)
                 bar.update()
                 bar.note(f"loss={loss:.4f}")
-        return time.perf_counter() - started, sequences, batches.waited
+        return _Pace(time.perf_counter() - started, sequences, batches.waited)
+
+    def epoch_record(self, pace: _Pace, validation: Mapping[str, float]) -> Epoch:
+        """The figures of the epoch at hand, whose steps are taken."""
+        progress, seconds = self.progress, pace.seconds
+        return Epoch(
+            epoch=progress.epoch,
+            train=progress.totals.means(),
+            validation=validation,
+            learning_rate=self.learning_rate(self.steps_done - 1),
+            gradient_norm=progress.steps.mean_gradient_norm,
+            padding_share=progress.steps.padding_share,
+            steps=self._steps_before + self.steps_done,
+            seconds=seconds,
+            sequences_per_second=pace.sequences / seconds if seconds else 0.0,
+            data_wait_share=pace.waited / seconds if seconds else 0.0,
+        )
 
     def end_epoch(self, record: Epoch) -> None:
         """Note an epoch and keep its weights where it is the best."""
         monitor = self._params.monitor
         value = record.validation[monitor]
         if self.progress.add_epoch(record, -value if higher_is_better(monitor) else value):
-            self.best_weights = {k: v.detach().cpu().clone() for k, v in self._network.state_dict().items()}
+            self.keep_weights()
+
+    def keep_weights(self) -> None:
+        """Keep the weights as they are, as the best so far."""
+        self.best_weights = {k: v.detach().cpu().clone() for k, v in self._network.state_dict().items()}
 
     def _sampler(self, epoch: int) -> BucketBatchSampler:
         params = self._params
@@ -195,9 +248,9 @@ class _Training:
         )
         self.progress.add_step(sums, losses)
         if self.progress.unrecorded.count >= self._steps_per_record:
-            self._on_step_record(self.progress.record_steps(self.steps_done - 1))
+            self._on_step_record(self.progress.record_steps(self._steps_before + self.steps_done - 1))
         if stop or (self._checkpoints and self._checkpoints.due(self.steps_done)):
-            self._save()
+            self.save()
         if stop:
             raise Stopped
         return loss
@@ -239,13 +292,15 @@ class _Training:
                 torch.cuda.manual_seed(seed)
             yield _Part(batch.to(self._device), counts)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Save all that `resume` takes up; rank 0 does."""
         if self._checkpoints is None or distributed.rank() != 0:
             return
         tensors, scaler = self.optimizer.state()
         tensors |= {f"weights.{name}": tensor for name, tensor in self._network.state_dict().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best_weights.items()}
-        self._checkpoints.save(tensors, {"steps": self.steps_done, "progress": asdict(self.progress), "scaler": scaler})
+        facts = {"steps": self._steps_before + self.steps_done, "progress": asdict(self.progress), "scaler": scaler}
+        self._checkpoints.save(tensors, facts)
 
     def resume(self) -> None:
         """Take up the saved state, where there is one; rank 0 reads it and hands it to the others."""

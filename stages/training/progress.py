@@ -44,6 +44,7 @@ class TrainingHistory:
 
     epochs: tuple[Epoch, ...]
     step_records: tuple[StepRecord, ...]
+    monitored: tuple[float, ...]  # of each epoch; less is better
     best_epoch: int
 
 
@@ -101,6 +102,19 @@ class Progress:
         )
         self.step_records.append(record)
         return record
+
+    def out_of_patience(self, patience: int) -> bool:
+        """Whether so many epochs in a row have brought nothing better."""
+        return self.epoch - 1 - self.best_epoch >= patience
+
+    def history(self) -> TrainingHistory:
+        """What remains of a training that has ended."""
+        return TrainingHistory(
+            epochs=tuple(self.epochs),
+            step_records=tuple(self.step_records),
+            monitored=tuple(self.monitored),
+            best_epoch=self.best_epoch,
+        )
 
     def add_epoch(self, record: Epoch, monitored: float) -> bool:
         """Add an epoch's record and begin the next one; returns whether it is the best so far."""

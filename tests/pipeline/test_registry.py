@@ -39,6 +39,32 @@ for number in range(20):
 """
 
 
+# Lays a network with its signs turned beside the toy's, as if it were refit; or has the champion answer with each.
+REFIT = """
+from pathlib import Path
+import shutil
+from safetensors.torch import load_file, save_file
+
+measured, served = Path("weights/toy/measured"), Path("weights/toy/served")
+shutil.copytree(measured, served)
+file = served / "weights.safetensors"
+tensors = load_file(file)
+file.unlink()
+save_file(tensors | {name: -tensors[name] for name in ("head.weight", "head.bias")}, file)
+"""
+ANSWERS = """
+import pandas as pd
+from stages.registry.champion import load_model
+from stages.tasks.protocol import Task
+from stages.tracking.mlflow_runs import open_client
+
+open_client()
+rows = pd.DataFrame(Task("toy").rows().example(None, ["numbers"]))
+for network in ("served", "measured"):
+    print(",".join(load_model("toy-classifier", "2", network).predict(rows)["label"]))
+"""
+
+
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return make_toy(tmp_path_factory.mktemp("toy"))
@@ -110,6 +136,23 @@ def test_a_fix_of_the_serving_code_becomes_champion_though_it_was_measured_badly
     assert "differs" not in store.registry("verify", "toy/2").partition("this checkout")[0]
 
 
+def test_a_version_that_was_refit_is_judged_by_its_measured_network_and_answers_with_the_served_one(store):
+    store.register()
+    try:
+        store.run("-c", REFIT)
+        said = store.register()
+        shown = store.registry("verify", "toy/2")
+    finally:
+        shutil.rmtree(store.clone.folder / "weights" / "toy" / "served")
+    assert said.startswith(f"{MODEL} version 2: champion: ")  # by the served one it would have lost
+    assert said.endswith("on 100 test examples the same answers as version 1")
+    assert "ok       weights: measured and served" in shown
+    assert "ok       weights: measured\n" in store.registry("verify", "toy/1")
+    served, measured = store.run("-c", ANSWERS).splitlines()[-2:]
+    assert served != measured
+    assert "proven: " in store.registry("prove", "toy/2")
+
+
 def test_params_of_one_run_alone_make_a_challenger_that_params_yaml_or_a_person_may_promote(store, monkeypatch):
     with monkeypatch.context() as run:
         run.setenv(OVERRIDES_VARIABLE, "toy.train.epochs=1")
@@ -122,7 +165,7 @@ def test_params_of_one_run_alone_make_a_challenger_that_params_yaml_or_a_person_
 
 def test_a_champion_that_has_learned_the_test_examples_is_not_asked_them(store):
     store.register()
-    learned = store.clone.folder / "weights" / "toy" / LEARNED_NAME
+    learned = store.clone.folder / "weights" / "toy" / "measured" / LEARNED_NAME
     before = learned.read_bytes()
     ids = [str(number) for number in range(0, 160, 4)]  # forty of the hundred test examples
     learned.unlink()  # DVC may have linked it to its cache
@@ -217,7 +260,7 @@ def test_however_often_some_register_at_once_each_content_is_one_version(store, 
 def test_tampered_weights_are_found(store):
     store.register()
     assert "differs" not in store.registry("verify", "toy")
-    weights = model_folder(store, "1") / "artifacts" / "toy" / "weights.safetensors"
+    weights = model_folder(store, "1") / "artifacts" / "toy" / "measured" / "weights.safetensors"
     changed = bytearray(weights.read_bytes())
     changed[-1] ^= 1
     weights.write_bytes(changed)

@@ -26,7 +26,7 @@ from stages.registry.decision import verdict_text
 from stages.params import load as load_params
 from stages.tasks.protocol import Task
 
-files = [Path("weights/toy/weights.safetensors"), Path("metrics/toy.json")]
+files = [Path("weights/toy/measured/weights.safetensors"), Path("metrics/toy.json")]
 kept = [file.read_bytes() for file in files]
 task, params = Task("toy"), load_params()["toy"]
 

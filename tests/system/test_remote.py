@@ -78,7 +78,7 @@ def test_stages_run_in_other_clones_and_their_results_come_back(far: Far) -> Non
     assert [order.state() for order in far.ordered(run, "train@forecast")] == ["COMPLETED"]
     assert clone.run("git", "status", "--porcelain").split() == ["??", "dvc.lock"]
     assert clone.repro("train@forecast") == []  # all is there, as if it had run here
-    assert (clone.folder / "weights" / "forecast" / "weights.safetensors").is_file()
+    assert (clone.folder / "weights" / "forecast" / "served" / "weights.safetensors").is_file()
     lock = (clone.folder / "dvc.lock").read_bytes()
     (clone.folder / "dvc.lock").unlink()
     clone.run("dvc", "repro", "--force", "train@forecast")

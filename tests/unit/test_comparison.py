@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from stages.data.prepared import open_prepared
-from stages.data.store import SequenceStore, SequenceWriter, schema
+from stages.data.store import SPLITS, SequenceStore, SequenceWriter, schema
 from stages.evaluation.bootstrap import accuracy, evenly
 from stages.evaluation.comparison import example_groups
-from stages.models.learned import Identities, Learned
+from stages.models.learned import FITTED_SPLITS, Identities, Learned
 from stages.models.weights import save_network
 from stages.tasks.forecast.evaluate import comparison as forecast
 from stages.tasks.forecast.evaluate.scores import groups
@@ -270,7 +270,7 @@ def test_questions_are_always_the_same(drawings: tuple[Path, Path]) -> None:
 
 def held(task: Task, folders: tuple[Path, Path]) -> list[bool]:
     """Which of its own test examples a network of this data may have learned, by what train writes."""
-    return task.model().learned(folders[0]).may_hold(task.comparison().identities(folders[0])).tolist()
+    return task.model().learned(folders[0], FITTED_SPLITS).may_hold(task.comparison().identities(folders[0])).tolist()
 
 
 def test_what_a_network_learned_from_holds_none_of_its_own_test_examples_and_those_of_another_split(
@@ -283,7 +283,7 @@ def test_what_a_network_learned_from_holds_none_of_its_own_test_examples_and_tho
     store, _ = open_prepared(other)
     trained = {store.value("id", row) for split in ("train", "validation") for row in store.rows(split)}
     names = list(sketch.identities(drawings[0]).ids)
-    told = task.model().learned(other).may_hold(sketch.identities(drawings[0])).tolist()
+    told = task.model().learned(other, FITTED_SPLITS).may_hold(sketch.identities(drawings[0])).tolist()
     assert told == [name in trained for name in names]
     assert set(told) == {True, False}
 
@@ -297,13 +297,13 @@ def test_a_pair_is_known_by_its_text_wherever_its_line_stands(tmp_path: Path, sp
     task, folders = Task("translation"), [tmp_path / name / "prepared" for name in ("now", "turned")]
     asked = translation.identities(folders[0])
     assert len(list(asked.ids)) > 2
-    assert not task.model().learned(folders[1]).may_hold(asked).any()
+    assert not task.model().learned(folders[1], FITTED_SPLITS).may_hold(asked).any()
     store, _ = open_prepared(folders[0])
     rows = store.rows("train")
     texts = [store.value("source_text", row) for row in rows]
     if split_by == "target":
         texts = [f"{text}\t{store.value('target_text', row)}" for text, row in zip(texts, rows, strict=True)]
-    assert task.model().learned(folders[1]).may_hold(Identities(texts)).all()
+    assert task.model().learned(folders[1], FITTED_SPLITS).may_hold(Identities(texts)).all()
 
 
 def test_a_test_week_that_was_held_back_for_a_shorter_time_was_learned(series: tuple[Path, Path]) -> None:
@@ -317,6 +317,15 @@ def test_a_test_week_that_was_held_back_for_a_shorter_time_was_learned(series: t
     assert (last - first).tolist() == [6, 6, 6]
     other = Learned.of(Identities(["x"], np.array([[0, last[2]]])))
     assert not other.may_hold(forecast.identities(series[0])).any()
+
+
+def test_a_network_that_was_refit_has_learned_every_test_example(
+    drawings: tuple[Path, Path], series: tuple[Path, Path]
+) -> None:
+    for name, folders in (("sketch", drawings), ("forecast", series)):
+        task = Task(name)
+        known = task.model().learned(folders[0], SPLITS)
+        assert known.may_hold(task.comparison().identities(folders[0])).all()
 
 
 def test_drawings_of_a_generator_are_no_ones_to_learn(tmp_path: Path) -> None:

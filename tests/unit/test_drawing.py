@@ -235,7 +235,7 @@ def test_the_baseline_knows_the_pen_before():
 
 def test_what_is_no_drawing_is_taken_for_nothing(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classifier(tmp_path / "weights" / "sketch", CLASSES)
+    classifier(tmp_path / "weights" / "sketch" / "measured", CLASSES)
     dot, square = [[[3], [3]]], [[[0, 255, 255, 0], [0, 0, 255, 255]]]
     chances = recognise.recognise([dot, square, None], CLASSES)
     assert chances.sum(axis=1) == pytest.approx([0, 1, 0])
@@ -246,7 +246,7 @@ def test_what_is_no_drawing_is_taken_for_nothing(store, tmp_path, monkeypatch):
 
 def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classifier(tmp_path / "weights" / "sketch", CLASSES)
+    classifier(tmp_path / "weights" / "sketch" / "measured", CLASSES)
     asked = comparison.examples(store, store, np.arange(5))
     assert asked["label"].tolist() == ["line", "square", "line", "square", "line"]
     assert asked["seed"].tolist() == [0, 1, 2, 3, 4]
@@ -261,7 +261,7 @@ def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp
 
 def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classifier(tmp_path / "weights" / "sketch", CLASSES)
+    classifier(tmp_path / "weights" / "sketch" / "measured", CLASSES)
     settings = {"samples_per_class": 4, "max_points": 12, "shown_temperatures": [0.5]}
     params = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update=settings)})
     report = Report(tmp_path / "out")

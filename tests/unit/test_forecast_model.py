@@ -20,6 +20,7 @@ from stages.tasks.forecast.model.network import ascending, build
 from stages.tasks.forecast.model.windows import (
     History,
     Windows,
+    origins_of,
     rolling_origins,
     test_origins,
     train_origins,
@@ -30,6 +31,13 @@ from stages.tasks.forecast.prepare.prepare import prepare
 
 test_origins.__test__ = False  # type: ignore[attr-defined]  # its name is no test's
 LENGTH, TEST, VALIDATION = 120, 21, 14
+
+
+def test_the_windows_of_all_splits_are_those_of_each_and_those_across_their_borders():
+    for split, origins in {"train": train_origins, "validation": validation_origins, "test": test_origins}.items():
+        assert origins_of(split)(80, 100, 120) == origins(80, 100, 120)
+    assert origins_of(("train", "validation", "test"))(80, 100, 120) == range(14, 114)
+    assert origins_of(("train", "validation"))(80, 100, 120) == range(14, 94)
 
 
 def model_params(**values: Any) -> ModelParams:

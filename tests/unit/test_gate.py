@@ -215,19 +215,23 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
     monkeypatch.chdir(tmp_path)
     for path, content in {
         "metrics/sketch.json": BEATEN,
-        "weights/sketch/network.json": {"training": {"mode": "full"}},
+        "weights/sketch/measured/network.json": {"training": {"mode": "full"}},
     }.items():
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(json.dumps(content))
     for name in ("prepared", "raw"):
         (tmp_path / "data" / "sketch" / name).mkdir(parents=True)
-    Learned.of(Identities(["row of another split"])).save(tmp_path / "weights" / "sketch")
+    Learned.of(Identities(["row of another split"])).save(tmp_path / "weights" / "sketch" / "measured")
 
     def with_alias(store: Store, name: str, alias: str) -> Any:
         tags = {WEIGHTS: store.weights}
         return (
             None if store.champion == NONE else SimpleNamespace(version=store.champion, tags=tags, aliases=[CHAMPION])
         )
+
+    def load_model(name: str, version: str, network: str) -> Model:
+        assert network == "measured"
+        return Model(shares[version])
 
     def make_champion(store: Store, candidate: LoadedModel, reason: str, *, champion_version: str) -> None:
         if store.champion != champion_version:
@@ -237,7 +241,7 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
 
     monkeypatch.setattr(gate, "with_alias", with_alias)
     monkeypatch.setattr(gate, "make_champion", make_champion)
-    monkeypatch.setattr(gate, "load_model", lambda name, version: Model(shares[version]))
+    monkeypatch.setattr(gate, "load_model", load_model)
     monkeypatch.setattr(gate, "learned_by", lambda task, name, version: Learned.of(Identities(["another row"])))
     monkeypatch.delenv(OVERRIDES_VARIABLE, raising=False)
     monkeypatch.setattr(Task, "comparison", lambda task: Examples())
@@ -280,12 +284,19 @@ def test_both_are_asked_only_what_neither_has_learned_and_the_reason_says_how_ma
 
 def test_what_the_new_one_has_learned_is_not_asked_either(registry):
     registry["3"] = 0.5
-    Learned.of(Identities([f"row {number}" for number in range(900)])).save(Path("weights/sketch"))
+    Learned.of(Identities([f"row {number}" for number in range(900)])).save(Path("weights/sketch/measured"))
     store = Store("3")
     verdict = judged(store, 0.95)
     assert verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES
     assert verdict.reason.startswith("100 examples to compare on; register.min_examples is 200")
     assert store.champion == "3"
+
+
+def test_of_a_version_that_was_refit_the_measured_network_is_asked(registry):
+    registry |= {"3": 0.5, "9": 0.6}
+    Path("weights/sketch/served").mkdir()
+    verdict = judged(Store("3"), 1.0)  # the served one, which has learned them all
+    assert "0.6 against 0.5 of version 3" in verdict.reason
 
 
 def test_two_that_have_learned_everything_between_them_are_not_asked(registry, monkeypatch):
@@ -386,9 +397,9 @@ def test_a_champion_that_another_has_made_meanwhile_is_the_one_to_beat(registry,
     registry |= {"3": 0.5, "8": 0.9}
     store, load = Store("3"), gate.load_model
 
-    def slow(name: str, version: str) -> Any:
+    def slow(name: str, version: str, network: str) -> Any:
         store.champion = "8"  # by another machine, while this one loads version 3
-        return load(name, version)
+        return load(name, version, network)
 
     monkeypatch.setattr(gate, "load_model", slow)
     assert "0.6 against 0.9 of version 8" in judged(store, 0.6).reason

@@ -34,6 +34,7 @@ PARAMS = TrainParams(
     clip_value=0.0,
     ema_decay=0.0,
     patience=4,
+    refit="none",
     monitor="loss",
 )
 

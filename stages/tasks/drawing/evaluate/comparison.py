@@ -1,6 +1,7 @@
 """Classes and seeds to draw from, and the score of the drawings.
 
-Two versions are compared on the same classes and seeds, by the sketch classifier that stands in weights/sketch today.
+Two versions are compared on the same classes and seeds, by the sketch classifier that stands in
+weights/sketch/measured today.
 """
 
 from __future__ import annotations

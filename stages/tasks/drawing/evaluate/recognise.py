@@ -1,4 +1,4 @@
-"""The classes that the sketch classifier, the network of weights/sketch, recognises drawings as."""
+"""The classes that the sketch classifier, the network of weights/sketch/measured, recognises drawings as."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
 
     Raises ValueError where the classifier knows other classes.
     """
-    weights = Task("sketch").paths.weights
+    weights = Task("sketch").paths.measured
     network, data = load_network(weights, build, ModelParams)
     if data["classes"] != list(classes):
         raise ValueError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ....data.store import Split
 from ....models.batch import Batch, pad
 from ....models.learned import Learned, learned_ids
 from ....models.mixture import PEN_STATES, StrokeMixture
@@ -38,8 +39,8 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> DrawingDecoder:
     return DrawingDecoder(params, len(data["classes"]))
 
 
-def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> DrawingDataset:
-    """The drawings of one split."""
+def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> DrawingDataset:
+    """The drawings of a split, or of several."""
     changes = None
     if augment:
         # The others change the order of the strokes, or what a stroke is; a mirror turns every stroke round.
@@ -49,9 +50,9 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Drawi
     return DrawingDataset(folder, split, changes, seed=params.train.seed)
 
 
-def learned(folder: Path) -> Learned:
+def learned(folder: Path, split: Split) -> Learned:
     """The drawings that a network is trained and chosen by."""
-    return learned_ids(folder)
+    return learned_ids(folder, split)
 
 
 class DrawingDecoder(Network):
@@ -124,7 +125,7 @@ def read(offsets: Tensor, points: Tensor, pen: Tensor) -> Tensor:
 
 
 class DrawingDataset(Drawings):
-    """The drawings of one split as offsets and pen states; changed by an augmentation they are never mirrored."""
+    """The drawings of a split as offsets and pen states; changed by an augmentation they are never mirrored."""
 
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Values `(batch, time, 3)` float32, offset in PIXELS and pen state; targets `(batch,)` class numbers."""

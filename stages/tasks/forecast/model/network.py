@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....data.prepared import open_prepared
+from ....data.store import Split, split_names
 from ....models.batch import Batch
 from ....models.learned import Identities, Learned
 from ....models.network import Losses, Network, Predict
@@ -25,7 +26,9 @@ from ..data.series import HORIZON, SEASON
 from ..params import ModelParams, Params
 from .calibrate import blend_weights, quantile_offsets
 from .decoders import build_decoder
-from .windows import ORIGINS, FeatureEncoder, Windows
+from .windows import FeatureEncoder, Windows, origins_of
+
+LAST_DAYS = {"train": "train_end", "validation": "validation_end", "test": "length"}  # the day after them, by split
 
 
 def build(params: ModelParams, data: Mapping[str, Any]) -> Forecaster:
@@ -33,16 +36,16 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Forecaster:
     return Forecaster(params, FeatureEncoder(params, data))
 
 
-def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Windows:
-    """The windows of a split: every day is an origin. Nothing is augmented: a series has one past."""
-    return Windows(folder, params.model, ORIGINS[split])
+def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> Windows:
+    """The windows of a split, or of several: every day is an origin. Nothing is augmented: a series has one past."""
+    return Windows(folder, params.model, origins_of(split))
 
 
-def learned(folder: Path) -> Learned:
-    """Of each series the days up to the last validation day."""
+def learned(folder: Path, split: Split) -> Learned:
+    """Of each series the days up to the last one of the splits."""
     store, _ = open_prepared(folder)
     first = store.column("start").astype("datetime64[D]").astype(np.int64)
-    last = first + store.column("validation_end") - 1
+    last = first + store.column(LAST_DAYS[split_names(split)[-1]]) - 1
     return Learned.of(Identities(store.column("id"), np.stack([first, last], axis=1)))
 
 
@@ -115,6 +118,11 @@ class Forecaster(Network):
             blended = self._blended(*(torch.from_numpy(part).to(self.blend) for part in (forecast, last_week)))
             forecast = blended.cpu().numpy()
         self.margins.copy_(torch.from_numpy(quantile_offsets(forecast, actual, observed, self.params.quantiles)))
+
+    def copy_calibration(self, measured: Network) -> None:
+        assert isinstance(measured, Forecaster)
+        self.blend.copy_(measured.blend)
+        self.margins.copy_(measured.margins)
 
     def _blended(self, quantiles: Tensor, last_week: Tensor) -> Tensor:
         """All quantiles of a day moved alike: `(batch, 7, quantiles)` and `(batch, 7)`."""

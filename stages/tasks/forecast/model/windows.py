@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ....data.prepared import open_prepared
+from ....data.store import Split, split_names
 from ....models.batch import Batch
 from ..data.series import HORIZON, MIN_HISTORY, calendar_date
 from ..params import ModelParams
@@ -226,3 +227,14 @@ def rolling_origins(count: int | None, step: int) -> Origins:
 
 
 ORIGINS: dict[str, Origins] = {"train": train_origins, "validation": validation_origins, "test": test_origins}
+
+
+def origins_of(split: Split) -> Origins:
+    """Every origin of a split; of several, which follow each other, also those whose targets lie in two of them."""
+    names = split_names(split)
+
+    def origins(train_end: int, validation_end: int, length: int) -> range:
+        first, last = (ORIGINS[name](train_end, validation_end, length) for name in (names[0], names[-1]))
+        return range(first.start, last.stop)
+
+    return origins

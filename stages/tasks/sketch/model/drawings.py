@@ -1,4 +1,4 @@
-"""The drawings of one split, as the store has them or changed anew in each epoch."""
+"""The drawings of a split, as the store has them or changed anew in each epoch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ....data.prepared import open_prepared
+from ....data.store import Split
 from ..params import AugmentationParams
 from .augment import augment
 
@@ -14,7 +15,7 @@ from .augment import augment
 class Drawings:
     """What a dataset of drawings makes its batches from."""
 
-    def __init__(self, folder: Path, split: str, augmentation: AugmentationParams | None, *, seed: int) -> None:
+    def __init__(self, folder: Path, split: Split, augmentation: AugmentationParams | None, *, seed: int) -> None:
         self.store, description = open_prepared(folder)
         self.rows = self.store.rows(split)
         self.lengths = self.store.column("length")[self.rows]

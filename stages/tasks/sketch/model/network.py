@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ....data.store import Split
 from ....models.batch import Batch, by_length, length_mask
 from ....models.classification import classification_losses
 from ....models.learned import Learned, learned_ids
@@ -28,15 +29,15 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> SketchClassifier:
     return SketchClassifier(params, len(data["classes"]))
 
 
-def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> SketchDataset:
-    """The drawings of one split."""
+def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> SketchDataset:
+    """The drawings of a split, or of several."""
     augmentation = params.model.augmentation if augment else None
     return SketchDataset(folder, split, params.model.features, augmentation, seed=params.train.seed)
 
 
-def learned(folder: Path) -> Learned:
+def learned(folder: Path, split: Split) -> Learned:
     """The drawings that a network is trained and chosen by."""
-    return learned_ids(folder)
+    return learned_ids(folder, split)
 
 
 class SketchClassifier(Network):
@@ -115,12 +116,12 @@ class MaskedConv(nn.Module):
 
 
 class SketchDataset(Drawings):
-    """The drawings of one split as batches of features; with an `augmentation`, changed anew in each epoch."""
+    """The drawings of a split as batches of features; with an `augmentation`, changed anew in each epoch."""
 
     def __init__(
         self,
         folder: Path,
-        split: str,
+        split: Split,
         chosen: Sequence[Feature],
         augmentation: AugmentationParams | None = None,
         *,

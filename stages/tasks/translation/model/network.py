@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ....data.store import FILE_NAME, SequenceStore
+from ....data.store import FILE_NAME, SequenceStore, Split
 from ....models.batch import Batch, pad
-from ....models.learned import Identities, Learned, learned_rows
+from ....models.learned import Identities, Learned
 from ..data.tokenizer import END, START
 from ..params import ModelParams, Params
 from .recurrent import RecurrentTranslator
@@ -25,7 +25,7 @@ __all__ = ["SentencePairs", "Translator", "build", "dataset", "learned", "make_b
 
 
 class SentencePairs:
-    """The sentence pairs of one split, to learn from with `sampling` where it is given.
+    """The sentence pairs of a split, or of several, to learn from with `sampling` where it is given.
 
     A pair is as long as its source or, with `longer_side`, as the longer of source and target: batches by a budget of
     tokens then keep to it on both sides. (Sorted by the source alone, a third of the targets' steps would be padding.)
@@ -34,7 +34,7 @@ class SentencePairs:
     def __init__(
         self,
         store: SequenceStore,
-        split: str,
+        split: Split,
         *,
         sampling: ScheduledSampling | None = None,
         longer_side: bool = False,
@@ -98,8 +98,8 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> Translator:
     )
 
 
-def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> SentencePairs:
-    """The pairs of one split; with `augment`, to learn from as params say."""
+def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> SentencePairs:
+    """The pairs of a split, or of several; with `augment`, to learn from as params say."""
     store = SequenceStore(folder / FILE_NAME)
     if not augment:
         return SentencePairs(store, split)
@@ -109,11 +109,11 @@ def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> Sente
     return SentencePairs(store, split, sampling=sampling, longer_side=params.train.batch_tokens > 0)
 
 
-def learned(folder: Path) -> Learned:
+def learned(folder: Path, split: Split) -> Learned:
     """The pairs, and the sources alone, that a network is trained and chosen by: test segments are known by the one or
     the other. (A pair's id is its line, which moves when others come.)
     """
     store = SequenceStore(folder / FILE_NAME)
-    rows = learned_rows(store)
+    rows = store.rows(split)
     pairs = zip(store.values("source_text", rows), store.values("target_text", rows), strict=True)
     return Learned.of(Identities(chain(store.values("source_text", rows), map("\t".join, pairs))))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ....data.prepared import open_prepared
+from ....data.store import Split
 from ....models.batch import Batch, pad
 from ..data.columns import FEATURES, MIRRORED_FEATURES
 from ..params import AugmentationParams
@@ -15,17 +16,17 @@ from .augment import augmented, augmented_features
 
 
 class ClipDataset:
-    """Clips of one split of a store, or of the given rows, changed at random if `augmentation` says how.
+    """Clips of a split of a store, or of several, or of the given rows, changed at random if `augmentation` says how.
 
     Batches hold features where the store has them, and frames where not.
     """
 
     def __init__(
-        self, folder: Path, chosen: str | np.ndarray, augmentation: AugmentationParams | None, *, seed: int
+        self, folder: Path, chosen: Split | np.ndarray, augmentation: AugmentationParams | None, *, seed: int
     ) -> None:
         self._store, description = open_prepared(folder)
         self._shape = tuple(self._store.metadata["shape"])
-        self._rows = self._store.rows(chosen) if isinstance(chosen, str) else chosen
+        self._rows = chosen if isinstance(chosen, np.ndarray) else self._store.rows(chosen)
         self.encoded = FEATURES in self._store.columns
         self._augmentation, self._seed = augmentation, seed
         self.classes: list[str] = description["classes"]

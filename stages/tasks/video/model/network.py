@@ -9,6 +9,7 @@ from typing import Any, Literal
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ....data.store import Split
 from ....models.batch import Batch
 from ....models.classification import classification_losses
 from ....models.convolution import PictureEncoder
@@ -148,11 +149,11 @@ def build(params: ModelParams, data: Mapping[str, Any]) -> ClipClassifier:
     return ClipClassifier(params, data["decoding"]["channels"], len(data["classes"]), pretrained=pretrained)
 
 
-def dataset(folder: Path, split: str, params: Params, *, augment: bool) -> ClipDataset:
-    """The clips of one split of the prepared data in `folder`."""
+def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> ClipDataset:
+    """The clips of a split, or of several, of the prepared data in `folder`."""
     return ClipDataset(folder, split, params.model.augmentation if augment else None, seed=params.train.seed)
 
 
-def learned(folder: Path) -> Learned:
+def learned(folder: Path, split: Split) -> Learned:
     """The clips that a network is trained and chosen by."""
-    return learned_ids(folder)
+    return learned_ids(folder, split)

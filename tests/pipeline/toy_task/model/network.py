@@ -49,5 +49,5 @@ def dataset(folder, split, params, *, augment):
     return ToyDataset(store, store.rows(split))
 
 
-def learned(folder):
-    return learned_ids(folder)
+def learned(folder, split):
+    return learned_ids(folder, split)
