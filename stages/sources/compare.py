@@ -52,7 +52,8 @@ class Compared:
                 f"{_rows(self.repeated.number)} came again with other values, the first {self.repeated.example}"
             )
         if self.ahead.number:
-            found.append(f"{_rows(self.ahead.number)} lie in the future, the first {self.ahead.example}")
+            lie = "lies" if self.ahead.number == 1 else "lie"
+            found.append(f"{_rows(self.ahead.number)} {lie} in the future, the first {self.ahead.example}")
         return found
 
 
@@ -97,7 +98,7 @@ def _added(
         found.repeated.add(record.repeats[:_SHOWN])
     day = _day(record, how)
     if day is not None and day > today:
-        found.ahead.add(f"{day}")
+        found.ahead.add(record.key[:_SHOWN])
 
 
 def _day(record: Record, how: Records) -> date | None:

@@ -31,8 +31,8 @@ _PIECE = 2**20
 class Fetched:
     """The cache of a checkout and its worktrees."""
 
-    def __init__(self) -> None:
-        self.folder = project_root() / FOLDER
+    def __init__(self, checkout: Path = Path()) -> None:
+        self.folder = project_root(checkout) / FOLDER
 
     def find(self, content: Content) -> Path | None:
         """A file with this content, here or in DVC's cache; None where it is in neither."""
