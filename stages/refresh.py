@@ -69,12 +69,9 @@ def refresh_task(task: Task, params: TaskParams, *, check: bool = False) -> Refr
     Two at once: the second waits, and then finds nothing new. Raises ValueError where a source that was never pinned
     cannot be had, and where the pin is damaged.
     """
-    from filelock import FileLock
-
     owner, fetched = Task(task.description().dataset_task), Fetched()
     path = pins.path_of(owner.name)
-    (fetched.folder / "locks").mkdir(parents=True, exist_ok=True)
-    with FileLock(fetched.folder / "locks" / f"{owner.name}.lock"):
+    with fetched.lock(owner.name):
         old = pins.read(path)
         same_source = old.source == pins.digest(params.source)
         try:
@@ -126,7 +123,8 @@ def _files(task: Task, wanted: Sequence[Request], folder: Path, old: Pin, fetche
         if content and ((before and before.content == content) or fetched.find(content)):
             found[name] = _pinned(request, content, said)
         else:
-            missing.append((request, said))
+            older = fetched.find(before.content) if before and request.lines is None else None
+            missing.append((replace(request, stated=said, grown_from=older), said))
     if missing:
         came = fetched.fetch([request for request, _ in missing])
         for (request, said), (content, version) in zip(missing, came, strict=True):

@@ -77,6 +77,14 @@ class Stated:
     size: int | None = None  # bytes
     md5: str | None = None  # of the whole file, in hexadecimal, only where the host states it for certain
 
+    @property
+    def proof(self) -> str | None:
+        """The file's md5, or what may be it: most hosts of objects give it as the ETag. Equal to that of bytes here, it
+        proves that they are the file; another proves nothing.
+        """
+        etag = (self.version.etag or "").strip('"').lower()
+        return self.md5 or (etag if re.fullmatch(r"[0-9a-f]{32}", etag) else None)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Response:

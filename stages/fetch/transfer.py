@@ -29,7 +29,8 @@ class Request:
 
     `lines`: only so many whole lines from the start are wanted; the checksums then apply only if that is all.
     `length`: only so many bytes from the start, where a file may have grown since. `stated`: what a listing said of it,
-    so that nobody need ask.
+    so that nobody need ask. `grown_from`: a file here that holds an older version; with `stated`, only what came since
+    is fetched, where the host states a hash that proves the beginning unchanged.
     """
 
     url: str
@@ -40,6 +41,7 @@ class Request:
     lines: int | None = None
     length: int | None = None
     stated: Stated | None = None
+    grown_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,9 +80,13 @@ class Transfer:
         self._deadline = time.monotonic() + self.limits.total
         try:
             with self.partial.open():
+                self._continue_older()
                 self._best_size = self.partial.size
-                while error := self._attempt():
-                    self._wait(error)
+                self._complete()
+                proof = self.partial.metadata.proof if self.partial.metadata else None
+                if proof and self._md5() != proof:
+                    self._restart()  # its beginning has changed, too
+                    self._complete()
                 return self._check()
         except BlockingIOError:
             raise self._error(f"another process is fetching it into {self.partial.path}") from None
@@ -93,6 +99,29 @@ class Transfer:
             self.partial.publish(self.request.target)
         except OSError as error:
             raise self._error(f"cannot write {self.request.target}: {error.strerror or error}") from None
+
+    def _continue_older(self) -> None:
+        """Begin with an older version of the file, where it can be proved in the end that the file began so."""
+        request, stated = self.request, self.request.stated
+        if self.partial.size or request.grown_from is None or stated is None or not stated.proof:
+            return
+        if not stated.size or not stated.version.validator or stated.size <= request.grown_from.stat().st_size:
+            return
+        self.partial.start(Metadata(version=stated.version, total=stated.size, md5=stated.md5, proof=stated.proof))
+        with request.grown_from.open("rb") as file:
+            while chunk := file.read(2**20):
+                self.partial.append(chunk)
+
+    def _complete(self) -> None:
+        """Attempts until all is there."""
+        while error := self._attempt():
+            self._wait(error)
+
+    def _md5(self) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in self.partial.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def _attempt(self) -> TransientError | None:
         """Get all that is missing; returns the error where another attempt may succeed."""

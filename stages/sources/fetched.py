@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ..data.files import write_text
 from ..fetch import Request, fetch_all, from_environment, redacted
 from ..fetch.remote import Stated, Version
@@ -104,6 +106,11 @@ class Fetched:
                 break
             path.unlink(missing_ok=True)
             total -= stat.st_size
+
+    def lock(self, task: str) -> FileLock:
+        """Held while a task's source is asked or fetched."""
+        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / "locks" / f"{task}.lock")
 
     def keep_pin(self, text: str) -> None:
         """Keep the text of a pin, so that the plan can say what has changed since."""

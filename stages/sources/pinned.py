@@ -53,12 +53,14 @@ class PinnedHost:
     def fetch(self, requests: Sequence[Request], record: Path) -> None:
         """Write every file as it is pinned. Raises DownloadError where the host no longer has that version."""
         named = [(request, self._pinned(request, record.parent)) for request in requests]
-        missing = [(r, file) for r, file in named if not self._fetched.copy(file.content, r.target)]
+        missing = self._copy(named)
         if missing:
-            self._from_hosts(missing)
-        for request, file in missing:
-            if not self._fetched.copy(file.content, request.target):
-                raise self._other_version(f"{file.url} is no longer what {pins.path_of(self._task)} names")
+            with self._fetched.lock(self._task):  # of two worktrees, the second finds what the first has fetched
+                missing = self._copy(missing)
+                self._from_hosts(missing)
+                for _, file in self._copy(missing):
+                    raise self._other_version(f"{file.url} is no longer what {pins.path_of(self._task)} names")
+                self._fetched.prune({file.content.sha256 for _, file in named})
         write_record(
             record,
             {
@@ -73,6 +75,10 @@ class PinnedHost:
                 for request, file in named
             },
         )
+
+    def _copy(self, named: Sequence[tuple[Request, PinnedFile]]) -> list[tuple[Request, PinnedFile]]:
+        """Write what is here to its targets; what is left."""
+        return [(r, file) for r, file in named if not self._fetched.copy(file.content, r.target)]
 
     def _pinned(self, request: Request, folder: Path) -> PinnedFile:
         name = name_of(request, folder)
