@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -63,7 +64,7 @@ def compare(old: Path, new: Path, how: Records, today: date) -> Compared:
     Raises ValueError where one of them cannot be read.
     """
     before, after = columns_of(old, how), columns_of(new, how)
-    columns = frozenset(before) & frozenset(after) if how.form == "csv" else None
+    columns = sorted({*before} & {*after}) if how.form == "csv" else None
     found = Compared(
         lost_columns=[name for name in before if name not in after],
         new_columns=[name for name in after if name not in before],
@@ -90,7 +91,7 @@ def compare(old: Path, new: Path, how: Records, today: date) -> Compared:
 
 
 def _added(
-    record: Record, found: Compared, how: Records, today: date, columns: frozenset[str] | None, known: dict[str, int]
+    record: Record, found: Compared, how: Records, today: date, columns: Sequence[str] | None, known: dict[str, int]
 ) -> None:
     """Count a record that was not there before."""
     found.added += 1
@@ -110,7 +111,7 @@ def _day(record: Record, how: Records) -> date | None:
         return None  # preprocess counts it
 
 
-def _difference(old: Path, record: Record, how: Records, columns: frozenset[str] | None) -> str:
+def _difference(old: Path, record: Record, how: Records, columns: Sequence[str] | None) -> str:
     """A changed record with the first of its fields that has another value: `2013-05-02: rides 5 → 7`."""
     before = next(one for one in read_records(old, how) if one.key == record.key)
     for name, value in record.fields.items():
