@@ -14,7 +14,7 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 # Tests in two processes, each file in one of them.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
-.PHONY: help environment developer cluster repro metrics test test-unit test-pipeline test-system test-slow check format ui up down lock clean
+.PHONY: help environment developer cluster repro metrics refresh test test-unit test-pipeline test-system test-slow check format ui up down lock clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ repro: environment ## run the pipeline (dvc repro), check the registry, show the
 
 metrics: environment ## what each task reached: its metrics with intervals, a table a task
 	@python -m stages.results
+
+refresh: environment ## ask the sources for newer data and pin them; `make repro` then takes them
+	@python -m stages.refresh
 
 test: test-unit ## all the tests but the slow ones
 	@python -m pytest tests/pipeline tests/system -q -m "not slow" $(SIDE_BY_SIDE)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stages.data.files import fresh_folder, read_json, write_json
+from stages.fetch.host import PRESENT
 from stages.params import TaskParams, load
 from stages.preprocessing.preparation import Preparation
 from stages.provenance.hashes import code_md5
@@ -46,7 +47,7 @@ def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) 
     if anew or not final.is_dir():
         print(f"preparing {final}", flush=True)
         with fresh_folder(raw_folder(final)) as raw:
-            task.source().download(params.source, raw)
+            task.source().download(params.source, raw, PRESENT)
         with fresh_folder(final) as folder, Preparation(folder, max_rejected_share=1.0) as output:
             task.prepare().prepare(raw_folder(final), params.prepare, output)
     return final

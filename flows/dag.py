@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from stages.params import flatten
+from stages.sources.change import change_in_words
+from stages.sources.pins import path_of
 
 from .compat import in_run_cache, open_repo
 
@@ -146,10 +148,17 @@ def _reasons(stage: DvcStage) -> Iterator[str]:
     for dep in stage.deps:
         if hasattr(dep, "read_params"):
             yield from _changed_params(dep)
+        elif _is_pin(dep) and "modified" in dep.status().values():
+            yield f"source: {change_in_words(Path(dep.fs_path), dep.hash_info.value)}"
         else:
             yield from (f"{path}: {plainer.get(status, status)}" for path, status in dep.status().items())
     for out in stage.outs:
         yield from (f"output {path}: {plainer.get(status, status)}" for path, status in out.status().items())
+
+
+def _is_pin(dep: Any) -> bool:
+    path = Path(dep.fs_path)
+    return path == Path(dep.repo.root_dir) / path_of(path.stem)
 
 
 def _changed_params(dep: Any) -> Iterator[str]:

@@ -1,7 +1,10 @@
-"""Fetch a task's raw data, or write its embedded sample.
+"""Fetch a task's raw data as `sources/TASK.json` pins them, or write its embedded sample.
 
 python -m stages.download TASK      reads  params.yaml: TASK.source
+                                           sources/TASK.json, which `python -m stages.refresh` writes
                                     writes data/TASK/raw/
+
+Where the pin is of another source, the hosts' present files are fetched.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .command import main
 from .data.files import fresh_folder
+from .sources.pinned import host_of
 
 if TYPE_CHECKING:
     from .params import TaskParams
@@ -20,7 +24,7 @@ def download(task: Task, params: TaskParams) -> None:
     """Write the raw files of a task into their folder, all of them or none."""
     source = task.source()
     with fresh_folder(task.paths.raw) as folder:
-        source.download(params.source, folder)
+        source.download(params.source, folder, host_of(task.name, params.source))
 
 
 if __name__ == "__main__":

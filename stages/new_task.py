@@ -2,9 +2,10 @@
 
     python -m stages.new_task NAME --like sketch
 
-It copies the task's folder, its block in params.yaml and its entry in dvc.yaml, all under the new name. The copy runs
-as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first. README.md, "A new task",
-says what each part is. To go back, delete the folder, the block in params.yaml and the entries in dvc.yaml.
+It copies the task's folder, its block in params.yaml, its entry in dvc.yaml and its pin, all under the new name. The
+copy runs as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first. README.md, "A new
+task", says what each part is. To go back, delete the folder, the block in params.yaml, the entries in dvc.yaml and
+sources/NAME.json.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from .sources.pins import path_of
 from .tasks.protocol import Task
 
 HERE = Path(__file__).parents[1]
@@ -51,6 +53,9 @@ def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
     for file in folder.rglob("*.*"):
         if file.suffix in (".py", ".md", ".yaml"):
             file.write_text(_renamed(file.read_text(encoding="utf-8"), name, like), encoding="utf-8")
+    pin = root / path_of(like)
+    if pin.is_file():  # else the task learns from the data of another
+        changed[root / path_of(name)] = pin.read_text(encoding="utf-8")
     for file, text in changed.items():
         file.write_text(text, encoding="utf-8")
     return [folder, *changed]

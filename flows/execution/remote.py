@@ -1,8 +1,8 @@
 """A stage on a worker in another clone, on this machine or on any other. What they share is a DVC remote.
 
-The coordinator pushes what the stage reads and orders it: commit, params.yaml, dvc.lock. The worker lays all that out
-in a worktree of its clone, pulls, runs the stage as anybody would, and pushes DVC's run cache. The coordinator then
-finds the result there, as if it had computed it before. No git push, no shared disk.
+The coordinator pushes what the stage reads and orders it: commit, params.yaml, dvc.lock, pins of sources. The worker
+lays all that out in a worktree of its clone, pulls, runs the stage as anybody would, and pushes DVC's run cache. The
+coordinator then finds the result there, as if it had computed it before. No git push, no shared disk.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from . import cancellation
 from .locks import StoppedError
 from .stage import UNCHANGED, Checkout, Outcome, StageError, finished, run_stage, stage_locks
 from .states import check_completed, state_of
-from .worktree import WorktreeError, commit_of, fetch, worktree
+from .worktree import WorktreeError, changed_pins, commit_of, fetch, worktree, write_pin
 
 _POLL = 1.0  # seconds between two looks at the run on the worker
+_MAX_PINS = 400_000  # bytes; Prefect takes parameters of 512 KiB, and params.yaml and dvc.lock are in them
 _TRIES = 3  # workers that a stage is given to, one after another, when they die
 
 
@@ -41,6 +42,7 @@ class Order(BaseModel):
     commit: str = Field(pattern="^[0-9a-f]{40}$", description="Commit whose code runs")
     params: str = Field(description="params.yaml")
     lock: str = Field(description="dvc.lock; empty where there is none")
+    pins: dict[str, str] = Field(default_factory=dict, description="Pins of sources that the commit has otherwise")
     force: bool = Field(default=False, description="Run it even if nothing has changed")
     overrides: str = Field(default="", description="Params that the run which ordered it has for itself alone")
     coordinator: str = Field(default="", description="Flow run that ordered it: the stage ends when that run does")
@@ -58,6 +60,8 @@ def _run_order(order: Order, stop: threading.Event, on_line: Callable[[str], Non
         fetch(Path(), order.commit)
         with worktree(Path(), order.commit) as folder:
             (folder / "params.yaml").write_text(order.params, encoding="utf-8")
+            for name, text in order.pins.items():
+                write_pin(folder, name, text)
             if order.lock:
                 (folder / "dvc.lock").write_text(order.lock, encoding="utf-8")
             else:
@@ -101,6 +105,7 @@ def _order(checkout: Checkout, name: str, *, pool: str, force: bool, on_line: Ca
         commit=commit_of(checkout.root),
         params=(checkout.root / "params.yaml").read_text(encoding="utf-8"),
         lock=lock.read_text(encoding="utf-8") if lock.is_file() else "",
+        pins=_pins(checkout),
         force=force,
         overrides=checkout.environment.get(OVERRIDES_VARIABLE, ""),
         coordinator=str(present_run.get_id() or ""),
@@ -123,6 +128,14 @@ def _order(checkout: Checkout, name: str, *, pool: str, force: bool, on_line: Ca
             return
         on_line(f"the worker of {ordered.name} died ({state.message}); attempt {attempt} of {_TRIES}")
     raise StageError(f"{_TRIES} workers of the pool {pool} died; the last: {state.message}")
+
+
+def _pins(checkout: Checkout) -> dict[str, str]:
+    """The pins that the worker's commit has otherwise. Raises StageError where they are too large for an order."""
+    pins = changed_pins(checkout.root)
+    if sum(len(text.encode()) for text in pins.values()) > _MAX_PINS:
+        raise StageError(f"{', '.join(pins)}: too large to be sent to a worker; allowed: commit and push them first")
+    return pins
 
 
 def _wait(ordered: FlowRun, stop: threading.Event) -> State[Any]:

@@ -10,6 +10,7 @@ them all, nobody holds it, and the next run removes the worktree.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,11 +23,13 @@ from typing import Any
 from filelock import FileLock
 
 from stages.paths import project_root
+from stages.sources.pins import FOLDER
 
 from .locks import opened, try_lock
 
 _MARKER = ".in-use"  # after the name of the worktree's folder
 EXPERIMENT_MAY_CHANGE = frozenset({"params.yaml", "dvc.lock"})
+_PIN = re.compile(rf"{FOLDER.as_posix()}/[a-z0-9_]+\.json")  # which `stages.refresh` moves
 
 
 class WorktreeError(RuntimeError):
@@ -94,16 +97,28 @@ def keep_tree(root: Path, name: str, tree: str) -> None:
 
 
 def commit_of(root: Path) -> str:
-    """The commit that the checkout stands on. Raises WorktreeError where anything but params and locks differs from it.
+    """The commit that the checkout stands on. Raises WorktreeError where more than params, lock and pins differs.
 
-    A worker elsewhere gets a commit, params.yaml and dvc.lock, so that nothing else may count.
+    A worker elsewhere gets a commit, params.yaml, dvc.lock and the pins that differ, so that nothing else may count.
     """
-    status = _git(root, "status", "--porcelain", "--no-renames", strip=False)
-    changed = sorted({line[3:] for line in status.splitlines()} - EXPERIMENT_MAY_CHANGE)
+    changed = [name for name in _changed(root) if name not in EXPERIMENT_MAY_CHANGE and not _PIN.fullmatch(name)]
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise WorktreeError(f"a worker elsewhere runs what is committed; commit first: {names}")
     return _git(root, "rev-parse", "HEAD")
+
+
+def changed_pins(root: Path) -> dict[str, str]:
+    """The pins of sources that differ from the commit that the checkout stands on: path → text."""
+    return {name: (root / name).read_text(encoding="utf-8") for name in _changed(root) if _PIN.fullmatch(name)}
+
+
+def write_pin(root: Path, name: str, text: str) -> None:
+    """Lay out a pin that was sent. Raises WorktreeError for any other file: what orders a stage writes nothing else."""
+    if not _PIN.fullmatch(name):
+        raise WorktreeError(f"{name}: not a pin of a source; allowed: {FOLDER.as_posix()}/TASK.json")
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(text, encoding="utf-8")
 
 
 def fetch(root: Path, commit: str) -> None:
@@ -133,6 +148,12 @@ def experiments_lock(root: Path) -> Iterator[None]:
 def read_file(root: Path, tree: str, path: Path) -> str:
     """The text of a file in one of git's trees. Raises WorktreeError where the tree has no such file."""
     return _git(root, "show", f"{tree}:{path.as_posix()}", strip=False)
+
+
+def _changed(root: Path) -> list[str]:
+    """The files that differ from the commit, new ones included, in alphabetical order."""
+    status = _git(root, "status", "--porcelain", "--no-renames", "--untracked-files=all", strip=False)
+    return sorted({line[3:] for line in status.splitlines()})
 
 
 def _worktrees(root: Path) -> Path:

@@ -3,7 +3,8 @@
 A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew.
 All files get their final names together, after the last has come, so that a folder is never half of something. The
 record of what came holds no time and no secret: equal files give equal bytes. `transfer` runs the attempts, `partial`
-keeps what came so far, `remote` and `web` talk to hosts. A change here fetches every task's raw data again.
+keeps what came so far, `remote` and `web` talk to hosts, `question` asks them for versions, `tree` lists folders,
+`host` is what a task's source meets. A change here fetches every task's raw data again.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import json
 import os
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from ..data.files import write_json
 from ..progress_bar import BYTES, ProgressBar
 from .partial import Partial
-from .remote import DownloadError, check_protocol, from_environment, read_file, redacted
+from .remote import DownloadError, UnreachableError, check_protocol, from_environment, is_web, read_file, redacted
 from .transfer import Limits, Request, Transfer
 from .web import Web
 
@@ -32,6 +33,7 @@ __all__ = [
     "DownloadError",
     "Limits",
     "Request",
+    "UnreachableError",
     "check_protocol",
     "decoded",
     "fetch_all",
@@ -39,6 +41,7 @@ __all__ = [
     "from_environment",
     "join_url",
     "redacted",
+    "write_record",
 ]
 
 PARTIALS = Path(".resume/downloads")
@@ -82,7 +85,7 @@ def fetch_all(
 
         def transfer_of(request: Request) -> Transfer:
             partial = Partial(partials, f"{request.url}\n{request.lines}\n{request.target}", progress)
-            read = web.read if _is_web(request.url) else functools.partial(read_file, idle=limits.idle)
+            read = web.read if is_web(request.url) else functools.partial(read_file, idle=limits.idle)
             return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop)
 
         transfers = [transfer_of(request) for request in requests]
@@ -93,7 +96,7 @@ def fetch_all(
                     bar.note(f"{len(fetched)}/{len(requests)} files")
     for transfer in transfers:
         transfer.publish()
-    _write_record(record, requests, fetched)
+    write_record(record, {r.target: {"url": redacted(r.url), **fetched[r.target]} for r in requests})
 
 
 def join_url(base: str, *parts: str) -> str:
@@ -102,7 +105,7 @@ def join_url(base: str, *parts: str) -> str:
     Names on s3, gs and disks are what they are: fsspec takes a `%20` in them literally.
     """
     names = [part.strip("/") for part in parts]
-    return "/".join([base.rstrip("/"), *(quote(name) if _is_web(base) else name for name in names)])
+    return "/".join([base.rstrip("/"), *(quote(name) if is_web(base) else name for name in names)])
 
 
 def decoded(name: str) -> str:
@@ -119,10 +122,6 @@ def file_name(url: str) -> str:
     if not name or name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
         raise ValueError(f"{redacted(url)}: found {name!r} as the file's name; allowed is a name without / and \\")
     return name
-
-
-def _is_web(url: str) -> bool:
-    return urlsplit(url).scheme.lower() in ("http", "https")
 
 
 def _validate(requests: Sequence[Request], folder: Path, workers: int) -> None:
@@ -179,14 +178,15 @@ def _run_in_threads(
             thread.join(max(0.0, end - time.monotonic()))
 
 
-def _write_record(record: Path, requests: Sequence[Request], fetched: dict[Path, dict[str, Any]]) -> None:
+def write_record(record: Path, fetched: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Add what came, by target, to the `record` of `fetch_all`, which says what stands in it."""
     entries: dict[str, dict[str, Any]] = {}
     if record.exists():
         try:
             entries = {entry["file"]: entry for entry in json.loads(record.read_text(encoding="utf-8"))}
         except (ValueError, TypeError, KeyError):
             raise ValueError(f"{record}: found no record of downloads; delete it and fetch again") from None
-    for request in requests:
-        name = Path(os.path.relpath(request.target, record.parent)).as_posix()
-        entries[name] = {"url": redacted(request.url), "file": name, **fetched[request.target]}
+    for target, entry in fetched.items():
+        name = Path(os.path.relpath(target, record.parent)).as_posix()
+        entries[name] = {**entry, "file": name}
     write_json(record, [entries[name] for name in sorted(entries)])

@@ -31,6 +31,7 @@ class Metadata:
     md5: str | None  # of the remote file, where the host states it
     finished: bool = False  # nothing more is wanted
     complete: bool = False  # it is the whole remote file
+    proof: str | None = None  # md5 of the remote file, where the partial began with an older version of it
 
 
 class Partial:

@@ -27,6 +27,10 @@ class DownloadError(ValueError):
     """A file could not be fetched; one line that names its URL, what was expected and what was found."""
 
 
+class UnreachableError(DownloadError):
+    """The host does not answer, or not now: it may tomorrow."""
+
+
 class TransientError(Exception):
     """An attempt failed in a way that may pass. `wait`: seconds the host asks for; `unreachable`: nobody answered."""
 
@@ -47,16 +51,39 @@ class Version:
     etag: str | None = None
     generation: str | None = None
     modified: str | None = None
+    version_id: str | None = None
 
     @property
     def validator(self) -> str | None:
         """What If-Range accepts: a strong ETag, else the time of the last change."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
+    @property
+    def known(self) -> bool:
+        """Whether the host says anything at all."""
+        return bool(self.etag or self.generation or self.modified or self.version_id)
+
     def differs(self, other: Version) -> bool:
         """Whether both say something and it is not the same; a 206 may leave parts out."""
         pairs = ((self.etag, other.etag), (self.generation, other.generation), (self.modified, other.modified))
         return any(mine and theirs and mine != theirs for mine, theirs in pairs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stated:
+    """What a host says of a file without sending it."""
+
+    version: Version
+    size: int | None = None  # bytes
+    md5: str | None = None  # of the whole file, in hexadecimal, only where the host states it for certain
+
+    @property
+    def proof(self) -> str | None:
+        """The file's md5, or what may be it: most hosts of objects give it as the ETag. Equal to that of bytes here, it
+        proves that they are the file; another proves nothing.
+        """
+        etag = (self.version.etag or "").strip('"').lower()
+        return self.md5 or (etag if re.fullmatch(r"[0-9a-f]{32}", etag) else None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,6 +132,11 @@ def from_environment(url: str) -> str:
         raise DownloadError(f"{redacted(url)}: the environment has no {name}, which the address asks for") from None
 
 
+def is_web(url: str) -> bool:
+    """Whether a host that speaks HTTP is asked for it."""
+    return urlsplit(url).scheme.lower() in ("http", "https")
+
+
 def _is_path(url: str) -> bool:
     """Whether ? and # are ordinary letters in it."""
     return "://" not in url or url.lower().startswith(("file://", "local://", "memory://"))
@@ -113,13 +145,13 @@ def _is_path(url: str) -> bool:
 @contextmanager
 def read_file(url: str, start: int, stop: int | None, version: Version | None, *, idle: float) -> Iterator[Response]:
     """`Read` for every URL but those of the web, and for plain paths, by fsspec, in pieces; `idle` seconds for each."""
-    with _errors(url):
+    with errors_of(url):
         system, path = fsspec.url_to_fs(url)
     # The time bound, for the file systems that take one: those that reach over a network by asyncio.
     bound = {"timeout": idle} if system.async_impl else {}
 
     def describe() -> dict[str, Any]:
-        with _errors(url):
+        with errors_of(url):
             info: dict[str, Any] = system.info(path, **bound)
         return info
 
@@ -127,25 +159,33 @@ def read_file(url: str, start: int, stop: int | None, version: Version | None, *
         position, until = start, start
         while position == until and (end is None or position < end):
             until = position + _PIECE if end is None else min(end, position + _PIECE)
-            with _errors(url):
+            with errors_of(url):
                 piece = system.cat_file(path, start=position, end=until, **bound)
             yield piece
             position += len(piece)
-        if now.differs(_version(describe())):
+        if now.differs(version_of(describe())):
             raise CannotResume("the file changed while it was read")
 
     info = describe()
     if info.get("type") == "directory":
         raise DownloadError(f"{redacted(url)}: expected a file, found a folder")
-    now, total = _version(info), info.get("size")
+    now, total, md5 = version_of(info), info.get("size"), _md5_of(info)
     if start and (version is None or version.differs(now)):
         start, stop = 0, None
     end = total if stop is None else stop if total is None else min(stop, total)
-    md5 = md5_from_base64(info.get("md5Hash") or "")  # Google's name for it
     yield Response(start=start, stop=end, total=total, version=now, md5=md5, chunks=chunks())
 
 
-def _version(info: dict[str, Any]) -> Version:
+def stated_by(info: dict[str, Any]) -> Stated:
+    """What a file system says of a file, alone or in a listing."""
+    return Stated(version=version_of(info), size=info.get("size"), md5=_md5_of(info))
+
+
+def _md5_of(info: dict[str, Any]) -> str | None:
+    return md5_from_base64(info.get("md5Hash") or "")  # Google's name for it
+
+
+def version_of(info: dict[str, Any]) -> Version:
     """The version of a file; each file system has its own names for it."""
     etag = info.get("ETag") or info.get("etag")
     modified = info.get("mtime") or info.get("LastModified") or info.get("updated") or info.get("created")
@@ -153,11 +193,12 @@ def _version(info: dict[str, Any]) -> Version:
         etag=str(etag) if etag else None,
         generation=str(info["generation"]) if info.get("generation") else None,
         modified=f"{modified} {info.get('ino', '')}".strip() if modified else None,
+        version_id=info["VersionId"] if info.get("VersionId") not in (None, "null") else None,  # of a bucket without
     )
 
 
 @contextmanager
-def _errors(url: str) -> Iterator[None]:
+def errors_of(url: str) -> Iterator[None]:
     """Sorts what fsspec raises into errors that may pass and errors that will not; around its calls only."""
     try:
         yield

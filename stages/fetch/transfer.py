@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .partial import Metadata, Partial
-from .remote import CannotResume, DownloadError, Read, Response, TransientError, redacted
+from .remote import CannotResume, DownloadError, Read, Response, Stated, TransientError, UnreachableError, redacted
 
 _log = logging.getLogger(__name__)
 _MIN_RANGE, _MAX_RANGE = 2**16, 2**26  # bytes in one range request for lines
@@ -28,6 +28,9 @@ class Request:
     """A file to fetch. `size`, `md5` and `sha256` are those of the whole remote file, where they are known.
 
     `lines`: only so many whole lines from the start are wanted; the checksums then apply only if that is all.
+    `length`: only so many bytes from the start, where a file may have grown since. `stated`: what a listing said of it,
+    so that nobody need ask. `grown_from`: a file here that holds an older version; with `stated`, only what came since
+    is fetched, where the host states a hash that proves the beginning unchanged.
     """
 
     url: str
@@ -36,6 +39,9 @@ class Request:
     md5: str | None = None
     sha256: str | None = None
     lines: int | None = None
+    length: int | None = None
+    stated: Stated | None = None
+    grown_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,9 +80,13 @@ class Transfer:
         self._deadline = time.monotonic() + self.limits.total
         try:
             with self.partial.open():
+                self._continue_older()
                 self._best_size = self.partial.size
-                while error := self._attempt():
-                    self._wait(error)
+                self._complete()
+                proof = self.partial.metadata.proof if self.partial.metadata else None
+                if proof and self._md5() != proof:
+                    self._restart()  # its beginning has changed, too
+                    self._complete()
                 return self._check()
         except BlockingIOError:
             raise self._error(f"another process is fetching it into {self.partial.path}") from None
@@ -89,6 +99,29 @@ class Transfer:
             self.partial.publish(self.request.target)
         except OSError as error:
             raise self._error(f"cannot write {self.request.target}: {error.strerror or error}") from None
+
+    def _continue_older(self) -> None:
+        """Begin with an older version of the file, where it can be proved in the end that the file began so."""
+        request, stated = self.request, self.request.stated
+        if self.partial.size or request.grown_from is None or stated is None or not stated.proof:
+            return
+        if not stated.size or not stated.version.validator or stated.size <= request.grown_from.stat().st_size:
+            return
+        self.partial.start(Metadata(version=stated.version, total=stated.size, md5=stated.md5, proof=stated.proof))
+        with request.grown_from.open("rb") as file:
+            while chunk := file.read(2**20):
+                self.partial.append(chunk)
+
+    def _complete(self) -> None:
+        """Attempts until all is there."""
+        while error := self._attempt():
+            self._wait(error)
+
+    def _md5(self) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        for chunk in self.partial.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def _attempt(self) -> TransientError | None:
         """Get all that is missing; returns the error where another attempt may succeed."""
@@ -119,9 +152,9 @@ class Transfer:
             allowed = min(allowed, _UNREACHED_ATTEMPTS)
         if wait > limits.longest_wait:
             asks = f"; it asks to wait {wait:,.0f} s, allowed are {limits.longest_wait:,g} s"
-            raise self._error(f"{error}{asks}{self._kept()}")
+            raise self._away(f"{error}{asks}{self._kept()}")
         if self._failures >= allowed or self._restarts >= limits.attempts:
-            raise self._error(f"{error}{self._kept()}")
+            raise self._away(f"{error}{self._kept()}")
         pause = limits.backoff * 2 ** max(0, self._failures - 1) * random.SystemRandom().uniform(0.5, 1)
         pause = min(max(pause, wait), limits.longest_wait)
         _log.warning("%s: %s; trying again in %.1f s", redacted(self.request.url), error, pause)
@@ -148,7 +181,7 @@ class Transfer:
             partial.reset()  # nothing could tell whether the rest is of the same version
         version = partial.metadata.version if partial.metadata else None
         start = partial.size
-        stop = None if self.request.lines is None else start + self._range_size(self.request.lines)
+        stop = self.request.length if self.request.lines is None else start + self._range_size(self.request.lines)
         with self.read(self.request.url, start, stop, version) as response:
             self._accept(response)
             for chunk in response.chunks:
@@ -181,12 +214,15 @@ class Transfer:
             partial.start(Metadata(version=response.version, total=total, md5=response.md5))
 
     def _append(self, chunk: bytes) -> bool:
-        """Append to the partial, no more than the wanted lines; returns whether the last of them is now there."""
-        partial, lines = self.partial, self.request.lines
+        """Append to the partial, no more than is wanted; returns whether the last of that is now there."""
+        partial, lines, length = self.partial, self.request.lines, self.request.length
         enough = lines is not None and partial.line_ends + chunk.count(b"\n") >= lines
         if lines is not None and enough:
             missing = lines - partial.line_ends
             chunk = b"".join(line + b"\n" for line in chunk.split(b"\n", missing)[:missing])
+        if length is not None:
+            chunk = chunk[: length - partial.size]
+            enough = partial.size + len(chunk) == length
         if partial.size + len(chunk) > self.limits.size:
             partial.discard()
             raise self._error(f"expected at most {self.limits.size:,} bytes, found more")
@@ -236,6 +272,9 @@ class Transfer:
     def _kept(self) -> str:
         size = self.partial.size
         return f"; the {size:,} bytes that came are kept for the next start" if size else ""
+
+    def _away(self, text: str) -> UnreachableError:
+        return UnreachableError(f"{redacted(self.request.url)}: {text}")
 
     def _error(self, text: str) -> DownloadError:
         return DownloadError(f"{redacted(self.request.url)}: {text}")

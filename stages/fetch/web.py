@@ -13,7 +13,17 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .remote import CannotResume, DownloadError, Response, TransientError, Version, md5_from_base64, one_line, redacted
+from .remote import (
+    CannotResume,
+    DownloadError,
+    Response,
+    Stated,
+    TransientError,
+    Version,
+    md5_from_base64,
+    one_line,
+    redacted,
+)
 
 _CONNECT = 15.0  # seconds; less where `idle` is
 _COMPRESSED = {".gz", ".tgz", ".svgz"}  # names whose content is meant to stay compressed
@@ -45,11 +55,25 @@ class Web:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
             if start and version and version.validator:
                 headers["If-Range"] = version.validator
+        with self._send("GET", url, headers) as response:
+            yield self._response(response, url, ranged="Range" in headers, start=start)
+
+    def ask(self, url: str) -> Stated:
+        """What the host says of a file; of one that answers no HEAD, with the head of a GET."""
+        with self._send("HEAD", url, {}) as response:
+            if response.status_code == 200:
+                found = self._response(response, url, ranged=False, start=0)
+                return Stated(version=found.version, size=found.total, md5=found.md5)
+        with self.read(url, 0, 1, None) as found:
+            return Stated(version=found.version, size=found.total, md5=found.md5)
+
+    @contextmanager
+    def _send(self, method: str, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
         host = urlsplit(url).hostname or ""
         self._stop.wait(max(0.0, self._not_before.get(host, 0.0) - time.monotonic()))
         try:
-            with self._client.stream("GET", url, headers=headers) as response:
-                yield self._response(response, url, host, ranged="Range" in headers, start=start)
+            with self._client.stream(method, url, headers=headers) as response:
+                yield response
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
             raise DownloadError(f"{redacted(url)}: not a URL that can be followed: {one_line(error)}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
@@ -62,13 +86,13 @@ class Web:
         except httpx.RequestError as error:
             raise TransientError(f"the connection broke: {one_line(error)}") from None
 
-    def _response(self, response: httpx.Response, url: str, host: str, *, ranged: bool, start: int) -> Response:
+    def _response(self, response: httpx.Response, url: str, *, ranged: bool, start: int) -> Response:
         status, headers = response.status_code, response.headers
         found = f"HTTP {status} {response.reason_phrase}".strip()
         if status in (408, 425, 429) or status >= 500:
             wait = _retry_after(headers.get("Retry-After"))
             if wait is not None:
-                self._not_before[host] = time.monotonic() + min(wait, self._longest_wait)
+                self._not_before[urlsplit(url).hostname or ""] = time.monotonic() + min(wait, self._longest_wait)
             raise TransientError(found, wait=wait)
         if status == 416 and start == 0 and headers.get("Content-Range", "").replace(" ", "") == "bytes*/0":
             return Response(chunks=iter(()), total=0, version=_version(headers))
@@ -97,7 +121,10 @@ class Web:
 
 def _version(headers: httpx.Headers) -> Version:
     return Version(
-        etag=headers.get("ETag"), generation=headers.get("x-goog-generation"), modified=headers.get("Last-Modified")
+        etag=headers.get("ETag"),
+        generation=headers.get("x-goog-generation"),
+        modified=headers.get("Last-Modified"),
+        version_id=headers.get("x-amz-version-id"),
     )
 
 

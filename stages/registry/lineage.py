@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data.files import read_json
 from ..evaluation.report import HIGH, LOW, is_bound
+from ..sources.pins import path_of
 from ..tasks.protocol import Task
 from .champion import get_version
 from .decision import CHAMPION, facts, verdict_text
@@ -104,6 +105,8 @@ def show(client: MlflowClient, target: Target) -> None:
     patch = f", with the changes in {where}{PATCH_FILE}" if PATCH in tags else ", with changes"
     _lines("code", [f"commit {tags.get(COMMIT, 'unknown')}{patch if changed else ''}"])
     _lines("data", [f"{path}  {md5}" for path, md5 in sorted(data_hashes(version).items())])
+    pin = path_of(target.task.paths.dataset_task).as_posix()
+    _lines("pin", [f"{pin}  {md5}" for md5 in [tags.get(f"{LOCKED}{pin.replace('/', '.')}")] if md5])
     hashes = sorted(receipt(version).items())
     _lines("hashes", [f"{name:<9} {value}" for name, value in hashes if name != "model"])
     files = _files(client, described.run_id, where.rstrip("/")) if described.run_id else []

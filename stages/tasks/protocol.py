@@ -3,7 +3,7 @@
     NAME/__init__.py            DESCRIPTION: the registered model's name, the metric it is judged by
     NAME/params.py              Params: what may stand under NAME in params.yaml
     NAME/manifest.yaml          the sources: addresses, sizes, checksums
-    NAME/source/download.py     download(): raw files, in their native format, into a folder
+    NAME/source/download.py     requests(), download(), records(): which raw files, into a folder, what a line is
     NAME/data/                  what the parts share: readers, columns, tokenizers
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
     NAME/model/network.py       build(), dataset(), learned(): the network, its batches, what it learns from
@@ -36,12 +36,15 @@ if TYPE_CHECKING:
 
 # Types of the workshops, which lie above this module.
 Dataset: TypeAlias = Any  # models.batch.Dataset
+Host: TypeAlias = Any  # fetch.host.Host
 Identities: TypeAlias = Any  # models.learned.Identities
 Learned: TypeAlias = Any  # models.learned.Learned
 Network: TypeAlias = Any  # models.network.Network
 Predictor: TypeAlias = Any  # serving.predictor.Predictor
 Preparation: TypeAlias = Any  # preprocessing.preparation.Preparation
+Records: TypeAlias = Any  # sources.records.Records
 Report: TypeAlias = Any  # evaluation.report.Report
+Request: TypeAlias = Any  # fetch.Request
 Scores: TypeAlias = Any  # evaluation.bootstrap.Scores
 Split: TypeAlias = Any  # data.store.Split
 TaskParams: TypeAlias = Any  # params.TaskParams
@@ -60,8 +63,17 @@ class Description:
 class Source(Protocol):
     """`source/download.py`"""
 
-    def download(self, params: Any, folder: Path) -> None:
-        """Write the raw files that `params` (the task's `source` block) names into the empty `folder`."""
+    def requests(self, params: Any, folder: Path, host: Host) -> list[Request]:
+        """The files that `params` (the task's `source` block) names, with targets in `folder`; none for a sample.
+
+        Only a `host` is asked, for what lies in a folder of its own.
+        """
+
+    def download(self, params: Any, folder: Path, host: Host) -> None:
+        """Write the raw files that `params` names into the empty `folder`, fetched through `host`."""
+
+    def records(self, params: TaskParams, name: str) -> Records | None:
+        """How two versions of a file, by its name in the raw folder, are compared; None: only as a whole."""
 
 
 class Prepare(Protocol):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from ..params import flatten
 from ..paths import search_path
 from ..provenance.hashes import content_md5, locked_stages
+from ..sources.pins import FOLDER, path_of
 from ..training import learning_curve
 from . import spool
 from .store import store_name, without_credentials
@@ -175,16 +176,20 @@ def lineage(task: Task) -> tuple[dict[str, str], str]:
     """Tags with the commit, whether there are uncommitted changes, and the data; and the changes for `git apply`."""
     commit = _git("rev-parse", "HEAD").strip()
     untracked = _git("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
-    # `dvc.lock` changes with every run and says what came out, not what went in.
-    difference = _git(*_DIFFERENCE, "HEAD", "--", ".", ":(exclude)dvc.lock")
+    # `dvc.lock` changes with every run and says what came out, not what went in. Pins are data, and have a tag.
+    difference = _git(*_DIFFERENCE, "HEAD", "--", ".", ":(exclude)dvc.lock", f":(exclude){FOLDER}/*.json")
+    untracked = [name for name in untracked if Path(name).parent != FOLDER]
     # New code belongs to it. Other files may be anything, a file of passwords too, and no stage reads them.
     difference += "".join(
         _git(*_DIFFERENCE, "--no-index", "--", "/dev/null", name) for name in untracked if name.startswith("stages/")
     )
     facts = {"unroll.git_commit": commit or "none", "unroll.git_dirty": str(bool(difference or untracked)).lower()}
+    pin = path_of(task.paths.dataset_task).as_posix()
     for verb in ("download", "preprocess"):
-        for out in locked_stages().get(f"{verb}@{task.paths.dataset_task}", {}).get("outs", []):
-            facts[f"unroll.lock.{out['path'].replace('/', '.')}"] = str(out.get("md5"))
+        locked = locked_stages().get(f"{verb}@{task.paths.dataset_task}", {})
+        pinned = [dep for dep in locked.get("deps", []) if dep["path"] == pin]
+        for entry in (*pinned, *locked.get("outs", [])):
+            facts[f"unroll.lock.{entry['path'].replace('/', '.')}"] = str(entry.get("md5"))
     return facts, difference
 
 

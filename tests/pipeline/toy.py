@@ -47,12 +47,13 @@ finally:
 
 
 def add_toy(clone: Clone) -> None:
-    """Add the toy task to a clone, as anybody adds one: its folder, its params, its entries in dvc.yaml; committed."""
+    """Add the toy task to a clone, as anybody adds one: folder, params, pin, entries in dvc.yaml; committed."""
     toy = clone.folder / "stages" / "tasks" / "toy"
     shutil.copytree(Path(__file__).with_name("toy_task"), toy)
     with (clone.folder / "params.yaml").open("a", encoding="utf-8") as params:
         params.write("\n" + (toy / "params.yaml").read_text(encoding="utf-8"))
     (toy / "params.yaml").unlink()
+    (clone.folder / "sources" / "toy.json").write_text('{\n  "files": {},\n  "source": null\n}\n', encoding="utf-8")
     clone.edit(
         "dvc.yaml",
         "      sketch: {",

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from stages.recipe import override
 from tests.pipeline.conftest import Clone, commit
+from tests.unit.http_server import serving
 
 from .conftest import CREDENTIALS
 from .house import House, Run, house, stage_processes, wait_until
@@ -85,6 +90,28 @@ def test_stages_run_in_other_clones_and_their_results_come_back(far: Far) -> Non
     assert lock == (clone.folder / "dvc.lock").read_bytes()
     for other in far.clones:
         assert subprocess.check_output(["git", "-C", other, "status", "--porcelain"]) == b""
+
+
+def test_a_source_that_was_refreshed_and_not_committed_is_learned_on_a_worker(far: Far) -> None:
+    clone = far.house.clone
+    commit(clone)
+    sample = Path(str(find_spec("vega_datasets").submodule_search_locations[0]), "_data/seattle-weather.csv")  # type: ignore[union-attr, index]
+    lines = sample.read_bytes().splitlines(keepends=True)
+    with serving() as host:
+        file = host.put("/s.csv", b"".join(lines[:-30]))
+        override(["forecast.source.kind=csv", f"forecast.source.url={host.url}/s.csv"], clone.folder / "params.yaml")
+        clone.run(sys.executable, "-m", "stages.refresh", "forecast")
+        shutil.rmtree(clone.folder / ".fetched")
+        file.content, file.etag = b"".join(lines), '"second"'  # the worker takes what is pinned
+        run = far.start(up_to="train")
+        assert run.wait(seconds=400) == "COMPLETED", run.message()
+        assert [order.state() for order in far.ordered(run, "download@forecast")] == ["COMPLETED"]
+    assert clone.run("git", "status", "--porcelain", "--untracked-files=no").split()[1::2] == [
+        *("dvc.lock", "params.yaml", "sources/forecast.json")
+    ]
+    assert (clone.folder / "data/forecast/raw/series.csv").read_bytes() == b"".join(lines[:-30])
+    assert clone.repro("train@forecast") == []
+    clone.run("git", "checkout", "--quiet", "--", ".")
 
 
 def test_a_dead_worker_is_replaced_and_the_training_goes_on(far: Far) -> None:

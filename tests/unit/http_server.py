@@ -47,6 +47,7 @@ class ReceivedRequest:
     range: str | None
     if_range: str | None
     accept_encoding: str | None
+    method: str = "GET"
 
 
 class Host:
@@ -56,6 +57,7 @@ class Host:
         self.files: dict[str, Resource] = {}
         self.requests: list[ReceivedRequest] = []
         self.sent = 0  # bytes of bodies
+        self.answers_head = True
         self.at_once = 0  # the most requests that were answered at the same time
         self.closing = threading.Event()
         self._now = 0
@@ -99,6 +101,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
+    def do_HEAD(self) -> None:
+        if self.server.host.answers_head:
+            self.do_GET()
+        else:
+            self._head(405, {"Content-Length": "0"})
+
     def do_GET(self) -> None:
         self.server.host.count(1)
         try:
@@ -109,7 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, host: Host) -> None:
         path, asked = unquote(urlsplit(self.path).path), self.headers
-        host.requests.append(ReceivedRequest(path, asked["Range"], asked["If-Range"], asked["Accept-Encoding"]))
+        came = (path, asked["Range"], asked["If-Range"], asked["Accept-Encoding"], self.command)
+        host.requests.append(ReceivedRequest(*came))
         file = host.files.get(path)
         fault = file.faults.pop(0) if file and file.faults else Fault()
         if file is None or fault.status is not None:
@@ -132,7 +141,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             headers.setdefault("Content-Length", str(len(body)))
         self._head(status, headers)
-        self._body(host, body, fault)
+        if self.command == "GET":
+            self._body(host, body, fault)
         self.close_connection = self.close_connection or fault.after is not None or file.chunked
 
     def _head(self, status: int, headers: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from stages.fetch import DownloadError, Limits, check_protocol, file_name, from_environment, join_url
 from stages.fetch.remote import redacted
-from stages.tasks.video.source.tree import clips_below
+from stages.fetch.tree import files_below
 from tests.unit.downloads import CONTENT, LINES, Folder, first_lines
 from tests.unit.http_server import Fault, Host
 
@@ -104,7 +104,7 @@ def test_other_protocols_and_chains_of_them_are_refused(folder: Folder, url: str
     with pytest.raises(DownloadError, match="not an address that is read; allowed: a path, or an address that"):
         folder.fetch(folder.request(url))
     with pytest.raises(DownloadError, match="not an address that is read"):
-        clips_below(url, [], max_files=9)
+        files_below(url, [], max_files=9)
 
 
 @pytest.mark.parametrize("url", ["https://[2001:db8::1]/a", "HTTP://host/a", "s3://b/a", "gs://b/a", "a b.txt"])

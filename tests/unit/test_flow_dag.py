@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from flows.dag import Pipeline, PipelineError, PlannedStage, Resources
 from flows.plan import stages_of
 from flows.reports.tables import plan_table
+from stages.sources.fetched import Fetched
+from stages.sources.pins import Content, Pin, PinnedFile
 from stages.tasks.protocol import Task
 
 DVC_YAML = """
@@ -100,6 +103,27 @@ def test_a_changed_file_and_a_missing_output_are_named(folder: Path) -> None:
     (folder / "source.txt").write_text("two\n")
     assert planned(folder)["first@b"].reasons == ("source.txt: modified",)
     assert planned(folder)["first@b"].verdict == "run"
+
+
+def test_a_pin_that_moved_says_what_of_the_source_has_changed(folder: Path) -> None:
+    def pin(*lines: int) -> str:
+        contents = [Content(bytes=3 * n, sha256=f"{n}", md5=f"{n}", lines=n) for n in lines]
+        files = {f"{i}.csv": PinnedFile(url=f"https://host/{i}.csv", content=c) for i, c in enumerate(contents)}
+        return Pin(source="abc", files=files).text()
+
+    path = folder / "sources" / "a.json"
+    path.parent.mkdir()
+    path.write_text(pin(10, 20, 30))
+    text = DVC_YAML.replace(
+        "        - source.txt\n      outs", "        - source.txt\n        - sources/a.json\n      outs"
+    )
+    (folder / "dvc.yaml").write_text(text)
+    repro(folder)
+    Fetched(folder).keep_pin(path.read_text())
+    path.write_text(pin(10, 102, 40))
+    assert planned(folder)["first@a"].reasons == ("source: 2 of 3 files changed, 92 lines more",)
+    shutil.rmtree(folder / ".fetched")
+    assert planned(folder)["first@a"].reasons == ("source: pinned anew, 3 files",)
 
 
 def test_what_dvc_has_done_before_is_restored_and_asking_changes_nothing(folder: Path) -> None:

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/__init__.py", "stages/paths.py", "stages/metrics.py", "stages/data"),
     ("stages/archives", "stages/fetch", "stages/provenance", "stages/tasks/__init__.py", "stages/tasks/protocol.py"),
     ("stages/params.py", "stages/preprocessing"),
-    ("stages/models", "stages/evaluation"),
+    ("stages/models", "stages/evaluation", "stages/sources"),
     ("stages/serving", "stages/training"),
     tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task == task),
     tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task != task),
@@ -29,6 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/command.py",),
     ("stages/registry", "stages/new_task.py", "stages/recipe.py", "stages/results.py"),
     ("stages/download.py", "stages/preprocess.py", "stages/train.py", "stages/evaluate.py", "stages/register.py"),
+    ("stages/refresh.py",),
     ("stages/predict.py", "stages/repro.py"),
     ("flows/__init__.py", "flows/compat.py"),
     ("flows/dag.py", "flows/options.py"),
@@ -43,7 +44,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 WORKSHOPS = (
     *("archives", "data", "evaluation", "fetch", "models", "preprocessing", "provenance", "registry", "serving"),
-    *("tracking", "training"),
+    *("sources", "tracking", "training"),
 )
 KNOW_WHAT_A_TASK_IS = ("evaluation", "preprocessing", "registry", "serving", "tracking")  # and no task by name
 

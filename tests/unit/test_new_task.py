@@ -18,6 +18,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copytree(REPOSITORY / "stages/tasks", tmp_path / "stages/tasks")
+    shutil.copytree(REPOSITORY / "sources", tmp_path / "sources")
     return tmp_path
 
 
@@ -39,6 +40,7 @@ def test_nothing_of_the_copy_names_the_stages_data_or_model_of_the_first(checkou
     dag = (checkout / "dvc.yaml").read_text()
     assert f"hand_gesture: {{dataset_task: {'hand_gesture' if own else description.dataset_task}, " in dag
     assert (", hand_gesture]" in dag) == own
+    assert (checkout / "sources/hand_gesture.json").is_file() == own
 
 
 @pytest.mark.parametrize("name", ["sketch", "Gesture", "../up", "class", "", "a-b", "protocol", "null", "on"])

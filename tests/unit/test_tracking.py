@@ -201,6 +201,8 @@ def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_f
     stages.mkdir()
     (stages / "old.py").write_bytes(b"one = 1\r\n")
     (tmp_path / "dvc.lock").write_text("a: 1\n")
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "forecast.json").write_text("1\n")
     git("init", "--quiet")
     git("config", "diff.noprefix", "true")
     git("add", "--all")
@@ -210,15 +212,42 @@ def test_the_recorded_changes_bring_a_clone_to_the_same_code_and_hold_no_other_f
         (stages / name).write_bytes(content)
     (tmp_path / ".env").write_text(f"PASSWORD={SECRET}")
     (tmp_path / "dvc.lock").write_text("a: 2\n")
+    (tmp_path / "sources" / "forecast.json").write_text("2\n")
     monkeypatch.chdir(tmp_path)
     facts, patch = training_run.lineage(Task("forecast"))
     assert facts["unroll.git_dirty"] == "true"
     assert SECRET not in patch
     assert "dvc.lock" not in patch
+    assert "sources" not in patch
     git("stash", "--quiet", "--include-untracked")
     (tmp_path / "patch").write_bytes(patch.encode())
     git("apply", "patch")
     assert {name: (stages / name).read_bytes() for name in changed} == changed
+
+
+def test_a_pin_that_moved_is_no_dirt_and_stands_in_the_tags(tmp_path, monkeypatch):
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+
+    (tmp_path / "sources").mkdir()
+    pin = tmp_path / "sources" / "forecast.json"
+    pin.write_text("1\n")
+    git("init", "--quiet")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "state")
+    pin.write_text("2\n")
+    (tmp_path / "sources" / "toy.json").write_text("new\n")
+    entry = {
+        "deps": [{"path": "sources/forecast.json", "md5": "abc"}],
+        "outs": [{"path": "data/forecast/raw", "md5": "d"}],
+    }
+    monkeypatch.setattr(training_run, "locked_stages", lambda: {"download@forecast": entry})
+    monkeypatch.chdir(tmp_path)
+    facts, patch = training_run.lineage(Task("forecast"))
+    assert facts["unroll.git_dirty"] == "false"
+    assert not patch
+    assert facts["unroll.lock.sources.forecast.json"] == "abc"
+    assert facts["unroll.lock.data.forecast.raw"] == "d"
 
 
 @pytest.mark.parametrize("name", ["plain", "a?b", "a#b", "a%20b", "a b", "100%", "a?b=c&d@e:f"])

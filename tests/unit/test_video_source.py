@@ -11,9 +11,9 @@ import pytest
 
 from stages.archives import ArchiveError
 from stages.fetch import DownloadError
+from stages.fetch.tree import files_below
 from stages.tasks.video.params import SourceParams
 from stages.tasks.video.source.download import download
-from stages.tasks.video.source.tree import clips_below
 from tests.unit.http_server import serving
 
 FILES = {
@@ -174,7 +174,7 @@ def test_a_folder_without_classes_says_what_was_seen_and_splits_are_no_classes(t
 def test_a_folder_that_leads_back_to_itself_has_an_end(mirror: Path) -> None:
     (mirror / "UCF-101/Boxing/again").symlink_to(mirror / "UCF-101")
     with pytest.raises(ValueError, match="folders deep|more than 1,000 clips"):
-        clips_below(f"file://{mirror}/UCF-101", [], max_files=1000)
+        files_below(f"file://{mirror}/UCF-101", [], max_files=1000)
 
 
 def test_of_an_archive_only_the_classes_asked_for_stay(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_an_archive_larger_than_allowed_is_refused(tmp_path: Path) -> None:
 
 def test_more_files_than_allowed_are_refused(mirror: Path) -> None:
     with pytest.raises(ValueError, match="more than 2 clips"):
-        clips_below(f"file://{mirror}/UCF-101", [], max_files=2)
+        files_below(f"file://{mirror}/UCF-101", [], max_files=2)
 
 
 def test_a_folder_without_an_address_is_refused() -> None:

@@ -11,12 +11,14 @@ from dvc.config import Config
 
 from flows.execution.worktree import (
     WorktreeError,
+    changed_pins,
     commit_of,
     fetch,
     in_use,
     remove_abandoned,
     snapshot,
     worktree,
+    write_pin,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -78,14 +80,26 @@ def test_a_worktree_is_removed_when_the_work_fails(root: Path) -> None:
     assert not folder.exists()
 
 
-def test_only_params_and_lock_may_differ_from_the_commit(root: Path) -> None:
+def test_only_params_lock_and_pins_may_differ_from_the_commit(root: Path) -> None:
     (root / "params.yaml").write_text("other\n")
     (root / "dvc.lock").write_text("other\n")
     assert commit_of(root) == git(root, "rev-parse", "HEAD")
+    (root / "sources").mkdir()
+    (root / "sources" / "sketch.json").write_text("{}\n")
+    assert commit_of(root) == git(root, "rev-parse", "HEAD")
+    assert changed_pins(root) == {"sources/sketch.json": "{}\n"}
     (root / "new.py").write_text("new\n")
     git(root, "mv", "old.py", "moved.py")
     with pytest.raises(WorktreeError, match=r"commit first: moved\.py, new\.py, old\.py$"):
         commit_of(root)
+
+
+@pytest.mark.parametrize("name", ["stages/x.json", "sources/../stages/x.json", "sources/x.py", "/sources/x.json"])
+def test_an_order_lays_out_pins_and_nothing_else(tmp_path: Path, name: str) -> None:
+    write_pin(tmp_path, "sources/sketch.json", "{}\n")
+    assert (tmp_path / "sources" / "sketch.json").read_text() == "{}\n"
+    with pytest.raises(WorktreeError, match="not a pin of a source"):
+        write_pin(tmp_path, name, "{}\n")
 
 
 def test_a_clone_fetches_the_commit_it_is_asked_for(root: Path, tmp_path: Path) -> None:

@@ -13,28 +13,56 @@ from typing import Any
 import yaml
 
 from ....archives import extract, is_archive
-from ....fetch import Request, fetch_all
-from ..params import SourceParams
+from ....fetch import Request
+from ....fetch.host import PRESENT, Host
+from ....sources.records import Records
+from ..params import Params, SourceParams
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 MAX_BYTES, MAX_FILES = 4 * 2**30, 1000  # in an archive
 
 
-def download(params: SourceParams, folder: Path) -> None:
+def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
     """Write `series.csv` or `*.tsf` to `folder`, as `source.kind` says, and the record of what was fetched.
 
     Raises ValueError where the sample is not the one the manifest describes, and where an archive holds no such file.
     """
-    manifest = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
     if params.kind == "sample":
-        (folder / "series.csv").write_bytes(_sample(manifest["sample"]))
+        (folder / "series.csv").write_bytes(_sample(_manifest()["sample"]))
         return
+    [request] = requests(params, folder, host)
+    host.fetch([request], folder / "downloads.json")
+    if is_archive(request.target):
+        _unpack(request.target, params)
+
+
+def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
+    """The one file that is fetched."""
+    if params.kind == "sample":
+        return []
+    known: dict[str, Any] = next((entry for entry in _manifest()["known"] if entry["url"] == params.url), {})
     target = folder / f"series.{params.kind}"
-    known: dict[str, Any] = next((entry for entry in manifest["known"] if entry["url"] == params.url), {})
-    request = Request(url=params.url, target=target, size=known.get("size"), sha256=known.get("sha256"))
-    fetch_all([request], folder / "downloads.json")
-    if is_archive(target):
-        _unpack(target, params)
+    return [Request(url=params.url, target=target, size=known.get("size"), sha256=known.get("sha256"))]
+
+
+def records(params: Params, name: str) -> Records | None:
+    """A row a day and series, or a series a line."""
+    prepare = params.prepare
+    if params.source.kind == "tsf":
+        return Records(form="tsf", encoding=prepare.encoding)
+    return Records(
+        form="csv",
+        key=(*([prepare.id_column] if prepare.id_column else []), *prepare.date_columns),
+        dates=tuple(prepare.date_columns),
+        date_format=prepare.date_format,
+        delimiter=prepare.delimiter,
+        encoding=prepare.encoding,
+    )
+
+
+def _manifest() -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))
+    return manifest
 
 
 def _sample(entry: dict[str, Any]) -> bytes:

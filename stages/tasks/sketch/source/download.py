@@ -7,14 +7,16 @@ from pathlib import Path
 import yaml
 
 from ....data.text import is_packed
-from ....fetch import Request, fetch_all, join_url
+from ....fetch import Request, join_url
+from ....fetch.host import PRESENT, Host
+from ....sources.records import Records
 from ..data.quickdraw import SUFFIXES
-from ..params import SourceParams
+from ..params import Params, SourceParams
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 
 
-def download(params: SourceParams, folder: Path) -> None:
+def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
     """Write `FORM/CATEGORY.ndjson` and `FORM/CATEGORY.npz` into `folder`.
 
     Raises DownloadError where a file cannot be had, ValueError where its first lines cannot.
@@ -24,20 +26,27 @@ def download(params: SourceParams, folder: Path) -> None:
 
         write_sample(folder / "simplified", per_category=params.per_category, seed=params.seed)
     else:
-        wanted = requests(params, folder)
-        fetch_all(wanted, folder / "downloads.json")
+        wanted = requests(params, folder, host)
+        host.fetch(wanted, folder / "downloads.json")
         for request in wanted:
             if request.lines and is_packed(request.target):
                 found = f"found {request.target.name} packed by gzip, which has no lines to count"
                 raise ValueError(f"source.per_category: {found}; allowed there: 0, all drawings")
 
 
-def requests(params: SourceParams, folder: Path) -> list[Request]:
+def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
     """One request a category; of an ndjson file only the first `per_category` lines, unless that is 0."""
-    host = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["quickdraw"]
+    if params.kind == "sample":
+        return []
+    quickdraw = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["quickdraw"]
     wanted = []
     for category, form in sorted(params.categories.items()):
-        url = join_url(params.url or host["url"], *host["layout"][form].format(category=category).split("/"))
+        url = join_url(params.url or quickdraw["url"], *quickdraw["layout"][form].format(category=category).split("/"))
         lines = None if form == "sketchrnn" else params.per_category or None
         wanted.append(Request(url=url, target=folder / form / f"{category}{SUFFIXES[form]}", lines=lines))
     return wanted
+
+
+def records(params: Params, name: str) -> Records | None:
+    """A drawing a line, known by its key_id; those of an npz file have no names."""
+    return None if name.endswith(".npz") else Records(form="ndjson", key=("key_id",))

@@ -19,9 +19,11 @@ from typing import Any
 import yaml
 
 from ....archives import extract
-from ....fetch import Request, fetch_all, file_name, join_url
+from ....fetch import Request, file_name, join_url
+from ....fetch.host import PRESENT, Host
+from ....sources.records import Records
 from ..data.readers import Corpus, Part, write_corpus
-from ..params import SourceParams
+from ..params import Params, SourceParams
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 RECORD = "downloads.json"
@@ -29,50 +31,82 @@ TSV_ENDINGS = (".tsv", ".txt", ".tsv.gz", ".txt.gz")
 MAX_BYTES, MAX_FILES = 4 * 2**30, 100  # in an archive; the largest of manythings.org has 60 MB in three files
 
 
-def download(params: SourceParams, folder: Path) -> None:
+def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
     """Write the pairs that `source` asks for into the empty `folder`."""
+    wanted = requests(params, folder, host)
+    if wanted:
+        host.fetch(wanted, folder / RECORD)
     kinds = {"sample": _sample, "multi30k": _multi30k, "tatoeba": _tatoeba, "tsv": _tsv}
-    parts = kinds[params.kind](params, folder)
+    parts = kinds[params.kind](params, folder, wanted)
     languages = (params.source_language, params.target_language) if params.kind != "sample" else ("date", "iso8601")
     write_corpus(folder, Corpus(source_language=languages[0], target_language=languages[1], parts=parts))
 
 
-def _sample(params: SourceParams, folder: Path) -> list[Part]:
+def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
+    """Each file of the corpus, or the archive that holds them."""
+    if params.kind == "multi30k":
+        manifest = _manifest("multi30k")
+        names = [name for part in _multi30k_parts(params) for name in part.files]
+        base = params.url or manifest["url"]
+        return [Request(url=join_url(base, name), target=folder / name) for name in names]
+    if params.kind == "tatoeba":
+        manifest = _manifest("tatoeba")
+        archive = manifest["archive"].format(other=_other_language(params))
+        base = params.url or manifest["url"]
+        url = base if base.lower().endswith(".zip") else join_url(base, archive)
+        return [Request(url=url, target=folder / archive)]
+    if params.kind == "tsv":
+        name = file_name(params.url)
+        if not name.lower().endswith(TSV_ENDINGS):
+            allowed = ", ".join(TSV_ENDINGS)
+            raise ValueError(f"source.url: found a file named {name!r}; allowed: one that ends in {allowed}")
+        return [Request(url=params.url, target=folder / name)]
+    return []
+
+
+def records(params: Params, name: str) -> Records | None:
+    """A pair, or a sentence of one language, a line; an archive is compared as a whole."""
+    return None if params.source.kind == "tatoeba" else Records(form="lines", encoding=params.prepare.encoding)
+
+
+def _sample(params: SourceParams, folder: Path, wanted: list[Request]) -> list[Part]:
     from .sample import PAIRS, write_sample  # Babel: only where it is needed
 
     write_sample(folder, pairs=params.pairs, seed=params.seed)
     return [Part(files=[PAIRS], split="drawn")]
 
 
-def _multi30k(params: SourceParams, folder: Path) -> list[Part]:
+def _multi30k(params: SourceParams, folder: Path, wanted: list[Request]) -> list[Part]:
+    return _multi30k_parts(params)
+
+
+def _multi30k_parts(params: SourceParams) -> list[Part]:
     manifest = _manifest("multi30k")
     languages = (params.source_language, params.target_language)
-    parts = [
+    return [
         Part(files=[manifest["train"].format(language=language) for language in languages], split="drawn"),
         Part(files=[manifest["test"].format(language=language) for language in languages], split="test"),
     ]
-    names = [name for part in parts for name in part.files]
-    base = params.url or manifest["url"]
-    fetch_all([Request(url=join_url(base, name), target=folder / name) for name in names], folder / RECORD)
-    return parts
 
 
-def _tatoeba(params: SourceParams, folder: Path) -> list[Part]:
-    manifest = _manifest("tatoeba")
-    languages, english = [params.source_language, params.target_language], manifest["english"]
+def _other_language(params: SourceParams) -> str:
+    """The one of the two languages that is not English, as Tatoeba names it."""
+    languages, english = [params.source_language, params.target_language], _manifest("tatoeba")["english"]
     if english not in languages:
         found = " and ".join(languages)
         raise ValueError(f"source.source_language, target_language: found {found}; one of the two must be {english}")
-    other = next(language for language in languages if language != english)
-    archive = folder / manifest["archive"].format(other=other)
-    member = manifest["member"].format(other=other)
-    base = params.url or manifest["url"]
-    url = base if base.lower().endswith(".zip") else join_url(base, archive.name)
-    fetch_all([Request(url=url, target=archive)], folder / RECORD)
+    return next(language for language in languages if language != english)
+
+
+def _tatoeba(params: SourceParams, folder: Path, wanted: list[Request]) -> list[Part]:
+    manifest, english = _manifest("tatoeba"), _manifest("tatoeba")["english"]
+    member = manifest["member"].format(other=_other_language(params))
+    [request] = wanted
+    url, archive = request.url, request.target
     unpacked = folder / ".unpacked"
-    wanted = (member, manifest["about"])
+    members = (member, manifest["about"])
     files = extract(
-        archive, unpacked, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda n: PurePosixPath(n).name in wanted
+        archive, unpacked, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda n: PurePosixPath(n).name in members
     )
     if [path.name for path in files].count(member) != 1:
         raise ValueError(f"{url}: found no or more than one {member} inside; allowed: exactly one")
@@ -84,12 +118,8 @@ def _tatoeba(params: SourceParams, folder: Path) -> list[Part]:
     return [Part(files=[member], split="drawn", columns=[2, 3], swapped=params.source_language != english)]
 
 
-def _tsv(params: SourceParams, folder: Path) -> list[Part]:
-    name = file_name(params.url)
-    if not name.lower().endswith(TSV_ENDINGS):
-        raise ValueError(f"source.url: found a file named {name!r}; allowed: one that ends in {', '.join(TSV_ENDINGS)}")
-    fetch_all([Request(url=params.url, target=folder / name)], folder / RECORD)
-    return [Part(files=[name], split="drawn")]
+def _tsv(params: SourceParams, folder: Path, wanted: list[Request]) -> list[Part]:
+    return [Part(files=[wanted[0].target.name], split="drawn")]
 
 
 def _manifest(kind: str) -> dict[str, Any]:

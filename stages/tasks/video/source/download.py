@@ -16,11 +16,13 @@ import yaml
 
 from ....archives import check_can_unpack, extract
 from ....data.files import write_json
-from ....fetch import Request, fetch_all, file_name, join_url, redacted
+from ....fetch import Request, file_name, join_url, redacted
+from ....fetch.host import PRESENT, Host
+from ....fetch.tree import Tree
+from ....sources.records import Records
 from ..data.layout import CLIPS, LEFT_OUT, LISTS, Place, places_of, read_list
-from ..params import SourceParams
+from ..params import Params, SourceParams
 from .sample import write_sample
-from .tree import clips_below
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
 ARCHIVES = (".rar", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -28,7 +30,7 @@ RECORD = "downloads.json"
 MAX_FILES = 1_000_000
 
 
-def download(params: SourceParams, folder: Path) -> None:
+def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
     """Write the clips that `source` asks for into the empty `folder`.
 
     An address that ends like an archive is one; any other is a folder. Raises ValueError where the source holds no
@@ -37,11 +39,44 @@ def download(params: SourceParams, folder: Path) -> None:
     if params.kind == "sample":
         write_sample(folder / CLIPS, clips_per_class=params.clips_per_class, seed=params.seed)
         return
-    ucf101 = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["ucf101"]
-    url = params.url or join_url(ucf101["url"], ucf101["archive"])
-    known = ucf101 if params.kind == "ucf101" else None
-    write = _from_archive if redacted(url).lower().endswith(ARCHIVES) else _from_tree
-    clips = write(url, known, params, folder)
+    write = _from_archive if _is_archive(params) else _from_tree
+    _check_classes(_url(params), write(params, folder, host), params)
+
+
+def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
+    """The archive, with UCF-101 that of its lists; or each clip of a folder, with UCF-101 the lists beside them.
+
+    Raises ValueError as `download` does.
+    """
+    if params.kind == "sample":
+        return []
+    if _is_archive(params):
+        return _archives(params, folder)
+    lists, _, clips = _tree(params, folder, host)
+    _check_classes(_url(params), [request.target.relative_to(folder / CLIPS).as_posix() for request in clips], params)
+    return [*lists, *clips]
+
+
+def records(params: Params, name: str) -> Records | None:
+    """None: clips and archives are compared as a whole."""
+    return None
+
+
+def _manifest() -> dict[str, Any]:
+    ucf101: dict[str, Any] = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["ucf101"]
+    return ucf101
+
+
+def _url(params: SourceParams) -> str:
+    ucf101 = _manifest()
+    return params.url or join_url(ucf101["url"], ucf101["archive"])
+
+
+def _is_archive(params: SourceParams) -> bool:
+    return redacted(_url(params)).lower().endswith(ARCHIVES)
+
+
+def _check_classes(url: str, clips: list[str], params: SourceParams) -> None:
     classes = {place.label for place in _places(url, clips, params).values()} - {""}
     missing = sorted(set(params.classes) - classes)
     if missing or not classes:
@@ -57,15 +92,15 @@ def _places(url: str, clips: Iterable[str], params: SourceParams) -> dict[str, P
         raise ValueError(f"{url}: {error}") from None
 
 
-def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
-    """Fetch and unpack an archive; UCF-101's lists lie in a second one beside it. Returns the clips."""
-    archive = folder / file_name(url)
-    requests = [Request(url=url, target=archive)]
-    if ucf101:
-        check_can_unpack(archive.name)  # seven gigabytes are not fetched in vain
+def _archives(params: SourceParams, folder: Path) -> list[Request]:
+    """The archive of clips; UCF-101's lists lie in a second one beside it."""
+    url, ucf101 = _url(params), _manifest()
+    archives = [Request(url=url, target=folder / file_name(url))]
+    if params.kind == "ucf101":
+        check_can_unpack(archives[0].target.name)  # seven gigabytes are not fetched in vain
         lists = ucf101["lists"]
         official = url.startswith(ucf101["url"])  # a mirror may have packed the lists anew
-        requests.append(
+        archives.append(
             Request(
                 url=join_url(url.rpartition("/")[0], lists["archive"]),
                 target=folder / lists["archive"],
@@ -73,7 +108,14 @@ def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams,
                 sha256=lists["sha256"] if official else None,
             )
         )
-    fetch_all(requests, folder / RECORD)
+    return archives
+
+
+def _from_archive(params: SourceParams, folder: Path, host: Host) -> list[str]:
+    """Fetch and unpack an archive, with UCF-101 that of its lists. Returns the clips."""
+    wanted = _archives(params, folder)
+    host.fetch(wanted, folder / RECORD)
+    archive, *lists = [request.target for request in wanted]
     bounds = {"max_bytes": round(params.max_gigabytes * 1e9), "max_files": MAX_FILES}
     chosen = set(params.classes)
     files = extract(
@@ -82,40 +124,50 @@ def _from_archive(url: str, ucf101: dict[str, Any] | None, params: SourceParams,
         wanted=lambda name: not params.classes or not chosen.isdisjoint(name.split("/")[:-1]),
         **bounds,
     )
-    if ucf101:
-        extract(requests[1].target, folder, wanted=lambda name: name.startswith(f"{LISTS}/"), **bounds)
-    for request in requests:
-        request.target.unlink()
+    for path in lists:
+        extract(path, folder, wanted=lambda name: name.startswith(f"{LISTS}/"), **bounds)
+    for path in (archive, *lists):
+        path.unlink()
     clips = [clip.relative_to(folder / CLIPS).as_posix() for clip in files]
     if not params.classes:
         return clips
-    places = _places(url, clips, params)  # a class may have a folder that is called like another one
+    places = _places(_url(params), clips, params)  # a class may have a folder that is called like another one
     for clip in clips:
         if places[clip].label not in chosen:
             (folder / CLIPS / clip).unlink()
     return [clip for clip in clips if places[clip].label in chosen]
 
 
-def _from_tree(url: str, ucf101: dict[str, Any] | None, params: SourceParams, folder: Path) -> list[str]:
+def _from_tree(params: SourceParams, folder: Path, host: Host) -> list[str]:
     """Fetch a folder of clips, and UCF-101's lists from the one beside it. Returns the clips."""
-    base = url
-    if ucf101:
-        tree = ucf101["tree"]
-        requests = [
-            Request(url=join_url(url, tree["lists"], name), target=folder / LISTS / name) for name in tree["files"]
+    lists, tree, clips = _tree(params, folder, host)
+    host.fetch([r for r in (*lists, *clips) if not r.target.exists()], folder / RECORD)
+    if tree.left_out:
+        write_json(folder / LEFT_OUT, tree.left_out)
+    names = [request.target.relative_to(folder / CLIPS).as_posix() for request in clips]
+    # Where there is none of the classes asked for, the error says which there are.
+    return [*(names or tree.files), *(name for name in tree.left_out if "/" not in name)]
+
+
+def _tree(params: SourceParams, folder: Path, host: Host) -> tuple[list[Request], Tree, list[Request]]:
+    """UCF-101's lists, what lies in the folder of clips, and the clips that are wanted of it."""
+    base, ucf101 = _url(params), _manifest()["tree"]
+    lists: list[Request] = []
+    if params.kind == "ucf101":
+        lists = [
+            Request(url=join_url(base, ucf101["lists"], name), target=folder / LISTS / name) for name in ucf101["files"]
         ]
-        fetch_all(requests, folder / RECORD)
-        base = join_url(url, tree["clips"])
-    tree = clips_below(base, params.classes, max_files=MAX_FILES)
-    places = _places(url, tree.clips, params)
-    clips = {c: url for c, url in tree.clips.items() if not params.classes or places[c].label in params.classes}
-    if ucf101 and not clips:
+        base = join_url(base, ucf101["clips"])
+    tree = host.tree(base, params.classes, below=CLIPS, max_files=MAX_FILES)
+    places = _places(_url(params), tree.files, params)
+    clips = {c: url for c, url in tree.files.items() if not params.classes or places[c].label in params.classes}
+    if lists and not clips:
         # The host lists no folders. Each of the three official splits names every clip; the first will do.
+        host.fetch(lists, folder / RECORD)
         named = [clip for split in ("train", "test") for clip in read_list(folder / LISTS / f"{split}list01.txt")]
         asked_for = [c for c in named if not params.classes or c.split("/")[0] in params.classes]
         clips = {c: join_url(base, c) for c in asked_for}
-    fetch_all([Request(url=clips[name], target=folder / CLIPS / name) for name in sorted(clips)], folder / RECORD)
-    if tree.left_out:
-        write_json(folder / LEFT_OUT, tree.left_out)
-    # Where there is none of the classes asked for, the error says which there are.
-    return [*(clips or tree.clips), *(name for name in tree.left_out if "/" not in name)]
+    wanted = [
+        Request(url=clips[name], target=folder / CLIPS / name, stated=tree.stated.get(name)) for name in sorted(clips)
+    ]
+    return lists, tree, wanted

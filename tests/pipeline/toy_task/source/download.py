@@ -3,7 +3,15 @@ import json
 import numpy as np
 
 
-def download(params, folder):
+def requests(params, folder, host):
+    return []
+
+
+def records(params, name):
+    return None
+
+
+def download(params, folder, host):
     generator = np.random.Generator(np.random.Philox(5))
     with (folder / "toy.ndjson").open("w", encoding="utf-8") as file:
         for index in range(params.count):

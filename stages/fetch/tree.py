@@ -1,4 +1,4 @@
-"""Listing a folder of clips, `CLASS/…/clip.ext`: on disk, in a bucket, behind a web server's index pages."""
+"""Listing a folder of files, `FOLDER/…/file.ext`: on disk, in a bucket, behind a web server's index pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from ....fetch import check_protocol, decoded
+from . import check_protocol, decoded
+from .remote import DownloadError, Stated, UnreachableError, redacted, stated_by
 
 _DEEPEST = 16  # folders within each other; a link that leads back to where it stands has no end
 
@@ -18,12 +19,14 @@ _DEEPEST = 16  # folders within each other; a link that leads back to where it s
 class Tree:
     """What lies below an address."""
 
-    clips: dict[str, str] = field(default_factory=dict)  # CLASS/…/clip.ext → address
+    files: dict[str, str] = field(default_factory=dict)  # FOLDER/…/file.ext → address
+    stated: dict[str, Stated] = field(default_factory=dict)  # what the listing says of a file, by the same name
     left_out: dict[str, str] = field(default_factory=dict)  # name → why it is not fetched
 
 
-def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> Tree:
-    """Each file below the class folders in `url`, at any depth; of `classes` alone, where folders of theirs lie there.
+def files_below(url: str, chosen: Sequence[str], *, max_files: int) -> Tree:
+    """Each file below the folders in `url`, at any depth; of those `chosen` alone, where folders of these names lie
+    there.
 
     Hidden files are passed over, links on a disk are followed. Empty where there is nothing, or a web server that does
     not list. Raises ValueError where the place cannot be reached, holds more than `max_files` or has no end.
@@ -37,9 +40,9 @@ def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> Tree:
         if folder.count("/") > _DEEPEST:
             raise ValueError(f"{url}: {folder}: more than {_DEEPEST} folders deep; allowed are as many")
         entries = list(_entries(system, place))
-        asked_for = not folder and any(name in classes for name, _, _ in entries)
-        for name, kind, path in entries:
-            if asked_for and name not in classes:
+        asked_for = not folder and any(name in chosen for name, _, _, _ in entries)
+        for name, kind, path, info in entries:
+            if asked_for and name not in chosen:
                 continue
             if kind == "directory":
                 folders.append((f"{folder}{name}/", path))
@@ -48,15 +51,18 @@ def clips_below(url: str, classes: Sequence[str], *, max_files: int) -> Tree:
             elif not folder:
                 tree.left_out[name] = "lies in no folder; allowed: CLASS/clip.ext"
             else:
-                tree.clips[f"{folder}{name}"] = system.unstrip_protocol(path)
+                tree.files[f"{folder}{name}"] = system.unstrip_protocol(path)
+                tree.stated[f"{folder}{name}"] = stated_by(info)
         seen += len(entries)
-        if len(tree.clips) > max_files or seen > 2 * max_files:
+        if len(tree.files) > max_files or seen > 2 * max_files:
             raise ValueError(f"{url}: more than {max_files:,} clips; allowed are as many")
     return tree
 
 
-def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str]]:
-    """Name, kind and path of what lies right in a folder: `directory`, `file`, or why it is neither."""
+def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Name, kind, path and what the listing says of all that lies right in a folder; the kind is `directory`, `file`,
+    or why it is neither.
+    """
     web = urlsplit(place).scheme in ("http", "https")
     place = place.rstrip("/") + "/"
     try:
@@ -64,9 +70,12 @@ def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str]]:
     except FileNotFoundError:
         return
     except Exception as error:  # the library behind each protocol has errors of its own
-        if getattr(error, "status", None) in (403, 405):  # a web server that shows files and lists none
+        status = getattr(error, "status", None)
+        if status in (403, 405):  # a web server that shows files and lists none
             return
-        raise ValueError(f"{place}: cannot be listed: {error or type(error).__name__}") from None
+        away = status >= 500 if status else web or not isinstance(error, OSError)
+        kind = UnreachableError if away else DownloadError
+        raise kind(f"{redacted(place)}: cannot be listed: {str(error) or type(error).__name__}") from None
     for entry in listed:
         path = str(entry["name"])
         name = path.rstrip("/").rpartition("/")[2]
@@ -75,7 +84,7 @@ def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str]]:
             continue
         name = decoded(name) if web else name
         if name and not name.startswith("."):
-            yield _shown(name), _kind(system, entry, path, name, web=web), path
+            yield _shown(name), _kind(system, entry, path, name, web=web), path, entry
 
 
 def _kind(system: Any, entry: dict[str, Any], path: str, name: str, *, web: bool) -> str:

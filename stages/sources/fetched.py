@@ -1,0 +1,199 @@
+"""`.fetched/`: files as hosts sent them, by hash, and which version of which address they are.
+
+It lies in the main checkout, shared by its worktrees and outside DVC's outs, and may be deleted at any time. What it no
+longer has is looked for in DVC's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ..data.files import write_text
+from ..fetch import Request, fetch_all, from_environment, redacted
+from ..fetch.remote import Stated, Version
+from ..paths import project_root
+from .pins import Content
+
+FOLDER = ".fetched"
+MAX_BYTES = 20 * 10**9  # of files, beyond those that the newest pins name; the least recently used go first
+_REMEMBERED = 8  # versions of an address
+_PIECE = 2**20
+
+
+class Fetched:
+    """The cache of a checkout and its worktrees."""
+
+    def __init__(self, checkout: Path = Path()) -> None:
+        self.folder = project_root(checkout) / FOLDER
+
+    def find(self, content: Content) -> Path | None:
+        """A file with this content, here or in DVC's cache; None where it is in neither."""
+        here = self._path(content.sha256)
+        if here.is_file():
+            os.utime(here)  # it is used
+            return here
+        cached = dvc_cache()
+        in_dvc = cached / content.md5[:2] / content.md5[2:] if cached else None
+        return in_dvc if in_dvc and in_dvc.is_file() else None
+
+    def copy(self, content: Content, target: Path) -> bool:
+        """Write this content to `target`; False where it is nowhere, or no longer what its name says."""
+        source = self.find(content)
+        if source is None:
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        with source.open("rb") as read, target.open("wb") as write:
+            while piece := read.read(_PIECE):
+                digest.update(piece)
+                write.write(piece)
+        if digest.hexdigest() == content.sha256:
+            return True
+        target.unlink()
+        self._path(content.sha256).unlink(missing_ok=True)
+        return False
+
+    def lookup(self, request: Request, stated: Stated) -> Content | None:
+        """What is known to be the content of this version, also where the file itself has gone."""
+        found = self._versions(request).get(_version_key(stated))
+        return Content(**found) if found and stated.version.known else None
+
+    def remember(self, request: Request, stated: Stated, content: Content) -> None:
+        """Note that this version has this content."""
+        versions = self._versions(request)
+        versions.pop(_version_key(stated), None)
+        versions[_version_key(stated)] = asdict(content)
+        kept = dict(list(versions.items())[-_REMEMBERED:])
+        write_text(self._index(request), json.dumps(kept, indent=1) + "\n")
+
+    def fetch(self, requests: Sequence[Request]) -> list[tuple[Content, Version]]:
+        """Fetch files into the cache; what came, and of which version, in their order. Raises DownloadError."""
+        incoming = self.folder / "incoming"
+        # Names that the next run finds again: what came before an interruption is not fetched twice.
+        moved = [replace(request, target=incoming / self._address(request, request.length)) for request in requests]
+        record = incoming / f"{uuid.uuid4().hex}.json"
+        try:
+            fetch_all(moved, record, partials=self.folder / "partial")
+            entries = {entry["file"]: entry for entry in json.loads(record.read_text(encoding="utf-8"))}
+        finally:
+            record.unlink(missing_ok=True)
+        return [self._keep(request.target, entries[request.target.name]) for request in moved]
+
+    def keep(self, path: Path, *, complete: bool) -> Content:
+        """Take a file over into the cache."""
+        content = replace(content_of(path), complete=complete)
+        final = self._path(content.sha256)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(final)
+        return content
+
+    def prune(self, keep: set[str]) -> None:
+        """Delete the least recently used files beyond MAX_BYTES, but none of the hashes to `keep`."""
+        files = [(path, path.stat()) for path in (self.folder / "content").glob("*/*") if path.name not in keep]
+        total = sum(stat.st_size for _, stat in files)
+        for path, stat in sorted(files, key=lambda found: found[1].st_mtime_ns):
+            if total <= MAX_BYTES:
+                break
+            path.unlink(missing_ok=True)
+            total -= stat.st_size
+
+    def lock(self, task: str) -> FileLock:
+        """Held while a task's source is asked or fetched."""
+        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / "locks" / f"{task}.lock")
+
+    def keep_pin(self, text: str) -> None:
+        """Keep the text of a pin, so that the plan can say what has changed since."""
+        write_text(self._pin(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()), text)
+
+    def pin(self, md5: str) -> str | None:
+        """The text of a pin that was kept, by its md5, as dvc.lock names it."""
+        path = self._pin(md5)
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def _keep(self, path: Path, entry: dict[str, Any]) -> tuple[Content, Version]:
+        version = Version(etag=entry["etag"], generation=entry["generation"])
+        return self.keep(path, complete=entry["complete"]), version
+
+    def _path(self, sha256: str) -> Path:
+        return self.folder / "content" / sha256[:2] / sha256
+
+    def _pin(self, md5: str) -> Path:
+        return self.folder / "pins" / f"{md5}.json"
+
+    def _address(self, request: Request, length: int | None = None) -> str:
+        key = f"{from_environment(request.url)}\n{request.lines}\n{length}"  # hashed: it may hold a password
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    def _index(self, request: Request) -> Path:
+        return self.folder / "versions" / f"{self._address(request)}.json"
+
+    def _versions(self, request: Request) -> dict[str, Any]:
+        try:
+            found = json.loads(self._index(request).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def content_of(path: Path) -> Content:
+    """The hashes of a file and, of a text, its lines."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    size, lines = 0, 0
+    text: bool | None = None
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            text = b"\0" not in piece and not piece.startswith(b"\x1f\x8b") if text is None else text
+            md5.update(piece)
+            sha256.update(piece)
+            size += len(piece)
+            lines += piece.count(b"\n") if text else 0
+    lines_or_none = lines if text is not False else None
+    return Content(bytes=size, sha256=sha256.hexdigest(), md5=md5.hexdigest(), lines=lines_or_none)
+
+
+def prefix_sha256(path: Path, length: int) -> str:
+    """The sha256 of a file's first `length` bytes."""
+    digest, left = hashlib.sha256(), length
+    with path.open("rb") as file:
+        while left and (piece := file.read(min(left, _PIECE))):
+            digest.update(piece)
+            left -= len(piece)
+    return digest.hexdigest()
+
+
+@cache
+def dvc_cache() -> Path | None:
+    """Where DVC's cache of this checkout keeps its files, by md5; None where there is no DVC. Not for more than one
+    checkout a process.
+    """
+    folder = Path(".dvc").absolute()
+    if not folder.is_dir():
+        return None
+    from dvc.config import Config  # 0.5 s: only where a file is not in `.fetched/`
+
+    return Path(Config(dvc_dir=str(folder))["cache"].get("dir") or folder / "cache") / "files" / "md5"
+
+
+def _version_key(stated: Stated) -> str:
+    return hashlib.sha256(json.dumps([asdict(stated.version), stated.size]).encode()).hexdigest()
+
+
+def name_of(request: Request, folder: Path) -> str:
+    """A file's name in the raw folder."""
+    return request.target.relative_to(folder).as_posix()
+
+
+def shown(request: Request) -> str:
+    """A request's address as pins name it."""
+    return redacted(from_environment(request.url))

@@ -1,0 +1,75 @@
+"""What a new version of a source did to what it held before, looked at before the pin moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from .compare import compare
+from .fetched import Fetched, prefix_sha256
+from .pins import Content, Pin
+from .records import Records
+
+_SHOWN = 3  # files that are named
+
+
+@dataclass(slots=True)
+class Findings:
+    """Of each file in question, a line."""
+
+    faults: list[str] = field(default_factory=list)  # the past was rewritten or lost
+    notes: list[str] = field(default_factory=list)  # what is counted and told
+
+
+def look(old: Pin, new: Pin, fetched: Fetched, records: Callable[[str], Records | None], today: date) -> Findings:
+    """Compare two versions of a source; the content of the new one lies in `fetched`."""
+    found = Findings(faults=[f"{name} is gone" for name in sorted(old.files.keys() - new.files.keys())])
+    for name in sorted(old.files.keys() & new.files.keys()):
+        before, after = old.files[name].content, new.files[name].content
+        if before.sha256 != after.sha256:
+            faults, notes = _of_file(before, after, fetched, records(name), today)
+            found.faults += [f"{name}: {'; '.join(faults)}"] if faults else []
+            found.notes += [f"{name}: {'; '.join(notes)}"] if notes else []
+    return found
+
+
+def in_words(lines: list[str]) -> str:
+    """The first of some lines, and how many more there are."""
+    left = len(lines) - _SHOWN
+    return "; ".join(lines[:_SHOWN]) + (f"; and {left} more" if left > 0 else "")
+
+
+def _of_file(
+    before: Content, after: Content, fetched: Fetched, how: Records | None, today: date
+) -> tuple[list[str], list[str]]:
+    """The faults and the notes on one file."""
+    old, new = fetched.find(before), fetched.find(after)
+    if new is None:
+        raise FileNotFoundError(f"{fetched.folder}: a file that had just been fetched is gone; refresh again")
+    grown = only_grew(before, after, new)
+    if grown and (how is None or how.form != "csv" or old is None):
+        return [], []
+    sizes = f"changed from {before.bytes:,} to {after.bytes:,} bytes"
+    if how is None:
+        return [sizes], []
+    if old is None:
+        return [f"{sizes}, and the earlier ones are no longer here to be compared (`dvc pull` may have them)"], []
+    try:
+        found = compare(old, new, how, today)
+    except ValueError as error:
+        return ([] if grown else [f"{sizes}, which cannot be compared by rows ({error})"]), []
+    return found.faults(), found.notes()
+
+
+def only_grew(before: Content, after: Content, new: Path) -> bool:
+    """Whether a file begins with all that it had, up to the end of a line."""
+    if after.bytes < before.bytes or prefix_sha256(new, before.bytes) != before.sha256:
+        return False
+    if before.bytes in (0, after.bytes):
+        return True
+    with new.open("rb") as file:
+        file.seek(before.bytes - 1)
+        last, following = file.read(1), file.read(1)
+    return last == b"\n" or following in (b"\r", b"\n")
