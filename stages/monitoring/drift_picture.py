@@ -36,7 +36,7 @@ def feature_figure(feature: Feature) -> Figure:
         axes.plot(weeks, change.history, color=_BEFORE, lw=1.2, label="learned")
         axes.axhline(change.newest, color=color, lw=1.8, label="newest four weeks")
         axes.set_xlabel("weeks before the end of what was learned")
-        axes.set_ylabel("level" if feature.name.endswith("level") else "log of the variance, 0 is usual")
+        axes.set_ylabel("level" if feature.name.endswith("level") else "cube root of the variance, 1 is usual")
     else:
         names, shares = _shown(change)
         places = np.arange(len(names))

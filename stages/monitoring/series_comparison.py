@@ -1,11 +1,12 @@
 """Whether the newest four weeks of a series are like those before: level, spread, weekly pattern, gaps.
 
 Days of a series depend on each other, so no day is an observation here: a stretch of four weeks is one. What four weeks
-differ by in the data that were learned, from each other or from the same season a year before (52 weeks, so that
-weekdays meet), is what the newest may differ by: the one of the two that varies less there. The p-value is that of one
-more such stretch (Student's t). Stretches that follow each other may still be alike, so they count as the number of
-independent ones that their autocorrelation leaves (Bayley and Hammersley, "The Effective Number of Independent
-Observations in an Autocorrelated Time Series", 1946): a series that wanders has few, and hardly anything is sure of it.
+differ by in the data that were learned, from each other, from the same season a year before (52 weeks, so that weekdays
+meet) or from that of all other years, is what the newest may differ by: the one of the three that varies least there.
+The p-value is that of one more such stretch (Student's t). Stretches that follow each other may still be alike, so they
+count as the number of independent ones that their autocorrelation leaves (Bayley and Hammersley, "The Effective Number
+of Independent Observations in an Autocorrelated Time Series", 1946): a series that wanders has few, and hardly anything
+is sure of it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..preprocessing.weekly import DAYS, WEEK, WEEKS, DailySeries, first_weekday, four_weeks, log_of
+from ..preprocessing.weekly import DAYS, WEEK, WEEKS, DailySeries, cube_root, first_weekday, four_weeks
 from .comparison import Change, compare_shares, normal_distance
 
 _YEAR = 52  # weeks
@@ -45,8 +46,8 @@ def compare_series(learned: Mapping[str, Any], series: DailySeries, today: int, 
     weeks_later = (series.last_day - learned["last_day"]) / WEEK
     found = {
         "level": level,
-        "spread": log_of(variance, usual_variance),
-        "pattern": log_of(away, usual_variance),
+        "spread": cube_root(variance, usual_variance),
+        "pattern": cube_root(away, usual_variance),
     }
     changes = [gaps]
     for name, value in found.items():
@@ -58,9 +59,9 @@ def compare_series(learned: Mapping[str, Any], series: DailySeries, today: int, 
         if name == "level":
             shift = excess / usual_variance**0.5
         elif name == "spread":
-            ratio = float(np.exp(excess / 2))
+            ratio = (max(value, 0.01) / max(usual.expected, 0.01)) ** 1.5
         else:
-            shift = max(0.0, float(np.exp(value)) - float(np.exp(line).mean())) ** 0.5
+            shift = max(0.0, value**3 - float((line**3).mean())) ** 0.5
         before, now = _words(name, usual.expected, value, usual_variance)
         changes.append(
             Change(
@@ -79,7 +80,7 @@ def compare_series(learned: Mapping[str, Any], series: DailySeries, today: int, 
 def _words(name: str, expected: float, value: float, variance: float) -> tuple[str, str]:
     if name == "level":
         return f"mean {expected:.5g}", f"mean {value:.5g}"
-    deviations = [float(np.sqrt(np.exp(one) * variance)) for one in (expected, value)]
+    deviations = [float(np.sqrt(max(one, 0.0) ** 3 * variance)) for one in (expected, value)]
     what = "deviation" if name == "spread" else "off the usual week by"
     return f"{what} {deviations[0]:.4g}", f"{what} {deviations[1]:.4g}"
 
@@ -95,13 +96,14 @@ def _gaps(learned: Mapping[str, Any], series: DailySeries, today: int, name: str
 
 def _usual(line: np.ndarray, weeks_later: float, *, seasonal: bool) -> _Usual:
     """What a line of the profile is expected to go on with so many weeks after its last."""
-    plain = _stretch(line[::-WEEKS], 1.0)
-    compared = _season_before(line, weeks_later) if seasonal else None
-    return min((plain, compared), key=_reach) if compared else plain
+    ways = [_stretch(line[::-WEEKS], 1.0)]
+    if seasonal:
+        ways += [way for way in (_last_year(line, weeks_later), _all_years(line, weeks_later)) if way]
+    return min(ways, key=_reach)
 
 
-def _season_before(line: np.ndarray, weeks_later: float) -> _Usual | None:
-    """The same from the last season that was learned; None where too little was."""
+def _last_year(line: np.ndarray, weeks_later: float) -> _Usual | None:
+    """The same as in the last such season that was learned; None where too little was."""
     years = max(1, int(np.ceil(weeks_later / _YEAR)))
     place = len(line) - 1 + weeks_later - _YEAR * years
     if place < 0:
@@ -113,6 +115,19 @@ def _season_before(line: np.ndarray, weeks_later: float) -> _Usual | None:
             usual = _stretch(differences, wandering)
             return usual._replace(expected=before + usual.expected)
     return None
+
+
+def _all_years(line: np.ndarray, weeks_later: float) -> _Usual | None:
+    """The mean of that season in all years that were learned; None of fewer than three."""
+    years = len(line) // _YEAR
+    if years < 3:
+        return None
+    table = line[-years * _YEAR :].reshape(years, _YEAR)
+    place = (_YEAR - 1 + weeks_later) % _YEAR
+    season = np.append(table.mean(axis=0), table[:, 0].mean())  # the last week goes over into the first
+    others = (table.sum(axis=0) - table) / (years - 1)
+    usual = _stretch((table - others).reshape(-1)[::-WEEKS], 1.0)
+    return usual._replace(expected=float(np.interp(place, np.arange(_YEAR + 1), season)) + usual.expected)
 
 
 def _stretch(values: np.ndarray, wandering: float) -> _Usual:

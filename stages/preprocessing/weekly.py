@@ -108,8 +108,8 @@ def four_weeks(values: np.ndarray) -> tuple[float, float, np.ndarray]:
 
 
 def _lines(series: DailySeries) -> dict[str, Any]:
-    """The newest last: level; spread, the log of the variance; pattern, the log of the mean square of its distance from
-    the mean pattern. `pattern_mean` begins with Monday, as `first_weekday` counts.
+    """The newest last: level; spread, the cube root of the variance; pattern, that of the mean square of its distance
+    from the mean pattern, both in units of the usual variance. `pattern_mean` begins with Monday, as `first_weekday` counts.
     """
     count = min(_MOST_LINES, (len(series.values) - DAYS) // WEEK + 1)
     ends = len(series.values) - WEEK * np.arange(count)[::-1]
@@ -122,8 +122,8 @@ def _lines(series: DailySeries) -> dict[str, Any]:
     return {
         "last_day": series.last_day,
         "level": list(map(_rounded, levels)),
-        "spread": [_rounded(log_of(one, variance)) for one in variances],
-        "pattern": [_rounded(log_of(one, variance)) for one in distances],
+        "spread": [_rounded(cube_root(one, variance)) for one in variances],
+        "pattern": [_rounded(cube_root(one, variance)) for one in distances],
         "variance": _rounded(variance),
         "pattern_mean": list(map(_rounded, np.roll(mean, first_weekday(series.last_day + 1 - DAYS)))),
         "days": len(series.values),
@@ -131,9 +131,11 @@ def _lines(series: DailySeries) -> dict[str, Any]:
     }
 
 
-def log_of(value: float, variance: float) -> float:
-    """The log of a variance or a mean square, in units of the usual variance; 0 counts as next to nothing."""
-    return float(np.log(max(value / variance, 1e-6)))
+def cube_root(square: float, variance: float) -> float:
+    """Of a variance or a mean square, in units of the usual variance. It is nearly normal where its square is a sum of
+    squares of normal numbers (Wilson and Hilferty 1931).
+    """
+    return float(np.cbrt(square / variance))
 
 
 def first_weekday(day: int) -> int:
