@@ -36,7 +36,7 @@ DVC = [sys.executable, "-m", "dvc"]
 REPRO = [*DVC, "repro", "--quiet"]
 FLOW = [sys.executable, "-m", "flows.run", "--where", "here"]
 UP_TO_DATE = ("empty_command", "empty_flow", "command_up_to_date", "flow_up_to_date", "dvc_repro_up_to_date")
-OUTPUTS = (".dvc/cache", "data", "weights", "metrics", "plots", "receipts", "mlartifacts", ".resume")
+OUTPUTS = (".dvc/cache", "data", "weights", "metrics", "plots", "profiles", "receipts", "mlartifacts", ".resume")
 _EMPTY_FLOW = """
 import sys
 from prefect import flow, task

@@ -128,6 +128,22 @@ class RegisterParams(Block):
         return self
 
 
+class DriftParams(Block):
+    """When a change of the input counts: see `monitoring/drift.py`."""
+
+    significance: Annotated[float, Field(gt=0, lt=0.5)]
+    warning_effect: Fraction
+    drift_effect: Fraction
+
+    @model_validator(mode="after")
+    def _ascending(self) -> DriftParams:
+        if self.warning_effect > self.drift_effect:
+            raise ValueError(
+                f"a warning_effect of at most drift_effect: found {self.warning_effect} and {self.drift_effect}"
+            )
+        return self
+
+
 class MonitorParams(Block):
     """How a task's data and answers are watched, and what retrains it. Read by `stages.refresh` and the flows, by no
     stage of dvc.yaml.
@@ -136,6 +152,7 @@ class MonitorParams(Block):
     rewritten_past: Literal["refuse", "accept"]
     retrain: Literal["on_new_data", "on_drift", "on_alarm", "monthly", "never"]
     pause_days: Count
+    drift: DriftParams
 
 
 class TaskParams(Block):

@@ -54,6 +54,7 @@ class Paths:
         # preprocess
         self.prepared = Path("data", dataset_task, "prepared")  # the sequence store, its description, rejected records
         self.preparation_metrics = Path("metrics", "preprocess", f"{dataset_task}.json")  # counts of records, by rule
+        self.profile = Path("profiles", f"{dataset_task}.json")  # what the split that is learned looks like
         # train
         self.weights = Path("weights", task)  # of each network, and what it takes to build it again
         self.measured = self.weights / MEASURED

@@ -1,7 +1,7 @@
 """Turn a task's raw files into the sequence store.
 
 python -m stages.preprocess TASK    reads  data/TASK/raw/, params.yaml: TASK.prepare
-                                    writes data/TASK/prepared/, metrics/preprocess/TASK.json
+                                    writes data/TASK/prepared/, metrics/preprocess/TASK.json, profiles/TASK.json
 
 It ends with a line that says what was taken, rejected, repaired and filled, with the first example of each rule;
 `warning:` stands before it where that is more than 1 %. Where too much was rejected, what and why lies in
@@ -24,6 +24,7 @@ def preprocess(task: Task, params: TaskParams) -> None:
     """Write the sequence store of a task and count what was accepted, repaired and rejected."""
     from .data.files import write_json
     from .preprocessing.preparation import REJECTED_NAME, Preparation, PreparationError
+    from .preprocessing.profile import profile_of, write_profile
 
     paths, prepare = task.paths, task.prepare()
     kept = paths.prepared.with_name(REJECTED_NAME)  # of a preparation that failed: its folder goes
@@ -38,6 +39,7 @@ def preprocess(task: Task, params: TaskParams) -> None:
             (folder / REJECTED_NAME).replace(kept)
             raise PreparationError(f"{error}; see {kept}") from None
         write_json(paths.preparation_metrics, output.metrics())
+        write_profile(paths.profile, profile_of(task.profile().learned(folder), output.metrics()))
     kept.unlink(missing_ok=True)
     print(
         output.summary(task.name, str(paths.prepared / REJECTED_NAME if output.rejected else paths.preparation_metrics))

@@ -58,7 +58,7 @@ _CONTENT = ("model", "weights", "code", "options")  # of a receipt, what decides
 
 # In a version's folder among the artifacts of its run.
 CARD_FILE, LOCK_FILE, METRICS_FILE = "MODEL_CARD.md", "dvc.lock", "metrics.json"
-PATCH_FILE, ENVIRONMENT_FILE = "uncommitted.diff", "environment.txt"
+PATCH_FILE, ENVIRONMENT_FILE, PROFILE_FILE = "uncommitted.diff", "environment.txt", "profile.json"
 
 
 def receipt(task: Task, params: TaskParams) -> dict[str, Any]:
@@ -70,6 +70,7 @@ def receipt(task: Task, params: TaskParams) -> dict[str, Any]:
         "code": serving_code(task),
         "options": json.dumps(serving_options(task, params), sort_keys=True),
         "metrics": file_md5(paths.metrics),
+        "profile": file_md5(paths.profile),
         "training": read_json(network_folder(paths.weights, MEASURED) / NETWORK_NAME)["training"]["signature"],
     }
 
@@ -90,6 +91,8 @@ def register(task: Task, params: TaskParams, content: dict[str, Any]) -> ModelVe
                 _create_version(client, task, params, content)
         elif facts(known).get(f"{RECEIPT}metrics") != content["metrics"]:
             print(f"{name} version {known.version} has these weights and this code; only how it was measured is new")
+        if known and facts(known).get(f"{RECEIPT}profile") != content["profile"]:
+            _log_profile(client, task, str(known.run_id), folder(digest))  # of the same data, by newer code
         metric = headline_metric(read_json(task.paths.metrics), task.description())
         pages.show_first(client, mlflow_runs.experiment_id(client, task.name), metric)
         version = remove_duplicates(client, name, digest)
@@ -241,7 +244,13 @@ def _log_origin(client: MlflowClient, run_id: str, task: Task, where: str) -> di
         origin[PATCH] = hashlib.sha256(files[PATCH_FILE].encode()).hexdigest()
     for name, text in files.items():
         client.log_text(run_id, text, f"{where}/{name}")
+    _log_profile(client, task, run_id, where)
     return origin
+
+
+def _log_profile(client: MlflowClient, task: Task, run_id: str, where: str) -> None:
+    """Log what the data look like that a version has learned from: later data are compared with that."""
+    client.log_text(run_id, task.paths.profile.read_text(encoding="utf-8"), f"{where}/{PROFILE_FILE}")
 
 
 def main_table(metrics: dict[str, Any], metric: str) -> str:

@@ -6,16 +6,18 @@
     NAME/source/download.py     requests(), download(), records(): which raw files, into a folder, what a line is
     NAME/data/                  what the parts share: readers, columns, tokenizers
     NAME/prepare/prepare.py     prepare(): raw files into the sequence store
+    NAME/prepare/profile.py     learned(), current(): what training data, or other prepared rows, look like
     NAME/model/network.py       build(), dataset(), learned(): the network, its batches, what it learns from
     NAME/evaluate/evaluate.py   evaluate(): metrics, baselines and pictures on the test split
     NAME/evaluate/card.md       the model's card in words: what it answers, how to load it, limits, sources
     NAME/evaluate/comparison.py identities(), examples(), scores(): the test split as users would send it to any version
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
+    NAME/serve/profile.py       read(): what a user's file looks like, read as the registered model reads it
     NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
 
-A task that learns from the data of another (`dataset_task`) has no manifest, `source`, `data` and `prepare`. Modules
-are imported on first use: a download never waits for torch. This module imports no workshop, so that any may import
-it.
+A task that learns from the data of another (`dataset_task`) has no manifest, `source`, `data`, `prepare` and
+`serve/profile.py`. Modules are imported on first use: a download never waits for torch. This module imports no
+workshop, so that any may import it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from ..paths import Paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
     import pandas as pd
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 Dataset: TypeAlias = Any  # models.batch.Dataset
 Host: TypeAlias = Any  # fetch.host.Host
 Identities: TypeAlias = Any  # models.learned.Identities
+Known: TypeAlias = Any  # preprocessing.profile.Known
 Learned: TypeAlias = Any  # models.learned.Learned
 Network: TypeAlias = Any  # models.network.Network
+Observed: TypeAlias = Any  # preprocessing.profile.Observed
 Predictor: TypeAlias = Any  # serving.predictor.Predictor
 Preparation: TypeAlias = Any  # preprocessing.preparation.Preparation
 Records: TypeAlias = Any  # sources.records.Records
@@ -81,6 +85,25 @@ class Prepare(Protocol):
 
     def prepare(self, raw: Path, params: Any, output: Preparation) -> None:
         """Read the raw files and write sequences, or rejections with a reason, to `output`."""
+
+
+class Profile(Protocol):
+    """`prepare/profile.py`: what is looked at to see whether data have changed."""
+
+    def learned(self, prepared: Path) -> Observed:
+        """What the split that a network learns from looks like, of the prepared data in `prepared`."""
+
+    def current(self, prepared: Path, rows: np.ndarray, known: Known) -> Observed:
+        """What some rows of the store in `prepared`, ascending, look like to a model that knows `known`."""
+
+
+class FileProfile(Protocol):
+    """`serve/profile.py`"""
+
+    def read(self, groups: Iterable[list[dict[str, Any]]], known: Known) -> Observed:
+        """What rows, as `Rows.groups` gives them, look like to a model that knows `known`; those that cannot be read
+        are counted by the rules of preprocessing.
+        """
 
 
 class Model(Protocol):
@@ -180,6 +203,14 @@ class Task:
     def prepare(self) -> Prepare:
         """Raises ValueError for a task that learns from the data of another."""
         return cast(Prepare, self._data_module("preprocess", "prepare.prepare"))
+
+    def profile(self) -> Profile:
+        """Also of a task that learns from the data of another."""
+        return cast(Profile, Task(self.description().dataset_task)._module("prepare.profile"))
+
+    def file_profile(self) -> FileProfile:
+        """Raises ValueError for a task that learns from the data of another: its users' files are other things."""
+        return cast(FileProfile, self._data_module("drift", "serve.profile"))
 
     def model(self) -> Model:
         return cast(Model, self._module("model.network"))

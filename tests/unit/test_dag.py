@@ -14,7 +14,7 @@ DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 
 PARTS = {
     "download": ["source.download"],
-    "preprocess": ["prepare.prepare"],
+    "preprocess": ["prepare.prepare", "prepare.profile"],
     "train": ["model.network"],
     "evaluate": ["model.network", "evaluate.evaluate"],
     "register": ["serve.predictor", "evaluate.comparison"],
@@ -89,7 +89,10 @@ def test_stages_and_code_agree_on_where_outputs_lie(task):
     paths = Task(task).paths
     if task in STORES:
         assert outs("download") == [paths.raw.as_posix()]
-        assert outs("preprocess") == sorted([paths.prepared.as_posix(), paths.preparation_metrics.as_posix()])
+        assert outs("preprocess") == sorted(
+            [paths.prepared.as_posix(), paths.preparation_metrics.as_posix(), paths.profile.as_posix()]
+        )
+        assert [verb for verb in PARTS if paths.profile.as_posix() in deps(verb, task)] == ["register"]
     read = [paths.raw.as_posix(), paths.prepared.as_posix(), paths.preparation_metrics.as_posix()]
     assert set(read) <= {*deps("train", task), *deps("evaluate", task), *deps("register", task)}
     curves = [paths.learning_curve.as_posix(), paths.steps.as_posix()]

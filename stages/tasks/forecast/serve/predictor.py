@@ -105,13 +105,7 @@ class Predictor(BasePredictor):
     def read(self, item: Item) -> Request:
         """The series of one `unique_id`, from its rows in any order."""
         name, rows = series_name("unique_id", item.key["unique_id"] or ""), item.content
-        days = _days(rows["ds"])
-        past = ~_is_ahead(rows["y"], days)
-        missing_day = "(leave a missing day out: it is filled from the same weekday a week earlier)"
-        values = _numbers("y", rows["y"][past], days[past], f"finite numbers {missing_day}")
-        series = regularize(
-            days[past], values, duplicates=self._duplicates, max_gap_days=self._max_gap_days, min_days=MIN_HISTORY
-        )
+        days, series = read_series(rows, duplicates=self._duplicates, max_gap_days=self._max_gap_days)
         next_day = series.start + len(series.values)
         self._check_holidays(series.start, next_day)
         known, past_columns = self._known(rows, days, series), self._past(rows, days, series)
@@ -221,6 +215,18 @@ def _cell(value: Any) -> Any:
     if isinstance(value, Decimal) and not value.is_snan():
         return float(value)
     return shown(value)
+
+
+def read_series(rows: pd.DataFrame, *, duplicates: Duplicates, max_gap_days: int) -> tuple[np.ndarray, Series]:
+    """The days of some rows with `ds` and `y`, `(rows,)` since 1970-01-01, and the series of those with a value.
+
+    Raises ValueError for what is no date or no number, and Rejection, which is one, for what makes no series.
+    """
+    days = _days(rows["ds"])
+    past = ~_is_ahead(rows["y"], days)
+    missing_day = "(leave a missing day out: it is filled from the same weekday a week earlier)"
+    values = _numbers("y", rows["y"][past], days[past], f"finite numbers {missing_day}")
+    return days, regularize(days[past], values, duplicates=duplicates, max_gap_days=max_gap_days, min_days=MIN_HISTORY)
 
 
 def _days(column: pd.Series) -> np.ndarray:

@@ -54,7 +54,7 @@ class Predictor(BasePredictor):
 
     def read_batch(self, items: Sequence[Item]) -> list[np.ndarray | ValueError]:
         """What `read` gives for each item, to the bit; together, drawings take less time."""
-        parsed = parse((item.content["drawing"] for item in items), form=_any_form)
+        parsed = parse((item.content["drawing"] for item in items), form=any_form)
         drawings = canonicalize(parsed, max_points=self._max_points).in_order()
         return [ValueError(f"drawing: {each}") if isinstance(each, ValueError) else each for each in drawings]
 
@@ -69,7 +69,7 @@ class Predictor(BasePredictor):
         return rows
 
 
-def _any_form(drawing: object) -> Parsed:
+def any_form(drawing: object) -> Parsed:
     """A drawing as JSON text, or as nested lists, tuples or arrays. Raises BadDrawing."""
     if isinstance(drawing, (str, bytes)):
         if len(drawing) > MAX_TEXT:
