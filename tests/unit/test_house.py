@@ -28,8 +28,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/tracking",),
     ("stages/command.py",),
     ("stages/registry", "stages/new_task.py", "stages/recipe.py", "stages/results.py"),
+    ("stages/monitoring",),
     ("stages/download.py", "stages/preprocess.py", "stages/train.py", "stages/evaluate.py", "stages/register.py"),
-    ("stages/predict.py", "stages/repro.py"),
+    ("stages/predict.py", "stages/repro.py", "stages/forecast.py"),
+    ("stages/score.py",),
     ("flows/__init__.py", "flows/compat.py"),
     ("flows/dag.py", "flows/options.py"),
     ("flows/plan.py", "flows/execution"),
@@ -42,13 +44,26 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 WORKSHOPS = (
-    *("archives", "data", "evaluation", "fetch", "models", "preprocessing", "provenance", "registry", "serving"),
-    *("tracking", "training"),
+    *("archives", "data", "evaluation", "fetch", "models", "monitoring", "preprocessing", "provenance", "registry"),
+    *("serving", "tracking", "training"),
 )
-KNOW_WHAT_A_TASK_IS = ("evaluation", "preprocessing", "registry", "serving", "tracking")  # and no task by name
+KNOW_WHAT_A_TASK_IS = (
+    "evaluation",
+    "monitoring",
+    "preprocessing",
+    "registry",
+    "serving",
+    "tracking",
+)  # and no task by name
 
 # The parts of a task, from the ground up.
-PARTS = (("__init__", "params"), ("data",), ("source", "prepare", "model"), ("evaluate", "serve", "rows"))
+PARTS = (
+    ("__init__", "params"),
+    ("data",),
+    ("source", "prepare", "model"),
+    ("evaluate", "serve", "rows"),
+    ("labelled", "forecasts"),
+)
 PART = {part: number for number, parts in enumerate(PARTS) for part in parts}
 
 
