@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 CHARTS = ("level", "spread", "weekday")
 # What each chart takes off a day: about half of what a change that matters adds to it.
-_SLACK = {"level": 0.5, "spread": 0.6, "weekday": 0.7}
+_SLACK = {"level": 0.5, "spread": 0.5, "weekday": 0.7}
 _IDEAL_DAYS = 28  # values of an ideal model beside the errors of the test split
 _LIMIT_OF_A_DAY = 4.0
 _DELAY = 28  # days after which a day may tell how alike days are

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.files import write_json, write_text
-from .score_picture import score_picture
-from .scoring import Scored
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .scoring import Scored
 
 FOLDER = Path("scores")
 SCORE, TABLE, SLICES, PICTURE = "score.json", "table.csv", "slices.csv", "score.png"
@@ -32,6 +32,8 @@ def write(scored: Scored, folder: Path) -> None:
     _write_table(folder / TABLE, scored.table)
     _write_table(folder / SLICES, scored.slices)
     if "score" in scored.table and len(scored.table):
+        from .score_picture import score_picture
+
         file = io.BytesIO()
         score_picture(scored.table).savefig(file, format="png", dpi=110, metadata={"Software": None})
         _write_bytes(folder / PICTURE, file.getvalue())

@@ -59,7 +59,7 @@ def test_the_charts_are_cusums_of_what_they_say():
     above = spread = weekday = 0.0
     for day in range(28):  # then the chart begins to correct for memory
         above = max(0.0, above + errors[day] - 0.5)
-        spread = max(0.0, spread + (abs(errors[day]) - 0.7979) / 0.6028 - 0.6)
+        spread = max(0.0, spread + (abs(errors[day]) - 0.7979) / 0.6028 - 0.5)
         assert points[day].above == pytest.approx(above)
         assert points[day].spread == pytest.approx(spread)
         if day >= 20:

@@ -37,7 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("flows/plan.py", "flows/execution"),
     ("flows/reports", "flows/server"),
     ("flows/pipeline.py",),
-    ("flows/promote.py", "flows/run.py"),
+    ("flows/promote.py", "flows/run.py", "flows/forecast.py"),
     ("flows/tune",),
     ("benchmarks",),
 )
