@@ -155,6 +155,16 @@ class MonitorParams(Block):
     drift: DriftParams
 
 
+class AlarmParams(Block):
+    """When the errors of forecasts raise an alarm; `monitoring.control_chart` says what the limits are of."""
+
+    level: Annotated[float, Field(gt=0)]
+    spread: Annotated[float, Field(gt=0)]
+    weekday: Annotated[float, Field(gt=0)]
+    recent_days: Positive
+    chance: Annotated[float, Field(gt=0, lt=1)]
+
+
 class TaskParams(Block):
     """The seven blocks of one task; a task's own `params.py` says what is in `source`, `prepare`, `model` and
     `evaluate`.

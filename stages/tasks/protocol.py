@@ -14,6 +14,8 @@
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/serve/profile.py       read(): what a user's file looks like, read as the registered model reads it
     NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
+    NAME/labelled.py            scores(): the registered model's answers to a user's rows that say what is right
+    NAME/forecasts.py           origins(), history(), actuals(): in its place, where the future says what was right
 
 A task that learns from the data of another (`dataset_task`) has no manifest, `source`, `data`, `prepare` and
 `serve/profile.py`. Modules are imported on first use: a download never waits for torch. This module imports no
@@ -32,6 +34,7 @@ from ..paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
 
     import numpy as np
     import pandas as pd
@@ -164,12 +167,41 @@ class Rows(Protocol):
         """Rows that must be predicted together, with the model's input columns and those of KEY.
 
         `encoding` is that of a text without a byte order mark.
-        A task with a KEY has one answer for each row. There, a row with an `error` is not sent to the model.
+        A task with a KEY has one answer for each row. There, a row with an `error` is not sent to the model. A row has
+        a `target` beside its columns where the file says what the right answer is.
         """
 
     def example(self, folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
         """Rows that every version answers; files they name are made in `folder`. `columns` are the version's input
         columns, some of which its own data may have brought.
+        """
+
+
+class Labelled(Protocol):
+    """`labelled.py`: a user's rows that say what is right."""
+
+    LABELS: str  # where a user's file says so, in a line
+
+    def scores(
+        self, targets: Sequence[str], answers: Sequence[Mapping[str, Any]], params: TaskParams, metric: str
+    ) -> Scores:
+        """What the registered model's answers, rows of its table in the order of the targets, add to the `metric` that
+        it is judged by. A row with an `error` is no right answer.
+        """
+
+
+class Forecasts(Protocol):
+    """`forecasts.py`: what a model is asked for the days to come, and what they have brought."""
+
+    def origins(self, prepared: Path) -> dict[str, date]:
+        """By series, the first day to forecast: the one after the last of the data."""
+
+    def history(self, prepared: Path, names: list[str]) -> pd.DataFrame:
+        """The past of some series, rows of the registered model's input columns."""
+
+    def actuals(self, prepared: Path, since: date) -> pd.DataFrame:
+        """What came from a day on, a row for each day that was observed: `unique_id`, `ds`, `y`, and `scale`, what MASE
+        divides by, NaN where that is unknown.
         """
 
 
@@ -226,6 +258,17 @@ class Task:
 
     def rows(self) -> Rows:
         return cast(Rows, self._module("rows"))
+
+    @property
+    def has_forecasts(self) -> bool:
+        """Whether its model is scored by what the future brings, and not by labelled files."""
+        return (self.folder / "forecasts.py").is_file()
+
+    def labelled(self) -> Labelled:
+        return cast(Labelled, self._module("labelled"))
+
+    def forecasts(self) -> Forecasts:
+        return cast(Forecasts, self._module("forecasts"))
 
     @property
     def folder(self) -> Path:

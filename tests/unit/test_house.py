@@ -31,13 +31,14 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/monitoring",),
     ("stages/download.py", "stages/preprocess.py", "stages/train.py", "stages/evaluate.py", "stages/register.py"),
     ("stages/refresh.py",),
-    ("stages/drift.py", "stages/predict.py", "stages/repro.py"),
+    ("stages/drift.py", "stages/forecast.py", "stages/predict.py", "stages/repro.py"),
+    ("stages/score.py",),
     ("flows/__init__.py", "flows/compat.py"),
     ("flows/dag.py", "flows/options.py"),
     ("flows/plan.py", "flows/execution"),
     ("flows/reports", "flows/server"),
     ("flows/pipeline.py",),
-    ("flows/promote.py", "flows/run.py"),
+    ("flows/promote.py", "flows/run.py", "flows/forecast.py"),
     ("flows/tune",),
     ("benchmarks",),
 )
@@ -57,7 +58,13 @@ KNOW_WHAT_A_TASK_IS = (
 )  # and no task by name
 
 # The parts of a task, from the ground up.
-PARTS = (("__init__", "params"), ("data",), ("source", "prepare", "model"), ("evaluate", "serve", "rows"))
+PARTS = (
+    ("__init__", "params"),
+    ("data",),
+    ("source", "prepare", "model"),
+    ("evaluate", "serve", "rows"),
+    ("labelled", "forecasts"),
+)
 PART = {part: number for number, parts in enumerate(PARTS) for part in parts}
 
 

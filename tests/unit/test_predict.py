@@ -304,7 +304,7 @@ def test_drawings_come_as_lines_of_quickdraw_as_bare_lines_and_as_a_list(tmp_pat
     (tmp_path / "d.json").write_text(json.dumps([record, square]))
     groups = Task("sketch").rows().groups
     assert [row for (row,) in groups(str(tmp_path / "d.ndjson"))] == [
-        {"number": 1, "key_id": "5", "drawing": square},
+        {"number": 1, "key_id": "5", "drawing": square, "target": "cat"},
         {"number": 3, "key_id": None, "drawing": square},
         {"number": 4, "key_id": None, "drawing": "nonsense"},  # the model says what is wrong with it
     ]
@@ -324,12 +324,15 @@ def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path, capsys: p
     groups = Task("video").rows().groups
     below = [str(tmp_path / name) for name in ("a/3.mp4", "b/1.mp4", "b/2.mp4")]
     (tmp_path / "list.txt").rename(tmp_path / ".list.txt")
-    assert [row["path"] for (row,) in groups(str(tmp_path))] == below
+    found = [row for (row,) in groups(str(tmp_path))]
+    assert ([row["path"] for row in found], [row["target"] for row in found]) == (below, ["a", "b", "b"])
     assert [row["path"] for (row,) in groups(str(tmp_path / ".list.txt"))] == ["https://host/x.mp4", "one.avi"]
-    assert list(groups("s3://bucket/x.mp4")) == [[{"path": "s3://bucket/x.mp4"}]]
+    assert list(groups("s3://bucket/clips/x.mp4")) == [[{"path": "s3://bucket/clips/x.mp4", "target": "clips"}]]
     readme = str(tmp_path / "b/README.md")
     assert capsys.readouterr().err == f"1 passed over that are no clips by their ending, such as {readme}\n"
-    assert list(groups(readme)) == [[{"path": readme}]]  # it was named: the model says what is wrong with it
+    assert list(groups(readme)) == [
+        [{"path": readme, "target": "b"}]
+    ]  # it was named: the model says what is wrong with it
     (tmp_path / "none").mkdir()
     with pytest.raises(ValueError, match="none: found no clip; allowed endings: 3g2 3gp"):
         list(groups(str(tmp_path / "none")))

@@ -35,7 +35,7 @@ def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _row(number: int, text: str) -> dict[str, Any]:
     label, *further = (part.strip() for part in text.split("\t"))
-    row: dict[str, Any] = {"number": number, "label": label, "temperature": None, "seed": number}
+    row: dict[str, Any] = {"number": number, "label": label, "target": label, "temperature": None, "seed": number}
     try:
         if len(further) > 2:
             raise ValueError(f"{len(further) + 1} columns")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Encoding, Positive, TaskParams
+from ...params import AlarmParams, Block, Count, Dropout, Encoding, Positive, TaskParams
 
 Name = Annotated[str, Field(min_length=1)]
 SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
@@ -122,9 +122,10 @@ class EvaluateParams(params.EvaluateParams):
 
 
 class MonitorParams(params.MonitorParams):
-    """With the forecast store."""
+    """With the forecast store, and when the forecasts in it raise an alarm."""
 
     store: Annotated[str, Field(min_length=1)]
+    alarm: AlarmParams
 
 
 class Params(TaskParams):

@@ -44,8 +44,9 @@ def _value(text: str) -> Any:
 
 def _row(number: int, value: Any) -> dict[str, Any]:
     record = value if isinstance(value, dict) else {"drawing": value}
-    key = record.get("key_id")
-    return {"number": number, "key_id": None if key is None else str(key), "drawing": record.get("drawing")}
+    key, label = record.get("key_id"), record.get("word", record.get("label"))
+    row = {"number": number, "key_id": None if key is None else str(key), "drawing": record.get("drawing")}
+    return row if label is None else row | {"target": str(label)}
 
 
 def _list(source: str, encoding: str) -> list[Any]:

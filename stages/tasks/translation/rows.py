@@ -20,7 +20,8 @@ def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
     """A line at a time, empty ones too, so that the table has a row for each; one that is no text has an `error`."""
     if suffix(source) == ".csv":
         for number, record in records(source, ("text",), "text", encoding, several_lines=True):
-            yield [{"number": number, "text": record["text"]}]
+            sentence = {"number": number, "text": record["text"]}
+            yield [sentence | {"target": record["target"]} if record.get("target") else sentence]
         return
     for number, text, fault in lines(source, encoding, max_length=_MAX_LINE):
         row: dict[str, Any] = {"number": number, "text": printable(text) if fault else text}

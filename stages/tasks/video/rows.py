@@ -33,11 +33,17 @@ def groups(source: str, encoding: str = AUTO) -> Iterator[list[dict[str, Any]]]:
             if fault:
                 yield [{"path": printable(text), "error": fault}]
             elif path := text.strip():
-                yield [{"path": path}]
+                yield [_row(path)]
     elif Path(source).is_dir():
-        yield from ([{"path": path}] for path in _clips(source))
+        yield from ([_row(path)] for path in _clips(source))
     else:
-        yield [{"path": source}]
+        yield [_row(source)]
+
+
+def _row(path: str) -> dict[str, Any]:
+    """A clip, and its folder's name, which says what it shows where there are folders of classes."""
+    folder = path.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
+    return {"path": path, "target": folder} if folder else {"path": path}
 
 
 def _clips(source: str) -> Iterator[str]:
