@@ -246,7 +246,7 @@ def optimal(days: int, shift: float, sides: int, *, runs: int = 20_000, seed: in
     def advance(total: np.ndarray, errors: np.ndarray, limit: float) -> np.ndarray:
         """Add a day to `(sides, runs)` in place, set those beyond the limit back; returns which they are."""
         total[:] = np.maximum(0.0, total + signs * errors - shift / 2)
-        beyond = (total > limit).any(axis=0)
+        beyond: np.ndarray = np.any(total > limit, axis=0)
         total[:, beyond] = 0.0
         return beyond
 

@@ -49,13 +49,13 @@ def files_below(url: str, chosen: Sequence[str], *, max_files: int) -> Tree:
             elif kind != "file":
                 tree.left_out[f"{folder}{name}"] = kind
             elif not folder:
-                tree.left_out[name] = "lies in no folder; allowed: CLASS/clip.ext"
+                tree.left_out[name] = "lies in no folder; allowed: FOLDER/file.ext"
             else:
                 tree.files[f"{folder}{name}"] = system.unstrip_protocol(path)
                 tree.stated[f"{folder}{name}"] = stated_by(info)
         seen += len(entries)
         if len(tree.files) > max_files or seen > 2 * max_files:
-            raise ValueError(f"{url}: more than {max_files:,} clips; allowed are as many")
+            raise ValueError(f"{url}: more than {max_files:,} files; allowed are as many")
     return tree
 
 
@@ -96,7 +96,7 @@ def _kind(system: Any, entry: dict[str, Any], path: str, name: str, *, web: bool
         return "directory" if path.endswith("/") else str(entry["type"])
     if entry.get("islink"):
         found = "directory" if system.isdir(path) else "file" if system.isfile(path) else ""
-        return found or "a link to nothing; allowed are clips"
+        return found or "a link to nothing; allowed are files"
     return str(entry["type"]) if entry["type"] in ("file", "directory") else "no file and no folder"
 
 

@@ -253,12 +253,12 @@ def _new_rows(prepared: Path, learned: Any, *, whole: bool) -> np.ndarray:
 
     An example keeps its split, so that one of the test split, whether it is new or not, tells nothing.
     """
-    from ..models.learned import Identities, learned_rows
+    from ..models.learned import FITTED_SPLITS, Identities
 
     store, _ = open_prepared(prepared)
     if whole:
         return np.arange(len(store))
-    rows = learned_rows(store)
+    rows = store.rows(FITTED_SPLITS)
     return rows if learned is None else rows[~learned.may_hold(Identities(store.values("id", rows)))]
 
 

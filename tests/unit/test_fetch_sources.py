@@ -115,7 +115,7 @@ def test_addresses_that_are_read(url: str) -> None:
 def test_a_folder_of_clips_is_listed_whatever_the_case_of_its_protocol(tmp_path: Path) -> None:
     (tmp_path / "left").mkdir()
     (tmp_path / "left" / "a.mp4").touch()
-    assert [*clips_below(f"FILE://{tmp_path}", [], max_files=9).clips] == ["left/a.mp4"]
+    assert [*files_below(f"FILE://{tmp_path}", [], max_files=9).files] == ["left/a.mp4"]
 
 
 def test_two_processes_do_not_write_one_partial(host: Host, folder: Folder) -> None:

@@ -75,7 +75,12 @@ def test_seven_days_after_each_series_own_last_day(predictor: Predictor) -> None
 
 
 def test_ids_are_the_texts_that_a_csv_of_them_holds(predictor: Predictor) -> None:
-    names = [["S1", "S1 ", "\tS1"], [1, "1", np.int8(1), " 1"], [1.0, Decimal("1.0")], [True, np.bool_(True), "True"]]
+    names: list[list[Any]] = [
+        ["S1", "S1 ", "\tS1"],
+        [1, "1", np.int8(1), " 1"],
+        [1.0, Decimal("1.0")],
+        [True, np.bool_(True), "True"],
+    ]
     for group in names:
         rows = pd.concat([series(name).iloc[number :: len(group)] for number, name in enumerate(group)])
         found = predictor.predict(rows.astype({"unique_id": object}))

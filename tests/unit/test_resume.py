@@ -167,9 +167,13 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 
 def test_a_state_is_read_once_to_tell_of_it_and_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
-    monkeypatch.setattr(
-        checkpoint, "_read", lambda path, read_state=checkpoint._read: read.append(path) or read_state(path)
-    )
+    read_state = checkpoint._read
+
+    def counted(path: Path):
+        read.append(path)
+        return read_state(path)
+
+    monkeypatch.setattr(checkpoint, "_read", counted)
     checkpoints = Checkpoints(tmp_path, seconds=1e9)
     for step in (1, 2):
         checkpoints.save({"a": torch.full((3,), float(step))}, {"steps": step})
