@@ -109,7 +109,7 @@ def four_weeks(values: np.ndarray) -> tuple[float, float, np.ndarray]:
 
 def _lines(series: DailySeries) -> dict[str, Any]:
     """The newest last: level; spread, the cube root of the variance; pattern, that of the mean square of its distance
-    from the mean pattern, both in units of the usual variance. `pattern_mean` begins with Monday, as `first_weekday` counts.
+    from the mean pattern, both in units of the usual variance. `pattern_mean` begins with a Monday.
     """
     count = min(_MOST_LINES, (len(series.values) - DAYS) // WEEK + 1)
     ends = len(series.values) - WEEK * np.arange(count)[::-1]
