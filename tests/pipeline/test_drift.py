@@ -66,7 +66,8 @@ def test_without_a_registry_it_is_one_line(toy, tmp_path):
 
 
 def test_an_edit_of_how_profiles_are_made_trains_nothing(toy):
-    toy.edit("stages/tasks/toy/prepare/profile.py", '"sum"', '"total"')
+    more = '{"sum": Numbers(sums), "total": Numbers(sums)}'
+    toy.edit("stages/tasks/toy/prepare/profile.py", '{"sum": Numbers(sums)}', more)
     assert toy.repro("register@toy") == ["preprocess@toy", "register@toy"]
 
 
