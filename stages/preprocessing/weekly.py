@@ -1,7 +1,7 @@
 """Daily series as a profile holds them: a line a week, of the four weeks that end with it.
 
 The four weeks' values are a table of weeks and weekdays. Its mean is the level, the means of its weekdays less that the
-weekly pattern, and what neither the week nor the weekday explains the spread: so a change of level is none of the others.
+weekly pattern, and what neither the week nor the weekday explains the spread: so a level moves neither of the others.
 
 Of few series each has its own lines. Of many, one series stands for all: the mean over them of each day's value, in
 deviations of its own, so that what all shops have in common, a holiday or a cold spring, is one observation and not a
