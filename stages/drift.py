@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
     parser.add_argument("files", nargs="*", metavar="FILE", help="as for stages.predict; else the prepared data")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     task = Task(args.task)
     hint = f"; `dvc repro preprocess@{task.paths.dataset_task}` prepares the data"
     with one_line_errors(f"unroll: drift {task.name}", missing_file=hint):

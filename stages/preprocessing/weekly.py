@@ -1,7 +1,7 @@
 """Daily series as a profile holds them: a line a week, of the four weeks that end with it.
 
 The four weeks' values are a table of weeks and weekdays. Its mean is the level, the means of its weekdays less that the
-weekly pattern, and what neither the week nor the weekday explains the spread; a change of one of them moves no other.
+weekly pattern, and what neither the week nor the weekday explains the spread: so a level moves neither of the others.
 
 Of few series each has its own lines. Of many, one series stands for all: the mean over them of each day's value, in
 deviations of its own, so that what all shops have in common, a holiday or a cold spring, is one observation and not a
@@ -109,7 +109,7 @@ def four_weeks(values: np.ndarray) -> tuple[float, float, np.ndarray]:
 
 def _lines(series: DailySeries) -> dict[str, Any]:
     """The newest last: level; spread, the cube root of the variance; pattern, that of the mean square of its distance
-    from the mean pattern, both in units of the usual variance. `pattern_mean` begins with Monday.
+    from the mean pattern, both in units of the usual variance. `pattern_mean` begins with a Monday.
     """
     count = min(_MOST_LINES, (len(series.values) - DAYS) // WEEK + 1)
     ends = len(series.values) - WEEK * np.arange(count)[::-1]
