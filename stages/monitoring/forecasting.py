@@ -70,7 +70,7 @@ def forecast_task(task: Task, params: TaskParams) -> Forecasted:
                     if len(found):
                         rows += store.write(origin, version, found)
                         answered += found["unique_id"].nunique()
-    if count and not answered:
+    if count == len(origins) and not answered:
         raise ValueError(f"version {version} answers none of {count:,} series, such as {faults[0]}")
     newest = max(origins.values()).isoformat()
     summary = (

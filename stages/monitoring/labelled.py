@@ -13,6 +13,7 @@ from ..evaluation.report import format_interval, with_interval
 from ..metrics import higher_is_better
 from .scoring import Scored
 
+_FEWEST = 30  # examples that can say that a model has become worse
 _MAX_SLICES = 400  # of the file's right answers, where they are classes
 
 
@@ -23,7 +24,8 @@ def judge(
 
     The verdict is alarm where the interval of the difference lies on the worse side as a whole. It is made of the two
     intervals (MOVER: Zou and Donner, 2008, https://doi.org/10.1002/sim.3095), since the two sets of examples have
-    nothing to do with each other. Where the evaluation knows no interval, its value counts as exact.
+    nothing to do with each other. Where the evaluation knows no interval, its value counts as exact. Fewer than 30
+    examples raise no alarm: where all of them are wrong, an interval has no width.
     """
     value, (low, high) = scores.value(), interval(scores)
     before = float(evaluated[metric])
@@ -31,13 +33,16 @@ def judge(
     difference = value - before
     lowest = difference - np.hypot(value - low, before_high - before)
     highest = difference + np.hypot(high - value, before - before_low)
-    worse = highest < 0 if higher_is_better(metric) else lowest > 0
-    found = {"value": value, "low": low, "high": high, "n": len(scores.statistics)}
+    count = len(scores.statistics)
+    worse = count >= _FEWEST and bool(highest < 0 if higher_is_better(metric) else lowest > 0)
+    found = {"value": value, "low": low, "high": high, "n": count}
     found |= {"evaluation": before, "evaluation_low": before_low, "evaluation_high": before_high}
     found |= {"difference": difference, "difference_low": float(lowest), "difference_high": float(highest)}
     reason = "worse than in the evaluation" if worse else "no worse than in the evaluation, as far as these can tell"
+    if count < _FEWEST:
+        reason = f"too few to tell; allowed: {_FEWEST} or more"
     summary = (
-        f"{metric} {format_interval(value, low, high)} on {len(scores.statistics):,} examples, "
+        f"{metric} {format_interval(value, low, high)} on {count:,} examples, "
         f"{with_interval(evaluated, metric)} in the evaluation: {reason}"
     )
     return Scored(

@@ -265,6 +265,9 @@ class Task:
         return (self.folder / "forecasts.py").is_file()
 
     def labelled(self) -> Labelled:
+        """Raises ValueError for a task that has none."""
+        if not (self.folder / "labelled.py").is_file():
+            raise ValueError(f"{self.name} has no {self.folder.name}/labelled.py, which says how answers are scored")
         return cast(Labelled, self._module("labelled"))
 
     def forecasts(self) -> Forecasts:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from mlflow import MlflowClient
 
 from stages.recipe import override
+from stages.tracking.store import found_or_none
 
 from .house import House
 
@@ -26,6 +28,27 @@ def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None
     assert again.wait() == "COMPLETED"
     assert again.tasks() == dict.fromkeys(stages, "Cached")
     assert flows.clone.repro("register@forecast") == []
+
+
+def test_the_forecast_flow_keeps_what_the_champion_says_and_scores_it(flows: House) -> None:
+    run = flows.start("pipeline/pipeline", options=FORECAST)
+    assert run.wait() == "COMPLETED", run.message()
+    # A tiny training may not beat its baselines; whoever is champion forecasts.
+    client = MlflowClient(f"sqlite:///{flows.clone.folder / 'mlflow.db'}")
+    lacking = found_or_none(lambda: client.get_model_version_by_alias("forecaster", "champion")) is None
+    if lacking:
+        client.set_registered_model_alias("forecaster", "champion", "1")
+    try:
+        first, again = (flows.start("forecast/forecast", options={}) for _ in range(2))
+        assert [first.wait(), again.wait()] == ["COMPLETED", "COMPLETED"], (first.message(), again.message())
+    finally:
+        if lacking:
+            client.delete_registered_model_alias("forecaster", "champion")
+    (file,) = (flows.clone.folder / "forecasts").rglob("*.*")
+    assert file.match("forecasts/forecast/origin=2016-01-01/version=*.parquet")
+    assert "has forecast" in first.message()
+    assert "nothing to compare: 7 days are forecast, none of them has come" in first.artifacts()["scores-forecast"]
+    assert flows.clone.run("git", "status", "--porcelain", "--untracked-files=no") == ""
 
 
 def test_two_triggers_at_the_same_time_share_the_work(flows: House) -> None:

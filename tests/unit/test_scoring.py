@@ -159,7 +159,7 @@ def test_labelled_answers_are_worse_where_the_interval_of_the_difference_says_so
     found = worse.metrics["accuracy"]
     assert found["difference_high"] == pytest.approx(-0.1 + np.hypot(found["high"] - 0.8, 0.03))
     assert found["difference_low"] == pytest.approx(-0.1 - np.hypot(0.8 - found["low"], 0.03))
-    for right, of in ((17, 20), (86, 100), (100, 100)):
+    for right, of in ((0, 28), (86, 100), (100, 100)):
         assert labelled(right, of, evaluated).verdict == "none"
     score_files.write(worse, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"score.json", "slices.csv"}
