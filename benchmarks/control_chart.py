@@ -1,6 +1,7 @@
 """How often the control chart of `score` cries wolf, and how soon it finds a change.
 
     python -m benchmarks.control_chart            the tables of docs/living.md, on stretches that chose nothing
+    python -m benchmarks.control_chart power      the last of these tables alone; --picture FILE draws it
     python -m benchmarks.control_chart choose     false alarms and power by limit, on the stretches that choose it
 
 A stretch is a year of a champion's errors in which nothing changes, after the year that is its test split. Made ones
@@ -18,11 +19,12 @@ from __future__ import annotations
 import argparse
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from stages.evaluation.report import table_row
 from stages.monitoring.control_chart import CHARTS, ControlChart, Reference
@@ -31,6 +33,7 @@ from stages.params import AlarmParams, load
 from .stretches import SERIES, YEAR, Stretch, made, real, typical_deviation
 
 CHOOSING, REPORTING = 1, 2  # seeds
+SHIFTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the power curve, in standard deviations
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of errors in standard deviations, by their days
 
@@ -176,26 +179,56 @@ def report(limits: AlarmParams, seed: int) -> None:
             print(table_row([group, *shares]), flush=True)
 
 
-def power(limits: AlarmParams) -> None:
+def power(limits: AlarmParams, picture: Path | None) -> None:
     """Print how often a level is found, by days, in independent errors, beside the optimal CUSUM of each shift."""
     within = (7, 14, 21, 28)
     best = ["optimal, both sides, 14 days", "28 days", "optimal, one side, 14 days", "28 days"]
     print(table_row(["level", *(f"{days} days" for days in within), *best]))
     print(table_row(["---"] * (1 + len(within) + len(best))))
+    curves = []
+    for shift in SHIFTS:
+        delays = np.array(list(_delays(limits, shift)))
+        ours = [float(np.mean(delays <= days)) for days in within]
+        known = [optimal(days, shift, sides) for sides in (2, 1) for days in (14, 28)]
+        print(table_row([f"{shift} σ", *(f"{share:.1%}" for share in (*ours, *known))]), flush=True)
+        curves.append([ours[1], ours[3], known[0], known[1]])
+    if picture:
+        _curves(np.array(curves)).savefig(picture, dpi=110, metadata={"Software": None})
+
+
+def _delays(limits: AlarmParams, shift: float) -> Iterator[int]:
+    """Days to the first alarm after a level has come, 29 where there is none in 28; 400 times."""
     generator = np.random.default_rng(REPORTING)
-    for shift in (0.5, 1.0, 1.5, 2.0):
-        delays = []
-        for _ in range(400):
-            errors = generator.standard_normal(YEAR + 60 + 28)
-            reference, chart = Reference.of(range(YEAR), errors[:YEAR]), ControlChart(limits)
-            errors[-28:] += shift
-            hits = [
-                bool(chart.add(YEAR + day, error, reference).alarms) for day, error in enumerate(errors[YEAR:].tolist())
-            ]
-            delays.append(next((day for day, hit in enumerate(hits[60:], start=1) if hit), 999))
-        ours = [np.mean(np.array(delays) <= days) for days in within]
-        limits_known = [optimal(days, shift, sides) for sides in (2, 1) for days in (14, 28)]
-        print(table_row([f"{shift} σ", *(f"{share:.1%}" for share in (*ours, *limits_known))]), flush=True)
+    for _ in range(400):
+        errors = generator.standard_normal(YEAR + 60 + 28)
+        reference, chart = Reference.of(range(YEAR), errors[:YEAR]), ControlChart(limits)
+        errors[-28:] += shift
+        raised = [
+            bool(chart.add(day, error, reference).alarms) for day, error in enumerate(errors.tolist()) if day >= YEAR
+        ]
+        yield next((day for day, hit in enumerate(raised[60:], start=1) if hit), 29)
+
+
+def _curves(shares: np.ndarray) -> Figure:
+    """Ours in 14 and 28 days, then the optimal CUSUM's, `(shifts, 4)`."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for place, (label, color, line) in enumerate(
+        [
+            ("in 14 days", "#2b6cb0", "-"),
+            ("in 28 days", "#c05621", "-"),
+            ("optimal CUSUM in 14 days", "#2b6cb0", ":"),
+            ("optimal CUSUM in 28 days", "#c05621", ":"),
+        ]
+    ):
+        axes.plot(SHIFTS, shares[:, place], line, color=color, label=label)
+    axes.axhline(0.95, color="0.8", lw=0.8, zorder=0)
+    axes.set_xlabel("change of level, in standard deviations of the error")
+    axes.set_ylabel("found")
+    axes.set_ylim(0, 1.02)
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
 
 
 def choose(limits: AlarmParams) -> None:
@@ -218,15 +251,17 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", nargs="?", choices=["report", "choose"], default="report")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the power curve as well")
+    parser.add_argument("what", nargs="?", choices=["report", "power", "choose"], default="report")
     args = parser.parse_args()
     monitor: Any = load(Path("params.yaml"))["forecast"].monitor
     if args.what == "choose":
         choose(monitor.alarm)
         return
-    report(monitor.alarm, REPORTING)
-    print()
-    power(monitor.alarm)
+    if args.what == "report":
+        report(monitor.alarm, REPORTING)
+        print()
+    power(monitor.alarm, args.picture)
 
 
 if __name__ == "__main__":
