@@ -93,7 +93,9 @@ def found(stretch: Stretch, limits: AlarmParams, seed: int) -> dict[str, list[bo
     results: dict[str, list[bool]] = {name: [] for name in (*CHANGES, *ADAPTED, "chance")}
     for day in range(len(days)):
         if day in starts:
-            for name, (by, within) in ADAPTED.items() if stretch.raised else ():
+            for name, (by, within) in ADAPTED.items():
+                if stretch.raised is None:
+                    continue
                 trial, window = copy.deepcopy(chart), slice(day, day + within)
                 changed = stretch.raised(stretch.split + day, by)[stretch.split :][window]
                 pairs = zip(days[window].tolist(), changed.tolist(), strict=True)
