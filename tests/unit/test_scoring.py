@@ -73,11 +73,11 @@ def test_of_two_versions_from_one_origin_the_newer_counts():
 
 def test_no_value_after_a_day_changes_what_was_decided_on_it():
     generator = np.random.default_rng(3)
-    came = actuals(150, "a", "b", shift_from=100, shift=2.0)
-    said = forecasts(150, "a", "b")
+    came = actuals(120, "a", "b", shift_from=80, shift=2.0)
+    said = forecasts(120, "a", "b")
     whole = compare(said, came, {}, LIMITS)
     assert whole.alarms
-    for cut in generator.integers(20, 150, 6).tolist():
+    for cut in generator.integers(20, 120, 4).tolist():
         day = START + pd.Timedelta(days=cut)
         changed = came.assign(y=np.where(came["ds"] >= day, 1e6 * generator.standard_normal(len(came)), came["y"]))
         other = compare(said, changed, {}, LIMITS)
