@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import socket
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +207,30 @@ def test_a_past_that_was_rewritten_is_refused_and_all_stays(host: Host, tmp_path
     assert accepted.state == "new"
     assert said in accepted.summary
     assert downloaded(params, tmp_path / "raw2") == file.content
+
+
+def test_in_an_archive_of_series_each_file_is_compared(host: Host) -> None:
+    def packed(**files: str) -> bytes:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(f"{name}.csv", HEADER + text)
+        return content.getvalue()
+
+    file = host.put("/s.zip", packed(a=rows(0, 28), b=rows(0, 28)))
+    params = params_of("forecast", f"{host.url}/s.zip")
+    refresh(params)
+    for number, (content, state, said) in enumerate(
+        (
+            (packed(a=rows(0, 60), b=rows(0, 28), c=rows(0, 9)), "new", "1 of 1 files changed"),
+            (packed(a=rows(0, 60), b=rows(0, 28, value=2), c=rows(0, 9)), "refused", "b.csv: 28 rows changed"),
+            (packed(a=rows(0, 60), c=rows(0, 9)), "refused", "series.csv: b.csv is gone"),
+        )
+    ):
+        file.content, file.etag = content, f'"{number}"'
+        result = refresh(params)
+        assert result.state == state
+        assert said in result.summary
 
 
 def test_days_that_came_again_and_days_ahead_are_told(host: Host) -> None:
