@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from stages.params import flatten
-from stages.sources.change import change_in_words
 from stages.sources.pins import path_of
 
 from .compat import in_run_cache, open_repo
@@ -149,6 +148,8 @@ def _reasons(stage: DvcStage) -> Iterator[str]:
         if hasattr(dep, "read_params"):
             yield from _changed_params(dep)
         elif _is_pin(dep) and "modified" in dep.status().values():
+            from stages.sources.change import change_in_words
+
             yield f"source: {change_in_words(Path(dep.fs_path), dep.hash_info.value)}"
         else:
             yield from (f"{path}: {plainer.get(status, status)}" for path, status in dep.status().items())

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from .command import main
 from .data.files import fresh_folder
-from .sources.pinned import host_of
 
 if TYPE_CHECKING:
     from .params import TaskParams
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 def download(task: Task, params: TaskParams) -> None:
     """Write the raw files of a task into their folder, all of them or none."""
+    from .sources.pinned import host_of  # with httpx and fsspec
+
     source = task.source()
     with fresh_folder(task.paths.raw) as folder:
         source.download(params.source, folder, host_of(task.name, params.source))

@@ -178,17 +178,17 @@ def _downloaded(path: Path, entry: Mapping[str, Any], url: str, said: Stated) ->
 
 
 def _nothing_new(pin: Pin) -> str:
-    return f"nothing new in {_files_in_words(pin)}" if pin.files else "a sample, which is made here"
-
-
-def _files_in_words(pin: Pin) -> str:
-    return f"{len(pin.files):,} file{'' if len(pin.files) == 1 else 's'}"
+    return f"nothing new in {pins.counted(len(pin.files), 'file')}" if pin.files else "a sample, which is made here"
 
 
 def _result(old: Pin | None, new: Pin, found: Findings, rewritten_past: str) -> Refreshed:
     """What to say and do about another version of a source; `old` is None where it is the first."""
     if old is None:
-        said = f"pinned for the first time: {_files_in_words(new)}" if new.files else "a sample, which is made here"
+        said = (
+            f"pinned for the first time: {pins.counted(len(new.files), 'file')}"
+            if new.files
+            else "a sample, which is made here"
+        )
         return Refreshed(state="new", summary=said, files=len(new.files), files_changed=len(new.files))
     changed, lines, said = pins.difference(old, new)
     if found.faults and rewritten_past == "refuse":

@@ -61,4 +61,5 @@ def ask_all(requests: Sequence[Request], *, workers: int = 16, idle: float = 15.
 def _ask_file_system(url: str, idle: float) -> Stated:
     with errors_of(url):
         system, path = fsspec.url_to_fs(url)
+        system.invalidate_cache()  # a long-lived process may have asked yesterday
         return stated_by(system.info(path, **({"timeout": idle} if system.async_impl else {})))

@@ -32,6 +32,7 @@ def files_below(url: str, chosen: Sequence[str], *, max_files: int) -> Tree:
     not list. Raises ValueError where the place cannot be reached, holds more than `max_files` or has no end.
     """
     system, root = fsspec.core.url_to_fs(check_protocol(url))
+    system.invalidate_cache()  # a long-lived process may have listed it yesterday
     tree = Tree()
     folders = [("", root)]
     seen = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import pins
 from .fetched import Fetched
+from .pins import counted
 
 
 def change_in_words(path: Path, md5: str) -> str:
@@ -15,10 +16,10 @@ def change_in_words(path: Path, md5: str) -> str:
     new = pins.read(path)
     earlier = Fetched(path.parent.parent).pin(md5) or _committed(path)
     if earlier is None or hashlib.md5(earlier.encode(), usedforsecurity=False).hexdigest() != md5:
-        return f"pinned anew, {len(new.files):,} files"
+        return f"pinned anew, {counted(len(new.files), 'file')}"
     old = pins.parse(earlier)
     if old.source != new.source:
-        return f"another one, {len(new.files):,} files" if new.files else "a sample"
+        return f"another one, {counted(len(new.files), 'file')}" if new.files else "a sample"
     return pins.difference(old, new)[2]
 
 

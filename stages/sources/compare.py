@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
+from .pins import counted
 from .records import Record, Records, columns_of, read_records
 
 _SHOWN = 60  # characters of a text in a message
@@ -40,21 +41,20 @@ class Compared:
         """What was taken back or written anew of the past, each with an example; none where it only grew."""
         found = [f"lost the column {name}" for name in self.lost_columns]
         if self.changed.number:
-            found.append(f"{_rows(self.changed.number)} changed, the first {self.changed.example}")
+            found.append(f"{counted(self.changed.number, 'row')} changed, the first {self.changed.example}")
         if self.lost.number:
-            found.append(f"{_rows(self.lost.number)} lost, the first {self.lost.example}")
+            found.append(f"{counted(self.lost.number, 'row')} lost, the first {self.lost.example}")
         return found
 
     def notes(self) -> list[str]:
         """What is only told."""
         found = [f"has the new column {name}" for name in self.new_columns]
         if self.repeated.number:
-            found.append(
-                f"{_rows(self.repeated.number)} came again with other values, the first {self.repeated.example}"
-            )
+            again = f"{counted(self.repeated.number, 'row')} came again with other values"
+            found.append(f"{again}, the first {self.repeated.example}")
         if self.ahead.number:
             lie = "lies" if self.ahead.number == 1 else "lie"
-            found.append(f"{_rows(self.ahead.number)} {lie} in the future, the first {self.ahead.example}")
+            found.append(f"{counted(self.ahead.number, 'row')} {lie} in the future, the first {self.ahead.example}")
         return found
 
 
@@ -119,7 +119,3 @@ def _difference(old: Path, record: Record, how: Records, columns: Sequence[str] 
         if earlier != value and (columns is None or name in columns):
             return f"{record.key[:_SHOWN]}: {name} {earlier[:_SHOWN]} → {value[:_SHOWN]}"
     return record.key[:_SHOWN]
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,8 @@ from .pins import Content
 FOLDER = ".fetched"
 MAX_BYTES = 20 * 10**9  # of files, beyond those that the newest pins name; the least recently used go first
 _REMEMBERED = 8  # versions of an address
+_KEPT_PINS = 50  # of all tasks
+_ABANDONED = 7 * 24 * 3600.0  # seconds after which what is half fetched is given up
 _PIECE = 2**20
 
 
@@ -99,13 +103,16 @@ class Fetched:
 
     def prune(self, keep: set[str]) -> None:
         """Delete the least recently used files beyond MAX_BYTES, but none of the hashes to `keep`."""
-        files = [(path, path.stat()) for path in (self.folder / "content").glob("*/*") if path.name not in keep]
-        total = sum(stat.st_size for _, stat in files)
-        for path, stat in sorted(files, key=lambda found: found[1].st_mtime_ns):
+        files = [found for found in self._aged("content/*/*") if found[1].name not in keep]
+        total = sum(size for _, _, size in files)
+        for _, path, size in files:
             if total <= MAX_BYTES:
                 break
             path.unlink(missing_ok=True)
-            total -= stat.st_size
+            total -= size
+        for used, path, _ in (*self._aged("incoming/*"), *self._aged("partial/*")):
+            if used < time.time() - _ABANDONED:
+                path.unlink(missing_ok=True)
 
     def lock(self, task: str) -> FileLock:
         """Held while a task's source is asked or fetched."""
@@ -115,11 +122,22 @@ class Fetched:
     def keep_pin(self, text: str) -> None:
         """Keep the text of a pin, so that the plan can say what has changed since."""
         write_text(self._pin(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()), text)
+        for _, path, _ in self._aged("pins/*.json")[:-_KEPT_PINS]:
+            path.unlink(missing_ok=True)
 
     def pin(self, md5: str) -> str | None:
         """The text of a pin that was kept, by its md5, as dvc.lock names it."""
         path = self._pin(md5)
         return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def _aged(self, pattern: str) -> list[tuple[float, Path, int]]:
+        """When each file was last used, and its bytes, the oldest first; other processes may be deleting some."""
+        found = []
+        for path in self.folder.glob(pattern):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                found.append((stat.st_mtime, path, stat.st_size))
+        return sorted(found)
 
     def _keep(self, path: Path, entry: dict[str, Any]) -> tuple[Content, Version]:
         version = Version(etag=entry["etag"], generation=entry["generation"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from ..archives import extract, is_archive
 from .compare import compare
 from .fetched import Fetched, prefix_sha256
 from .pins import Content, Pin
 from .records import Records
 
 _SHOWN = 3  # files that are named
+_MAX_BYTES, _MAX_FILES = 4 * 2**30, 1000  # in an archive
 
 
 @dataclass(slots=True)
@@ -57,10 +61,32 @@ def _of_file(
     if old is None:
         return [f"{sizes}, and the earlier ones are no longer here to be compared (`dvc pull` may have them)"], []
     try:
+        if is_archive(old) and is_archive(new):
+            return _of_archives(old, new, how, today)
         found = compare(old, new, how, today)
     except ValueError as error:
         return ([] if grown else [f"{sizes}, which cannot be compared by rows ({error})"]), []
     return found.faults(), found.notes()
+
+
+def _of_archives(old: Path, new: Path, how: Records, today: date) -> tuple[list[str], list[str]]:
+    """The faults and the notes on the files in two archives. Raises ValueError where they cannot be read."""
+    faults: list[str] = []
+    notes: list[str] = []
+    with TemporaryDirectory() as temporary:
+        sides = []
+        for archive, name in ((old, "old"), (new, "new")):
+            folder = Path(temporary, name)
+            paths = extract(archive, folder, max_bytes=_MAX_BYTES, max_files=_MAX_FILES)
+            sides.append({path.relative_to(folder).as_posix(): path for path in paths})
+        before, after = sides
+        faults += [f"{name} is gone" for name in sorted(before.keys() - after.keys())]
+        for name in sorted(before.keys() & after.keys()):
+            if not filecmp.cmp(before[name], after[name], shallow=False):
+                found = compare(before[name], after[name], how, today)
+                faults += [f"{name}: {fault}" for fault in found.faults()]
+                notes += [f"{name}: {note}" for note in found.notes()]
+    return faults, notes
 
 
 def only_grew(before: Content, after: Content, new: Path) -> bool:

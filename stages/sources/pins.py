@@ -116,16 +116,17 @@ def difference(old: Pin, new: Pin) -> tuple[int, int | None, str]:
         sides = [pin.files[name].content.lines if name in pin.files else 0 for pin in (new, old)]
         grown = None if grown is None or None in sides else grown + (sides[0] or 0) - (sides[1] or 0)
     words = [f"{len(changed)} of {len(old.files)} files changed"] if changed else []
-    words += [f"{_counted(len(came), 'file')} more"] if came else []
-    words += [f"{_counted(len(went), 'file')} fewer"] if went else []
+    words += [f"{counted(len(came), 'file')} more"] if came else []
+    words += [f"{counted(len(went), 'file')} fewer"] if went else []
     if grown:
-        words.append(f"{_counted(abs(grown), 'line')} {'more' if grown > 0 else 'fewer'}")
+        words.append(f"{counted(abs(grown), 'line')} {'more' if grown > 0 else 'fewer'}")
     if not words:
         words = ["what is left out, or an address, has changed"]
     return len(changed) + len(came) + len(went), grown, ", ".join(words)
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """`1 file`, `1,000 files`"""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

@@ -106,9 +106,8 @@ def test_a_source_that_was_refreshed_and_not_committed_is_learned_on_a_worker(fa
         run = far.start(up_to="train")
         assert run.wait(seconds=400) == "COMPLETED", run.message()
         assert [order.state() for order in far.ordered(run, "download@forecast")] == ["COMPLETED"]
-    assert clone.run("git", "status", "--porcelain", "--untracked-files=no").split()[1::2] == [
-        *("dvc.lock", "params.yaml", "sources/forecast.json")
-    ]
+    changed = {*clone.run("git", "status", "--porcelain").split()[1::2]} - {"dvc.lock"}
+    assert changed == {"params.yaml", "sources/forecast.json"}
     assert (clone.folder / "data/forecast/raw/series.csv").read_bytes() == b"".join(lines[:-30])
     assert clone.repro("train@forecast") == []
     clone.run("git", "checkout", "--quiet", "--", ".")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from stages.provenance.imports import deciding
+from stages.sources.pins import path_of
 from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -101,6 +102,12 @@ def test_stages_and_code_agree_on_where_outputs_lie(task):
     evaluation = [(paths.evaluation / name).as_posix() for name in written]
     assert outs("evaluate") == sorted([*evaluation, paths.metrics.as_posix(), paths.card.as_posix()])
     assert outs("register") == [paths.receipt.as_posix()]
+
+
+@pytest.mark.parametrize("task", STORES)
+def test_a_download_waits_for_its_pin(task):
+    assert path_of(task).as_posix() in deps("download", task)
+    assert (REPOSITORY / path_of(task)).is_file()
 
 
 def test_every_task_has_its_entry():

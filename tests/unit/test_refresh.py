@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import socket
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,9 @@ def rows(first: int, last: int, value: int = 1) -> str:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own, with the pins of samples; no host is asked twice."""
     folder = tmp_path / "checkout"
-    shutil.copytree(REPOSITORY / "sources", folder / "sources")
+    for task in Task.names():
+        if Task(task).description().dataset_task == task:
+            pins.write(folder / pins.path_of(task), pins.NOTHING)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(question, "_ATTEMPTS", 1)
     fetched.dvc_cache.cache_clear()
@@ -72,11 +76,16 @@ def test_a_sample_needs_no_network_and_its_pin_never_changes(monkeypatch: pytest
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    for task, params in PARAMS.items():
-        before = pin(Task(task).description().dataset_task)
+    for task, own in PARAMS.items():
+        params: Any = own.model_copy(update={"source": own.source.model_copy(update={"kind": "sample"})})
         assert refresh(params, task).state == "unchanged"
         assert refresh(params, task, check=True).state == "unchanged"
-        assert pin(Task(task).description().dataset_task) == before == pins.NOTHING.text()
+        assert pin(Task(task).description().dataset_task) == pins.NOTHING.text()
+
+
+def test_the_pins_that_are_committed_can_be_read() -> None:
+    for path in (REPOSITORY / "sources").glob("*.json"):
+        assert pins.read(path).text() == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("etag", ['"1"', None])
@@ -205,6 +214,30 @@ def test_a_past_that_was_rewritten_is_refused_and_all_stays(host: Host, tmp_path
     assert accepted.state == "new"
     assert said in accepted.summary
     assert downloaded(params, tmp_path / "raw2") == file.content
+
+
+def test_in_an_archive_of_series_each_file_is_compared(host: Host) -> None:
+    def packed(**files: str) -> bytes:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(f"{name}.csv", HEADER + text)
+        return content.getvalue()
+
+    file = host.put("/s.zip", packed(a=rows(0, 28), b=rows(0, 28)))
+    params = params_of("forecast", f"{host.url}/s.zip")
+    refresh(params)
+    for number, (content, state, said) in enumerate(
+        (
+            (packed(a=rows(0, 60), b=rows(0, 28), c=rows(0, 9)), "new", "1 of 1 files changed"),
+            (packed(a=rows(0, 60), b=rows(0, 28, value=2), c=rows(0, 9)), "refused", "b.csv: 28 rows changed"),
+            (packed(a=rows(0, 60), c=rows(0, 9)), "refused", "series.csv: b.csv is gone"),
+        )
+    ):
+        file.content, file.etag = content, f'"{number}"'
+        result = refresh(params)
+        assert result.state == state
+        assert said in result.summary
 
 
 def test_days_that_came_again_and_days_ahead_are_told(host: Host) -> None:
