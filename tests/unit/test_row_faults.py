@@ -198,7 +198,7 @@ def test_a_bad_row_in_process_leaves_the_others_their_answers(asked: tuple[str, 
             assert answers["error"][:size].isna().all(), (name, errors.tolist())
             assert len(answers) > size, name
             # A reason that we know, not the name of another library's error.
-            assert not errors.str.contains("cannot be read (", regex=False).any(), (name, errors.tolist())
+            assert not any("cannot be read (" in error for error in errors), (name, errors.tolist())
             assert all(len(error) < 1500 and str(folder) not in error for error in errors), name
             if len(errors):
                 with pytest.raises(ValueError, match=r"cannot be answered"):

@@ -46,6 +46,7 @@ _ZONE = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)
 
 _NAMES = (str, Number, np.bool_, np.datetime64, date, UUID)  # what a series may be called by
 _CELLS = (str, int, float, np.integer, np.floating, np.bool_)  # what may be a value, or a mark of a missing one
+_TOO_LARGE = 2**1024  # the first whole number that no float holds
 _NONE = ("nan", "snan", "nat")  # what is no text and written so names nothing
 
 Request = tuple[str, History]  # a series by its name in the answer
@@ -210,6 +211,8 @@ def _cells(column: pd.Series) -> pd.Series:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) >= _TOO_LARGE:  # pandas would fail at it for all rows
+        return shown(value)
     if value is None or value is pd.NA or value is pd.NaT or isinstance(value, _CELLS):
         return value
     if isinstance(value, Decimal) and not value.is_snan():
