@@ -39,8 +39,7 @@ def ask_all(requests: Sequence[Request], *, workers: int = 16, idle: float = 15.
     def ask(request: Request) -> Stated:
         if request.stated is not None and request.stated.version.known:
             return request.stated
-        url = from_environment(request.url)
-        check_protocol(url)
+        url = check_protocol(from_environment(request.url))
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return web.ask(url) if is_web(url) else _ask_file_system(url, idle)

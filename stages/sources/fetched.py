@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from ..data.files import write_text
-from ..fetch import Request, fetch_all, from_environment, redacted
+from ..fetch import Request, check_protocol, fetch_all, from_environment, redacted
 from ..fetch.remote import Stated, Version
 from ..paths import project_root
 from .pins import Content
@@ -214,4 +214,4 @@ def name_of(request: Request, folder: Path) -> str:
 
 def shown(request: Request) -> str:
     """A request's address as pins name it."""
-    return redacted(from_environment(request.url))
+    return redacted(check_protocol(from_environment(request.url)))

@@ -109,6 +109,7 @@ def test_a_worker_hears_of_params_of_one_run_alone(
     monkeypatch.setattr(remote, "run_deployment", run_deployment)
     monkeypatch.setattr(remote, "url_for", lambda run: "")
     monkeypatch.setattr(remote, "commit_of", lambda root: "0" * 40)
+    monkeypatch.setattr(remote, "changed_pins", lambda root: {"sources/sketch.json": "{}\n"})
     monkeypatch.setattr(remote, "_wait", lambda run, stop: Completed())
     monkeypatch.setattr(remote, "check_completed", lambda state: None)
     checkout: Any = SimpleNamespace(root=tmp_path, environment=environment, stop=Event())
@@ -118,4 +119,12 @@ def test_a_worker_hears_of_params_of_one_run_alone(
     monkeypatch.setattr(remote, "Checkout", Worker)
     with pytest.raises(StageError, match="enough"):
         remote._run_order(Order(**ordered[0]), Event(), lambda line: None)
+    assert (tmp_path / "sources" / "sketch.json").read_text() == "{}\n"
     assert seen == [{name: value for name, value in environment.items() if name == OVERRIDES_VARIABLE}]
+
+
+def test_pins_that_are_too_large_for_an_order_must_be_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "changed_pins", lambda root: {"sources/video.json": "x" * 400_001})
+    checkout: Any = SimpleNamespace(root=Path())
+    with pytest.raises(StageError, match="sources/video.json: too large .*; allowed: commit and push them first"):
+        remote._pins(checkout)
