@@ -45,7 +45,7 @@ def rows(task: Task, raw: Path, prepared: Path) -> tuple[np.ndarray, list[list[d
         (prepared / "asked.csv").write_text(renamed, encoding="utf-8")
         return np.arange(len(store)), list(task.rows().groups(str(prepared / "asked.csv")))
     asked = task.comparison().examples(prepared, raw, np.arange(len(test)))
-    return test, [[row] for row in asked.to_dict("records")]
+    return test, [[{str(column): row[column] for column in row}] for row in asked.to_dict("records")]
 
 
 def test_a_file_looks_as_the_prepared_data_do(sample):
