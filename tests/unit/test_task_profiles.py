@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stages.data.prepared import open_prepared
+from stages.fetch.host import PRESENT
 from stages.params import TaskParams, load
 from stages.preprocessing.preparation import Preparation
 from stages.preprocessing.profile import Known, Numbers, profile_of, write_profile
@@ -29,7 +30,7 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     params: TaskParams = load()[task.name]
     raw, prepared = folder / "raw", folder / "prepared"
     raw.mkdir()
-    task.source().download(params.source.model_copy(update=SMALL[task.name]), raw)
+    task.source().download(params.source.model_copy(update=SMALL[task.name]), raw, PRESENT)
     with Preparation(prepared, max_rejected_share=1.0) as output:
         task.prepare().prepare(raw, params.prepare, output)
     return task, raw, prepared
