@@ -11,7 +11,7 @@ from ....data.prepared import open_prepared
 from ....preprocessing.profile import Categories, Known, Numbers, Observed, evenly
 from ..data.tokenizer import UNKNOWN, Tokenizer, load_tokenizers
 
-MOST_SENTENCES = 20_000
+MOST_SENTENCES = 6_000
 
 
 def learned(prepared: Path) -> Observed:
