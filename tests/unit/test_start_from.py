@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save
 from torch import nn
 
+from stages import refresh
 from stages.data.files import write_json
 from stages.models.learned import Identities, Learned
 from stages.models.weights import start_from
@@ -150,3 +151,12 @@ def test_who_starts_from_a_network_knows_what_that_one_has_learned() -> None:
     assert both.may_hold(asked).tolist() == [True, True, False, True, False]
     drawings = Learned.of(Identities(["x"])).joined(Learned.of(Identities(["y"])))
     assert drawings.may_hold(Identities(["x", "y", "z"])).tolist() == [True, True, False]
+
+
+def test_refresh_pins_the_weights_of_one_task(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stages.params.load", lambda: {"sketch": params("")})
+    monkeypatch.setattr("sys.argv", ["refresh", "--weights", "sketch"])
+    refresh.main()
+    assert capsys.readouterr().out == "sketch: trainings start from fresh weights, as before\n"
