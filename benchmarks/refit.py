@@ -106,7 +106,7 @@ def main() -> None:
             make = partial(measure, args.data, args.work, series, year, args.members)
             values = data.kept(args.work / "refit" / "figures", facts, make)
             years.append(values)
-            rows.append({"series": series, "year": year, **values})
+            rows.append({"series": series, "year": str(year), **values})
             print(command.table(rows[-1:]), flush=True)
         mean = {key: float(np.mean([values[key] for values in years])) for key in years[0] if key != "saved"}
         saved = 1 - mean["MAE, refit"] / mean["MAE, held back"]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import yaml
 
+from .paths import Paths
 from .sources.pins import path_of
 from .tasks.protocol import Task
 
@@ -56,7 +57,9 @@ def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
     pin = root / path_of(like)
     if pin.is_file():  # else the task learns from the data of another
         changed[root / path_of(name)] = pin.read_text(encoding="utf-8")
+    changed[root / Paths(name, name).weights_pin] = "{}\n"
     for file, text in changed.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return [folder, *changed]
 

@@ -72,10 +72,18 @@ def check_group(group: str, field: str = "", field_words: str = "") -> str:
     return group
 
 
+def check_start(start: str) -> str:
+    """`train.start_from`: empty, a registered version by alias or number, or a path. Raises ValueError for others."""
+    if start.startswith("models:") and not re.fullmatch(r"models:/[^@/]+(@[^@/]+|/[0-9]+)", start):
+        raise ValueError("empty, models:/NAME@ALIAS, models:/NAME/VERSION or a path")
+    return start
+
+
 class TrainParams(Block):
     """How a network is trained: the same keys for every task."""
 
     mode: Literal["full", "overfit", "smoke"]
+    start_from: Annotated[str, AfterValidator(check_start)]
     seed: Count
     ranks: Positive
     threads: Positive

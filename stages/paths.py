@@ -56,6 +56,7 @@ class Paths:
         self.preparation_metrics = Path("metrics", "preprocess", f"{dataset_task}.json")  # counts of records, by rule
         self.profile = Path("profiles", f"{dataset_task}.json")  # what the split that is learned looks like
         # train
+        self.weights_pin = Path("sources", "weights", f"{task}.json")  # read: which weights it starts from, by hash
         self.weights = Path("weights", task)  # of each network, and what it takes to build it again
         self.measured = self.weights / MEASURED
         self.served = self.weights / SERVED  # where the network was refit

@@ -3,6 +3,7 @@
 python -m stages.refresh                  all tasks with data of their own
 python -m stages.refresh forecast         one task
 python -m stages.refresh --check          only tell; the pins stay
+python -m stages.refresh --weights [TASK] which weights `train.start_from` stands for now: sources/weights/TASK.json
 
 It writes sources/TASK.json, on which the download stage depends. What is fetched lies in .fetched/, where download
 takes it from. Status 0: all is as it should be; 1: with --check there is something new, or a source has rewritten or
@@ -210,12 +211,21 @@ def main() -> None:
     allowed = Task.names()
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(allowed)}; all if none is named")
     parser.add_argument("--check", action="store_true", help="only tell")
+    parser.add_argument("--weights", action="store_true", help="pin the weights that trainings start from instead")
     args = parser.parse_args()
+    if args.weights and args.check:
+        parser.error("--weights: found with --check; allowed: alone, since it pins what params.yaml names")
     with one_line_errors("unroll: refresh"):
         from .params import load
 
-        owners = dict.fromkeys(Task(name).description().dataset_task for name in args.tasks or allowed)
         params = load()
+        if args.weights:
+            from .registry.pin_weights import pin_weights
+
+            for name in dict.fromkeys(args.tasks or allowed):
+                print(pin_weights(Task(name), params[name]), flush=True)
+            return
+        owners = dict.fromkeys(Task(name).description().dataset_task for name in args.tasks or allowed)
         states = []
         for name in owners:
             result = refresh_task(Task(name), params[name], check=args.check)

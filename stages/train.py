@@ -1,6 +1,7 @@
 """Train a task's network and, where params ask for it, refit it on all data.
 
-python -m stages.train TASK         reads  data/TASK/prepared/, params.yaml: TASK.model, TASK.train
+python -m stages.train TASK         reads  data/TASK/prepared/, sources/weights/TASK.json,
+                                           params.yaml: TASK.model, TASK.train
                                     writes weights/TASK/measured/, with train.refit: all also weights/TASK/served/,
                                            plots/TASK/training.csv, plots/TASK/steps.csv, a run in MLflow
 
@@ -45,17 +46,22 @@ def train(task: Task, params: TaskParams) -> None:
 def _train(task: Task, params: TaskParams) -> None:
     from .data.prepared import open_prepared
     from .data.store import SPLITS
-    from .models.learned import FITTED_SPLITS
-    from .models.weights import save_network
+    from .models.learned import FITTED_SPLITS, LEARNED_NAME, Learned
+    from .models.weights import WEIGHTS_NAME, save_network
     from .provenance.hashes import training_signature
+    from .tracking.start_weights import pinned, read_pinned
     from .training import distributed, learning_curve
     from .training.checkpoint import Checkpoints
 
     paths, model = task.paths, task.model()
     _, description = open_prepared(paths.prepared)
-    network = _fresh_network(task, params, description)
+    pin = pinned(task, params)
+    start = read_pinned(task, pin) if pin and distributed.rank() == 0 else {}
+    network = _fresh_network(task, params, description, start.get(WEIGHTS_NAME))
+    device = distributed.device().type
+    sha256 = pin.files[WEIGHTS_NAME].sha256 if pin else ""
     signature = distributed.broadcast(
-        training_signature(paths, params.model.model_dump(), params.train.model_dump(), distributed.device().type)
+        training_signature(paths, params.model.model_dump(), params.train.model_dump(), device, sha256)
     )
     checkpoints = Checkpoints.of(paths.resume(signature))
     of_refit = Checkpoints.of(checkpoints.folder / "refit")
@@ -64,17 +70,21 @@ def _train(task: Task, params: TaskParams) -> None:
         measured = _fit(task, params, network, checkpoints, report)
         # To learn a batch by heart is a question about the network, and is answered.
         if params.train.refit == "all" and params.train.mode != "overfit":
-            served = _fresh_network(task, params, description)
+            served = _fresh_network(task, params, description, start.get(WEIGHTS_NAME), quiet=True)
             refit = _refit(task, params, served, measured, of_refit, report)
             served.copy_calibration(network)
     if distributed.rank() != 0:
         return
 
-    def save(folder: Path, trained: Network, split: Split, further: Mapping[str, int]) -> None:
+    def save(folder: Path, trained: Network, split: Split, further: Mapping[str, int | str]) -> None:
         names = ("mode", "seed", "threads")
+        further = {**further, **({"started_from": pin.found} if pin else {})}
         training = {"signature": signature, **{name: getattr(params.train, name) for name in names}, **further}
         save_network(folder, trained, params.model, description, prepared=paths.prepared, training=training)
-        model.learned(paths.prepared, split).save(folder)
+        learned = model.learned(paths.prepared, split)
+        if LEARNED_NAME in start:
+            learned = learned.joined(Learned.parse(start[LEARNED_NAME]))
+        learned.save(folder)
 
     with fresh_folder(paths.weights) as folder:
         reached = {"best_epoch": measured.best_epoch, "epochs": len(measured.epochs)}
@@ -86,13 +96,24 @@ def _train(task: Task, params: TaskParams) -> None:
     checkpoints.remove()
 
 
-def _fresh_network(task: Task, params: TaskParams, description: Mapping[str, Any]) -> Network:
-    """The task's network as its training begins; the same weights each time."""
+def _fresh_network(
+    task: Task, params: TaskParams, description: Mapping[str, Any], start: bytes | None, *, quiet: bool = False
+) -> Network:
+    """The task's network as its training begins, the same each time: with fresh weights, or with those of the content
+    of a weights file, `start`, where they fit; which do not is told, unless `quiet`.
+    """
+    from .models.weights import start_from
     from .training import distributed
 
     distributed.configure(seed=params.train.seed, threads=params.train.threads)
     network: Network = task.model().build(params.model, description)
     network.load_pretrained(task.paths.prepared)
+    if start is not None:
+        fresh = start_from(network, start, f"{task.name}.train.start_from")
+        network.copy_calibration(task.model().build(params.model, description))
+        if not quiet:
+            left = f"; fresh, since they do not fit: {', '.join(fresh)}" if fresh else ""
+            print(f"train {task.name}: starting from {params.train.start_from}{left}", flush=True)
     return network
 
 

@@ -29,7 +29,7 @@ from .locks import opened, try_lock
 
 _MARKER = ".in-use"  # after the name of the worktree's folder
 EXPERIMENT_MAY_CHANGE = frozenset({"params.yaml", "dvc.lock"})
-_PIN = re.compile(rf"{FOLDER.as_posix()}/[a-z0-9_]+\.json")  # which `stages.refresh` moves
+_PIN = re.compile(rf"{FOLDER.as_posix()}/(?:weights/)?[a-z0-9_]+\.json")  # which `stages.refresh` moves
 
 
 class WorktreeError(RuntimeError):
@@ -109,15 +109,17 @@ def commit_of(root: Path) -> str:
 
 
 def changed_pins(root: Path) -> dict[str, str]:
-    """The pins of sources that differ from the commit that the checkout stands on: path → text."""
+    """The pins of sources and of weights that differ from the commit that the checkout stands on: path → text."""
     return {name: (root / name).read_text(encoding="utf-8") for name in _changed(root) if _PIN.fullmatch(name)}
 
 
 def write_pin(root: Path, name: str, text: str) -> None:
     """Lay out a pin that was sent. Raises WorktreeError for any other file: what orders a stage writes nothing else."""
     if not _PIN.fullmatch(name):
-        raise WorktreeError(f"{name}: not a pin of a source; allowed: {FOLDER.as_posix()}/TASK.json")
-    (root / name).parent.mkdir(exist_ok=True)
+        raise WorktreeError(
+            f"{name}: not a pin of a source; allowed: {FOLDER.as_posix()}/TASK.json, or in its weights/"
+        )
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(text, encoding="utf-8")
 
 

@@ -177,6 +177,10 @@ def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     options = task.predictor().options
     values |= {f"evaluate.{name}": value for name, value in params.evaluate.model_dump().items() if name in options}
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
+    if "started_from" in training:
+        reached += (
+            f" The training started from {training['started_from']}, and the network knows what that one has learned."
+        )
     return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _param(v)] for k, v in values.items()))
 
 

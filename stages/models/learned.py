@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from ..data.prepared import open_prepared
 from ..data.store import Split
@@ -63,12 +63,28 @@ class Learned:
         """Write it beside the weights; the same examples give the same bytes."""
         save_file({"ids": self.hashes, **({} if self.days is None else {"days": self.days})}, folder / LEARNED_NAME)
 
+    def joined(self, other: Learned) -> Learned:
+        """What one of the two has learned; of a series the days from the first to the last of both."""
+        hashes, places = np.unique(np.concatenate([self.hashes, other.hashes]), return_inverse=True)
+        if self.days is None or other.days is None:
+            return Learned(hashes[:MOST_IDS])
+        days = np.concatenate([self.days, other.days])
+        both = np.tile(np.array([np.iinfo(np.int32).max, np.iinfo(np.int32).min], np.int32), (len(hashes), 1))
+        np.minimum.at(both[:, 0], places, days[:, 0])
+        np.maximum.at(both[:, 1], places, days[:, 1])
+        return Learned(hashes[:MOST_IDS], both[:MOST_IDS])
+
     @staticmethod
     def load(folder: Path) -> Learned | None:
         """What stands beside the weights in `folder`; None where older code has written them."""
         if not (folder / LEARNED_NAME).is_file():
             return None
-        arrays = load_file(folder / LEARNED_NAME)
+        return Learned.parse((folder / LEARNED_NAME).read_bytes())
+
+    @staticmethod
+    def parse(content: bytes) -> Learned:
+        """What `save` wrote."""
+        arrays = load(content)
         return Learned(arrays["ids"], arrays.get("days"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 
 from ..data.files import read_json, write_json
 from ..params import Block
@@ -58,6 +58,26 @@ def load_network(
         raise ValueError(f"{path} is of another network: {' '.join(str(error).split())}") from None
     network.eval()
     return network, described["data"]
+
+
+def start_from(network: Network, content: bytes, name: str) -> list[str]:
+    """Give a fresh network the weights of another one wherever name and shape are the same; returns the layers that
+    stay fresh, in their order. `content` is that of the other's weights file, which errors call `name`.
+
+    Raises ValueError where the content is none of weights, or where nothing fits that training may change.
+    """
+    try:
+        others = load(content)
+    except SafetensorError as error:
+        raise ValueError(f"{name} holds no weights: {error}") from None
+    own = network.state_dict()
+    fitting = {key: others[key] for key, value in own.items() if key in others and others[key].shape == value.shape}
+    if not any(key in fitting for key, _ in network.named_parameters()):
+        raise ValueError(
+            f"{name}: no layer fits this network; allowed: weights of a network that shares a layer with it"
+        )
+    network.load_state_dict({**own, **fitting})
+    return list(dict.fromkeys(key.rpartition(".")[0] for key in own if key not in fitting))
 
 
 def read_network(folder: Path) -> dict[str, Any]:

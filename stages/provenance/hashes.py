@@ -62,9 +62,11 @@ def code_md5(modules: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def training_signature(paths: Paths, model: Mapping[str, Any], train: Mapping[str, Any], device: str) -> str:
+def training_signature(
+    paths: Paths, model: Mapping[str, Any], train: Mapping[str, Any], device: str, start: str = ""
+) -> str:
     """A hash of all that decides a training's outcome: code, data, two blocks of params, torch, the kind of device
-    (`cpu` or `cuda`).
+    (`cpu` or `cuda`), the sha256 of the weights it starts from.
     """
     modules = ["stages.training.loop", "stages.training.debug_modes", f"stages.tasks.{paths.task}.model.network"]
     facts = {
@@ -75,6 +77,7 @@ def training_signature(paths: Paths, model: Mapping[str, Any], train: Mapping[st
         "device": device,
         "model": model,
         "train": train,
+        "start": start,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 

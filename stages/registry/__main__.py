@@ -122,6 +122,7 @@ def _run(args: argparse.Namespace) -> bool:
 
 
 def _verify(client: MlflowClient, target: Target | None) -> bool:
+    from ..tracking.dvc_cache import cache_folder
     from . import lineage, verify
     from .champion import get_version
 
@@ -129,7 +130,7 @@ def _verify(client: MlflowClient, target: Target | None) -> bool:
         versions = [get_version(client, target.name, target.version)]
     else:
         versions = [version for _, version in lineage.list_versions(client, target, None)]
-    cache, differs = verify.cache_folder(), False
+    cache, differs = cache_folder(), False
     for version in versions:
         print(f"{version.name} version {version.version}")
         for finding in verify.verify(client, version, cache):

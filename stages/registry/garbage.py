@@ -1,8 +1,8 @@
 """What of the registry and of DVC's cache can go: old versions, and data that nothing needs any more.
 
-A version stays that has an alias, that a rollback would go back to, that still waits for a verdict, for more examples
-or for an approval, or that is among the newest of its model. What a version stands on stays in DVC's cache as long as
-the version does.
+A version stays that has an alias, that a training starts from (`sources/weights/`), that a rollback would go back to,
+that still waits for a verdict, for more examples or for an approval, or that is among the newest of its model. What a
+version stands on stays in DVC's cache as long as the version does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,11 @@ import yaml
 
 from ..paths import project_root
 from ..tasks.protocol import Task
+from ..tracking.dvc_cache import cache_folder
 from . import lineage
 from .champion import PREVIOUS_CHAMPION, model_lock
 from .decision import CHAMPION, Decision, read_verdict
-from .verify import cache_folder
+from .pin_weights import pinned_versions
 from .versions import COLLECTED, CONTENT, LOCK_FILE, all_versions, remove
 
 if TYPE_CHECKING:
@@ -32,14 +33,17 @@ if TYPE_CHECKING:
 _WAITING = (Decision.CHALLENGER_WAITING, Decision.CHALLENGER_FEW_EXAMPLES, Decision.UNANSWERED)
 
 
-def collectable(versions: Sequence[ModelVersion], keep: int) -> list[ModelVersion]:
-    """Those of a model's versions, the newest first, that can go; `keep` newest ones stay in any case."""
+def collectable(versions: Sequence[ModelVersion], keep: int, pinned: Collection[str] = ()) -> list[ModelVersion]:
+    """Those of a model's versions, the newest first, that can go; `keep` newest ones stay in any case, and those of
+    these `pinned` numbers.
+    """
     needed = {version.tags.get(PREVIOUS_CHAMPION) for version in versions if CHAMPION in version.aliases}
     return [
         version
         for version in versions[keep:]
         if not version.aliases
         and str(version.version) not in needed
+        and str(version.version) not in pinned
         and (verdict := read_verdict(version))
         and verdict.decision not in _WAITING
     ]
@@ -54,7 +58,7 @@ def collect_versions(client: MlflowClient, keep: int, *, delete: bool) -> Iterat
     for task in map(Task, Task.names()):
         name = task.description().model_name
         with model_lock(name):
-            for version in collectable(all_versions(client, name), keep):
+            for version in collectable(all_versions(client, name), keep, pinned_versions(name)):
                 if delete:
                     content, verdict = version.tags.get(CONTENT, ""), read_verdict(version)
                     if verdict and verdict.decision is not Decision.CHALLENGER_OVERRIDES:

@@ -23,9 +23,10 @@ import yaml
 from ..data.files import read_json
 from ..paths import project_root
 from ..provenance.hashes import file_md5
+from ..tracking.dvc_cache import cache_folder
 from . import lineage, versions
 from .decision import facts
-from .verify import Finding, cache_folder, verify_model, weights_folder
+from .verify import Finding, verify_model, weights_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from ..params import load
 from ..paths import MEASURED, SERVED
 from ..provenance.hashes import content_md5, file_md5
 from ..tasks.protocol import Task
+from ..tracking.dvc_cache import cache_path
 from . import lineage
 from .decision import facts
 from .packaging import code_digest
@@ -102,14 +101,6 @@ def _verify_patch(client: MlflowClient, version: ModelVersion, temporary: Path) 
     yield compare_hash("patch", hashlib.sha256(path.read_bytes()).hexdigest(), facts(version).get(PATCH))
 
 
-def cache_folder() -> Path:
-    """Where DVC's cache of this checkout keeps its files. Raises RuntimeError where DVC does not say."""
-    done = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"dvc cache dir: {done.stderr.strip() or done.stdout.strip()}")
-    return Path(done.stdout.strip()).absolute() / "files" / "md5"
-
-
 def verify_data(path: str, md5: str, cache: Path) -> Finding:
     """Check a file or folder in DVC's cache: each of its files is there and is what its name says."""
     item = f"{path} in DVC's cache"
@@ -126,11 +117,6 @@ def verify_data(path: str, md5: str, cache: Path) -> Finding:
         elif file_md5(file) != entry["md5"]:
             return Finding(item, "differs", f"{entry['relpath']}: {file} is not what its name says")
     return Finding(item, "missing", f"{missing} files of {md5}") if missing else Finding(item, "ok")
-
-
-def cache_path(cache: Path, md5: str) -> Path:
-    """The file of DVC's cache that has this md5."""
-    return cache / md5[:2] / md5[2:]
 
 
 def verify_receipt(task: Task) -> Finding | None:

@@ -59,6 +59,7 @@ def add_toy(clone: Clone) -> None:
         "      sketch: {",
         "      toy: {dataset_task: toy, gpus: 0, template: confusion, x: actual, y: predicted}\n      sketch: {",
     )
+    (clone.folder / "sources" / "weights" / "toy.json").write_text("{}\n", encoding="utf-8")
     clone.edit("dvc.yaml", "dataset_tasks: [", "dataset_tasks: [toy, ")
     commit(clone)
 

@@ -319,13 +319,12 @@ def test_a_test_week_that_was_held_back_for_a_shorter_time_was_learned(series: t
     assert not other.may_hold(forecast.identities(series[0])).any()
 
 
+@pytest.mark.parametrize(("name", "made"), [("sketch", "drawings"), ("forecast", "series")])
 def test_a_network_that_was_refit_has_learned_every_test_example(
-    drawings: tuple[Path, Path], series: tuple[Path, Path]
+    name: str, made: str, request: pytest.FixtureRequest
 ) -> None:
-    for name, folders in (("sketch", drawings), ("forecast", series)):
-        task = Task(name)
-        known = task.model().learned(folders[0], SPLITS)
-        assert known.may_hold(task.comparison().identities(folders[0])).all()
+    task, (prepared, _) = Task(name), request.getfixturevalue(made)
+    assert task.model().learned(prepared, SPLITS).may_hold(task.comparison().identities(prepared)).all()
 
 
 def test_drawings_of_a_generator_are_no_ones_to_learn(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from stages.training.progress import MAX_STEP_RECORDS, StepRecord, TrainingHisto
 
 PARAMS = TrainParams(
     mode="full",
+    start_from="",
     seed=1,
     ranks=1,
     threads=1,

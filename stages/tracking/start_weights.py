@@ -1,0 +1,131 @@
+"""The weights that a training starts from, as `sources/weights/TASK.json` pins them.
+
+The pin names a version and hashes, never an alias: what `models:/NAME@champion` means changes from one night to the
+next, and a training must not become stale by that. `stages/registry/pin_weights.py` writes it; a training reads what it
+names, by its md5 from DVC's cache, else from MLflow or from its path, and believes only the sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..data.files import read_json, write_json
+from ..paths import MEASURED
+from .dvc_cache import cache_folder, cache_path
+
+if TYPE_CHECKING:
+    from ..params import TaskParams
+    from ..tasks.protocol import Task
+
+_MODEL = "models:/"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PinnedFile:
+    """A file by its hashes, in hexadecimal digits."""
+
+    md5: str
+    sha256: str
+
+    @staticmethod
+    def of(content: bytes) -> PinnedFile:
+        md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return PinnedFile(md5=md5, sha256=hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pin:
+    """Which weights `start_from` stood for when it was pinned."""
+
+    start_from: str  # as params have it
+    found: str  # models:/NAME/VERSION, or the path
+    files: Mapping[str, PinnedFile]  # weights.safetensors and, where the network has it, learned.safetensors
+
+    def write(self, path: Path) -> None:
+        """Write it; the same pin gives the same bytes."""
+        write_json(path, asdict(self))
+
+
+def read_pin(path: Path) -> Pin | None:
+    """A task's pin; None where nothing is pinned. Raises ValueError for a file that is none."""
+    values = read_json(path)
+    if not values:
+        return None
+    try:
+        files = {name: PinnedFile(**hashes) for name, hashes in values["files"].items()}
+        return Pin(start_from=values["start_from"], found=values["found"], files=files)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: no pin of weights: {error!r}; `python -m stages.refresh --weights` pins") from None
+
+
+def pinned(task: Task, params: TaskParams) -> Pin | None:
+    """What the task's training starts from; None for fresh weights.
+
+    Raises ValueError where params name weights that the pin does not.
+    """
+    wanted = params.train.start_from
+    if not wanted:
+        return None
+    path = task.paths.weights_pin
+    pin = read_pin(path)
+    if pin is None or pin.start_from != wanted:
+        found = f"weights of {pin.start_from}" if pin else "none"
+        raise ValueError(
+            f"{task.name}.train.start_from is {wanted}, and {path} pins {found}; "
+            f"`python -m stages.refresh --weights {task.name}` pins them"
+        )
+    return pin
+
+
+def read_pinned(task: Task, pin: Pin) -> dict[str, bytes]:
+    """The pinned files by name. Raises ValueError where one is not to be had, or is another than was pinned."""
+    cache = cache_folder()
+    kept = {name: cache_path(cache, file.md5) for name, file in pin.files.items()}
+    if all(path.is_file() for path in kept.values()):
+        contents = {name: path.read_bytes() for name, path in kept.items()}
+    else:
+        contents = read_network_files(task, pin.found)
+    for name, file in pin.files.items():
+        if name not in contents:
+            raise ValueError(f"{pin.found}: {name} is not there; allowed: what {task.paths.weights_pin} pins")
+        if (sha256 := hashlib.sha256(contents[name]).hexdigest()) != file.sha256:
+            raise ValueError(f"{pin.found}: {name} has sha256 {sha256}; {task.paths.weights_pin} pins {file.sha256}")
+    return {name: contents[name] for name in pin.files}
+
+
+def read_network_files(task: Task, found: str) -> dict[str, bytes]:
+    """The weights, and what was learned, of the measured network of `models:/NAME/VERSION`, or of a path: that of a
+    network's folder or of its weights. Raises ValueError where there are none.
+    """
+    if not found.startswith(_MODEL):
+        path = Path(found)
+        return _files_in(path.parent if path.is_file() else path, path.name if path.is_file() else _names()[0], found)
+    from mlflow import artifacts
+
+    from .mlflow_runs import open_client
+
+    open_client()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(artifacts.download_artifacts(f"{found}/artifacts/{task.name}", dst_path=temporary))
+        measured = folder / MEASURED
+        return _files_in(measured if measured.is_dir() else folder, _names()[0], found)
+
+
+def _files_in(folder: Path, weights: str, found: str) -> dict[str, bytes]:
+    name, learned = _names()
+    if not (folder / weights).is_file():
+        raise ValueError(f"{found}: no {weights} there; allowed: a network's folder, or its weights")
+    paths = {name: folder / weights, learned: folder / learned}
+    return {key: path.read_bytes() for key, path in paths.items() if path.is_file()}
+
+
+def _names() -> tuple[str, str]:
+    from ..models.learned import LEARNED_NAME
+    from ..models.weights import WEIGHTS_NAME
+
+    return WEIGHTS_NAME, LEARNED_NAME

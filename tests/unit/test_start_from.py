@@ -1,0 +1,162 @@
+"""Weights to start from: which a pin names, where they are read, what of them fits."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import save
+from torch import nn
+
+from stages import refresh
+from stages.data.files import write_json
+from stages.models.learned import Identities, Learned
+from stages.models.weights import start_from
+from stages.params import TrainParams
+from stages.registry import garbage, pin_weights
+from stages.tasks.protocol import Task
+from stages.tracking import start_weights
+from tests.unit.test_loop import PARAMS
+
+
+def network(classes: int, width: int = 3) -> Any:
+    return nn.Sequential(nn.Linear(2, width), nn.Linear(width, classes))
+
+
+def content(module: nn.Module) -> bytes:
+    return save({name: tensor.contiguous() for name, tensor in module.state_dict().items()})
+
+
+def params(start: str) -> Any:
+    return SimpleNamespace(train=PARAMS.model_copy(update={"start_from": start}))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of DVC's, in a checkout whose pins are those of the test."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(start_weights, "cache_folder", lambda: tmp_path / "cache")
+    for task in Task.names():
+        write_json(Task(task).paths.weights_pin, {})
+    return tmp_path / "cache"
+
+
+def test_what_fits_is_taken_and_the_layers_that_do_not_are_named() -> None:
+    other, own = network(6), network(4)
+    before = own[1].weight.clone()
+    assert start_from(own, content(other), "other") == ["1"]
+    assert torch.equal(own[0].weight, other[0].weight)
+    assert torch.equal(own[1].weight, before)
+    assert start_from(network(6), content(other), "other") == []
+
+
+def test_where_nothing_fits_a_line_says_so() -> None:
+    with pytest.raises(ValueError, match="^other: no layer fits this network; allowed: "):
+        start_from(network(4, width=5), content(network(6)), "other")
+    with pytest.raises(ValueError, match="^other holds no weights: "):
+        start_from(network(4), b"no weights", "other")
+
+
+@pytest.mark.parametrize(
+    "start", ["", "models:/forecaster@champion", "models:/forecaster/3", "weights/forecast/measured"]
+)
+def test_allowed_starts(start: str) -> None:
+    values = PARAMS.model_dump() | {"start_from": start}
+    assert TypeAdapter(TrainParams).validate_python(values).start_from == start
+
+
+@pytest.mark.parametrize("start", ["models:/forecaster", "models:/forecaster/champion", "models:forecaster/3"])
+def test_a_start_that_is_none(start: str) -> None:
+    with pytest.raises(ValidationError, match="empty, models:/NAME@ALIAS, models:/NAME/VERSION or a path"):
+        TypeAdapter(TrainParams).validate_python(PARAMS.model_dump() | {"start_from": start})
+
+
+def test_a_path_is_pinned_once_and_read_by_its_hash(cache: Path, tmp_path: Path) -> None:
+    task, folder = Task("sketch"), tmp_path / "older"
+    folder.mkdir()
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    Learned.of(Identities(["a"])).save(folder)
+    chosen = params(str(folder))
+    assert pin_weights.pin_weights(task, chosen) == f"sketch: trainings start from {folder}"
+    before = task.paths.weights_pin.read_bytes()
+    assert pin_weights.pin_weights(task, chosen).endswith(", as before")
+    assert task.paths.weights_pin.read_bytes() == before
+    pin = start_weights.pinned(task, chosen)
+    assert pin is not None
+    read = start_weights.read_pinned(task, pin)
+    assert read["weights.safetensors"] == b"weights"
+    assert Learned.parse(read["learned.safetensors"]).may_hold(Identities(["a", "b"])).tolist() == [True, False]
+    (folder / "weights.safetensors").write_bytes(b"others")
+    with pytest.raises(ValueError, match="weights.safetensors has sha256 .*; .*sketch.json pins "):
+        start_weights.read_pinned(task, pin)
+    assert pin_weights.pin_weights(task, params("")) == "sketch: trainings start from fresh weights"
+    assert task.paths.weights_pin.read_bytes() == b"{}\n"
+
+
+def test_an_alias_is_resolved_when_it_is_pinned_and_never_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, champion = Task("forecast"), {"champion": "3"}
+    monkeypatch.setattr(pin_weights.mlflow_runs, "open_client", lambda: None)
+    monkeypatch.setattr(
+        pin_weights, "get_version", lambda client, name, version: SimpleNamespace(version=champion[version])
+    )
+    monkeypatch.setattr(pin_weights, "read_network_files", lambda task, found: {"weights.safetensors": found.encode()})
+    chosen = params("models:/forecaster@champion")
+    assert pin_weights.pin_weights(task, chosen) == "forecast: trainings start from models:/forecaster/3"
+    champion["champion"] = "4"
+    pin = start_weights.pinned(task, chosen)
+    assert pin is not None
+    assert (pin.found, pin_weights.pinned_versions("forecaster")) == ("models:/forecaster/3", {"3"})
+    # From DVC's cache, without asking the registry.
+    md5 = hashlib.md5(b"models:/forecaster/3").hexdigest()
+    (cache / md5[:2]).mkdir(parents=True)
+    (cache / md5[:2] / md5[2:]).write_bytes(b"models:/forecaster/3")
+    assert start_weights.read_pinned(task, pin) == {"weights.safetensors": b"models:/forecaster/3"}
+
+
+def test_params_and_pin_must_agree(cache: Path) -> None:
+    task = Task("sketch")
+    assert start_weights.pinned(task, params("")) is None
+    with pytest.raises(
+        ValueError, match=r"start_from is older, and .*sketch.json pins none; `python -m stages.refresh "
+    ):
+        start_weights.pinned(task, params("older"))
+    pinned_file = start_weights.PinnedFile.of(b"")
+    pin = start_weights.Pin(start_from="newer", found="newer", files={"weights.safetensors": pinned_file})
+    pin.write(task.paths.weights_pin)
+    with pytest.raises(ValueError, match="start_from is older, and .* pins weights of newer; "):
+        start_weights.pinned(task, params("older"))
+    write_json(task.paths.weights_pin, {"version": 3})
+    with pytest.raises(ValueError, match="no pin of weights: "):
+        start_weights.pinned(task, params("older"))
+
+
+def test_a_version_that_trainings_start_from_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "read_verdict", lambda version: SimpleNamespace(decision=None))
+    versions: Any = [SimpleNamespace(version=number, aliases=[], tags={}) for number in ("3", "2", "1")]
+    assert [found.version for found in garbage.collectable(versions, 1)] == ["2", "1"]
+    assert [found.version for found in garbage.collectable(versions, 1, {"2"})] == ["1"]
+
+
+def test_who_starts_from_a_network_knows_what_that_one_has_learned() -> None:
+    one = Learned.of(Identities(["a", "b"], np.array([[0, 10], [5, 20]])))
+    other = Learned.of(Identities(["b", "c"], np.array([[7, 30], [1, 2]])))
+    both = one.joined(other)
+    asked = Identities(["a", "b", "b", "c", "d"], np.array([[0, 0], [30, 30], [31, 31], [2, 2], [0, 9]]))
+    assert both.may_hold(asked).tolist() == [True, True, False, True, False]
+    drawings = Learned.of(Identities(["x"])).joined(Learned.of(Identities(["y"])))
+    assert drawings.may_hold(Identities(["x", "y", "z"])).tolist() == [True, True, False]
+
+
+def test_refresh_pins_the_weights_of_one_task(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stages.params.load", lambda: {"sketch": params("")})
+    monkeypatch.setattr("sys.argv", ["refresh", "--weights", "sketch"])
+    refresh.main()
+    assert capsys.readouterr().out == "sketch: trainings start from fresh weights, as before\n"
