@@ -78,7 +78,7 @@ def _train(task: Task, params: TaskParams) -> None:
 
     def save(folder: Path, trained: Network, split: Split, further: Mapping[str, int | str]) -> None:
         names = ("mode", "seed", "threads")
-        further = {**further, **({"started_from": pin.found} if pin else {})}
+        further = {**further, **({"started_from": pin.name} if pin else {})}
         training = {"signature": signature, **{name: getattr(params.train, name) for name in names}, **further}
         save_network(folder, trained, params.model, description, prepared=paths.prepared, training=training)
         learned = model.learned(paths.prepared, split)

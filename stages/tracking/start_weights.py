@@ -46,6 +46,13 @@ class Pin:
     found: str  # models:/NAME/VERSION, or the path
     files: Mapping[str, PinnedFile]  # weights.safetensors and, where the network has it, learned.safetensors
 
+    @property
+    def name(self) -> str:
+        """What outputs call the weights, which name no path of a machine: the version, or the beginning of a sha256."""
+        if self.found.startswith(_MODEL):
+            return self.found
+        return f"sha256:{self.files[_names()[0]].sha256[:16]}"
+
     def write(self, path: Path) -> None:
         """Write it; the same pin gives the same bytes."""
         write_json(path, asdict(self))
