@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -21,7 +21,8 @@ from .compat import in_run_cache, open_repo
 if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
-Verdict = Literal["cached", "restore", "run", "wait"]
+PINS = Path("sources")  # which version of each source is fetched, a file a task
+Verdict = Literal["cached", "restore", "run", "wait", "held"]
 
 
 class PipelineError(ValueError):
@@ -43,6 +44,7 @@ class PlannedStage:
 
     `cached`: nothing has changed. `restore`: DVC's cache has a result that only has to be checked out. `run`: it
     computes. `wait`: nothing of its own has changed, but a stage before it runs, and may or may not give something new.
+    `held`: a night leaves it as it is (`flows.hold_back`).
     """
 
     name: str
@@ -97,6 +99,31 @@ class Pipeline:
         """The keys of params.yaml that the stage reads, as forecast.train; what stands below them counts, too."""
         return tuple(key for dep in self._stages[name].deps for key in getattr(dep, "params", ()))
 
+    def edited(self, name: str) -> bool:
+        """Whether a person has changed what the stage reads (its command, params or code), or it never ran.
+
+        What stages before it made does not count, nor which version of its source it is to fetch.
+        """
+        stage = self._stages[name]
+        made = {out.fs_path for other in self._stages.values() for out in other.outs}
+        if all(dep.hash_info.value is None for dep in stage.deps) or stage.changed_stage():
+            return True
+        return any(
+            any(_changed_params(dep)) if hasattr(dep, "read_params") else bool(dep.status())
+            for dep in stage.deps
+            if dep.fs_path not in made and not _is_pin(dep)
+        )
+
+    def pin_moved(self, name: str) -> bool:
+        """Whether the stage is to fetch another version of its source than the one it has fetched."""
+        return any(bool(dep.status()) for dep in self._stages[name].deps if _is_pin(dep))
+
+    def recorded(self, name: str, path: Path) -> str | None:
+        """The hash that dvc.lock has of what a stage read or made; None where it has none."""
+        stage = self._stages[name]
+        found = (entry for entry in (*stage.deps, *stage.outs) if entry.def_path == path.as_posix())
+        return next((entry.hash_info.value for entry in found), None)
+
     def has_remote(self) -> bool:
         """Whether DVC's configuration names a default remote, over which machines hand each other data."""
         return bool(self._repo.config["core"].get("remote"))
@@ -135,6 +162,10 @@ class Pipeline:
             return PlannedStage(name=name, verdict="cached")
         verdict: Verdict = "restore" if in_run_cache(self._repo, stage) else "run"
         return PlannedStage(name=name, verdict=verdict, reasons=reasons)
+
+
+def _is_pin(dep: Any) -> bool:
+    return PurePosixPath(dep.def_path).parent == PurePosixPath(PINS)
 
 
 def _reasons(stage: DvcStage) -> Iterator[str]:

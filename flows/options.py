@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, model_validator
 
 from stages.tasks.protocol import Task
 
@@ -38,6 +38,23 @@ class PipelineOptions(BaseModel):
     )
     pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
     parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
+    refresh: bool = Field(
+        default=False,
+        description="As a night: ask the sources for something new first, train where monitor.retrain says so, watch "
+        "the champion, make its forecasts. Off: as `dvc repro`, whatever the policy",
+    )
+    commit: bool = Field(
+        default=False,
+        description="With refresh: commit sources/, dvc.lock and params.yaml on the branch unroll/nightly",
+    )
+
+    @model_validator(mode="after")
+    def _starts_from_the_checkout(self) -> PipelineOptions:
+        if self.refresh and self.overrides:
+            raise ValueError("found refresh with overrides; allowed: a night starts from the checkout as it is")
+        if self.commit and not self.refresh:
+            raise ValueError("found commit without refresh; allowed: both")
+        return self
 
     def targets(self) -> tuple[str, ...]:
         """The last stage of each chosen task, each once: of data alone, those of the task that has them."""

@@ -4,6 +4,9 @@ python -m flows.plan                                  all stages
 python -m flows.plan sketch video --up-to train       two tasks, as `flows.run` takes them
 python -m flows.plan evaluate@sketch …                these stages, and what they need
 python -m flows.plan --json                           for programs
+
+What a night would leave as it is, since there are only new data, shows as held back by monitor.retrain. By hand (`dvc
+repro`, `flows.run` without --refresh) it runs.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from stages.params import ParamsError, load
 from stages.tasks.protocol import Task
 
 from .dag import Pipeline, PipelineError, PlannedStage, Verdict
+from .hold_back import KEY, held_back, hold_back
 from .options import PipelineOptions, Verb
 
 MEANING: dict[Verdict, str] = {
@@ -27,6 +31,7 @@ MEANING: dict[Verdict, str] = {
     "restore": "from DVC's cache",
     "run": "runs",
     "wait": "runs if a stage before it changes",
+    "held": f"held back by {KEY}",
 }
 
 _SHOWN = 4  # reasons of a stage in the table
@@ -48,7 +53,7 @@ def show(plan: Sequence[PlannedStage]) -> None:
     for column in ("stage", "what", "why"):
         table.add_column(column, overflow="fold")
     for stage in plan:
-        style = "dim" if stage.verdict == "cached" else ""
+        style = "dim" if stage.verdict in ("cached", "held") else ""
         table.add_row(stage.name, MEANING[stage.verdict], reasons(stage), style=style)
     console = Console()
     console.print(table)
@@ -80,8 +85,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="a list of stages with verdict and reasons")
     args = parser.parse_args()
     try:
-        load()
-        plan = Pipeline(Path()).plan(stages_of(args.targets, args.up_to), force=args.force)
+        params, pipeline = load(), Pipeline(Path())
+        plan = pipeline.plan(stages_of(args.targets, args.up_to), force=args.force)
+        if not args.force:
+            plan = hold_back(plan, held_back(pipeline, params))
     except (PipelineError, ParamsError) as error:
         sys.exit(f"unroll: plan: {error}")
     if args.json:

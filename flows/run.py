@@ -3,6 +3,7 @@
     python -m flows.run                              all tasks
     python -m flows.run sketch video --up-to train   two tasks, up to their weights
     python -m flows.run sketch --set sketch.train.epochs=3
+    python -m flows.run --refresh                    what the schedule starts at night
 
 The run shows in the UI if `make up` has started the servers of this checkout, or PREFECT_API_URL names others; else
 Prefect starts a server for as long as the flow lasts. `python -m flows.plan` says beforehand what would run, and why.
@@ -50,6 +51,8 @@ def main() -> None:
     parser.add_argument("--where", metavar="PLACE", help="auto, here or pool")
     parser.add_argument("--pool", help="work pool for stages that run elsewhere")
     parser.add_argument("--parallel", type=int, metavar="N", help="stages at once on this machine")
+    parser.add_argument("--refresh", action="store_true", help="as a night: ask the sources, train by the policy")
+    parser.add_argument("--commit", action="store_true", help="with --refresh: a commit on the branch unroll/nightly")
     args = vars(parser.parse_args())
     choose_server()
     if "overrides" not in args:  # else the flow runs in another folder

@@ -69,6 +69,9 @@ class Paths:
         self.card = Path("cards", task, "MODEL_CARD.md")
         # register
         self.receipt = Path("receipts", f"{task}.json")  # which model was handed to the registry
+        # a night, which is no stage
+        self.night = Path("nights", task)  # what the last night that looked at the task has found and decided
+        self.night_record = self.night / "night.json"
 
     def resume(self, signature: str) -> Path:
         """The state of the training that has this signature, while it goes on. No output."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,3 +40,12 @@ def failures(states: Mapping[str, State[Any]]) -> list[str]:
     """The stages that failed, each with what it said."""
     bad = {name: state for name, state in states.items() if state.is_failed() or state.is_crashed()}
     return [f"{name}: {state.message}" for name, state in bad.items()]
+
+
+def summary(states: Mapping[str, State[Any]]) -> State[Any]:
+    """The state of a flow from those of its stages: which failed, which were not reached, how many ran."""
+    counts = Counter(state.name or "Unknown" for state in states.values())
+    total = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if failed := failures(states):
+        return Failed(message="\n\n".join([f"{len(states)} stages: {total}", *failed]))
+    return Completed(message=f"{len(states)} stages: {total}")

@@ -51,8 +51,8 @@ def worktree(root: Path, tree: str) -> Iterator[Path]:
             _marker(folder).touch()
             stack.enter_context(in_use(folder))
             stack.callback(_remove, root, folder)
-            _git(root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), base)
-        _git(folder, "checkout", "--quiet", tree, "--", ".")
+            git(root, "worktree", "add", "--quiet", "--detach", "--no-checkout", str(folder), base)
+        git(folder, "checkout", "--quiet", tree, "--", ".")
         _share_dvc(project_root(root), folder)
         yield folder
 
@@ -82,18 +82,18 @@ def remove_abandoned(root: Path) -> None:
 
 def snapshot(root: Path) -> str:
     """The working tree's files as a tree of git's, new ones that are not ignored included. Nothing there changes."""
-    index = Path(_git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+    index = Path(git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "index"
         shutil.copy(index, copy)
         environment = {"GIT_INDEX_FILE": str(copy)}
-        _git(root, "add", "--all", environment=environment)
-        return _git(root, "write-tree", environment=environment)
+        git(root, "add", "--all", environment=environment)
+        return git(root, "write-tree", environment=environment)
 
 
 def keep_tree(root: Path, name: str, tree: str) -> None:
     """Have git keep the tree of a study, which nothing else names."""
-    _git(root, "update-ref", f"refs/unroll/studies/{name}", tree)
+    git(root, "update-ref", f"refs/unroll/studies/{name}", tree)
 
 
 def commit_of(root: Path) -> str:
@@ -101,16 +101,22 @@ def commit_of(root: Path) -> str:
 
     A worker elsewhere gets a commit, params.yaml, dvc.lock and the pins that differ, so that nothing else may count.
     """
-    changed = [name for name in _changed(root) if name not in EXPERIMENT_MAY_CHANGE and not _PIN.fullmatch(name)]
+    changed = [name for name in differing(root) if name not in EXPERIMENT_MAY_CHANGE and not _PIN.fullmatch(name)]
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
         raise WorktreeError(f"a worker elsewhere runs what is committed; commit first: {names}")
-    return _git(root, "rev-parse", "HEAD")
+    return git(root, "rev-parse", "HEAD")
+
+
+def differing(root: Path) -> list[str]:
+    """The files that differ from HEAD, in the index or beside it, new ones that are not ignored included; sorted."""
+    status = git(root, "status", "--porcelain", "--no-renames", "--untracked-files=all", "-z", strip=False)
+    return sorted({line[3:] for line in status.split("\0") if line})
 
 
 def changed_pins(root: Path) -> dict[str, str]:
     """The pins of sources and of weights that differ from the commit that the checkout stands on: path → text."""
-    return {name: (root / name).read_text(encoding="utf-8") for name in _changed(root) if _PIN.fullmatch(name)}
+    return {name: (root / name).read_text(encoding="utf-8") for name in differing(root) if _PIN.fullmatch(name)}
 
 
 def write_pin(root: Path, name: str, text: str) -> None:
@@ -149,13 +155,7 @@ def experiments_lock(root: Path) -> Iterator[None]:
 
 def read_file(root: Path, tree: str, path: Path) -> str:
     """The text of a file in one of git's trees. Raises WorktreeError where the tree has no such file."""
-    return _git(root, "show", f"{tree}:{path.as_posix()}", strip=False)
-
-
-def _changed(root: Path) -> list[str]:
-    """The files that differ from the commit, new ones included, in alphabetical order."""
-    status = _git(root, "status", "--porcelain", "--no-renames", "--untracked-files=all", strip=False)
-    return sorted({line[3:] for line in status.splitlines()})
+    return git(root, "show", f"{tree}:{path.as_posix()}", strip=False)
 
 
 def _worktrees(root: Path) -> Path:
@@ -169,7 +169,7 @@ def _marker(folder: Path) -> Path:
 def _remove(root: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with _exclusive(root):
-        _git(root, "worktree", "prune")
+        git(root, "worktree", "prune")
     if not folder.exists():
         _marker(folder).unlink(missing_ok=True)
 
@@ -216,7 +216,8 @@ def _locks(root: Path) -> Path:
     return folder
 
 
-def _git(root: Path, *arguments: str, environment: dict[str, str] | None = None, strip: bool = True) -> str:
+def git(root: Path, *arguments: str, environment: dict[str, str] | None = None, strip: bool = True) -> str:
+    """What a git command prints. Raises WorktreeError where it fails."""
     answer = _try_git(root, *arguments, environment=environment)
     if answer.returncode:
         raise WorktreeError(f"git {arguments[0]} in {root}: {answer.stderr.strip()}")

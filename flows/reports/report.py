@@ -61,8 +61,10 @@ class Reporter:
         if all(stage.verdict == "cached" for stage in plan):
             self._registry.ask()
 
-    def finish(self, states: Mapping[str, State[Any]]) -> None:
-        """Make the artifacts of the tasks whose stages have ended in these states."""
+    def finish(self, states: Mapping[str, State[Any]]) -> RegistryStatus | None:
+        """Make the artifacts of the tasks whose stages have ended in these states; returns what the registry holds, or
+        None where it does not say.
+        """
         log = get_run_logger()
         log.info("all stages have ended; now the pictures, and what the registry has made of the models")
         try:
@@ -71,15 +73,17 @@ class Reporter:
                 self._show_pictures(states)
                 answer = self._registry.answer(self._stop)
             if self._stop.is_set():
-                return
+                return None
             if isinstance(answer, str):
                 log.warning("no word from the registry: %s", answer)
                 self._show_tables(states, {})
-            else:
-                self._warn(answer, states)
-                self._show_tables(states, answer.models)
+                return None
+            self._warn(answer, states)
+            self._show_tables(states, answer.models)
+            return answer
         except Exception as error:  # a report that fails must not fail the work that it reports on
             log.warning("the report is not whole: %s: %s", type(error).__name__, error)
+        return None
 
     def _warn(self, status: RegistryStatus, states: Mapping[str, State[Any]]) -> None:
         """Log what `sync` said; a warning where the registry lacks what this run should have brought there."""

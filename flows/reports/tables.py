@@ -48,7 +48,7 @@ def plan_table(plan: Sequence[PlannedStage]) -> str:
     rows = []
     for stage in plan:
         where = f"pool {stage.pool}" if stage.pool else "here"
-        where = "" if stage.verdict == "cached" else where
+        where = "" if stage.verdict in ("cached", "held") else where
         rows.append([f"`{stage.name}`", MEANING[stage.verdict], where, reasons(stage)])
     return markdown_table(["stage", "what", "where", "why"], rows)
 

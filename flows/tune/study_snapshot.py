@@ -17,9 +17,10 @@ from stages.params import PARAMS_FILE, ParamsError, load, read
 from ..execution.experiment import check_out, experiment
 from ..execution.locks import StoppedError
 from ..execution.stage import Checkout
+from ..execution.states import summary
 from ..execution.worktree import keep_tree, read_file, snapshot
 from ..options import Verb
-from ..pipeline import run_pipeline, summary
+from ..pipeline import run_pipeline
 from .space import Dimension, SearchError, check, is_below
 from .trial import UnfinishedError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ..evaluation.report import HIGH, LOW, is_bound
 from ..sources.pins import path_of
 from ..tasks.protocol import Task
 from .champion import get_version
-from .decision import CHAMPION, facts, verdict_text
+from .decision import CHAMPION, Decision, facts, read_verdict, verdict_text
 from .gate import FILE
 from .status import describe
 from .versions import COMMIT, CONTENT, DIRTY, LOCKED, PATCH, PATCH_FILE, RECEIPT, all_versions, folder
@@ -90,6 +90,18 @@ def name_and_aliases(version: ModelVersion) -> str:
 def creation_time(version: ModelVersion) -> str:
     """When a version was made, in UTC, to the minute."""
     return datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def last_training(client: MlflowClient, task: Task) -> date | None:
+    """The day, in UTC, on which the newest version was made; None where there is none. What was trained with params of
+    one run alone does not count.
+    """
+    times = [
+        version.creation_timestamp
+        for version in all_versions(client, task.description().model_name)
+        if (verdict := read_verdict(version)) is None or verdict.decision is not Decision.CHALLENGER_OVERRIDES
+    ]
+    return datetime.fromtimestamp(max(times) / 1000, UTC).date() if times else None
 
 
 def show(client: MlflowClient, target: Target) -> None:

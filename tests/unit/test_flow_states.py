@@ -19,9 +19,8 @@ from flows.execution.cancellation import stopping
 from flows.execution.locks import StoppedError
 from flows.execution.remote import Order
 from flows.execution.stage import Outcome, StageError, TimeLimitError
-from flows.execution.states import check_completed, state_of
+from flows.execution.states import check_completed, state_of, summary
 from flows.options import PipelineOptions
-from flows.pipeline import summary
 from stages.registry.decision import OVERRIDES_VARIABLE
 from stages.tasks.protocol import Task
 

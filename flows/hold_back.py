@@ -1,0 +1,98 @@
+"""What `TASK.monitor.retrain` keeps a night from training, and how the plan and `make check` know.
+
+    … | python -m flows.hold_back     of the stages named on standard input, which are stale, those that may not be
+
+New data makes the stages of a model stale: train, evaluate, register. They *wait* where that alone is the reason: the
+raw data are others than those of the version that was registered last, and nobody has edited their code or params. A
+night decides by the policy whether they run; it never holds back an edit, a first training, or what a training that is
+done still needs. All of it is read from dvc.lock, so that every clone sees the same. `dvc repro` knows no policy and
+runs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+from stages.params import ParamsError, TaskParams, load
+from stages.tasks.protocol import Task
+
+from .dag import Pipeline, PipelineError, PlannedStage
+from .options import Verb
+from .record import read_record
+
+KEY = "monitor.retrain"
+_OF_A_MODEL = ("train", "evaluate", "register")
+
+
+def tasks_waiting(pipeline: Pipeline) -> tuple[str, ...]:
+    """The tasks whose models new data has made stale, or will have once it is fetched, and nothing else has."""
+    return tuple(name for name in Task.names() if f"register@{name}" in pipeline and _is_waiting(pipeline, Task(name)))
+
+
+def held_back(pipeline: Pipeline, params: Mapping[str, TaskParams]) -> dict[str, str]:
+    """The tasks whose models wait and that, as far as is known without the registry, the next night leaves as they
+    are: why, by task.
+
+    Whether the pause after a training is over, and what drift and scores say, stands in the last night's record where
+    that speaks of the same data.
+    """
+    held = {}
+    for name in tasks_waiting(pipeline):
+        owner = Task(name).description().dataset_task
+        policy = params[owner].monitor.retrain
+        record = read_record(pipeline.root, owner)
+        known = record is not None and record.data == data_of(pipeline, owner) and record.policy == policy
+        if record and known and record.reason and not record.retrain:
+            held[name] = record.reason
+        elif policy != "on_new_data":
+            held[name] = f"{policy}; a night decides"
+    return held
+
+
+def hold_back(plan: Sequence[PlannedStage], held: Mapping[str, str]) -> tuple[PlannedStage, ...]:
+    """The plan without the stages of models that are held back; `held` says why, by task."""
+    return tuple(
+        replace(stage, verdict="held", reasons=(f"{KEY}: {held[task]}", *stage.reasons))
+        if task in held and verb in _OF_A_MODEL and stage.verdict != "cached"
+        else stage
+        for stage, (verb, _, task) in ((stage, stage.name.partition("@")) for stage in plan)
+    )
+
+
+def data_of(pipeline: Pipeline, owner: str) -> str:
+    """DVC's hash of the prepared data of a task, as dvc.lock has it; empty where they were never prepared."""
+    return pipeline.recorded(f"preprocess@{owner}", Task(owner).paths.prepared) or ""
+
+
+def _is_waiting(pipeline: Pipeline, task: Task) -> bool:
+    if any(pipeline.edited(f"{verb}@{task.name}") for verb in _OF_A_MODEL):
+        return False
+    owner, paths = task.description().dataset_task, task.paths
+    if pipeline.pin_moved(f"download@{owner}"):
+        return not any(pipeline.edited(f"{verb}@{owner}") for verb in ("download", "preprocess"))
+    raw = pipeline.recorded(f"download@{owner}", paths.raw) != pipeline.recorded(f"register@{task.name}", paths.raw)
+    return raw and data_of(pipeline, owner) != pipeline.recorded(f"train@{task.name}", paths.prepared)
+
+
+def main() -> None:
+    """The command line."""
+    stale = [name for name in sys.stdin.read().split() if name.partition("@")[0] in get_args(Verb)]
+    if not stale:
+        return
+    try:
+        load()
+        waiting = tasks_waiting(Pipeline(Path()))
+    except (PipelineError, ParamsError) as error:
+        sys.exit(f"unroll: hold back: {error}")
+    left = [name for name in stale if name.partition("@")[2] not in waiting or name.startswith(("download", "prepro"))]
+    if held := [name for name in stale if name not in left]:
+        print(f"unroll: new data has made {' '.join(held)} stale: held back by {KEY}, no fault", file=sys.stderr)
+    print(*left)
+
+
+if __name__ == "__main__":
+    main()

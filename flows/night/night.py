@@ -1,0 +1,220 @@
+"""A night, in this order: refresh, plan, new data, drift and scores, decision, training and gate, forecasts, report,
+commit.
+
+One night at a time in a checkout: a second one waits, and then finds its work done. What is done stands in dvc.lock, in
+the registry, in the forecast store, and what was decided in `nights/TASK/night.json`; so the next night goes on with
+what one was cut short in.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Failed
+
+from stages.monitoring.retraining import Evidence, Retraining, decide
+from stages.nightly import SourceNews
+from stages.params import load
+from stages.paths import project_root
+from stages.tasks.protocol import Task
+
+from ..compat import open_repo
+from ..dag import Pipeline, PlannedStage
+from ..execution.locks import StoppedError, locked
+from ..execution.placement import placement
+from ..execution.stage import Checkout
+from ..execution.stage_runs import StageRuns
+from ..execution.states import summary
+from ..hold_back import data_of, held_back, hold_back, tasks_waiting
+from ..record import read_record
+from ..reports.tables import plan_table
+from . import report
+from .commit import CommitRefused, check_committable, commit_night
+from .questions import Questions
+from .task_night import TaskNight
+
+if TYPE_CHECKING:
+    from ..options import PipelineOptions
+    from ..reports.report import Reporter
+
+_OF_DATA = ("download", "preprocess")
+
+
+def night(options: PipelineOptions, reporter: Reporter, stop: threading.Event) -> State[Any]:
+    """Run a night in the present folder, inside a flow."""
+    log = get_run_logger()
+    file = project_root() / ".dvc" / "tmp" / "flows" / "night.lock"
+    with locked(file, stop=stop, on_wait=lambda: log.info("waiting: another night is at work here")) as held:
+        questions = Questions(Path(), stop=stop, descriptors=(held,), on_line=log.info)
+        try:
+            return _Night(options, reporter, questions, stop).run()
+        except StoppedError as error:
+            return Cancelled(message=str(error))
+
+
+class _Night:
+    def __init__(
+        self, options: PipelineOptions, reporter: Reporter, questions: Questions, stop: threading.Event
+    ) -> None:
+        self._root = Path().resolve()
+        self._options = options
+        self._reporter = reporter
+        self._ask = questions
+        self._log = get_run_logger()
+        self._began = datetime.now(UTC)
+        self._params = load()
+        self._trains = options.up_to not in _OF_DATA
+        self._nights = self._refreshed()
+        self._checkout = Checkout(self._root, stop=stop)  # with the pins as they are now
+        self._runs = StageRuns(self._checkout, force=options.force, parallel=options.parallel)
+
+    def run(self) -> State[Any]:
+        refused = self._refused()
+        self._runs.run(self._first_plan())
+        self._go_on()
+        self._watch()
+        held = self._run_models()
+        self._go_on()
+        self._forecast()
+        return self._end(held, refused)
+
+    def _go_on(self) -> None:
+        if self._checkout.stop.is_set():
+            raise StoppedError("stopped; the next night goes on with this one's work")
+
+    def _refreshed(self) -> list[TaskNight]:
+        """Ask the sources; one whose host is away keeps its pin, and the night goes on with the data there are."""
+        owners = list(dict.fromkeys(Task(name).description().dataset_task for name in self._options.tasks))
+        nights = []
+        for owner, answer in self._ask.refresh(owners).items():
+            news = SourceNews(state="refused", summary=answer) if isinstance(answer, str) else answer
+            if news.state in ("away", "refused"):
+                self._log.warning("%s: %s", owner, news.summary)
+            policy = self._params[owner].monitor.retrain
+            nights.append(TaskNight(owner=owner, news=news, policy=policy, before=read_record(self._root, owner)))
+        return nights
+
+    def _refused(self) -> str:
+        """Why the night will not be committed, said at once: its end may be hours away."""
+        if self._options.commit:
+            try:
+                check_committable(self._root)
+            except CommitRefused as error:
+                self._log.warning("%s; the night goes on without", error)
+                return str(error)
+        return ""
+
+    def _first_plan(self) -> list[PlannedStage]:
+        """Show the plan as far as it is known now; returns what fetches and prepares."""
+        pipeline, force = self._checkout.pipeline, self._options.force
+        plan = report.with_news(pipeline.plan(self._options.targets(), force=force), self._nights)
+        plan = hold_back(plan, {} if force else held_back(pipeline, self._params))
+        plan = placement(self._checkout, plan, self._options)
+        self._reporter.expect(plan)
+        create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where, and why")
+        return [stage for stage in plan if stage.name.partition("@")[0] in _OF_DATA]
+
+    def _latest(self) -> Pipeline:
+        """The graph with dvc.lock as it is now."""
+        unchanged = all(state.name == "Cached" for state in self._runs.states.values())
+        return self._checkout.pipeline if unchanged else Pipeline(self._root)
+
+    def _watch(self) -> None:
+        """Look at drift and scores where there is anything new to look at, and decide where models wait."""
+        pipeline = self._latest()
+        waiting = set(tasks_waiting(pipeline)) & set(self._options.tasks)
+        for one in self._nights:
+            one.data = data_of(pipeline, one.owner)
+            one.waiting = tuple(sorted(name for name in waiting if Task(name).description().dataset_task == one.owner))
+            one.failed = not self._is_done([f"preprocess@{one.owner}"])
+        looked_at = [one for one in self._nights if not one.failed and (one.waiting or one.has_news)]
+        answers = self._ask.watch([one.owner for one in looked_at if one.has_news])
+        for one in looked_at:
+            one.hear(answers.get(one.owner))
+            if one.waiting and self._trains:
+                one.decision = self._decide(one)
+            one.write(self._root, self._began)
+        create_markdown_artifact(report.decisions(self._nights), key="decision", description="What trains, and why")
+        for one in looked_at:
+            report.emit(one)
+
+    def _decide(self, one: TaskNight) -> Retraining:
+        if self._options.force:
+            return Retraining(True, "asked for: force")
+        before, watched = one.before, one.watched
+        if before and before.retrain and not before.done and before.data == one.data:
+            one.goes_on = before.night
+            return Retraining(True, before.reason)
+        if watched is None:
+            return Retraining(False, f"{one.policy}: nothing is known of the champion: {one.fault}")
+        evidence = Evidence(
+            day=self._began.date(),
+            last_training=watched.last_training,
+            drift=watched.drift,
+            drift_summary=watched.drift_summary,
+            scores=watched.scores,
+            scores_summary=watched.scores_summary,
+        )
+        return decide(self._params[one.owner].monitor, evidence)
+
+    def _run_models(self) -> list[PlannedStage]:
+        """Run what must run and is not held back; returns what is."""
+        reasons = {name: one.decision.reason for one in self._nights for name in one.waiting if one.holds_back}
+        plan = self._latest().plan(self._options.targets(), force=self._options.force)
+        plan = placement(self._checkout, hold_back(plan, reasons), self._options)
+        self._runs.run([stage for stage in plan if stage.verdict != "held"])
+        return [stage for stage in plan if stage.verdict == "held"]
+
+    def _forecast(self) -> None:
+        """Let the registry and the gate have the last word on the champion, then ask it."""
+        status = self._reporter.finish(self._runs.states)
+        for one in self._nights:
+            one.registered(status, [name for name in self._options.tasks if self._was_registered(name)])
+        asked = [one for one in self._nights if Task(one.owner).has_forecasts and not one.failed and one.asks_forecasts]
+        for owner, answer in self._ask.forecast([one.owner for one in asked]).items():
+            one = next(one for one in asked if one.owner == owner)
+            one.forecast = answer
+            if isinstance(answer, str):
+                self._log.warning("%s: no forecasts: %s", owner, answer)
+
+    def _end(self, held: list[PlannedStage], refused: str) -> State[Any]:
+        """Show and keep what became of it."""
+        states = self._runs.states
+        told = [one for one in self._nights if one.is_told]
+        for one in told:
+            report.show(self._root, one)
+        noted = self._ask.note([one.owner for one in told if one.champion])
+        for owner, fault in noted.items():
+            if isinstance(fault, str):
+                self._log.warning("%s: MLflow does not have the night's report: %s", owner, fault)
+        for one in told:
+            mine = [name for name in states if Task(name.partition("@")[2]).description().dataset_task == one.owner]
+            one.write(self._root, self._began, done=self._is_done(mine) and not isinstance(one.forecast, str))
+        state = summary(states)
+        lines = [str(state.message), *([f"{len(held)} held back by monitor.retrain"] if held else [])]
+        lines += [line for one in self._nights for line in report.lines(one)]
+        if self._options.commit and not refused and state.is_completed():
+            try:
+                lines.append(self._commit(lines))
+            except CommitRefused as error:
+                refused = str(error)
+        message = "\n\n".join([*lines, *([refused] if refused else [])])
+        return Failed(message=message) if refused else state.model_copy(update={"message": message})
+
+    def _commit(self, lines: list[str]) -> str:
+        with open_repo(self._root).lock:  # DVC writes dvc.lock in place
+            commit = commit_night(self._root, report.commit_message(self._began, self._nights, lines))
+        return f"committed as {commit[:12]} on unroll/nightly" if commit else "nothing new to commit"
+
+    def _was_registered(self, task: str) -> bool:
+        state = self._runs.states.get(f"register@{task}")
+        return state is not None and state.is_completed() and state.name != "Cached"
+
+    def _is_done(self, names: list[str]) -> bool:
+        return all(name in self._runs.states and self._runs.states[name].is_completed() for name in names)

@@ -1,0 +1,152 @@
+"""What a night tells: why it trains or not, an event for automations, a report for each task, a commit's message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+
+from stages.data.files import write_text
+from stages.tasks.protocol import Task
+
+from ..dag import PlannedStage
+from ..reports import pictures
+from ..reports.tables import markdown_table
+from .task_night import TaskNight
+
+EVENT = "unroll.night.decided"
+REPORT = "report.md"
+
+_SHOWN_ALARMS = 10
+_UNKNOWN = "not known"
+
+
+def with_news(plan: Sequence[PlannedStage], nights: Iterable[TaskNight]) -> tuple[PlannedStage, ...]:
+    """The plan with what is new at a source as the first reason to fetch it."""
+    news = {f"download@{one.owner}": one.news.summary for one in nights if one.news.state == "new"}
+    return tuple(
+        replace(stage, reasons=(f"source: {news[stage.name]}", *stage.reasons))
+        if stage.name in news and stage.verdict != "cached"
+        else stage
+        for stage in plan
+    )
+
+
+def decisions(nights: Sequence[TaskNight]) -> str:
+    """A row a task, in Markdown: its source, drift, scores, and what follows from them."""
+    rows = [[one.owner, one.news.summary, *_watched(one), decision(one)] for one in nights]
+    return markdown_table(["task", "source", "drift", "scores", "decision"], rows)
+
+
+def decision(one: TaskNight) -> str:
+    """What was decided about the models of a task, and why, in a sentence."""
+    if one.failed:
+        return "its data could not be brought up to date: nothing is decided, and the champion stays"
+    if one.decision is None:
+        waits = f"{one.news.summary}; " if one.news.state in ("away", "refused") else ""
+        return f"{waits}nothing new to learn from"
+    models = ", ".join(one.waiting)
+    if not one.decision.retrain:
+        return f"{models} held back: {one.decision.reason}"
+    cut_short = f", as the night of {one.goes_on} had decided, which was cut short" if one.goes_on else ""
+    return f"{models} trained again{cut_short}: {one.decision.reason}"
+
+
+def lines(one: TaskNight) -> list[str]:
+    """What the state of the flow says of a task; nothing where nothing was new."""
+    told = []
+    if one.news.state != "unchanged":
+        stays = "" if one.news.state == "new" else "; the champion stays"
+        told.append(f"source: {one.news.summary}{stays}")
+    if one.failed or one.decision:
+        told.append(decision(one))
+    told += one.models
+    if isinstance(one.forecast, str):
+        told.append(f"no forecasts: {one.forecast}")
+    elif one.forecast:
+        told.append(one.forecast.summary)
+    return [f"{one.owner}: {'. '.join(told)}"] if told else []
+
+
+def emit(one: TaskNight) -> None:
+    """Tell Prefect, in labels that an automation can match: `unroll.decision`, `unroll.drift`, `unroll.scores`."""
+    watched = one.watched
+    decided = "none" if one.decision is None else "retrain" if one.decision.retrain else "held_back"
+    name = Task(one.owner).description().model_name
+    emit_event(
+        EVENT,
+        resource={
+            "prefect.resource.id": f"unroll.model.{name}",
+            "prefect.resource.name": name,
+            "unroll.task": one.owner,
+            "unroll.source": one.news.state,
+            "unroll.decision": decided,
+            "unroll.drift": watched.drift if watched else "unknown",
+            "unroll.scores": watched.scores if watched else "unknown",
+        },
+        payload={
+            "decision": decision(one),
+            "source": one.news.summary,
+            "drift": watched.drift_summary if watched else one.fault,
+            "scores": watched.scores_summary if watched else one.fault,
+        },
+    )
+
+
+def show(root: Path, one: TaskNight) -> None:
+    """Leave a report on a task in its folder of nights, and as an artifact, there with the pictures."""
+    folder = root / Task(one.owner).paths.night
+    text = _report(one)
+    write_text(folder / REPORT, f"# {one.owner}\n\n{text}\n")
+    found = sorted(folder.rglob("*.png"))
+    drawn = pictures.markdown({path.stem.replace("_", " "): path.read_bytes() for path in found}) if found else ""
+    create_markdown_artifact(
+        f"{text}\n\n{drawn}", key=f"night-{one.owner}", description=f"What the night found out about {one.owner}"
+    )
+
+
+def commit_message(began: datetime, nights: Sequence[TaskNight], told: Sequence[str]) -> str:
+    """What came, in the subject; what became of it, below."""
+    came = [f"{one.owner}: {one.news.summary}" for one in nights if one.news.state == "new"]
+    subject = f"Night of {began:%Y-%m-%d}: {'; '.join(came) or 'no news at the sources'}"
+    return "\n\n".join([subject, *told]) + "\n"
+
+
+def _report(one: TaskNight) -> str:
+    parts = [f"**{decision(one)}**", f"Source: {one.news.summary}.", *one.models]
+    watched = one.watched
+    drift, scores = _watched(one)
+    parts += ["## Drift", drift]
+    if watched and watched.features:
+        parts.append(_table(watched.features))
+    parts += ["## Scores", scores]
+    if watched and watched.alarms:
+        newest = watched.alarms[-_SHOWN_ALARMS:]
+        parts += [f"The newest {len(newest)} of {len(watched.alarms)} alarms:", _table(newest)]
+    if one.forecast:
+        told = one.forecast if isinstance(one.forecast, str) else one.forecast.summary
+        parts += ["## Forecasts", told]
+        if not isinstance(one.forecast, str) and one.forecast.rows:
+            parts.append(_table(one.forecast.rows))
+    return "\n\n".join(parts)
+
+
+def _watched(one: TaskNight) -> tuple[str, str]:
+    """Drift and scores, each as its verdict and what it rests on."""
+    if one.watched is None:
+        return (f"{_UNKNOWN}: {one.fault}",) * 2 if one.fault else ("", "")
+    found = one.watched
+    return _verdict(found.drift, found.drift_summary), _verdict(found.scores, found.scores_summary)
+
+
+def _verdict(verdict: str, summary: str) -> str:
+    words = _UNKNOWN if verdict == "unknown" else verdict
+    return f"{words}: {summary}" if summary else words
+
+
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    return markdown_table(list(rows[0]), (list(row.values()) for row in rows))

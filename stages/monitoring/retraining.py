@@ -1,0 +1,84 @@
+"""Whether new data is reason enough to train again: the policy `TASK.monitor.retrain`, as a function of what is known.
+
+It asks nobody and reads no clock, so that a night and a replay of the past decide alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ..params import MonitorParams
+
+Drifted = Literal["none", "warning", "drift", "unknown"]
+Scores = Literal["none", "alarm", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What is known of a task on a day on which its data are others than those its model has learned from."""
+
+    day: date
+    last_training: date | None  # None: there is no version
+    drift: Drifted = "unknown"  # of the newest data, against what the champion has learned from
+    drift_summary: str = ""
+    scores: Scores = "unknown"  # of the champion's answers that have come true
+    scores_summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """Whether to train again, and why, in words for people."""
+
+    retrain: bool
+    reason: str
+
+
+def decide(monitor: MonitorParams, evidence: Evidence) -> Retraining:
+    """What the policy says of this evidence. A first training waits for no policy, and the pause holds for all."""
+    last = evidence.last_training
+    if last is None:
+        return Retraining(True, "there is no version yet: a first training waits for no policy")
+    wanted = _by_policy(monitor.retrain, evidence, last)
+    free = last + timedelta(days=monitor.pause_days)
+    if wanted.retrain and evidence.day < free:
+        ago = (evidence.day - last).days
+        return Retraining(
+            False,
+            f"{wanted.reason}, but pause_days: {monitor.pause_days} days lie between two trainings; the last was on "
+            f"{last}, {ago} {'day' if ago == 1 else 'days'} ago, and the next may be on {free}",
+        )
+    return wanted
+
+
+def _by_policy(policy: str, evidence: Evidence, last: date) -> Retraining:
+    match policy:
+        case "on_new_data":
+            return Retraining(True, "on_new_data: there are data that the model has not learned from")
+        case "on_drift":
+            said = f" ({evidence.drift_summary})" if evidence.drift_summary else ""
+            words = {
+                "drift": "the input has drifted",
+                "warning": "the input may have drifted, and a warning is no drift",
+                "none": "the input has not drifted",
+                "unknown": "whether the input has drifted is not known",
+            }
+            return Retraining(evidence.drift == "drift", f"on_drift: {words[evidence.drift]}{said}")
+        case "on_alarm":
+            said = f" ({evidence.scores_summary})" if evidence.scores_summary else ""
+            words = {
+                "alarm": "the answers have become worse",
+                "none": "the answers are as good as they were measured",
+                "unknown": "whether the answers are still good is not known",
+            }
+            return Retraining(evidence.scores == "alarm", f"on_alarm: {words[evidence.scores]}{said}")
+        case "monthly":
+            due = (evidence.day.year, evidence.day.month) > (last.year, last.month)
+            when = f"the last training was on {last}"
+            later = f"{when}, a month before this one" if due else f"{when}, in this month"
+            return Retraining(due, f"monthly: {later}")
+        case "never":
+            return Retraining(False, "never: a person trains, by `dvc repro`")
+    raise ValueError(f"monitor.retrain: found {policy!r}")

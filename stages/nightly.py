@@ -1,0 +1,192 @@
+"""What a night asks of this checkout, task by task; each answer is a JSON file in a folder.
+
+    python -m stages.nightly refresh TASK … --answers FOLDER     is there anything new at the sources? It is pinned
+    python -m stages.nightly watch TASK … --answers FOLDER       drift, scores, the last training
+    python -m stages.nightly forecast TASK … --answers FOLDER    the champion's forecasts, into the forecast store
+    python -m stages.nightly note TASK … --answers FOLDER        nights/TASK/ goes to the champion's version in MLflow
+
+`flows.night` starts it. By hand, `stages.refresh`, `stages.drift`, `stages.score` and `stages.forecast` say more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel
+
+from .command import one_line_errors
+from .data.files import read_json, write_text
+from .tasks.protocol import Task
+
+if TYPE_CHECKING:
+    from .params import TaskParams
+
+Rows = list[dict[str, str]]  # a table, formatted
+
+_SHOWN_SERIES = 4  # whose forecasts are shown
+_ERROR = 1000  # characters
+
+# Tags of a version: the verdicts of the last night that looked at it.
+DRIFT, SCORES = "unroll.drift", "unroll.scores"
+
+
+class Answer(BaseModel):
+    """About one task; `fault` says in a line why there is no other answer."""
+
+    fault: str = ""
+
+
+class SourceNews(Answer):
+    """What became of a source (`stages.refresh.Refreshed`)."""
+
+    state: Literal["unchanged", "new", "away", "refused"]
+    summary: str
+
+
+class Watched(Answer):
+    """What the champion gets and answers."""
+
+    last_training: date | None  # None: there is no version
+    drift: Literal["none", "warning", "drift", "unknown"] = "unknown"
+    drift_summary: str = ""
+    features: Rows = []  # in which the data differ from those the champion has learned from
+    scores: Literal["none", "alarm", "unknown"] = "unknown"
+    scores_summary: str = ""
+    alarms: Rows = []  # the oldest first
+
+
+class Forecast(Answer):
+    """What the champion has forecast."""
+
+    summary: str
+    rows: Rows = []  # of some series
+
+
+def _refresh(task: Task, params: TaskParams) -> SourceNews:
+    from .refresh import refresh_task
+
+    found = refresh_task(task, params)
+    return SourceNews(state=found.state, summary=found.summary)
+
+
+def _watch(task: Task, params: TaskParams) -> Watched:
+    """Drift and scores apart: where one of them cannot answer, there is still the other."""
+    from .registry.lineage import last_training
+    from .tracking import mlflow_runs
+
+    found = Watched(last_training=last_training(mlflow_runs.open_client(), task))
+    if found.last_training is None:
+        return found
+    return found.model_copy(update=_drift(task, params) | _scores(task, params))
+
+
+def _drift(task: Task, params: TaskParams) -> dict[str, Any]:
+    from .monitoring.drift import drift_of
+
+    try:
+        found = drift_of(task, params)
+    except Exception as error:  # the night goes on without
+        return {"drift_summary": _line(error)}
+    return {"drift": found.verdict, "drift_summary": found.summary}
+
+
+def _scores(task: Task, params: TaskParams) -> dict[str, Any]:
+    if not task.has_forecasts:
+        return {"scores_summary": f"by labelled files, `python -m stages.score {task.name} FILE`"}
+    from .monitoring.score_files import write
+    from .score import score_task
+
+    try:
+        found = score_task(task, params)
+        write(found, task.paths.night / "scores")
+    except Exception as error:  # the night goes on without
+        return {"scores_summary": _line(error)}
+    alarms = [{"series": one.series, "day": one.day, "chart": one.chart} for one in found.alarms]
+    return {"scores": found.verdict, "scores_summary": found.summary, "alarms": alarms}
+
+
+def _forecast(task: Task, params: TaskParams) -> Forecast:
+    from .monitoring.forecast_store import ForecastStore
+    from .monitoring.forecasting import forecast_task
+
+    found = forecast_task(task, params)
+    monitor: Any = params.monitor
+    table = ForecastStore(monitor.store, task.name).forecasts(date.fromisoformat(found.origin), found.version)
+    write_text(task.paths.night / "forecasts.csv", table.to_csv(index=False, float_format="%.6g"))
+    shown = table[table["unique_id"].isin(sorted(table["unique_id"].unique())[:_SHOWN_SERIES])]
+    rows = [
+        {
+            "series": row.unique_id,
+            "day": f"{row.ds:%Y-%m-%d}",
+            "mean": f"{row.mean:.4g}",
+            "5 % to 95 %": f"{row.q05:.4g} to {row.q95:.4g}",
+        }
+        for row in shown.itertuples()
+    ]
+    return Forecast(summary=found.summary, rows=rows)
+
+
+def _note(task: Task, params: TaskParams) -> Answer:
+    """Keep what the night leaves in files, without its record, and its verdicts as tags."""
+    from .registry.champion import get_version
+    from .registry.decision import CHAMPION
+    from .registry.versions import CONTENT, folder
+    from .tracking import mlflow_runs
+
+    client, name = mlflow_runs.open_client(), task.description().model_name
+    version = get_version(client, name, CHAMPION)
+    where = f"{folder(version.tags[CONTENT])}/night"
+    for path in sorted(task.paths.night.rglob("*")):
+        if path.is_file() and path != task.paths.night_record and not path.name.startswith("."):
+            below = path.parent.relative_to(task.paths.night).as_posix()
+            client.log_artifact(str(version.run_id), str(path), where if below == "." else f"{where}/{below}")
+    watched = read_json(task.paths.night_record)["watched"] or {}
+    for tag, key in ((DRIFT, "drift"), (SCORES, "scores")):
+        client.set_model_version_tag(name, str(version.version), tag, watched.get(key, "unknown"))
+    return Answer()
+
+
+def _line(error: Exception) -> str:
+    from .tracking.store import store_error
+
+    text = store_error(error) or next(iter(str(error).splitlines()), "") or type(error).__name__
+    return text if len(text) <= _ERROR else f"{text[:_ERROR]}…"
+
+
+_VERBS: dict[str, Callable[[Task, TaskParams], Answer]] = {
+    "refresh": _refresh,
+    "watch": _watch,
+    "forecast": _forecast,
+    "note": _note,
+}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.nightly", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("verb", choices=_VERBS)
+    parser.add_argument("tasks", nargs="+", choices=Task.names(), metavar="TASK")
+    parser.add_argument("--answers", type=Path, required=True, metavar="FOLDER", help="where TASK.json is written")
+    args = parser.parse_args()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with one_line_errors("unroll: nightly"):
+        from .params import load
+
+        params = load()
+        for name in args.tasks:
+            try:
+                answer = _VERBS[args.verb](Task(name), params[name])
+            except Exception as error:  # of this task; the others go on
+                answer = Answer(fault=_line(error))
+            write_text(args.answers / f"{name}.json", answer.model_dump_json())
+
+
+if __name__ == "__main__":
+    main()

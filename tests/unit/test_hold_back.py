@@ -1,0 +1,204 @@
+"""What new data alone has made stale, and what a policy then keeps from running."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from flows import hold_back as module
+from flows.dag import Pipeline
+from flows.hold_back import data_of, held_back, hold_back, tasks_waiting
+from flows.record import NightRecord, read_record, write_record
+
+
+# The shape of the real one, for one task.
+def stage(cmd: str, deps: list[str], outs: list[str], params: Sequence[str] = ()) -> dict[str, Any]:
+    return {"foreach": ["forecast"], "do": {"cmd": cmd, "params": list(params), "deps": deps, "outs": outs}}
+
+
+RAW, PREPARED, WEIGHTS = "data/forecast/raw", "data/forecast/prepared", "weights/forecast"
+EVALUATED = ["forecast.source", "forecast.prepare", "forecast.train"]
+STAGES = {
+    "download": stage(
+        f"mkdir -p {RAW} && cp sources/forecast.json {RAW}/days",
+        ["sources/forecast.json", "download.py"],
+        [RAW],
+        ["forecast.source"],
+    ),
+    "preprocess": stage(
+        f"mkdir -p {PREPARED} && sort {RAW}/days > {PREPARED}/days",
+        [RAW, "prepare.py"],
+        [PREPARED],
+        ["forecast.prepare"],
+    ),
+    "train": stage(
+        f"mkdir -p weights && cp -r {PREPARED} {WEIGHTS}", [PREPARED, "train.py"], [WEIGHTS], ["forecast.train"]
+    ),
+    "evaluate": stage(f"cp {WEIGHTS}/days metrics.json", [PREPARED, WEIGHTS], ["metrics.json"], EVALUATED),
+    "register": stage("cp metrics.json receipt.json", [RAW, PREPARED, WEIGHTS, "metrics.json"], ["receipt.json"]),
+}
+OF_A_MODEL = [f"{verb}@forecast" for verb in ("train", "evaluate", "register")]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline of which all has run."""
+    from dvc.repo import Repo
+
+    folder, before = tmp_path_factory.mktemp("finished"), Path.cwd()
+    os.chdir(folder)
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
+    Path("params.yaml").write_text("forecast: {source: {url: a}, prepare: {gap: 1}, train: {seed: 1}}\n")
+    for name in ("download.py", "prepare.py", "train.py"):
+        Path(name).write_text("one\n")
+    Path("sources").mkdir()
+    Path("sources/forecast.json").write_text("monday\n")
+    Repo.init(no_scm=True).close()
+    repro()
+    os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DVC_NO_ANALYTICS", "true")
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def repro(*targets: str) -> list[str]:
+    from dvc.repo import Repo
+
+    with Repo(".") as repo:
+        return [stage.name for stage in repo.reproduce(targets=list(targets) or None)]
+
+
+def params(retrain: str) -> Any:
+    return {"forecast": SimpleNamespace(monitor=SimpleNamespace(retrain=retrain))}
+
+
+def verdicts(retrain: str) -> dict[str, str]:
+    pipeline = Pipeline(Path())
+    return {stage.name: stage.verdict for stage in hold_back(pipeline.plan(), held_back(pipeline, params(retrain)))}
+
+
+def test_nothing_waits_while_nothing_is_new(folder: Path) -> None:
+    assert tasks_waiting(Pipeline(folder)) == ()
+
+
+def test_a_pin_that_has_moved_makes_the_model_wait_before_and_after_it_is_fetched(folder: Path) -> None:
+    (folder / "sources" / "forecast.json").write_text("monday\ntuesday\n")
+    assert verdicts("never") == {
+        "download@forecast": "run",
+        "preprocess@forecast": "wait",
+        **dict.fromkeys(OF_A_MODEL, "held"),
+    }
+    assert verdicts("on_new_data")["train@forecast"] == "wait"
+    repro("preprocess@forecast")
+    assert tasks_waiting(Pipeline(folder)) == ("forecast",)
+    held = dict.fromkeys(("download@forecast", "preprocess@forecast"), "cached") | dict.fromkeys(OF_A_MODEL, "held")
+    assert verdicts("on_drift") == held
+    assert verdicts("on_new_data")["train@forecast"] == "run"
+    assert repro() == OF_A_MODEL  # by hand, no policy counts
+    assert tasks_waiting(Pipeline(folder)) == ()
+
+
+def test_the_plan_says_that_the_policy_holds_it_back_and_why_it_would_run(folder: Path) -> None:
+    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    repro("preprocess@forecast")
+    pipeline = Pipeline(folder)
+    train = hold_back(pipeline.plan(["train@forecast"]), held_back(pipeline, params("monthly")))[-1]
+    assert train.reasons == (
+        "monitor.retrain: monthly; a night decides",
+        f"{Path('data/forecast/prepared')}: modified",
+    )
+
+
+def test_the_last_nights_reason_stands_as_long_as_data_and_policy_are_the_same(folder: Path) -> None:
+    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    repro("preprocess@forecast")
+    pipeline = Pipeline(folder)
+    record = NightRecord(
+        night="2026-12-01", data=data_of(pipeline, "forecast"), policy="on_new_data", retrain=False, reason="pause_days"
+    )
+    write_record(folder, "forecast", record)
+    assert held_back(pipeline, params("on_new_data")) == {"forecast": "pause_days"}
+    assert held_back(pipeline, params("monthly")) == {"forecast": "monthly; a night decides"}
+    write_record(folder, "forecast", record.model_copy(update={"data": "other"}))
+    assert held_back(pipeline, params("on_new_data")) == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("train.py", "two\n"),
+        ("params.yaml", "forecast: {source: {url: a}, prepare: {gap: 1}, train: {seed: 2}}\n"),
+        ("params.yaml", "forecast: {source: {url: a}, prepare: {gap: 2}, train: {seed: 1}}\n"),
+        ("params.yaml", "forecast: {source: {url: b}, prepare: {gap: 1}, train: {seed: 1}}\n"),
+    ],
+)
+def test_an_edit_is_never_held_back_also_beside_new_data(folder: Path, file: str, text: str) -> None:
+    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    (folder / file).write_text(text)
+    assert tasks_waiting(Pipeline(folder)) == ()
+    repro("preprocess@forecast")
+    assert tasks_waiting(Pipeline(folder)) == ()
+
+
+def test_code_that_prepares_otherwise_is_an_edit(folder: Path) -> None:
+    (folder / "prepare.py").write_text("two\n")
+    text = (folder / "dvc.yaml").read_text()
+    (folder / "dvc.yaml").write_text(text.replace("&& sort", "&& echo more | sort -"))
+    repro("preprocess@forecast")
+    assert tasks_waiting(Pipeline(folder)) == ()
+
+
+def test_what_a_training_that_is_done_still_needs_is_not_held_back(folder: Path) -> None:
+    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    repro("train@forecast")
+    assert tasks_waiting(Pipeline(folder)) == ()
+    assert verdicts("never")["register@forecast"] != "held"
+
+
+def test_a_first_training_is_not_held_back(folder: Path) -> None:
+    (folder / "dvc.lock").unlink()
+    assert tasks_waiting(Pipeline(folder)) == ()
+
+
+def test_a_clone_without_outputs_knows_as_well(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make check` in CI: nothing has been pulled there."""
+    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    repro("preprocess@forecast")
+    for name in ("data", "weights"):
+        shutil.rmtree(folder / name)
+    monkeypatch.setattr(module, "load", lambda: None)
+
+    def left(stale: str) -> str:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stale))
+        module.main()
+        return capsys.readouterr().out.strip()
+
+    assert left("\n".join(OF_A_MODEL)) == ""
+    assert left("preprocess@forecast train@forecast") == "preprocess@forecast"
+    (folder / "train.py").write_text("two\n")
+    assert left("\n".join(OF_A_MODEL)) == " ".join(OF_A_MODEL)
+    assert left("") == ""
+
+
+def test_the_recorded_night_survives_a_file_that_means_nothing(folder: Path) -> None:
+    (folder / "nights" / "forecast").mkdir(parents=True)
+    (folder / "nights" / "forecast" / "night.json").write_text("{")
+    assert read_record(folder, "forecast") is None
