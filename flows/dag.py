@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -21,7 +21,6 @@ from .compat import in_run_cache, open_repo
 if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
-PINS = Path("sources")  # which version of each source is fetched, a file a task
 Verdict = Literal["cached", "restore", "run", "wait", "held"]
 
 
@@ -162,10 +161,6 @@ class Pipeline:
             return PlannedStage(name=name, verdict="cached")
         verdict: Verdict = "restore" if in_run_cache(self._repo, stage) else "run"
         return PlannedStage(name=name, verdict=verdict, reasons=reasons)
-
-
-def _is_pin(dep: Any) -> bool:
-    return PurePosixPath(dep.def_path).parent == PurePosixPath(PINS)
 
 
 def _reasons(stage: DvcStage) -> Iterator[str]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Rows = list[dict[str, str]]  # a table, formatted
 
+_SHOWN_FEATURES = 20
 _SHOWN_SERIES = 4  # whose forecasts are shown
 _ERROR = 1000  # characters
 
@@ -54,7 +55,7 @@ class Watched(Answer):
     last_training: date | None  # None: there is no version
     drift: Literal["none", "warning", "drift", "unknown"] = "unknown"
     drift_summary: str = ""
-    features: Rows = []  # in which the data differ from those the champion has learned from
+    features: Rows = []  # of the data beside those the champion has learned from; what has changed most first
     scores: Literal["none", "alarm", "unknown"] = "unknown"
     scores_summary: str = ""
     alarms: Rows = []  # the oldest first
@@ -86,13 +87,19 @@ def _watch(task: Task, params: TaskParams) -> Watched:
 
 
 def _drift(task: Task, params: TaskParams) -> dict[str, Any]:
+    from .drift import write
     from .monitoring.drift import drift_of
 
     try:
         found = drift_of(task, params)
+        write(found, task.paths.night / "drift")
     except Exception as error:  # the night goes on without
         return {"drift_summary": _line(error)}
-    return {"drift": found.verdict, "drift_summary": found.summary}
+    rows = [
+        {"feature": one.name, "before": one.before, "now": one.now, "distance": f"{one.effect:.2f}", "is": one.verdict}
+        for one in found.features[:_SHOWN_FEATURES]
+    ]
+    return {"drift": found.verdict, "drift_summary": found.summary, "features": rows}
 
 
 def _scores(task: Task, params: TaskParams) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def _forecast(task: Task, params: TaskParams) -> Forecast:
 
 
 def _note(task: Task, params: TaskParams) -> Answer:
-    """Keep what the night leaves in files, without its record, and its verdicts as tags."""
+    """Keep what the night leaves in files, and its verdicts as tags."""
     from .registry.champion import get_version
     from .registry.decision import CHAMPION
     from .registry.versions import CONTENT, folder
@@ -140,11 +147,7 @@ def _note(task: Task, params: TaskParams) -> Answer:
 
     client, name = mlflow_runs.open_client(), task.description().model_name
     version = get_version(client, name, CHAMPION)
-    where = f"{folder(version.tags[CONTENT])}/night"
-    for path in sorted(task.paths.night.rglob("*")):
-        if path.is_file() and path != task.paths.night_record and not path.name.startswith("."):
-            below = path.parent.relative_to(task.paths.night).as_posix()
-            client.log_artifact(str(version.run_id), str(path), where if below == "." else f"{where}/{below}")
+    client.log_artifacts(str(version.run_id), str(task.paths.night), f"{folder(version.tags[CONTENT])}/night")
     watched = read_json(task.paths.night_record)["watched"] or {}
     for tag, key in ((DRIFT, "drift"), (SCORES, "scores")):
         client.set_model_version_tag(name, str(version.version), tag, watched.get(key, "unknown"))

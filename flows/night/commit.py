@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ..dag import PINS
+from stages.sources.pins import FOLDER
+
 from ..execution.worktree import WorktreeError, differing, git
 
 BRANCH = "unroll/nightly"
 _REF = f"refs/heads/{BRANCH}"
-_COMMITTED = (PINS.as_posix(), "dvc.lock", "params.yaml")
+_COMMITTED = (FOLDER.as_posix(), "dvc.lock", "params.yaml")
 _NOBODY = "0" * 40  # update-ref: the branch must not be there yet
 _NAME, _ADDRESS = "unroll nightly", "nightly@localhost"  # where git knows no user
 
@@ -69,7 +70,7 @@ def commit_night(root: Path, message: str) -> str | None:
 
 
 def _is_committed(name: str) -> bool:
-    return name in _COMMITTED or name.startswith(f"{PINS.as_posix()}/")
+    return name in _COMMITTED or name.startswith(f"{FOLDER.as_posix()}/")
 
 
 def _tip(root: Path) -> str:

@@ -113,7 +113,7 @@ class _Night:
     def _first_plan(self) -> list[PlannedStage]:
         """Show the plan as far as it is known now; returns what fetches and prepares."""
         pipeline, force = self._checkout.pipeline, self._options.force
-        plan = report.with_news(pipeline.plan(self._options.targets(), force=force), self._nights)
+        plan = pipeline.plan(self._options.targets(), force=force)
         plan = hold_back(plan, {} if force else held_back(pipeline, self._params))
         plan = placement(self._checkout, plan, self._options)
         self._reporter.expect(plan)
@@ -165,7 +165,7 @@ class _Night:
 
     def _run_models(self) -> list[PlannedStage]:
         """Run what must run and is not held back; returns what is."""
-        reasons = {name: one.decision.reason for one in self._nights for name in one.waiting if one.holds_back}
+        reasons = {name: one.held_back for one in self._nights for name in one.waiting if one.held_back}
         plan = self._latest().plan(self._options.targets(), force=self._options.force)
         plan = placement(self._checkout, hold_back(plan, reasons), self._options)
         self._runs.run([stage for stage in plan if stage.verdict != "held"])

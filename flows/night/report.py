@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from prefect.events import emit_event
 from stages.data.files import write_text
 from stages.tasks.protocol import Task
 
-from ..dag import PlannedStage
 from ..reports import pictures
 from ..reports.tables import markdown_table
 from .task_night import TaskNight
@@ -22,18 +20,8 @@ EVENT = "unroll.night.decided"
 REPORT = "report.md"
 
 _SHOWN_ALARMS = 10
+_SHOWN_FEATURES = 3  # as pictures
 _UNKNOWN = "not known"
-
-
-def with_news(plan: Sequence[PlannedStage], nights: Iterable[TaskNight]) -> tuple[PlannedStage, ...]:
-    """The plan with what is new at a source as the first reason to fetch it."""
-    news = {f"download@{one.owner}": one.news.summary for one in nights if one.news.state == "new"}
-    return tuple(
-        replace(stage, reasons=(f"source: {news[stage.name]}", *stage.reasons))
-        if stage.name in news and stage.verdict != "cached"
-        else stage
-        for stage in plan
-    )
 
 
 def decisions(nights: Sequence[TaskNight]) -> str:
@@ -102,7 +90,8 @@ def show(root: Path, one: TaskNight) -> None:
     folder = root / Task(one.owner).paths.night
     text = _report(one)
     write_text(folder / REPORT, f"# {one.owner}\n\n{text}\n")
-    found = sorted(folder.rglob("*.png"))
+    # Those of features that have changed most come first.
+    found = [*sorted((folder / "scores").glob("*.png")), *sorted((folder / "drift").rglob("*.png"))[:_SHOWN_FEATURES]]
     drawn = pictures.markdown({path.stem.replace("_", " "): path.read_bytes() for path in found}) if found else ""
     create_markdown_artifact(
         f"{text}\n\n{drawn}", key=f"night-{one.owner}", description=f"What the night found out about {one.owner}"

@@ -40,9 +40,9 @@ class TaskNight:
         return not (self.before and self.before.done and self.before.data == self.data)
 
     @property
-    def holds_back(self) -> bool:
-        """Whether its models wait, and are to wait."""
-        return bool(self.waiting) and not (self.decision and self.decision.retrain)
+    def held_back(self) -> str:
+        """Why its models wait; empty where they do not."""
+        return self.decision.reason if self.decision and not self.decision.retrain else ""
 
     @property
     def asks_forecasts(self) -> bool:
