@@ -129,8 +129,10 @@ class _Night:
         """Look at drift and scores where there is anything new to look at, and decide where models wait."""
         pipeline = self._latest()
         waiting = set(tasks_waiting(pipeline)) & set(self._options.tasks)
+        plan = pipeline.plan(self._options.targets())
         for one in self._nights:
             one.data = data_of(pipeline, one.owner)
+            one.edited = next((stage for stage in plan if self._is_edited(stage, one.owner, waiting)), None)
             one.waiting = tuple(sorted(name for name in waiting if Task(name).description().dataset_task == one.owner))
             one.failed = not self._is_done([f"preprocess@{one.owner}"])
         looked_at = [one for one in self._nights if not one.failed and (one.waiting or one.has_news)]
@@ -143,6 +145,12 @@ class _Night:
         create_markdown_artifact(report.decisions(self._nights), key="decision", description="What trains, and why")
         for one in looked_at:
             report.emit(one)
+
+    def _is_edited(self, stage: PlannedStage, owner: str, waiting: set[str]) -> bool:
+        """Whether a model's stage runs, and for another reason than new data alone."""
+        verb, _, task = stage.name.partition("@")
+        mine = verb not in _OF_DATA and Task(task).description().dataset_task == owner
+        return mine and task not in waiting and stage.verdict in ("run", "restore")
 
     def _decide(self, one: TaskNight) -> Retraining:
         if self._options.force:

@@ -12,6 +12,7 @@ from prefect.events import emit_event
 from stages.data.files import write_text
 from stages.tasks.protocol import Task
 
+from ..plan import reasons
 from ..reports import pictures
 from ..reports.tables import markdown_table
 from .task_night import TaskNight
@@ -34,14 +35,16 @@ def decision(one: TaskNight) -> str:
     """What was decided about the models of a task, and why, in a sentence."""
     if one.failed:
         return "its data could not be brought up to date: nothing is decided, and the champion stays"
+    told = [one.news.summary] if one.news.state in ("away", "refused") else []
+    if one.edited:
+        told.append(f"no policy holds back {one.edited.name} ({reasons(one.edited)})")
     if one.decision is None:
-        waits = f"{one.news.summary}; " if one.news.state in ("away", "refused") else ""
-        return f"{waits}nothing new to learn from"
+        return "; ".join(told or ["nothing new to learn from"])
     models = ", ".join(one.waiting)
     if not one.decision.retrain:
-        return f"{models} held back: {one.decision.reason}"
+        return "; ".join([f"{models} held back: {one.decision.reason}", *told])
     cut_short = f", as the night of {one.goes_on} had decided, which was cut short" if one.goes_on else ""
-    return f"{models} trained again{cut_short}: {one.decision.reason}"
+    return "; ".join([f"{models} trained again{cut_short}: {one.decision.reason}", *told])
 
 
 def lines(one: TaskNight) -> list[str]:
@@ -50,7 +53,7 @@ def lines(one: TaskNight) -> list[str]:
     if one.news.state != "unchanged":
         stays = "" if one.news.state == "new" else "; the champion stays"
         told.append(f"source: {one.news.summary}{stays}")
-    if one.failed or one.decision:
+    if one.failed or one.decision or one.edited:
         told.append(decision(one))
     told += one.models
     if isinstance(one.forecast, str):

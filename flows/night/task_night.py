@@ -12,6 +12,7 @@ from stages.nightly import Forecast, SourceNews, Watched
 from stages.registry.status import RegistryStatus
 from stages.tasks.protocol import Task
 
+from ..dag import PlannedStage
 from ..record import NightRecord, write_record
 
 
@@ -26,6 +27,7 @@ class TaskNight:
     failed: bool = False  # its data could not be brought up to date
     data: str = ""  # DVC's hash of the prepared data
     waiting: tuple[str, ...] = ()  # tasks whose models new data alone has made stale
+    edited: PlannedStage | None = None  # the first stage of its models that runs whatever the policy
     watched: Watched | None = None  # None: there was nothing to look at, or `fault` says why not
     fault: str = ""
     decision: Retraining | None = None  # None: there was nothing to decide
@@ -52,8 +54,8 @@ class TaskNight:
 
     @property
     def is_told(self) -> bool:
-        """Whether there is anything to report: other data, a decision, another champion."""
-        return not self.failed and (self.has_news or bool(self.waiting) or self.asks_forecasts)
+        """Whether there is anything to report: other data, a decision, an edit, another champion."""
+        return not self.failed and (self.has_news or bool(self.waiting or self.edited) or self.asks_forecasts)
 
     def hear(self, answer: Watched | str | None) -> None:
         """Take what is known of drift and scores; None: what the last night knew of the same data."""

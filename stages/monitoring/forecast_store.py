@@ -55,13 +55,17 @@ class ForecastStore:
         self._root = f"{root.rstrip('/')}/{task}"
         self._local = "file" in (self._system.protocol if isinstance(self._system.protocol, tuple) else ("",))
 
-    def series(self, origin: date, version: int) -> frozenset[str]:
-        """The series that a version has forecast from an origin. Raises ValueError for a file that is none."""
+    def forecasts(self, origin: date, version: int) -> pd.DataFrame | None:
+        """What a version has forecast from an origin; None where it has not. Raises ValueError for a file that is none."""
         path = self._path(origin, version)
         with self._errors():
-            if not self._system.exists(path):
-                return frozenset()
-        return frozenset(self._read(path)["unique_id"])
+            exists = self._system.exists(path)
+        return self._read(path) if exists else None
+
+    def series(self, origin: date, version: int) -> frozenset[str]:
+        """The series that a version has forecast from an origin. Raises ValueError for a file that is none."""
+        table = self.forecasts(origin, version)
+        return frozenset() if table is None else frozenset(table["unique_id"])
 
     def write(self, origin: date, version: int, rows: pd.DataFrame) -> int:
         """Add forecasts, of series that are not there from this origin and version; returns how many rows were added.
@@ -73,14 +77,12 @@ class ForecastStore:
         fault = _fault(rows, origin)
         if fault:
             raise ValueError(f"{self.shown}: a forecast from {origin} is not stored: {fault}")
-        path = self._path(origin, version)
-        with self._errors():
-            exists = self._system.exists(path)
-        before = self._read(path) if exists else rows.iloc[:0][list(COLUMNS)]
-        new = rows.loc[~rows["unique_id"].isin(before["unique_id"]), list(COLUMNS)]
+        before = self.forecasts(origin, version)
+        known = rows["unique_id"].isin([] if before is None else before["unique_id"])
+        new = rows.loc[~known, list(COLUMNS)]
         if len(new):
-            whole = pd.concat([before, new], ignore_index=True) if exists else new
-            self._put(path, _parquet(whole.sort_values(["unique_id", "ds"])))
+            whole = new if before is None else pd.concat([before, new], ignore_index=True)
+            self._put(self._path(origin, version), _parquet(whole.sort_values(["unique_id", "ds"])))
         return len(new)
 
     def read(self) -> Stored:
