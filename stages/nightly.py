@@ -123,17 +123,19 @@ def _forecast(task: Task, params: TaskParams) -> Forecast:
 
     found = forecast_task(task, params)
     monitor: Any = params.monitor
-    table = ForecastStore(monitor.store, task.name).forecasts(date.fromisoformat(found.origin), found.version)
+    store = ForecastStore(monitor.store, task.name)
+    table = store.forecasts(date.fromisoformat(found.origin), found.version)
+    assert table is not None  # it stands there since `forecast_task`
     write_text(task.paths.night / "forecasts.csv", table.to_csv(index=False, float_format="%.6g"))
     shown = table[table["unique_id"].isin(sorted(table["unique_id"].unique())[:_SHOWN_SERIES])]
     rows = [
         {
-            "series": row.unique_id,
-            "day": f"{row.ds:%Y-%m-%d}",
-            "mean": f"{row.mean:.4g}",
-            "5 % to 95 %": f"{row.q05:.4g} to {row.q95:.4g}",
+            "series": str(row["unique_id"]),
+            "day": f"{row['ds']:%Y-%m-%d}",
+            "mean": f"{row['mean']:.4g}",
+            "5 % to 95 %": f"{row['q05']:.4g} to {row['q95']:.4g}",
         }
-        for row in shown.itertuples()
+        for row in shown.to_dict("records")
     ]
     return Forecast(summary=found.summary, rows=rows)
 

@@ -56,7 +56,7 @@ class ForecastStore:
         self._local = "file" in (self._system.protocol if isinstance(self._system.protocol, tuple) else ("",))
 
     def forecasts(self, origin: date, version: int) -> pd.DataFrame | None:
-        """What a version has forecast from an origin; None where it has not. Raises ValueError for a file that is none."""
+        """What a version has forecast from an origin, or None. Raises ValueError for a file that is no forecast."""
         path = self._path(origin, version)
         with self._errors():
             exists = self._system.exists(path)

@@ -18,6 +18,7 @@ from flows import hold_back as module
 from flows.dag import Pipeline
 from flows.hold_back import data_of, held_back, hold_back, tasks_waiting
 from flows.record import NightRecord, read_record, write_record
+from stages.sources.pins import Content, Pin, PinnedFile, path_of
 
 
 # The shape of the real one, for one task.
@@ -61,7 +62,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("download.py", "prepare.py", "train.py"):
         Path(name).write_text("one\n")
     Path("sources").mkdir()
-    Path("sources/forecast.json").write_text("monday\n")
+    write_pin(Path(), "monday")
     Repo.init(no_scm=True).close()
     repro()
     os.chdir(before)
@@ -75,6 +76,12 @@ def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(finished, copy, symlinks=True)
     monkeypatch.chdir(copy)
     return copy
+
+
+def write_pin(folder: Path, content: str) -> None:
+    file = Content(bytes=len(content), sha256=content, md5=content)
+    pin = Pin(source="", files={"days": PinnedFile(url="file:///days", content=file)})
+    (folder / path_of("forecast")).write_text(pin.text())
 
 
 def repro(*targets: str) -> list[str]:
@@ -98,7 +105,7 @@ def test_nothing_waits_while_nothing_is_new(folder: Path) -> None:
 
 
 def test_a_pin_that_has_moved_makes_the_model_wait_before_and_after_it_is_fetched(folder: Path) -> None:
-    (folder / "sources" / "forecast.json").write_text("monday\ntuesday\n")
+    write_pin(folder, "monday tuesday")
     assert verdicts("never") == {
         "download@forecast": "run",
         "preprocess@forecast": "wait",
@@ -115,7 +122,7 @@ def test_a_pin_that_has_moved_makes_the_model_wait_before_and_after_it_is_fetche
 
 
 def test_the_plan_says_that_the_policy_holds_it_back_and_why_it_would_run(folder: Path) -> None:
-    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    write_pin(folder, "tuesday")
     repro("preprocess@forecast")
     pipeline = Pipeline(folder)
     train = hold_back(pipeline.plan(["train@forecast"]), held_back(pipeline, params("monthly")))[-1]
@@ -126,7 +133,7 @@ def test_the_plan_says_that_the_policy_holds_it_back_and_why_it_would_run(folder
 
 
 def test_the_last_nights_reason_stands_as_long_as_data_and_policy_are_the_same(folder: Path) -> None:
-    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    write_pin(folder, "tuesday")
     repro("preprocess@forecast")
     pipeline = Pipeline(folder)
     record = NightRecord(
@@ -149,7 +156,7 @@ def test_the_last_nights_reason_stands_as_long_as_data_and_policy_are_the_same(f
     ],
 )
 def test_an_edit_is_never_held_back_also_beside_new_data(folder: Path, file: str, text: str) -> None:
-    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    write_pin(folder, "tuesday")
     (folder / file).write_text(text)
     assert tasks_waiting(Pipeline(folder)) == ()
     repro("preprocess@forecast")
@@ -165,7 +172,7 @@ def test_code_that_prepares_otherwise_is_an_edit(folder: Path) -> None:
 
 
 def test_what_a_training_that_is_done_still_needs_is_not_held_back(folder: Path) -> None:
-    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    write_pin(folder, "tuesday")
     repro("train@forecast")
     assert tasks_waiting(Pipeline(folder)) == ()
     assert verdicts("never")["register@forecast"] != "held"
@@ -180,7 +187,7 @@ def test_a_clone_without_outputs_knows_as_well(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`make check` in CI: nothing has been pulled there."""
-    (folder / "sources" / "forecast.json").write_text("tuesday\n")
+    write_pin(folder, "tuesday")
     repro("preprocess@forecast")
     for name in ("data", "weights"):
         shutil.rmtree(folder / name)
