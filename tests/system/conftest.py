@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from .house import House, free_port, house, wait_until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WITHOUT_NETWORK = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -19,6 +27,23 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A clone with servers and workers, in which tests trigger flows."""
     with house(tmp_path_factory.mktemp("house")) as built:
         yield built
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    """A page of a headless browser."""
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: `apt-get install chromium`")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *WITHOUT_NETWORK]
+        )
+        page = browser.new_page(viewport={"width": 1300, "height": 1700})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
 
 
 @pytest.fixture(scope="session")
