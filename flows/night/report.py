@@ -119,6 +119,8 @@ def _report(one: TaskNight) -> str:
     if watched and watched.alarms:
         newest = watched.alarms[-_SHOWN_ALARMS:]
         parts += [f"The newest {len(newest)} of {len(watched.alarms)} alarms:", _table(newest)]
+    if Task(one.owner).has_forecasts and not one.champion:
+        parts += ["## Forecasts", "no version is champion yet, so nobody forecasts"]
     if one.forecast:
         told = one.forecast if isinstance(one.forecast, str) else one.forecast.summary
         parts += ["## Forecasts", told]

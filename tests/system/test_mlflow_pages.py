@@ -12,9 +12,6 @@ from playwright.sync_api import expect
 from stages.tracking import pages
 
 from .mlflow_server import mlflow_server
-from .test_ui import page
-
-__all__ = ["page"]  # the browser, a fixture
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 

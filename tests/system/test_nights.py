@@ -35,7 +35,7 @@ STAGES = [f"{verb}@forecast" for verb in ("download", "preprocess", "train", "ev
 
 
 def series(days: int) -> bytes:
-    """Weeks with a high Monday, and from day 400 on with a low one: who has learned the first knows nothing of these."""
+    """Weeks with a high Monday, from day 400 on with a low one: who has learned the first knows nothing of these."""
     start, lines = date(2024, 1, 1), ["day,value"]
     for day in range(days):
         swing = 20 * math.cos(2 * math.pi * day / 7) * (1 if day < FIRST else -1)
@@ -157,9 +157,10 @@ def test_the_next_night_goes_on_and_the_champion_moves(story: Story, page: Page,
 def _stands_in_mlflow(story: Story) -> None:
     store = MlflowClient(f"sqlite:///{story.folder / 'mlflow.db'}")
     version = store.get_model_version("forecaster", "2")
+    run = str(version.run_id)
     assert (version.tags["unroll.drift"], version.tags["unroll.scores"]) == ("drift", "alarm")
-    (where,) = [entry.path for entry in store.list_artifacts(version.run_id, "registered") if entry.is_dir]
-    files = {Path(entry.path).name for entry in store.list_artifacts(version.run_id, f"{where}/night")}
+    (where,) = [entry.path for entry in store.list_artifacts(run, "registered") if entry.is_dir]
+    files = {Path(entry.path).name for entry in store.list_artifacts(run, f"{where}/night")}
     assert {"report.md", "forecasts.csv", "scores", "drift"} <= files
 
 
