@@ -143,8 +143,9 @@ class _Night:
                 one.decision = self._decide(one)
             one.write(self._root, self._began)
         create_markdown_artifact(report.decisions(self._nights), key="decision", description="What trains, and why")
-        for one in looked_at:
-            report.emit(one)
+        for one in self._nights:
+            if one in looked_at or one.news.state != "unchanged":
+                report.emit(one)
 
     def _is_edited(self, stage: PlannedStage, owner: str, waiting: set[str]) -> bool:
         """Whether a model's stage runs, and for another reason than new data alone."""
