@@ -81,4 +81,4 @@ lock: environment ## compile the lock files anew
 	@for group in cluster dev; do $(COMPILE) --group pyproject.toml:$$group -c requirements.lock -o requirements-$$group.lock; done
 
 clean: ## remove what the pipeline made, but not the cache or the registry
-	@rm -rf data weights metrics plots cards receipts profiles drift dvc_plots
+	@rm -rf data weights metrics plots cards receipts profiles drift nights dvc_plots

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -31,6 +32,8 @@ Rows = list[dict[str, str]]  # a table, formatted
 _SHOWN_FEATURES = 20
 _SHOWN_SERIES = 4  # whose forecasts are shown
 _ERROR = 1000  # characters
+
+DRIFT_FOLDER, SCORES_FOLDER = "drift", "scores"  # below nights/TASK/
 
 # Tags of a version: the verdicts of the last night that looked at it.
 DRIFT, SCORES = "unroll.drift", "unroll.scores"
@@ -58,7 +61,6 @@ class Watched(Answer):
     features: Rows = []  # of the data beside those the champion has learned from; what has changed most first
     scores: Literal["none", "alarm", "unknown"] = "unknown"
     scores_summary: str = ""
-    alarms: Rows = []  # the oldest first
 
 
 class Forecast(Answer):
@@ -76,10 +78,14 @@ def _refresh(task: Task, params: TaskParams) -> SourceNews:
 
 
 def _watch(task: Task, params: TaskParams) -> Watched:
-    """Drift and scores apart: where one of them cannot answer, there is still the other."""
+    """Drift and scores apart: where one of them cannot answer, there is still the other. Their tables and pictures lie
+    in the night's folder, in place of those before.
+    """
     from .registry.lineage import last_training
     from .tracking import mlflow_runs
 
+    for folder in (DRIFT_FOLDER, SCORES_FOLDER):
+        shutil.rmtree(task.paths.night / folder, ignore_errors=True)
     found = Watched(last_training=last_training(mlflow_runs.open_client(), task))
     if found.last_training is None:
         return found
@@ -92,7 +98,7 @@ def _drift(task: Task, params: TaskParams) -> dict[str, Any]:
 
     try:
         found = drift_of(task, params)
-        write(found, task.paths.night / "drift")
+        write(found, task.paths.night / DRIFT_FOLDER)
     except Exception as error:  # the night goes on without
         return {"drift_summary": _line(error)}
     rows = [
@@ -110,11 +116,10 @@ def _scores(task: Task, params: TaskParams) -> dict[str, Any]:
 
     try:
         found = score_task(task, params)
-        write(found, task.paths.night / "scores")
+        write(found, task.paths.night / SCORES_FOLDER)
     except Exception as error:  # the night goes on without
         return {"scores_summary": _line(error)}
-    alarms = [{"series": one.series, "day": one.day, "chart": one.chart} for one in found.alarms]
-    return {"scores": found.verdict, "scores_summary": found.summary, "alarms": alarms}
+    return {"scores": found.verdict, "scores_summary": found.summary}
 
 
 def _forecast(task: Task, params: TaskParams) -> Forecast:

@@ -9,18 +9,20 @@ from pathlib import Path
 from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
-from stages.data.files import write_text
+from stages.data.files import read_json, write_text
+from stages.monitoring.score_files import SCORE
+from stages.nightly import DRIFT_FOLDER, SCORES_FOLDER
 from stages.tasks.protocol import Task
 
 from ..plan import reasons
 from ..reports import pictures
+from ..reports.scores import scores_report
 from ..reports.tables import markdown_table
 from .task_night import TaskNight
 
 EVENT = "unroll.night.decided"
 REPORT = "report.md"
 
-_SHOWN_ALARMS = 10
 _SHOWN_FEATURES = 3  # as pictures
 _UNKNOWN = "not known"
 
@@ -91,10 +93,13 @@ def emit(one: TaskNight) -> None:
 def show(root: Path, one: TaskNight) -> None:
     """Leave a report on a task in its folder of nights, and as an artifact, there with the pictures."""
     folder = root / Task(one.owner).paths.night
-    text = _report(one)
+    text = _report(one, folder)
     write_text(folder / REPORT, f"# {one.owner}\n\n{text}\n")
     # Those of features that have changed most come first.
-    found = [*sorted((folder / "scores").glob("*.png")), *sorted((folder / "drift").rglob("*.png"))[:_SHOWN_FEATURES]]
+    found = [
+        *sorted((folder / SCORES_FOLDER).glob("*.png")),
+        *sorted((folder / DRIFT_FOLDER).rglob("*.png"))[:_SHOWN_FEATURES],
+    ]
     drawn = pictures.markdown({path.stem.replace("_", " "): path.read_bytes() for path in found}) if found else ""
     create_markdown_artifact(
         f"{text}\n\n{drawn}", key=f"night-{one.owner}", description=f"What the night found out about {one.owner}"
@@ -108,17 +113,15 @@ def commit_message(began: datetime, nights: Sequence[TaskNight], told: Sequence[
     return "\n\n".join([subject, *told]) + "\n"
 
 
-def _report(one: TaskNight) -> str:
+def _report(one: TaskNight, folder: Path) -> str:
     parts = [f"**{decision(one)}**", f"Source: {one.news.summary}.", *one.models]
     watched = one.watched
     drift, scores = _watched(one)
     parts += ["## Drift", drift]
     if watched and watched.features:
         parts.append(_table(watched.features))
-    parts += ["## Scores", scores]
-    if watched and watched.alarms:
-        newest = watched.alarms[-_SHOWN_ALARMS:]
-        parts += [f"The newest {len(newest)} of {len(watched.alarms)} alarms:", _table(newest)]
+    score = folder / SCORES_FOLDER / SCORE
+    parts += ["## Scores", scores_report(read_json(score)) if score.is_file() else scores]
     if Task(one.owner).has_forecasts and not one.champion:
         parts += ["## Forecasts", "no version is champion yet, so nobody forecasts"]
     if one.forecast:

@@ -18,6 +18,7 @@ from flows.night.questions import Questions
 from flows.night.task_night import TaskNight
 from flows.options import PipelineOptions
 from flows.record import NightRecord, read_record
+from stages.data.files import write_json
 from stages.monitoring.retraining import Retraining
 from stages.nightly import Answer, Forecast, SourceNews, Watched
 from stages.registry.decision import Decision
@@ -33,7 +34,6 @@ WATCHED = Watched(
     features=[{"feature": "level", "before": "100", "now": "150"}],
     scores="alarm",
     scores_summary="1 of 1 series with an alarm",
-    alarms=[{"series": "value", "day": "2026-11-30", "chart": "level"}],
 )
 
 
@@ -145,9 +145,19 @@ def test_the_report_stands_in_a_file_and_as_an_artifact(tmp_path: Path, monkeypa
         champion="4",
         models=("forecaster version 4: champion",),
     )
+    score = {"verdict": "alarm", "summary": "1 of 1 series", "metrics": {}, "notes": []}
+    alarms = [{"day": "2026-11-30", "series": "value", "chart": "level"}]
+    write_json(tmp_path / "nights" / "forecast" / "scores" / "score.json", {**score, "alarms": alarms})
     report.show(tmp_path, night)
     text = made["night-forecast"]
-    for part in ("trained again", "drift: level 0.8", "| level | 100 | 150 |", "alarm: 1 of 1 series", "2026-12-02"):
+    for part in (
+        "trained again",
+        "drift: level 0.8",
+        "| level | 100 | 150 |",
+        "**alarm**: 1 of 1 series",
+        "2026-11-30",
+        "2026-12-02",
+    ):
         assert part in text
     assert text.strip() in (tmp_path / "nights" / "forecast" / "report.md").read_text(encoding="utf-8")
     row = report.decisions([night]).splitlines()[-1]

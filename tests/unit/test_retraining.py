@@ -13,8 +13,8 @@ from stages.params import MonitorParams
 LAST = date(2026, 11, 2)
 
 
-def monitor(retrain: str, pause_days: int = 7) -> MonitorParams:
-    return MonitorParams.model_validate({"rewritten_past": "refuse", "retrain": retrain, "pause_days": pause_days})
+def monitor(retrain: Any, pause_days: int = 7) -> MonitorParams:
+    return MonitorParams.model_construct(retrain=retrain, pause_days=pause_days)
 
 
 def evidence(day: date = date(2026, 11, 20), **known: Any) -> Evidence:
