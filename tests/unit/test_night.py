@@ -43,7 +43,13 @@ def before(**changes: Any) -> NightRecord:
 
 
 def one(**changes: Any) -> TaskNight:
-    facts = {"owner": "forecast", "news": NEW, "policy": "on_new_data", "before": before(), "data": "new"}
+    facts: dict[str, Any] = {
+        "owner": "forecast",
+        "news": NEW,
+        "policy": "on_new_data",
+        "before": before(),
+        "data": "new",
+    }
     return TaskNight(**(facts | changes))
 
 
