@@ -9,6 +9,7 @@ what one was cut short in.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,12 +51,12 @@ def night(options: PipelineOptions, reporter: Reporter, stop: threading.Event) -
     """Run a night in the present folder, inside a flow."""
     log = get_run_logger()
     file = project_root() / ".dvc" / "tmp" / "flows" / "night.lock"
-    with locked(file, stop=stop, on_wait=lambda: log.info("waiting: another night is at work here")) as held:
-        questions = Questions(Path(), stop=stop, descriptors=(held,), on_line=log.info)
-        try:
+    try:
+        with locked(file, stop=stop, on_wait=lambda: log.info("waiting: another night is at work here")) as held:
+            questions = Questions(Path(), stop=stop, descriptors=(held,), on_line=log.info)
             return _Night(options, reporter, questions, stop).run()
-        except StoppedError as error:
-            return Cancelled(message=str(error))
+    except StoppedError as error:
+        return Cancelled(message=str(error))
 
 
 class _Night:
@@ -128,26 +129,28 @@ class _Night:
     def _watch(self) -> None:
         """Look at drift and scores where there is anything new to look at, and decide where models wait."""
         pipeline = self._latest()
-        waiting = set(tasks_waiting(pipeline)) & set(self._options.tasks)
         plan = pipeline.plan(self._options.targets())
+        planned = {stage.name.partition("@")[2] for stage in plan}
+        waiting = [name for name in tasks_waiting(pipeline) if name in planned]
         for one in self._nights:
             one.data = data_of(pipeline, one.owner)
             one.edited = next((stage for stage in plan if self._is_edited(stage, one.owner, waiting)), None)
-            one.waiting = tuple(sorted(name for name in waiting if Task(name).description().dataset_task == one.owner))
-            one.failed = not self._is_done([f"preprocess@{one.owner}"])
+            one.waiting = tuple(name for name in waiting if Task(name).description().dataset_task == one.owner)
+            one.failed = not self._is_done(one.stages(self._runs.states))
         looked_at = [one for one in self._nights if not one.failed and (one.waiting or one.has_news)]
         answers = self._ask.watch([one.owner for one in looked_at if one.has_news])
         for one in looked_at:
             one.hear(answers.get(one.owner))
             if one.waiting and self._trains:
                 one.decision = self._decide(one)
-            one.write(self._root, self._began)
+            if one.is_told:
+                one.write(self._root, self._began)
         create_markdown_artifact(report.decisions(self._nights), key="decision", description="What trains, and why")
         for one in self._nights:
             if one in looked_at or one.news.state != "unchanged":
                 report.emit(one)
 
-    def _is_edited(self, stage: PlannedStage, owner: str, waiting: set[str]) -> bool:
+    def _is_edited(self, stage: PlannedStage, owner: str, waiting: Sequence[str]) -> bool:
         """Whether a model's stage runs, and for another reason than new data alone."""
         verb, _, task = stage.name.partition("@")
         mine = verb not in _OF_DATA and Task(task).description().dataset_task == owner
@@ -203,8 +206,8 @@ class _Night:
             if isinstance(fault, str):
                 self._log.warning("%s: MLflow does not have the night's report: %s", owner, fault)
         for one in told:
-            mine = [name for name in states if Task(name.partition("@")[2]).description().dataset_task == one.owner]
-            one.write(self._root, self._began, done=self._is_done(mine) and not isinstance(one.forecast, str))
+            done = self._is_done(one.stages(states)) and not isinstance(one.forecast, str)
+            one.write(self._root, self._began, done=done)
         state = summary(states)
         lines = [str(state.message), *([f"{len(held)} held back by monitor.retrain"] if held else [])]
         lines += [line for one in self._nights for line in report.lines(one)]
@@ -225,5 +228,5 @@ class _Night:
         state = self._runs.states.get(f"register@{task}")
         return state is not None and state.is_completed() and state.name != "Cached"
 
-    def _is_done(self, names: list[str]) -> bool:
-        return all(name in self._runs.states and self._runs.states[name].is_completed() for name in names)
+    def _is_done(self, names: Sequence[str]) -> bool:
+        return all(self._runs.states[name].is_completed() for name in names)

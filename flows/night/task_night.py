@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -54,8 +54,14 @@ class TaskNight:
 
     @property
     def is_told(self) -> bool:
-        """Whether there is anything to report: other data, a decision, an edit, another champion."""
-        return not self.failed and (self.has_news or bool(self.waiting or self.edited) or self.asks_forecasts)
+        """Whether there is anything to report: other data, another decision, an edit, another champion."""
+        known = (self.before.retrain, self.before.reason) if self.before else None
+        decided = self.decision is not None and (self.decision.retrain, self.decision.reason) != known
+        return not self.failed and (self.has_news or decided or self.edited is not None or self.asks_forecasts)
+
+    def stages(self, names: Iterable[str]) -> list[str]:
+        """Those of these stages that are of its data, or of a model that learns from them."""
+        return [name for name in names if Task(name.partition("@")[2]).description().dataset_task == self.owner]
 
     def hear(self, answer: Watched | str | None) -> None:
         """Take what is known of drift and scores; None: what the last night knew of the same data."""

@@ -78,6 +78,21 @@ def test_a_champion_forecasts_once_from_the_same_data() -> None:
     assert not one(champion="").asks_forecasts
 
 
+def test_a_night_tells_of_data_decisions_and_champions_that_are_other_than_the_last_ones() -> None:
+    held = Retraining(False, "never: a person trains")
+    same = before(data="new", reason=held.reason)
+    assert not one(before=same, waiting=("forecast",), decision=held).is_told
+    assert one(before=same, waiting=("forecast",), decision=Retraining(True, "monthly: due")).is_told
+    assert one(before=same, champion="4").is_told
+    assert one().is_told
+    assert not one(failed=True).is_told
+
+
+def test_the_stages_of_data_and_of_all_models_that_learn_from_them() -> None:
+    names = ["download@sketch", "train@drawing", "train@video"]
+    assert one(owner="sketch").stages(names) == ["download@sketch", "train@drawing"]
+
+
 def test_a_silent_registry_changes_nothing() -> None:
     night = one()
     night.registered(None, ["forecast"])
