@@ -152,12 +152,17 @@ def test_the_last_nights_reason_stands_as_long_as_data_and_policy_are_the_same(f
         ("train.py", "two\n"),
         ("params.yaml", "forecast: {source: {url: a}, prepare: {gap: 1}, train: {seed: 2}}\n"),
         ("params.yaml", "forecast: {source: {url: a}, prepare: {gap: 2}, train: {seed: 1}}\n"),
-        ("params.yaml", "forecast: {source: {url: b}, prepare: {gap: 1}, train: {seed: 1}}\n"),
     ],
 )
 def test_an_edit_is_never_held_back_also_beside_new_data(folder: Path, file: str, text: str) -> None:
     write_pin(folder, "tuesday")
     (folder / file).write_text(text)
+    assert tasks_waiting(Pipeline(folder)) == ()
+
+
+def test_another_source_is_an_edit_also_once_it_is_prepared(folder: Path) -> None:
+    write_pin(folder, "tuesday")
+    (folder / "params.yaml").write_text("forecast: {source: {url: b}, prepare: {gap: 1}, train: {seed: 1}}\n")
     assert tasks_waiting(Pipeline(folder)) == ()
     repro("preprocess@forecast")
     assert tasks_waiting(Pipeline(folder)) == ()
