@@ -18,6 +18,7 @@ class NightRecord(BaseModel):
 
     night: str  # when it began, in UTC
     data: str  # DVC's hash of the prepared data that it saw
+    source: str = ""  # what had come from the source, in words
     policy: str  # `monitor.retrain`
     retrain: bool
     reason: str

@@ -105,7 +105,8 @@ def _drift(task: Task, params: TaskParams) -> dict[str, Any]:
         {"feature": one.name, "before": one.before, "now": one.now, "distance": f"{one.effect:.2f}", "is": one.verdict}
         for one in found.features[:_SHOWN_FEATURES]
     ]
-    return {"drift": found.verdict, "drift_summary": found.summary, "features": rows}
+    summary = found.summary.removeprefix(f"{task.name}: ")
+    return {"drift": found.verdict, "drift_summary": summary, "features": rows}
 
 
 def _scores(task: Task, params: TaskParams) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def show(root: Path, one: TaskNight) -> None:
 
 def commit_message(began: datetime, nights: Sequence[TaskNight], told: Sequence[str]) -> str:
     """What came, in the subject; what became of it, below."""
-    came = [f"{one.owner}: {one.news.summary}" for one in nights if one.news.state == "new"]
+    came = [f"{one.owner}: {one.came}" for one in nights if one.came]
     subject = f"Night of {began:%Y-%m-%d}: {'; '.join(came) or 'no news at the sources'}"
     return "\n\n".join([subject, *told]) + "\n"
 
@@ -137,12 +137,13 @@ def _watched(one: TaskNight) -> tuple[str, str]:
     if one.watched is None:
         return (f"{_UNKNOWN}: {one.fault}",) * 2 if one.fault else ("", "")
     found = one.watched
-    return _verdict(found.drift, found.drift_summary), _verdict(found.scores, found.scores_summary)
+    drift = found.drift_summary if found.drift != "unknown" else _unknown(found.drift_summary)
+    scores = f"{found.scores}: {found.scores_summary}" if found.scores != "unknown" else _unknown(found.scores_summary)
+    return drift, scores
 
 
-def _verdict(verdict: str, summary: str) -> str:
-    words = _UNKNOWN if verdict == "unknown" else verdict
-    return f"{words}: {summary}" if summary else words
+def _unknown(why: str) -> str:
+    return f"{_UNKNOWN}: {why}" if why else _UNKNOWN
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:

@@ -42,6 +42,13 @@ class TaskNight:
         return not (self.before and self.before.done and self.before.data == self.data)
 
     @property
+    def came(self) -> str:
+        """What has come from the source, tonight or in a night that was cut short; empty where nothing has."""
+        if self.news.state == "new":
+            return self.news.summary
+        return self.before.source if self.before and not self.before.done else ""
+
+    @property
     def held_back(self) -> str:
         """Why its models wait; empty where they do not."""
         return self.decision.reason if self.decision and not self.decision.retrain else ""
@@ -95,6 +102,7 @@ class TaskNight:
         record = NightRecord(
             night=f"{began:%Y-%m-%d %H:%M}",
             data=self.data,
+            source=self.came,
             policy=self.policy,
             retrain=decision is not None and decision.retrain,
             reason=decision.reason if decision else "",

@@ -30,7 +30,7 @@ AWAY = SourceNews(state="away", summary="http://host/days.csv: no answer; the pi
 WATCHED = Watched(
     last_training=date(2026, 11, 1),
     drift="drift",
-    drift_summary="level 0.8",
+    drift_summary="drift in newly prepared data: level 0.8",
     features=[{"feature": "level", "before": "100", "now": "150"}],
     scores="alarm",
     scores_summary="1 of 1 series with an alarm",
@@ -108,6 +108,7 @@ def test_what_a_night_has_found_is_there_for_the_next_one(tmp_path: Path) -> Non
     assert kept == NightRecord(
         night="2026-12-01 02:00",
         data="new",
+        source=NEW.summary,
         policy="on_new_data",
         retrain=False,
         reason="monthly: not yet",
@@ -173,7 +174,7 @@ def test_the_report_stands_in_a_file_and_as_an_artifact(tmp_path: Path, monkeypa
     text = made["night-forecast"]
     for part in (
         "trained again",
-        "drift: level 0.8",
+        "drift in newly prepared data: level 0.8",
         "| level | 100 | 150 |",
         "**alarm**: 1 of 1 series",
         "2026-11-30",
@@ -182,7 +183,9 @@ def test_the_report_stands_in_a_file_and_as_an_artifact(tmp_path: Path, monkeypa
         assert part in text
     assert text.strip() in (tmp_path / "nights" / "forecast" / "report.md").read_text(encoding="utf-8")
     row = report.decisions([night]).splitlines()[-1]
-    assert row.startswith("| forecast | 1 of 1 file changed, 92 lines more | drift: level 0.8 | alarm: ")
+    assert row.startswith(
+        "| forecast | 1 of 1 file changed, 92 lines more | drift in newly prepared data: level 0.8 | alarm: "
+    )
 
 
 def test_an_event_can_be_matched_by_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +203,14 @@ def test_the_commit_says_what_came_and_what_became_of_it() -> None:
     assert message == (
         "Night of 2026-12-01: forecast: 1 of 1 file changed, 92 lines more\n\n5 stages: 5 Completed\n\nforecast: …\n"
     )
+
+
+def test_what_came_in_a_night_that_was_cut_short_stands_in_the_next_ones_commit() -> None:
+    unchanged = SourceNews(state="unchanged", summary="nothing new in 1 file")
+    cut_short = before(done=False, source=NEW.summary)
+    assert "92 lines more" in report.commit_message(BEGAN, [one(news=unchanged, before=cut_short)], [])
+    done = before(source=NEW.summary)
+    assert "no news at the sources" in report.commit_message(BEGAN, [one(news=unchanged, before=done)], [])
 
 
 def test_a_night_starts_from_the_checkout() -> None:
