@@ -143,6 +143,7 @@ def test_the_next_night_goes_on_and_the_champion_moves(story: Story, page: Page,
     assert watched["scores"] == "alarm"
     assert story.tip() != before
     message = story.house.clone.run("git", "log", "-1", "--format=%B", BRANCH)
+    assert message.splitlines()[0].endswith("forecast: 1 of 1 files changed, 500 lines more")
     assert "forecaster version 2: champion" in message
     _stands_in_mlflow(story)
     _can_be_listened_to(story)
