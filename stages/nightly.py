@@ -2,6 +2,7 @@
 
     python -m stages.nightly refresh TASK … --answers FOLDER     is there anything new at the sources? It is pinned
     python -m stages.nightly watch TASK … --answers FOLDER       drift, scores, the last training
+    python -m stages.nightly weights TASK … --answers FOLDER     what `train.start_from` stands for now, is pinned
     python -m stages.nightly forecast TASK … --answers FOLDER    the champion's forecasts, into the forecast store
     python -m stages.nightly note TASK … --answers FOLDER        nights/TASK/ goes to the champion's version in MLflow
 
@@ -123,6 +124,13 @@ def _scores(task: Task, params: TaskParams) -> dict[str, Any]:
     return {"scores": found.verdict, "scores_summary": found.summary}
 
 
+def _weights(task: Task, params: TaskParams) -> Answer:
+    from .registry.pin_weights import pin_weights
+
+    print(pin_weights(task, params))
+    return Answer()
+
+
 def _forecast(task: Task, params: TaskParams) -> Forecast:
     from .monitoring.forecast_store import ForecastStore
     from .monitoring.forecasting import forecast_task
@@ -172,6 +180,7 @@ def _line(error: Exception) -> str:
 _VERBS: dict[str, Callable[[Task, TaskParams], Answer]] = {
     "refresh": _refresh,
     "watch": _watch,
+    "weights": _weights,
     "forecast": _forecast,
     "note": _note,
 }

@@ -175,8 +175,16 @@ class _Night:
         )
         return decide(self._params[one.owner].monitor, evidence)
 
+    def _pin_weights(self) -> None:
+        """Have what trains again begin with the newest weights that its params name: an alias may have moved."""
+        names = [name for one in self._nights for name in one.waiting if one.decision and one.decision.retrain]
+        for name, fault in self._ask.weights([name for name in names if self._params[name].train.start_from]).items():
+            if isinstance(fault, str):
+                self._log.warning("%s: it starts from the weights that were pinned before: %s", name, fault)
+
     def _run_models(self) -> list[PlannedStage]:
         """Run what must run and is not held back; returns what is."""
+        self._pin_weights()
         reasons = {name: one.held_back for one in self._nights for name in one.waiting if one.held_back}
         plan = self._latest().plan(self._options.targets(), force=self._options.force)
         plan = placement(self._checkout, hold_back(plan, reasons), self._options)

@@ -40,6 +40,10 @@ class Questions:
         """Drift, scores and the last training of these tasks; or why that is not known."""
         return self._ask("watch", tasks, Watched)
 
+    def weights(self, tasks: Sequence[str]) -> dict[str, Answer | str]:
+        """Have the weights that trainings start from pinned as they are now; or why the pin stays."""
+        return self._ask("weights", tasks, Answer)
+
     def forecast(self, tasks: Sequence[str]) -> dict[str, Forecast | str]:
         """The champions' forecasts; or why there are none."""
         return self._ask("forecast", tasks, Forecast)
