@@ -34,16 +34,16 @@ if TYPE_CHECKING:
     from .training.progress import Epoch, StepRecord, TrainingHistory
 
 
-def train(task: Task, params: TaskParams) -> None:
+def train(task: Task, params: TaskParams, *, tracked: bool = True) -> None:
     """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch; with
-    `train.refit`, then the network that is served in its place.
+    `train.refit`, then the network that is served in its place. MLflow knows of it where it is `tracked`.
     """
     from .training import launch
 
-    launch.run("train", task.name, params.train.ranks, _train, task, params)
+    launch.run("train", task.name, params.train.ranks, _train, task, params, tracked)
 
 
-def _train(task: Task, params: TaskParams) -> None:
+def _train(task: Task, params: TaskParams, tracked: bool) -> None:
     from .data.prepared import open_prepared
     from .data.store import SPLITS
     from .models.learned import FITTED_SPLITS, LEARNED_NAME, Learned
@@ -66,7 +66,7 @@ def _train(task: Task, params: TaskParams) -> None:
     checkpoints = Checkpoints.of(paths.resume(signature))
     of_refit = Checkpoints.of(checkpoints.folder / "refit")
     served, refit = None, None
-    with _reported(task, params, signature, network, (of_refit, checkpoints)) as report:
+    with _reported(task, params, signature, network, (of_refit, checkpoints), tracked=tracked) as report:
         measured = _fit(task, params, network, checkpoints, report)
         # To learn a batch by heart is a question about the network, and is answered.
         if params.train.refit == "all" and params.train.mode != "overfit":
@@ -163,11 +163,12 @@ class _Report:
 
     def hooks(self, prefix: str = "") -> dict[str, Any]:
         """What the loop calls; all names begin with `prefix`."""
-        from .training import learning_curve
+        from .training import distributed, learning_curve
 
         def on_epoch(record: Epoch) -> None:
             if self.run is not None:
                 self.run.epoch(record, prefix)
+            if distributed.rank() == 0:
                 print(f"{prefix.replace('_', ' ')}{learning_curve.line(record)}", flush=True)
 
         def on_step_record(record: StepRecord) -> None:
@@ -181,7 +182,13 @@ class _Report:
 
 @contextmanager
 def _reported(
-    task: Task, params: TaskParams, signature: str, network: Network, states: tuple[Checkpoints, Checkpoints]
+    task: Task,
+    params: TaskParams,
+    signature: str,
+    network: Network,
+    states: tuple[Checkpoints, Checkpoints],
+    *,
+    tracked: bool,
 ) -> Iterator[_Report]:
     """A run in MLflow around the trainings in the block, which goes on where one of `states`, the later training's
     first, has something to go on from. Exits with STATUS where they were stopped.
@@ -198,10 +205,11 @@ def _reported(
             resumed, folder = next((pair for pair in found if pair[0] is not None), (None, None))
             if resumed is not None:
                 print(f"train {task.name}: going on after step {resumed}, from {folder}", flush=True)
-            count = parameters(network)
-            run = stack.enter_context(
-                training_run.training_run(task, params, signature, parameters=count, resumed_step=resumed)
-            )
+            if tracked:
+                count = parameters(network)
+                run = stack.enter_context(
+                    training_run.training_run(task, params, signature, parameters=count, resumed_step=resumed)
+                )
         try:
             yield _Report(run, stack.enter_context(stop_signals()))
         except loop.Stopped:

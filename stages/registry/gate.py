@@ -14,8 +14,8 @@ has, so that it is not taken for broken because the store is away.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -41,6 +41,9 @@ from .champion import (
 from .decision import CHAMPION, Decision, Verdict, facts, overrides, write_verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     import pandas as pd
     from mlflow import MlflowClient
 
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
     from ..tasks.protocol import Description, Task
 
 FILE = "gate.json"
+
+LoadModel: TypeAlias = "Callable[[], Any]"  # an MLflow model, or what answers `predict(frame, params=…)` like one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,27 +200,49 @@ def _compare(
         learned[champion_version] = learned_by(task, name, champion_version)
     except Exception as error:  # its files are foreign, too
         fault = f"version {champion_version}: {error_line(error)}"
-    test = _TestSet.of(task, metric, list(filter(None, learned.values())), params.register_.comparison_examples)
+    known = list(filter(None, learned.values()))
+    limit = params.register_.comparison_examples
+    questions = Questions.of(task, task.paths.prepared, task.paths.raw, metric, known, limit)
+    compared = compare(
+        questions,
+        (number, lambda: load_model(name, number, MEASURED) if task.paths.served.is_dir() else candidate.model),
+        (champion_version, lambda: load_model(name, champion_version, MEASURED)),
+        fault=fault,
+        same_weights=same_weights,
+    )
+    return replace(compared, unknown=tuple(version for version, known in learned.items() if known is None))
+
+
+def compare(
+    questions: Questions,
+    candidate: tuple[str, LoadModel],
+    champion: tuple[str, LoadModel],
+    *,
+    fault: str,
+    same_weights: bool,
+) -> Comparison:
+    """Ask two versions, each given by its number and how it is loaded, the same questions.
+
+    With a `fault`, the champion is not asked. A candidate that cannot answer raises whatever it raises.
+    """
     ours = theirs = chance = None
     same = False
-    if test.rows is None:
+    if questions.rows is None:
         fault = "there is none that neither has learned from"
     else:
-        refit = task.paths.served.is_dir()
-        ours = test.ask(load_model(name, number, MEASURED) if refit else candidate.model, number)
+        ours = questions.ask(candidate[1](), candidate[0])
     if ours and not fault:
         try:
-            theirs = test.ask(load_model(name, champion_version, MEASURED), champion_version)
-            more = higher_is_better(metric)
+            theirs = questions.ask(champion[1](), champion[0])
+            more = higher_is_better(questions.metric)
             chance = chance_of_being_better(ours.scores, theirs.scores, higher_is_better=more)
             same = same_answers(ours.answers, theirs.answers)
         except Exception as error:  # it is foreign code, and may raise whatever it likes
-            theirs, fault = None, f"version {champion_version}: {error_line(error)}"
+            theirs, fault = None, f"version {champion[0]}: {error_line(error)}"
     return Comparison(
-        examples=len(test.chosen),
-        new=test.new,
-        total=test.total,
-        unknown=tuple(version for version, known in learned.items() if known is None),
+        examples=len(questions.chosen),
+        new=questions.new,
+        total=questions.total,
         candidate=ours.evaluation if ours else None,
         champion=theirs.evaluation if theirs else None,
         fault=fault,
@@ -226,7 +253,7 @@ def _compare(
 
 
 @dataclass(frozen=True, slots=True)
-class _Answered:
+class Answered:
     """What a version answered, and what that is worth."""
 
     answers: pd.DataFrame
@@ -235,42 +262,44 @@ class _Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class _TestSet:
-    """Today's test examples that versions can be compared on."""
+class Questions:
+    """Test examples that versions can be compared on."""
 
     task: Task
-    metric: dict[str, str]  # for the task's `scores`, where it is another than its own
+    prepared: Path
+    raw: Path
+    metric: str
     chosen: np.ndarray  # numbers of those that are asked, evenly over the new ones and always the same
     new: int  # that no version has learned from
     total: int
     rows: pd.DataFrame | None  # those that are asked; None where there is none
 
     @staticmethod
-    def of(task: Task, metric: str, learned: list[Learned], limit: int) -> _TestSet:
-        """Up to `limit` of the examples that are in none of `learned`."""
-        comparison, paths = task.comparison(), task.paths
-        identities = comparison.identities(paths.prepared)
+    def of(task: Task, prepared: Path, raw: Path, metric: str, learned: Sequence[Learned], limit: int) -> Questions:
+        """Up to `limit` of the test examples in `prepared`, which was made of `raw`, that are in none of `learned`."""
+        comparison = task.comparison()
+        identities = comparison.identities(prepared)
         new = np.ones(limit if identities is None else len(identities.ids), dtype=bool)
         if identities is not None:
             for known in learned:
                 new &= ~known.may_hold(identities)
         places = np.flatnonzero(new)
         chosen = places[evenly(len(places), limit)]
-        rows = comparison.examples(paths.prepared, paths.raw, chosen) if len(chosen) else None
-        other = {} if metric == task.description().metric else {"metric": metric}
-        return _TestSet(task, other, chosen, len(places), len(new), rows)
+        rows = comparison.examples(prepared, raw, chosen) if len(chosen) else None
+        return Questions(task, prepared, raw, metric, chosen, len(places), len(new), rows)
 
-    def ask(self, model: Any, version: str) -> _Answered:
+    def ask(self, model: Any, version: str) -> Answered:
         """Have a loaded version answer. What it cannot answer counts against it, as the task's scores say."""
-        name, examples = self.task.description().model_name, len(self.chosen)
-        with busy(f"{name} version {version} is asked {examples:,} test examples"):
+        description, examples = self.task.description(), len(self.chosen)
+        with busy(f"{description.model_name} version {version} is asked {examples:,} test examples"):
             answers = model.predict(self.rows, params={"on_error": "report"})
-        paths = self.task.paths
-        scores = self.task.comparison().scores(answers, paths.prepared, paths.raw, self.chosen, **self.metric)
+        # Only where it is another than the task's own.
+        other = {} if self.metric == description.metric else {"metric": self.metric}
+        scores = self.task.comparison().scores(answers, self.prepared, self.raw, self.chosen, **other)
         low, high = interval(scores)
         unanswered = int(answers["error"].notna().sum()) if "error" in answers else 0
         reached = Evaluation(version=version, value=scores.value(), low=low, high=high, unanswered=unanswered)
-        return _Answered(answers, scores, reached)
+        return Answered(answers, scores, reached)
 
 
 def same_answers(ours: pd.DataFrame, theirs: pd.DataFrame) -> bool:

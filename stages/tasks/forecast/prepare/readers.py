@@ -24,7 +24,7 @@ from .doubts import Fractions
 from .names import Names
 
 MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
-_TSF_DATE = "%Y-%m-%d %H-%M-%S"
+TSF_DATE = "%Y-%m-%d %H-%M-%S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class _CsvReader:
 
     def __init__(self, path: Path, params: PrepareParams, names: Names) -> None:
         self._path, self._params, self._names = path, params, names
-        self._to_day, self._notation = _day_parser(params.date_format), Notation(params.decimal, params.thousands)
+        self._to_day, self._notation = day_parser(params.date_format), Notation(params.decimal, params.thousands)
         self._owners = {name: f"the column {name}" for name in params.value_columns}
         self._fractions = {name: Fractions(self._notation) for name in params.value_columns}
         self._spelled_otherwise, self._first_spelling = 0, ""
@@ -139,16 +139,16 @@ def read_tsf(path: Path, names: Names, encoding: str = AUTO) -> Iterator[Observa
     """The observations of a daily .tsf, whose series each state the date they start. Names may hold colons where they
     are the only text among the attributes. A series is a line: another one of its name is a BadRecord.
     """
-    to_day = _day_parser(_TSF_DATE)
+    to_day = day_parser(TSF_DATE)
     with open_text(path, encoding) as file:
         lines = enumerate(file.checked(), start=1)
-        kinds, name_at, start_at = _tsf_header(path, lines)
+        kinds, name_at, start_at = tsf_header(path, lines)
         for number, line in lines:
             text = line.strip()
             if not text or text.startswith("#"):
                 continue
             where = f"line {number}"
-            fields = _tsf_fields(text, kinds, name_at)
+            fields = tsf_fields(text, kinds, name_at)
             values = fields[-1].split(",")
             try:
                 if len(fields) != len(kinds) + 1:
@@ -203,7 +203,7 @@ def _number(rule: str, text: str, notation: Notation, column: str = "") -> float
     return value
 
 
-def _tsf_fields(text: str, kinds: Sequence[str], name_at: int | None) -> list[str]:
+def tsf_fields(text: str, kinds: Sequence[str], name_at: int | None) -> list[str]:
     """The attributes of a series and its values; further colons belong to the name, if nothing else may hold them."""
     fields = text.split(":")
     further = len(fields) - len(kinds) - 1
@@ -212,7 +212,7 @@ def _tsf_fields(text: str, kinds: Sequence[str], name_at: int | None) -> list[st
     return fields
 
 
-def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], int | None, int]:
+def tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str], int | None, int]:
     """The kinds of the attributes, which of them is the name, which the start; reads up to and with `@data`."""
     attributes: list[tuple[str, str]] = []
     frequency = ""
@@ -236,7 +236,7 @@ def _tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str]
 
 
 @lru_cache(maxsize=4)
-def _day_parser(date_format: str) -> Callable[[str], int]:
+def day_parser(date_format: str) -> Callable[[str], int]:
     """A function from text to days since 1970-01-01, which remembers days: many series have the same."""
 
     @lru_cache(maxsize=65536)
