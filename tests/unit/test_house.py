@@ -42,7 +42,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("flows/night",),
     ("flows/pipeline.py",),
     ("flows/promote.py", "flows/run.py", "flows/forecast.py"),
-    ("flows/tune",),
+    ("flows/tune", "flows/replay"),
     ("benchmarks",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
