@@ -89,7 +89,7 @@ def shown(found: Sequence[Row]) -> str:
     main, by_year = [head], [["MASE", *years]]
     for row in found:
         cost = [str(row.trainings), str(row.promoted), str(row.alarms), f"{row.hours:.2f}"]
-        against = f"{-row.saved:+.1%} [{-row.saved_high:+.1%}, {-row.saved_low:+.1%}]"
+        against = f"{0 - row.saved:+.1%} [{0 - row.saved_high:+.1%}, {0 - row.saved_low:+.1%}]"
         main.append(
             [
                 row.policy,

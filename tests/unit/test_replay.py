@@ -120,6 +120,24 @@ def test_a_folder_without_files_says_how_to_fetch_them(tmp_path: Path) -> None:
         RawFiles(tmp_path, prepare_params())
 
 
+def test_a_question_holds_the_past_of_prepared_series_and_what_is_known_ahead(tmp_path: Path) -> None:
+    days = [FIRST + timedelta(day) for day in range(60)]
+    lines = [
+        f"{day},{name},{place % 7},2"
+        for name, first in (("long", 0), ("young", 30))
+        for place, day in enumerate(days)
+        if place >= first
+    ]
+    params = cast(Any, SimpleNamespace(prepare=prepare_params(id_column="id", known_columns=["price"])))
+    raw = RawFiles(written(tmp_path / "raw", ["date,id,y,price", *lines]), params.prepare)
+    question, rejected = Snapshot.take(TASK, params, raw, day_number(days[49]), tmp_path / "cut").question()
+    assert rejected == {"young"}
+    assert question["unique_id"].unique().tolist() == ["long"]
+    assert question["ds"].dt.date.tolist() == days[:57]
+    assert question["y"].isna().tolist() == [False] * 50 + [True] * 7
+    assert (question["price"] == 2).all()
+
+
 def series(seed: int = 0) -> list[str]:
     """Lines of a daily series with holes, though none after a day of decision, duplicates and a disorder."""
     random = np.random.default_rng(seed)
