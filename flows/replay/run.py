@@ -33,6 +33,9 @@ _MODELS = 8  # that stay in memory: as many as policies, and those before them
 
 def replay(task: Task, params: Params, plan: Plan, *, every: str, promotion: Promotion, parallel: int) -> None:
     """Replay the past in the present folder. Raises ValueError where the data is not there, or too short on a day."""
+    if start := params.train.start_from:
+        allowed = "allowed in a replay: empty, since such weights may have learned from later days"
+        raise OptionError(f"{task.name}.train.start_from: found {start!r}; {allowed}")
     raw = RawFiles(task.paths.raw, params.prepare)
     if raw.undated:
         tell(f"replay: {raw.undated:,} lines without a readable day are left out, such as {raw.example}")

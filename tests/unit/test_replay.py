@@ -18,6 +18,7 @@ import pytest
 from flows.replay.options import OptionError, check_task, parallel_trainings, plan
 from flows.replay.policies import POLICIES, foreseen, reason_to_train
 from flows.replay.raw_files import RawFiles
+from flows.replay.run import replay
 from flows.replay.snapshot import Snapshot
 from flows.replay.summary import rows, scored, shown
 from flows.replay.trainings import Training, Trainings
@@ -340,6 +341,15 @@ def test_trainings_at_once_are_as_many_as_cores_allow_and_at_least_one() -> None
     assert parallel_trainings(3, 10**6) == 3
     with pytest.raises(OptionError, match="--parallel: found 0; allowed: 1 or more"):
         parallel_trainings(0, 1)
+
+
+def test_weights_that_may_know_the_future_are_refused() -> None:
+    params = cast(Any, SimpleNamespace(train=SimpleNamespace(start_from="models:/forecaster@champion")))
+    planned = plan("2013-01-01", "2013-01-16", "7d", "never")
+    with pytest.raises(
+        OptionError, match="forecast.train.start_from: found 'models:/forecaster@champion'; allowed in a"
+    ):
+        replay(TASK, params, planned, every="7d", promotion="gate", parallel=1)
 
 
 def test_a_plan_has_its_days_and_policies_in_order() -> None:
