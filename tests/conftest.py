@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-# Two processes of tests share two processors: a thread that waits for another sleeps, in place of spinning. Before torch.
+# Two processes of tests share two processors: a thread that waits sleeps, in place of spinning. Before torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
