@@ -106,17 +106,13 @@ def score_labelled(task: Task, params: TaskParams, source: str, *, encoding: str
 
 def _champion(client: MlflowClient, task: Task) -> tuple[ModelVersion, Evaluation]:
     from .monitoring.evaluations import evaluation_of
-    from .registry.champion import with_alias
-    from .registry.decision import CHAMPION
+    from .monitoring.watched import champion_of
 
-    name = task.description().model_name
-    version = with_alias(client, name, CHAMPION)
-    if version is None:
-        raise ValueError(f"{name}: no version is champion yet; `dvc repro` makes one")
+    version = champion_of(client, task)
     evaluation = evaluation_of(client, version)
     if evaluation is None:
         raise ValueError(
-            f"{name} version {version.version}: its metrics are gone from the registry: nothing to compare with"
+            f"{version.name} version {version.version}: its metrics are gone from the registry: nothing to compare with"
         )
     return version, evaluation
 
@@ -150,7 +146,9 @@ def main() -> None:
         write(scored, FOLDER / task.name)
         for note in scored.notes:
             print(f"{task.name}: {note}")
-        print(f"{task.name}: {scored.verdict}: {scored.summary}")
+        print(f"{task.name}: {scored.verdict}: {scored.summary}; see {FOLDER / task.name}")
+        if scored.verdict == "alarm":
+            print(f"{task.name}: what to do at an alarm stands in docs/living.md")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 
 import pytest
+
+# Two processes of tests share two processors: a thread that waits sleeps, in place of spinning. Before torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell's background job ignores Ctrl-C, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

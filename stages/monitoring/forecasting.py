@@ -11,14 +11,13 @@ from filelock import FileLock
 
 from ..paths import resume_folder
 from ..progress_bar import ProgressBar
-from ..registry.champion import load_model, with_alias
-from ..registry.decision import CHAMPION
+from ..registry.champion import load_model
 from ..tracking import mlflow_runs
 from .forecast_store import ForecastStore
+from .watched import champion_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
 
     from ..params import TaskParams
     from ..tasks.protocol import Task
@@ -50,7 +49,7 @@ def forecast_task(task: Task, params: TaskParams) -> Forecasted:
     resume_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(resume_folder() / f"{task.name}.forecasts.lock"):
         origins = module.origins(prepared)
-        version = _champion(mlflow_runs.open_client(), task)
+        version = int(champion_of(mlflow_runs.open_client(), task).version)
         by_origin: dict[date, list[str]] = defaultdict(list)
         for name, origin in origins.items():
             by_origin[origin].append(name)
@@ -89,13 +88,6 @@ def forecast_task(task: Task, params: TaskParams) -> Forecasted:
         version=version,
         summary=summary,
     )
-
-
-def _champion(client: MlflowClient, task: Task) -> int:
-    champion = with_alias(client, task.description().model_name, CHAMPION)
-    if champion is None:
-        raise ValueError(f"{task.description().model_name}: no version is champion yet; `dvc repro` makes one")
-    return int(champion.version)
 
 
 def _ask(model: Any, module: Any, prepared: Any, names: list[str], bar: ProgressBar) -> tuple[pd.DataFrame, list[str]]:

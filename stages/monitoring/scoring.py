@@ -100,6 +100,19 @@ def compare(
         metrics=metrics,
         table=days,
         slices=_slices(recent),
+        notes=_without_forecasts(actuals, last),
+    )
+
+
+def _without_forecasts(actuals: pd.DataFrame, last: pd.Timestamp) -> tuple[str, ...]:
+    """That days have come after the `last` one that was forecast, of which nobody knows whether answers are good."""
+    days = actuals.loc[actuals["ds"] > last, "ds"]
+    if not len(days):
+        return ()
+    count = days.nunique()
+    return (
+        f"{count:,} {'day has' if count == 1 else 'days have'} come since {last:%Y-%m-%d} without a forecast, up to "
+        f"{days.max():%Y-%m-%d}: `python -m stages.forecast` goes on from there",
     )
 
 

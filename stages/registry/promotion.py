@@ -98,8 +98,9 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Sid
     )
 
 
-def approve(client: MlflowClient, task: Task, version: str, champion_version: str, review: Review) -> None:
-    """Make a version the champion, if it answers. Raises PromotionError, and changes nothing, where it does not.
+def approve(client: MlflowClient, task: Task, version: str, champion_version: str, review: Review) -> str:
+    """Make a version the champion, if it answers, and say so. Raises PromotionError, and changes nothing, where it does
+    not.
 
     Nor does anything change where the champion is another than `champion_version`, which the person saw.
     """
@@ -108,6 +109,7 @@ def approve(client: MlflowClient, task: Task, version: str, champion_version: st
     candidate = load_and_try(task, name, str(get_version(client, name, version).version))
     reason = review.explain("approved")
     make_champion(client, candidate, reason, champion_version=champion_version, tags=review.tags())
+    return f"version {candidate.version} is champion ({reason})"
 
 
 def reject(client: MlflowClient, task: Task, version: str, review: Review) -> None:
@@ -177,7 +179,7 @@ def main() -> None:
                 found = compare(client, task, args.version, args.folder)
                 (args.folder / COMPARISON).write_text(found.model_dump_json(indent=2), encoding="utf-8")
             case "approve":
-                approve(client, task, args.version, args.champion, review)
+                print(f"{task.description().model_name}: {approve(client, task, args.version, args.champion, review)}")
             case "reject":
                 reject(client, task, args.version, review)
 

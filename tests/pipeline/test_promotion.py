@@ -53,6 +53,7 @@ def test_a_version_that_answers_becomes_champion(name, promotion, store):
     done = promotion("approve", name, "--version=1", "--champion=none", "--by=Ada", "--reason=good")
     assert done.returncode == 0, done.stderr
     model = Task(name).description().model_name
+    assert f"{model}: version 1 is champion (approved by Ada: good)" in done.stdout
     champion = store.get_model_version_by_alias(model, "champion")
     assert str(champion.version) == "1"
     assert (champion.tags["unroll.decision"], champion.tags["unroll.reason"]) == ("champion", "approved by Ada: good")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stages.monitoring import forecasting
+from stages.monitoring import forecasting, watched
 from stages.monitoring.forecast_store import ForecastStore
 from stages.monitoring.forecasting import forecast_task
 from stages.tasks.forecast import forecasts as module
@@ -53,7 +53,7 @@ class Champion:
 def champion(monkeypatch: pytest.MonkeyPatch) -> Champion:
     made = Champion()
     monkeypatch.setattr(forecasting.mlflow_runs, "open_client", lambda: None)
-    monkeypatch.setattr(forecasting, "with_alias", lambda client, name, alias: SimpleNamespace(version="4"))
+    monkeypatch.setattr(watched, "with_alias", lambda client, name, alias: SimpleNamespace(version="4"))
     monkeypatch.setattr(forecasting, "load_model", lambda name, version: made)
     return made
 
@@ -108,8 +108,8 @@ def test_without_a_champion_or_any_answer_it_is_one_line(tmp_path, champion, mon
     prepared(tmp_path / "raw", tmp_path / "prepared", id_column="id")
     with pytest.raises(ValueError, match="version 4 answers none of 1 series, such as bad: it never changes"):
         forecast_task(*task(tmp_path))
-    monkeypatch.setattr(forecasting, "with_alias", lambda client, name, alias: None)
-    with pytest.raises(ValueError, match="forecaster: no version is champion yet"):
+    monkeypatch.setattr(watched, "with_alias", lambda client, name, alias: None)
+    with pytest.raises(ValueError, match="forecaster: no version is champion:"):
         forecast_task(*task(tmp_path))
 
 

@@ -12,6 +12,7 @@ from stages.data.prepared import open_prepared
 from stages.data.store import ragged
 from stages.preprocess import preprocess
 from stages.preprocessing.preparation import Preparation, PreparationError
+from stages.preprocessing.profile import Observed
 from stages.tasks.protocol import Task
 
 COLUMNS = {"values": ragged(np.int32)}
@@ -57,7 +58,10 @@ def test_a_preparation_that_fails_keeps_what_it_rejected_until_one_succeeds(tmp_
     monkeypatch.chdir(tmp_path)
     counts = {"accepted": 3, "rejected": 2}
     parts: Any = SimpleNamespace(prepare=lambda raw, params, output: fill(output, **counts))
-    task: Any = SimpleNamespace(name="translation", paths=Task("translation").paths, prepare=lambda: parts)
+    look: Any = SimpleNamespace(learned=lambda folder: Observed(examples=3))
+    task: Any = SimpleNamespace(
+        name="translation", paths=Task("translation").paths, prepare=lambda: parts, profile=lambda: look
+    )
     params: Any = SimpleNamespace(prepare=SimpleNamespace(max_rejected_share=0.1))
     kept = Path("data", "translation", "rejected.parquet")
     with pytest.raises(PreparationError, match=rf"bad_line 2 \(a.csv, 0: 2 columns; allowed: 3\); see {kept}"):

@@ -119,6 +119,15 @@ def test_of_many_series_a_few_alarms_are_chance():
     assert not verdict(old, LIMITS)[0]
 
 
+def test_days_that_came_without_a_forecast_are_told():
+    found = compare(forecasts(20, "a"), actuals(40, "a"), {}, LIMITS)
+    assert found.notes == (
+        "14 days have come since 2020-01-26 without a forecast, up to 2020-02-09: `python -m stages.forecast` goes on "
+        "from there",
+    )
+    assert compare(forecasts(20, "a"), actuals(26, "a"), {}, LIMITS).notes == ()
+
+
 def test_nothing_to_compare_is_no_alarm_and_is_written(tmp_path):
     for said in (forecasts(7, "a"), forecasts(7, "a").iloc[:0]):
         scored = compare(said, actuals(5, "b"), {}, LIMITS)

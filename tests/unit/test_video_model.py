@@ -121,7 +121,12 @@ PARAMS = {
     "train": ENGINE_PARAMS.model_dump() | {"epochs": 1, "batch_size": 4},
     "evaluate": {"ranks": 1, "seed": 1, "pictures": 3, "single_frames_per_clip": 2},
     "register": {"promotion": "automatic", "confidence": 0.9, "comparison_examples": 10, "min_examples": 10},
-    "monitor": {"rewritten_past": "refuse", "retrain": "on_new_data", "pause_days": 1},
+    "monitor": {
+        "rewritten_past": "refuse",
+        "retrain": "on_new_data",
+        "pause_days": 1,
+        "drift": {"significance": 0.002, "warning_effect": 0.1, "drift_effect": 0.2},
+    },
 }
 
 

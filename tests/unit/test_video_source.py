@@ -215,7 +215,7 @@ def test_an_archive_larger_than_allowed_is_refused(tmp_path: Path) -> None:
 
 
 def test_more_files_than_allowed_are_refused(mirror: Path) -> None:
-    with pytest.raises(ValueError, match="more than 2 clips"):
+    with pytest.raises(ValueError, match="more than 2 files"):
         files_below(f"file://{mirror}/UCF-101", [], max_files=2)
 
 
