@@ -29,7 +29,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     part, parts = map(int, chosen.split("/"))
     if not 0 <= part < parts:
         raise pytest.UsageError(f"--part {chosen}: allowed is K/N with K from 0 to N - 1")
-    # By name, so that a test keeps its part whatever is added or taken away beside it.
-    inside = [int(hashlib.sha256(item.nodeid.encode()).hexdigest(), 16) % parts == part for item in items]
+    # By name, so that a test keeps its part whatever is added or taken away beside it; tests in order, by their file.
+    names = [item.nodeid.partition("::")[0] if item.get_closest_marker("in_order") else item.nodeid for item in items]
+    inside = [int(hashlib.sha256(name.encode()).hexdigest(), 16) % parts == part for name in names]
     config.hook.pytest_deselected(items=[item for item, kept in zip(items, inside, strict=True) if not kept])
     items[:] = [item for item, kept in zip(items, inside, strict=True) if kept]

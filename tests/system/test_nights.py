@@ -28,7 +28,7 @@ from tests.unit.http_server import Host, serving
 
 from .house import House, Run, house, stage_processes, wait_until
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.in_order]
 
 FIRST, GROWN = 400, 900  # days of the series
 STAGES = [f"{verb}@forecast" for verb in ("download", "preprocess", "train", "evaluate", "register")]
