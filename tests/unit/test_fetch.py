@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 import time
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -234,6 +236,26 @@ def test_a_body_that_ends_early_without_a_broken_connection_is_noticed(host: Hos
     host.put("/f", CONTENT, chunked=True, faults=[Fault(after=100_000)])
     with pytest.raises(DownloadError, match="expected bytes 300000 as the request says, found 100000"):
         folder.fetch(folder.request(f"{host.url}/f", size=300_000))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_body_that_ends_early_is_asked_for_again(host: Host, folder: Folder, encoding: str) -> None:
+    text = b"a day and a value" * 9_000 + CONTENT
+    packed = gzip.compress(text[:100]) + gzip.compress(text[100:]) if encoding == "gzip" else zlib.compress(text)
+    cuts = [Fault(after=200_000), Fault(after=len(packed) - 1), Fault(after=0)]
+    file = host.put("/f", packed, chunked=True, headers={"Content-Encoding": encoding}, faults=cuts)
+    folder.fetch(folder.request(f"{host.url}/f"))
+    assert folder.read() == text
+    assert len(host.requests) == 4
+    file.faults = [Fault(after=200_000)] * 9
+    with pytest.raises(DownloadError, match=f"/f: the connection closed before the {encoding} body had ended"):
+        folder.fetch(folder.request(f"{host.url}/f", "other"))
+
+
+def test_a_content_encoding_that_nothing_here_reads_is_refused(host: Host, folder: Folder) -> None:
+    host.put("/f", CONTENT, headers={"Content-Encoding": "br"})
+    with pytest.raises(DownloadError, match="/f: found the content encoding 'br'; allowed are identity, gzip"):
+        folder.fetch(folder.request(f"{host.url}/f"))
 
 
 def test_no_network_is_said_in_one_line(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
