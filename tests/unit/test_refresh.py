@@ -10,6 +10,7 @@ import socket
 import subprocess
 import zipfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from stages.fetch import DownloadError, question
 from stages.params import load
 from stages.refresh import Refreshed, refresh_task
 from stages.sources import fetched, pins
+from stages.sources.compare import Compared, compare
 from stages.sources.pinned import host_of
+from stages.sources.records import Records
 from stages.tasks.forecast.source import download as forecast
 from stages.tasks.protocol import Task
 from stages.tasks.video.source import download as video
@@ -248,9 +251,30 @@ def test_days_that_came_again_and_days_ahead_are_told(host: Host) -> None:
     refresh(params)
     file.content, file.etag = f"{text}2020/01/02,90\n2020/01/03,3\n2999/01/01,5\n".encode(), '"2"'
     assert refresh(params).summary == (
-        "1 of 1 files changed, 3 lines more; series.csv: 1 row came again with other values, the first 2020/01/02; "
-        "1 row lies in the future, the first 2999/01/01"
+        "1 of 1 files changed, 3 lines more; series.csv: 2 rows came again, the first 2020/01/02; 1 of them with other "
+        "values, the first 2020/01/02; 1 row lies in the future, the first 2999/01/01"
     )
+
+
+def test_equal_rows_that_came_again_are_told(tmp_path: Path) -> None:
+    assert compared(tmp_path, rows(0, 28), rows(0, 28) * 2).notes() == ["28 rows came again, the first 2020/01/01"]
+
+
+def test_days_are_known_as_preparation_reads_them_however_they_are_written(tmp_path: Path) -> None:
+    found = compared(tmp_path, "2020/01/02,3\nno day,1\n", "2020/1/2,3\n2020/1/02,4\nno day,1\n")
+    assert found.faults() == []
+    again = "1 row came again, the first 2020/1/02"
+    assert found.notes() == [again, "1 of them with other values, the first 2020/1/02"]
+    found = compared(tmp_path, "2020/01/02,3\n2020/01/03,3\n", "2020/1/2,4\n")
+    changed, lost = "1 row changed, the first 2020/1/2: temp_max 3 → 4", "1 row lost, the first 2020/01/03"
+    assert found.faults() == [changed, lost]
+
+
+def compared(folder: Path, before: str, after: str) -> Compared:
+    for name, text in (("old", before), ("new", after)):
+        (folder / name).write_text(HEADER + text)
+    how = Records(form="csv", key=("date",), dates=("date",), date_format="%Y/%m/%d")
+    return compare(folder / "old", folder / "new", how, date(2020, 6, 1))
 
 
 @pytest.mark.parametrize("fault", ["refused", "silent", "503"])
