@@ -27,6 +27,13 @@ from .remote import (
 )
 
 _CONNECT = 15.0  # seconds; less where `idle` is
+_REFUSALS = {
+    204: "the host has an empty answer in place of the file",
+    401: "the host does not give the file to us",
+    403: "the host does not give the file to us",
+    404: "the host has no such file",
+    410: "the host no longer has the file",
+}
 _COMPRESSED = {".gz", ".tgz", ".svgz"}  # names whose content is meant to stay compressed
 
 
@@ -101,7 +108,7 @@ class Web:
             self._without_ranges.update({url} if start == 0 else ())
             raise CannotResume(found)
         if status not in (200, 206):
-            raise DownloadError(f"{redacted(url)}: expected the file, found {found}")
+            raise DownloadError(f"{redacted(url)}: {_REFUSALS.get(status, 'expected the file')}, found {found}")
         encoding = headers.get("Content-Encoding", "identity").strip().lower()
         encoded = encoding not in ("identity", "")
         encoded = encoded and PurePosixPath(urlsplit(url).path).suffix.lower() not in _COMPRESSED

@@ -271,5 +271,5 @@ def name_of(request: Request, folder: Path) -> str:
 
 
 def shown(request: Request) -> str:
-    """A request's address as pins name it."""
-    return redacted(check_protocol(from_environment(request.url)))
+    """A request's address as pins name it: with `${NAME}` as it is written."""
+    return redacted(check_protocol(request.url))

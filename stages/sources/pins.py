@@ -206,7 +206,9 @@ def _object(
     if missing := sorted(required - value.keys()):
         raise ValueError(f"{where}: {missing[0]} is missing")
     if optional is not None and (unknown := sorted(value.keys() - required - optional)):
-        raise ValueError(f"{where}: found the key {unknown[0][:80]!r}; allowed: {', '.join(sorted(required | optional))}")
+        raise ValueError(
+            f"{where}: found the key {unknown[0][:80]!r}; allowed: {', '.join(sorted(required | optional))}"
+        )
     return value
 
 

@@ -118,7 +118,7 @@ def test_files_that_came_are_not_fetched_again_when_another_one_failed(host: Hos
     host.put("/good", CONTENT)
     host.put("/changing", b"old")
     requests = [folder.request(f"{host.url}/{name}", name) for name in ("good", "changing", "bad")]
-    with pytest.raises(DownloadError, match="/bad: expected the file, found HTTP 404 Not Found"):
+    with pytest.raises(DownloadError, match="/bad: the host has no such file, found HTTP 404 Not Found"):
         folder.fetch(*requests, workers=1)
     assert not folder.raw.exists()
     host.put("/bad", b"now here")
@@ -137,12 +137,21 @@ def test_what_may_pass_is_tried_again(host: Host, folder: Folder, status: int) -
     assert len(host.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "text"), [(403, "Forbidden"), (404, "Not Found"), (410, "Gone")])
-def test_what_will_not_pass_is_asked_once(host: Host, folder: Folder, status: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (204, "the host has an empty answer in place of the file, found HTTP 204 No Content"),
+        (400, "expected the file, found HTTP 400 Bad Request"),
+        (403, "the host does not give the file to us, found HTTP 403 Forbidden"),
+        (404, "the host has no such file, found HTTP 404 Not Found"),
+        (410, "the host no longer has the file, found HTTP 410 Gone"),
+    ],
+)
+def test_what_will_not_pass_is_asked_once(host: Host, folder: Folder, status: int, said: str) -> None:
     host.put("/f", CONTENT, faults=[Fault(status=status)])
     with pytest.raises(DownloadError) as error:
         folder.fetch(folder.request(f"{host.url}/f?key=secret"))
-    assert str(error.value) == f"{host.url}/f: expected the file, found HTTP {status} {text}"
+    assert str(error.value) == f"{host.url}/f: {said}"
     assert len(host.requests) == 1
     assert folder.left() == []
 

@@ -26,7 +26,7 @@ from stages.sources.records import Records
 from stages.tasks.forecast.source import download as forecast
 from stages.tasks.protocol import Task
 from stages.tasks.video.source import download as video
-from tests.unit.http_server import Host
+from tests.unit.http_server import Fault, Host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEADER = "date,temp_max\n"
@@ -287,8 +287,6 @@ def test_a_host_that_is_away_leaves_the_pin(host: Host, monkeypatch: pytest.Monk
         file.delay = 30
         monkeypatch.setattr("stages.refresh.ask_all", lambda wanted: question.ask_all(wanted, idle=0.2))
     elif fault == "503":
-        from tests.unit.http_server import Fault
-
         file.faults = [Fault(status=503)] * 9
     else:
         monkeypatch.setattr(socket.socket, "connect", _refuse)
@@ -312,7 +310,7 @@ def test_a_file_that_is_gone_is_refused_once_it_was_pinned(host: Host) -> None:
     host.files.clear()
     result = refresh(params)
     assert result.state == "refused"
-    assert "expected the file, found HTTP 404" in result.summary
+    assert result.summary.endswith("/s.csv: the host has no such file, found HTTP 404 Not Found; the pin stays")
 
 
 def test_a_host_that_answers_no_head_is_asked_by_a_get(host: Host) -> None:
@@ -389,10 +387,31 @@ def test_pinned_and_unpinned_downloads_write_the_same_bytes(host: Host, tmp_path
     assert len(files[0]) == 3
 
 
-def test_a_secret_of_the_environment_stands_in_no_pin(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("address", ["/s.csv?token=${TOKEN}", "/${TOKEN}/s.csv"])
+def test_a_secret_of_the_environment_stands_in_no_pin_and_no_record(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
     monkeypatch.setenv("TOKEN", "hunter2")
-    host.put("/s.csv", (HEADER + rows(0, 28)).encode())
-    refresh(params_of("forecast", host.url + "/s.csv?token=${TOKEN}"))
+    path = address.partition("?")[0].replace("${TOKEN}", "hunter2")
+    host.put(path, (HEADER + rows(0, 28)).encode())
+    params = params_of("forecast", host.url + address)
+    downloaded(params, tmp_path / "unpinned")
+    refresh(params)
+    assert f'"url": "{host.url}{address.partition("?")[0]}"' in pin()
+    downloaded(params, tmp_path / "pinned")
+    records = [(tmp_path / folder / "downloads.json").read_text() for folder in ("pinned", "unpinned")]
+    assert records[0] == records[1]
+    shutil.rmtree(".fetched")
+    host.files[path].faults = [Fault(status=503)]
+    downloaded(params, tmp_path / "again")
+    host.files.clear()
+    told = refresh(params).summary + caplog.text + records[0]
+    shutil.rmtree(".fetched")
+    with pytest.raises(DownloadError, match="HTTP 404") as error:
+        downloaded(params, tmp_path / "raw")
+    assert "hunter2" not in told + str(error.value)
+    host.put(path, (HEADER + rows(0, 28)).encode())
+    refresh(params)
     kept = [path for path in Path(".fetched").rglob("*") if path.is_file()]
     assert "hunter2" not in pin() + "".join(path.read_text() for path in kept)
 
@@ -433,7 +452,7 @@ def test_a_damaged_pin_is_named() -> None:
         ({"sha256": "../../victim"}, "sha256: found .*; allowed: 64 hexadecimal digits"),
         ({"sha256": [1]}, r"sha256: found \[1\]; allowed"),
         ({"md5": "../victim"}, "md5: found .*; allowed: 32 hexadecimal digits"),
-        ({"lines": "x"}, "lines: found \"x\"; allowed: a number of 0 or more"),
+        ({"lines": "x"}, 'lines: found "x"; allowed: a number of 0 or more'),
         ({"lines": -5}, "lines: found -5; allowed"),
         ({"bytes": None}, "bytes: found null; allowed"),
         ({"bytes": True}, "bytes: found true; allowed"),
