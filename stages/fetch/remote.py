@@ -135,7 +135,7 @@ def from_environment(url: str) -> str:
 
 @contextmanager
 def without_secrets(urls: Iterable[str]) -> Iterator[None]:
-    """What the environment gave for a `${NAME}` in these URLs stands as `${NAME}` in the errors that leave the block."""
+    """Write `${NAME}` for what the environment gave for it, by these URLs, in the errors that leave the block."""
     try:
         yield
     except DownloadError as error:
