@@ -71,7 +71,7 @@ def fetch_all(
     `${NAME}` in a URL is taken from the environment, so that a password need not stand in params.yaml.
 
     `record` is a JSON list sorted by `file` (relative to the record): `url` as written, without user and query, `file`,
-    `bytes`, `md5`, `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken).
+    `bytes`, `md5`, `etag` and `generation` as the host says, `complete` (false where only some `lines` were taken).
     Entries of an earlier call for other files stay. Partials are kept in `partials`; between runs it may be deleted.
 
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name. Raises ValueError for a
