@@ -289,7 +289,9 @@ _SECRET = "holds a password or a signature; allowed: ${NAME} in its place, which
 _SIGNING = "|".join(
     [
         *("x-amz-(signature|credential|security-token)", "x-goog-(signature|credential)"),
-        *("sig", "signature", "(access_)?token", "api_?key", "password"),
+        *("sig", "sign", "signature", "(client[-_]?)?secret", "([a-z]+[-_])?token", "awsaccesskeyid"),
+        "((api|access|auth|subscription)[-_]?)?key",
+        *("auth", "authorization", "credentials?", "pass", "passwd", "password", "pwd"),
     ]
 )
 _SIGNATURES = re.compile(rf"[?&]({_SIGNING})=(?!\$\{{)", re.IGNORECASE)
@@ -297,7 +299,7 @@ _SIGNATURES = re.compile(rf"[?&]({_SIGNING})=(?!\$\{{)", re.IGNORECASE)
 
 def _has_secret(value: object) -> bool:
     """Whether a value is an address with a password, or with a query that signs it."""
-    if not isinstance(value, str) or "://" not in value:
+    if not isinstance(value, str) or not re.search(r"://|^\$\{", value):
         return False
     return bool(re.search(r"://[^/?#\s]*:(?!\$\{)[^/?#\s]+@", value) or _SIGNATURES.search(value))
 

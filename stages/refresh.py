@@ -75,6 +75,9 @@ def refresh_task(task: Task, params: TaskParams, *, check: bool = False) -> Refr
     with fetched.lock(owner.name):
         old = pins.read(path)
         same_source = old.source == pins.digest(params.source)
+        unpinned = same_source and old.source is not None and not old.files
+        if unpinned:
+            old = _of_raw(owner.paths.raw, old)
         try:
             new = _present(owner, params, old if same_source else pins.NOTHING, fetched)
         except UnreachableError as error:
@@ -83,10 +86,12 @@ def refresh_task(task: Task, params: TaskParams, *, check: bool = False) -> Refr
             if not same_source:
                 raise
             return Refreshed(state="refused", summary=f"{error}; the pin stays", files=len(old.files))
-        if new.holds_the_same(old) and path.is_file():
+        if new.holds_the_same(old) and path.is_file() and not unpinned:
             return Refreshed(state="unchanged", summary=_nothing_new(new), files=len(new.files), lines_added=0)
         records = partial(owner.source().records, params)
-        found = look(old, new, fetched, records, date.today()) if same_source else Findings()
+        found = look(old, new, fetched, records, date.today(), owner.paths.raw) if same_source else Findings()
+        if unpinned:
+            found.notes.insert(0, _compared_with_raw(path, owner.paths.raw, old))
         result = _result(old if same_source else None, new, found, params.monitor.rewritten_past)
         if result.state == "new" and not check:
             if path.is_file():
@@ -117,11 +122,14 @@ def _files(task: Task, wanted: Sequence[Request], folder: Path, old: Pin, fetche
         name = name_of(request, folder)
         before = old.files.get(name)
         content = fetched.lookup(request, said)
-        if content is None and before and before.url == shown(request) and _names(before, said):
+        moved = fetched.contradicts(request, said)  # under the same ETag
+        if content is None and not moved and before and before.url == shown(request) and _names(before, said):
             content = before.content
-        if content is None:
+        if content is None and not moved:
             content = _downloaded(task.paths.raw / name, record.get(name, {}), shown(request), said)
-        if content and ((before and before.content == content) or fetched.find(content)):
+        # One that is nowhere here is fetched, though the host says that it is the same: download would look for it.
+        same = before is not None and before.content == content
+        if content and (fetched.holds(content) if same else fetched.find(content)):
             found[name] = _pinned(request, content, said)
         else:
             older = fetched.find(before.content) if before and request.lines is None else None
@@ -161,6 +169,22 @@ def _pinned(request: Request, content: Content, said: Stated) -> PinnedFile:
     )
 
 
+def _of_raw(raw: Path, empty: Pin) -> Pin:
+    """A pin that names no file, with those that the last download left."""
+    files: dict[str, PinnedFile] = {}
+    for name, entry in _record(raw).items():
+        if (raw / name).is_file() and isinstance(entry.get("url"), str):
+            content = replace(content_of(raw / name), complete=bool(entry.get("complete")))
+            if content.md5 == entry.get("md5"):
+                files[name] = PinnedFile(url=entry["url"], content=content)
+    return replace(empty, files=files)
+
+
+def _compared_with_raw(path: Path, raw: Path, old: Pin) -> str:
+    compared = f"compared with {raw}" if old.files else f"{raw} has none to compare with"
+    return f"{path} named no file; {compared}"
+
+
 def _record(raw: Path) -> dict[str, dict[str, Any]]:
     """What an earlier download fetched, by file, where it is still there."""
     try:
@@ -173,6 +197,8 @@ def _downloaded(path: Path, entry: Mapping[str, Any], url: str, said: Stated) ->
     """The content of a file that a download which had no pin has left, where it is of the version that the host has."""
     named = [(entry.get("etag"), said.version.etag), (entry.get("generation"), said.version.generation)]
     if entry.get("url") != url or not any(a and a == b for a, b in named) or not path.is_file():
+        return None
+    if entry.get("complete") and said.size not in (None, entry.get("bytes")):
         return None
     content = content_of(path)
     return replace(content, complete=entry["complete"]) if content.md5 == entry.get("md5") else None

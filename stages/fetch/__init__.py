@@ -25,7 +25,16 @@ from urllib.parse import quote, unquote
 from ..data.files import write_json
 from ..progress_bar import BYTES, ProgressBar
 from .partial import Partial
-from .remote import DownloadError, UnreachableError, check_protocol, from_environment, is_web, read_file, redacted
+from .remote import (
+    DownloadError,
+    UnreachableError,
+    check_protocol,
+    from_environment,
+    is_web,
+    read_file,
+    redacted,
+    without_secrets,
+)
 from .transfer import Limits, Request, Transfer
 from .web import Web
 
@@ -61,14 +70,15 @@ def fetch_all(
 
     `${NAME}` in a URL is taken from the environment, so that a password need not stand in params.yaml.
 
-    `record` is a JSON list sorted by `file` (relative to the record): `url` without user and query, `file`, `bytes`,
-    `md5`, `etag` and `generation` as the host says them, `complete` (false where only some `lines` were taken). Entries
-    of an earlier call for other files stay. Partials are kept in `partials`; between runs it may be deleted.
+    `record` is a JSON list sorted by `file` (relative to the record): `url` as written, without user and query, `file`,
+    `bytes`, `md5`, `etag` and `generation` as the host says, `complete` (false where only some `lines` were taken).
+    Entries of an earlier call for other files stay. Partials are kept in `partials`; between runs it may be deleted.
 
     Raises DownloadError at the first file that cannot be had; nothing then gets its final name. Raises ValueError for a
     target that does not lie in the record's folder.
     """
     _validate(requests, record.parent, workers)
+    written = {request.target: check_protocol(request.url) for request in requests}
     requests = [replace(request, url=check_protocol(from_environment(request.url))) for request in requests]
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
@@ -86,17 +96,18 @@ def fetch_all(
         def transfer_of(request: Request) -> Transfer:
             partial = Partial(partials, f"{request.url}\n{request.lines}\n{request.target}", progress)
             read = web.read if is_web(request.url) else functools.partial(read_file, idle=limits.idle)
-            return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop)
+            shown = redacted(written[request.target])
+            return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop, shown=shown)
 
         transfers = [transfer_of(request) for request in requests]
-        with closing(_run_in_threads(transfers, workers, stop)) as results:
+        with without_secrets(written.values()), closing(_run_in_threads(transfers, workers, stop)) as results:
             for target, entry in results:
                 fetched[target] = entry
                 with lock:
                     bar.note(f"{len(fetched)}/{len(requests)} files")
     for transfer in transfers:
         transfer.publish()
-    write_record(record, {r.target: {"url": redacted(r.url), **fetched[r.target]} for r in requests})
+    write_record(record, {target: {"url": redacted(url), **fetched[target]} for target, url in written.items()})
 
 
 def join_url(base: str, *parts: str) -> str:

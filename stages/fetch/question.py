@@ -20,6 +20,7 @@ from .remote import (
     is_web,
     redacted,
     stated_by,
+    without_secrets,
 )
 from .transfer import Request
 from .web import Web
@@ -49,7 +50,7 @@ def ask_all(requests: Sequence[Request], *, workers: int = 16, idle: float = 15.
             time.sleep(_BACKOFF * 2 ** (attempt - 1))
         raise AssertionError
 
-    with closing(web), ThreadPoolExecutor(workers) as pool:
+    with without_secrets(r.url for r in requests), closing(web), ThreadPoolExecutor(workers) as pool:
         try:
             return list(pool.map(ask, requests))
         except BaseException:

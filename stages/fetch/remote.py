@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ import fsspec
 
 PROTOCOLS = ("https", "http", "s3", "gs", "file")  # beside plain paths
 _PIECE = 2**23  # bytes asked of fsspec at a time
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _HINTS = {"NoCredentialsError": "for a public bucket set FSSPEC_S3='{\"anon\": true}' in the environment"}
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError, NotImplementedError)
 
@@ -126,10 +127,22 @@ def check_protocol(url: str) -> str:
 def from_environment(url: str) -> str:
     """A URL with `${NAME}` replaced from the environment: where a password or a signature comes from."""
     try:
-        return re.sub(r"\$\{(\w+)\}", lambda match: os.environ[match[1]], url)
+        return _VARIABLE.sub(lambda match: os.environ[match[1]], url)
     except KeyError as error:
         name = error.args[0]
         raise DownloadError(f"{redacted(url)}: the environment has no {name}, which the address asks for") from None
+
+
+@contextmanager
+def without_secrets(urls: Iterable[str]) -> Iterator[None]:
+    """Write `${NAME}` for what the environment gave for it, by these URLs, in the errors that leave the block."""
+    try:
+        yield
+    except DownloadError as error:
+        text = str(error)
+        for name in {name for url in urls for name in _VARIABLE.findall(url)}:
+            text = text.replace(os.environ.get(name) or f"${{{name}}}", f"${{{name}}}")
+        raise type(error)(text) from None
 
 
 def is_web(url: str) -> bool:

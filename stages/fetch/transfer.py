@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .partial import Metadata, Partial
-from .remote import CannotResume, DownloadError, Read, Response, Stated, TransientError, UnreachableError, redacted
+from .remote import CannotResume, DownloadError, Read, Response, Stated, TransientError, UnreachableError
 
 _log = logging.getLogger(__name__)
 _MIN_RANGE, _MAX_RANGE = 2**16, 2**26  # bytes in one range request for lines
@@ -65,6 +65,7 @@ class Transfer:
     read: Read
     limits: Limits
     stop: threading.Event
+    shown: str  # the address as messages name it
     _deadline: float = field(default=0.0, init=False)
     _best_size: int = field(default=0, init=False)  # bytes the partial had at most
     _failures: int = field(default=0, init=False)  # attempts in a row that brought nothing new
@@ -157,7 +158,7 @@ class Transfer:
             raise self._away(f"{error}{self._kept()}")
         pause = limits.backoff * 2 ** max(0, self._failures - 1) * random.SystemRandom().uniform(0.5, 1)
         pause = min(max(pause, wait), limits.longest_wait)
-        _log.warning("%s: %s; trying again in %.1f s", redacted(self.request.url), error, pause)
+        _log.warning("%s: %s; trying again in %.1f s", self.shown, error, pause)
         self.stop.wait(pause)
 
     def _restart(self) -> None:
@@ -274,7 +275,7 @@ class Transfer:
         return f"; the {size:,} bytes that came are kept for the next start" if size else ""
 
     def _away(self, text: str) -> UnreachableError:
-        return UnreachableError(f"{redacted(self.request.url)}: {text}")
+        return UnreachableError(f"{self.shown}: {text}")
 
     def _error(self, text: str) -> DownloadError:
-        return DownloadError(f"{redacted(self.request.url)}: {text}")
+        return DownloadError(f"{self.shown}: {text}")

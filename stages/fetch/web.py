@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from .decoding import ENCODINGS, inflated
 from .remote import (
     CannotResume,
     DownloadError,
@@ -26,6 +27,13 @@ from .remote import (
 )
 
 _CONNECT = 15.0  # seconds; less where `idle` is
+_REFUSALS = {
+    204: "the host has an empty answer in place of the file",
+    401: "the host does not give the file to us",
+    403: "the host does not give the file to us",
+    404: "the host has no such file",
+    410: "the host no longer has the file",
+}
 _COMPRESSED = {".gz", ".tgz", ".svgz"}  # names whose content is meant to stay compressed
 
 
@@ -100,8 +108,9 @@ class Web:
             self._without_ranges.update({url} if start == 0 else ())
             raise CannotResume(found)
         if status not in (200, 206):
-            raise DownloadError(f"{redacted(url)}: expected the file, found {found}")
-        encoded = headers.get("Content-Encoding", "identity").lower() not in ("identity", "")
+            raise DownloadError(f"{redacted(url)}: {_REFUSALS.get(status, 'expected the file')}, found {found}")
+        encoding = headers.get("Content-Encoding", "identity").strip().lower()
+        encoded = encoding not in ("identity", "")
         encoded = encoded and PurePosixPath(urlsplit(url).path).suffix.lower() not in _COMPRESSED
         span = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", headers.get("Content-Range", ""))
         if status == 206 and (encoded or span is None):
@@ -110,7 +119,10 @@ class Web:
         if encoded:
             # The host compresses although identity was asked for: neither its length nor its hash is the file's.
             self._without_ranges.add(url)
-            return Response(chunks=response.iter_bytes(), version=_version(headers))
+            if encoding not in ENCODINGS:
+                allowed = f"allowed are identity, {', '.join(ENCODINGS)}"
+                raise DownloadError(f"{redacted(url)}: found the content encoding {encoding[:40]!r}; {allowed}")
+            return Response(chunks=inflated(response.iter_raw(), encoding), version=_version(headers))
         chunks, version, md5 = response.iter_raw(), _version(headers), _stated_md5(headers)
         if status == 206 and span:
             first, last, total = (int(group) for group in span.groups())

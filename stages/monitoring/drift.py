@@ -127,8 +127,8 @@ def drift_of(task: Task, params: TaskParams, files: Sequence[str] = ()) -> Drift
     """Compare files that `predict` reads or, without any, what the prepared data hold that the champion has not
     learned, with the profile of the champion.
 
-    Raises ValueError where there is no registry, no champion or no profile, or a file cannot be read, and
-    FileNotFoundError without prepared data.
+    Raises ValueError where there is no registry, no champion or no profile, a file cannot be read or files hold nothing
+    that can be compared, and FileNotFoundError without prepared data.
     """
     from ..registry.champion import learned_by
 
@@ -146,6 +146,10 @@ def drift_of(task: Task, params: TaskParams, files: Sequence[str] = ()) -> Drift
             observed = task.profile().current(task.paths.prepared, rows, known)
             rejected = _of_preparation(profile["prepared"], read_json(task.paths.preparation_metrics))
     changes = changes_of(profile, observed, rejected, partial=bool(files)) if observed.examples else []
+    if files and not changes:
+        found = f"found {observed.examples:,} examples" if observed.examples else "found no example"
+        reason = f"{found}; allowed are files with enough of what {version.name} version {version.version} has learned"
+        raise ValueError(f"{', '.join(files)}: nothing could be compared: {reason}")
     return Drift(
         task=task.name,
         model=version.name,

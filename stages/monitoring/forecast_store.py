@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 QUANTILES = ("q05", "q50", "q95")
 COLUMNS = ("unique_id", "ds", "mean", *QUANTILES)
-_FILE = re.compile(r"origin=(\d{4}-\d{2}-\d{2})/version=([0-9]+)\.parquet")
+_FILE = re.compile(r"origin=(\d{4}-\d{2}-\d{2})/version=([1-9][0-9]*)\.parquet")
 _PARTIAL = ".partial"
 _READERS = 8  # files at a time: of a bucket, each costs a request
 _LONGEST = 366  # days ahead; the forecaster gives seven
@@ -74,6 +74,8 @@ class ForecastStore:
         """
         import pandas as pd
 
+        if rows.empty:
+            return 0
         fault = _fault(rows, origin)
         if fault:
             raise ValueError(f"{self.shown}: a forecast from {origin} is not stored: {fault}")
@@ -167,6 +169,8 @@ def _fault(table: pd.DataFrame, origin: date) -> str:
 
     if missing := [name for name in COLUMNS if name not in table.columns]:
         return f"found columns {', '.join(map(str, table.columns))[:200]}; {', '.join(missing)} missing"
+    if table.empty:
+        return "found no rows"
     numbers = table[["mean", *QUANTILES]]
     if not all(pd.api.types.is_numeric_dtype(kind) for kind in numbers.dtypes):
         return "mean and quantiles are no numbers"
@@ -177,8 +181,15 @@ def _fault(table: pd.DataFrame, origin: date) -> str:
     values = numbers.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
         return f"a number of series {table['unique_id'][~np.isfinite(values).all(axis=1)].iloc[0]!r} is not finite"
+    low, middle, high = (numbers[name] for name in QUANTILES)
+    if (crossed := (low > middle) | (middle > high)).any():
+        name, *found = table.loc[crossed, ["unique_id", *QUANTILES]].iloc[0]
+        said = ", ".join(f"{quantile} {value:g}" for quantile, value in zip(QUANTILES, found, strict=True))
+        return f"the quantiles of series {name!r} cross: {said}"
+    if (timed := table["ds"] != table["ds"].dt.normalize()).any():
+        return f"ds {table['ds'][timed].iloc[0]} has a time of day; allowed are days"
     ahead = (table["ds"] - pd.Timestamp(origin)).dt.days
-    if len(table) and not ahead.between(0, _LONGEST).all():
+    if not ahead.between(0, _LONGEST).all():
         return f"ds {table['ds'][~ahead.between(0, _LONGEST)].iloc[0]:%Y-%m-%d} does not follow the origin {origin}"
     if table.duplicated(["unique_id", "ds"]).any():
         return f"series {table['unique_id'][table.duplicated(['unique_id', 'ds'])].iloc[0]!r} has a day twice"

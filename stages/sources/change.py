@@ -17,7 +17,10 @@ def change_in_words(path: Path, md5: str) -> str:
     earlier = Fetched(path.parent.parent).pin(md5) or _committed(path)
     if earlier is None or hashlib.md5(earlier.encode(), usedforsecurity=False).hexdigest() != md5:
         return f"pinned anew, {counted(len(new.files), 'file')}"
-    old = pins.parse(earlier)
+    try:
+        old = pins.parse(earlier)
+    except ValueError:  # an older format
+        return f"pinned anew, {counted(len(new.files), 'file')}"
     if old.source != new.source:
         return f"another one, {counted(len(new.files), 'file')}" if new.files else "a sample"
     return pins.difference(old, new)[2]

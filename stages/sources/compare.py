@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 
 from .pins import counted
-from .records import Record, Records, columns_of, read_records
+from .records import Record, Records, columns_of, day_of, read_records
 
 _SHOWN = 60  # characters of a text in a message
 
@@ -34,7 +34,8 @@ class Compared:
     changed: Count = field(default_factory=Count)  # records with other values under the same key
     lost: Count = field(default_factory=Count)
     added: int = 0
-    repeated: Count = field(default_factory=Count)  # that came under a key which is there, with other values
+    repeated: Count = field(default_factory=Count)  # added ones that came under a key which is there
+    differing: Count = field(default_factory=Count)  # of those, the ones with other values
     ahead: Count = field(default_factory=Count)  # added ones whose day has not come yet
 
     def faults(self) -> list[str]:
@@ -50,8 +51,9 @@ class Compared:
         """What is only told."""
         found = [f"has the new column {name}" for name in self.new_columns]
         if self.repeated.number:
-            again = f"{counted(self.repeated.number, 'row')} came again with other values"
-            found.append(f"{again}, the first {self.repeated.example}")
+            found.append(f"{counted(self.repeated.number, 'row')} came again, the first {self.repeated.example}")
+        if self.differing.number:
+            found.append(f"{self.differing.number:,} of them with other values, the first {self.differing.example}")
         if self.ahead.number:
             lie = "lies" if self.ahead.number == 1 else "lie"
             found.append(f"{counted(self.ahead.number, 'row')} {lie} in the future, the first {self.ahead.example}")
@@ -64,7 +66,7 @@ def compare(old: Path, new: Path, how: Records, today: date) -> Compared:
     Raises ValueError where one of them cannot be read.
     """
     before, after = columns_of(old, how), columns_of(new, how)
-    columns = sorted({*before} & {*after}) if how.form == "csv" else None
+    columns = sorted({*before} & {*after} - {*how.dates}) if how.form == "csv" else None  # the days are in the keys
     found = Compared(
         lost_columns=[name for name in before if name not in after],
         new_columns=[name for name in after if name not in before],
@@ -77,14 +79,14 @@ def compare(old: Path, new: Path, how: Records, today: date) -> Compared:
             kept.add(record.key)
             if known[record.key] != record.fingerprint(columns):
                 first_changed = first_changed or record
-                found.changed.add(record.key)
+                found.changed.add(record.name)
         else:
             _added(record, found, how, today, columns, known)
             known[record.key] = record.fingerprint(columns)
             kept.add(record.key)
-    for key in known:
-        if key not in kept:
-            found.lost.add(key[:_SHOWN])
+    for record in read_records(old, how) if len(kept) < len(known) else ():
+        if record.key not in kept:
+            found.lost.add(record.name[:_SHOWN])
     if first_changed is not None:
         found.changed.example = _difference(old, first_changed, how, columns)
     return found
@@ -95,20 +97,14 @@ def _added(
 ) -> None:
     """Count a record that was not there before."""
     found.added += 1
-    if record.repeats and known.get(record.repeats) != record.fingerprint(columns):
-        found.repeated.add(record.repeats[:_SHOWN])
-    day = _day(record, how)
+    if record.repeats:
+        name = record.name.removesuffix(record.key.removeprefix(record.repeats))[:_SHOWN]
+        found.repeated.add(name)
+        if known.get(record.repeats) != record.fingerprint(columns):
+            found.differing.add(name)
+    day = day_of(record.fields, how)
     if day is not None and day > today:
-        found.ahead.add(record.key[:_SHOWN])
-
-
-def _day(record: Record, how: Records) -> date | None:
-    if not how.dates or not all(name in record.fields for name in how.dates):
-        return None
-    try:
-        return datetime.strptime("-".join(record.fields[name] for name in how.dates), how.date_format).date()
-    except ValueError:
-        return None  # preprocess counts it
+        found.ahead.add(record.name[:_SHOWN])
 
 
 def _difference(old: Path, record: Record, how: Records, columns: Sequence[str] | None) -> str:
@@ -117,5 +113,5 @@ def _difference(old: Path, record: Record, how: Records, columns: Sequence[str] 
     for name, value in record.fields.items():
         earlier = before.fields.get(name, "nothing")
         if earlier != value and (columns is None or name in columns):
-            return f"{record.key[:_SHOWN]}: {name} {earlier[:_SHOWN]} → {value[:_SHOWN]}"
-    return record.key[:_SHOWN]
+            return f"{record.name[:_SHOWN]}: {name} {earlier[:_SHOWN]} → {value[:_SHOWN]}"
+    return record.name[:_SHOWN]

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from ..data.files import write_text
 from ..fetch import Request, check_protocol, fetch_all, from_environment, redacted
 from ..fetch.remote import Stated, Version
 from ..paths import project_root
-from .pins import Content
+from .pins import Content, content_from
 
 FOLDER = ".fetched"
 MAX_BYTES = 20 * 10**9  # of files, beyond those that the newest pins name; the least recently used go first
@@ -34,50 +35,75 @@ _ABANDONED = 7 * 24 * 3600.0  # seconds after which what is half fetched is give
 _PIECE = 2**20
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A version of an address, as its host named it, and what it holds."""
+
+    etag: str | None
+    modified: str | None
+    size: int | None
+    content: Content
+
+    def differs_from(self, stated: Stated) -> bool:
+        pairs = ((self.modified, stated.version.modified), (self.size, stated.size))
+        return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
+
+
 class Fetched:
     """The cache of a checkout and its worktrees."""
 
     def __init__(self, checkout: Path = Path()) -> None:
         self.folder = project_root(checkout) / FOLDER
 
-    def find(self, content: Content) -> Path | None:
-        """A file with this content, here or in DVC's cache; None where it is in neither."""
-        here = self._path(content.sha256)
-        if here.is_file():
-            os.utime(here)  # it is used
-            return here
-        cached = dvc_cache()
-        in_dvc = cached / content.md5[:2] / content.md5[2:] if cached else None
-        return in_dvc if in_dvc and in_dvc.is_file() else None
+    def find(self, content: Content, *, raw: Path | None = None) -> Path | None:
+        """A file that holds just this, here, in DVC's cache or at `raw`; None where none does.
+
+        What is damaged here is dropped, which a line on standard error says.
+        """
+        for path in self._places(content, raw):
+            if path.stat().st_size == content.bytes and _sha256(path) == content.sha256:
+                return path
+            self._drop_damaged(path, content)
+        return None
+
+    def holds(self, content: Content) -> bool:
+        """Whether a file of this name and size is here or in DVC's cache; its hash is not looked at."""
+        return any(path.stat().st_size == content.bytes for path in self._places(content))
 
     def copy(self, content: Content, target: Path) -> bool:
-        """Write this content to `target`; False where it is nowhere, or no longer what its name says."""
-        source = self.find(content)
-        if source is None:
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        with source.open("rb") as read, target.open("wb") as write:
-            while piece := read.read(_PIECE):
-                digest.update(piece)
-                write.write(piece)
-        if digest.hexdigest() == content.sha256:
-            return True
-        target.unlink()
-        self._path(content.sha256).unlink(missing_ok=True)
+        """Write this content to `target`; False where it is nowhere, or nowhere what its name says."""
+        for source in self._places(content):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            digest = hashlib.sha256()
+            with source.open("rb") as read, target.open("wb") as write:
+                while piece := read.read(_PIECE):
+                    digest.update(piece)
+                    write.write(piece)
+            if digest.hexdigest() == content.sha256:
+                return True
+            target.unlink()
+            self._drop_damaged(source, content)
         return False
 
     def lookup(self, request: Request, stated: Stated) -> Content | None:
         """What is known to be the content of this version, also where the file itself has gone."""
         found = self._versions(request).get(_version_key(stated))
-        return Content(**found) if found and stated.version.known else None
+        return found.content if found and stated.version.known else None
+
+    def contradicts(self, request: Request, stated: Stated) -> bool:
+        """Whether the host has called another version of this address by the same ETag: one of another size or time."""
+        return bool(stated.version.etag) and any(
+            known.etag == stated.version.etag and known.differs_from(stated)
+            for known in self._versions(request).values()
+        )
 
     def remember(self, request: Request, stated: Stated, content: Content) -> None:
         """Note that this version has this content."""
         versions = self._versions(request)
         versions.pop(_version_key(stated), None)
-        versions[_version_key(stated)] = asdict(content)
-        kept = dict(list(versions.items())[-_REMEMBERED:])
+        version = stated.version
+        versions[_version_key(stated)] = _Known(version.etag, version.modified, stated.size, content)
+        kept = {key: asdict(known) for key, known in list(versions.items())[-_REMEMBERED:]}
         write_text(self._index(request), json.dumps(kept, indent=1) + "\n")
 
     def fetch(self, requests: Sequence[Request]) -> list[tuple[Content, Version]]:
@@ -130,6 +156,22 @@ class Fetched:
         path = self._pin(md5)
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
+    def _places(self, content: Content, raw: Path | None = None) -> Iterator[Path]:
+        """The files that may hold it, the nearest first."""
+        here = self._path(content.sha256)
+        if here.is_file():
+            os.utime(here)  # it is used
+            yield here
+        cached = dvc_cache()
+        in_dvc = cached / content.md5[:2] / content.md5[2:] if cached else None
+        yield from (path for path in (in_dvc, raw) if path and path.is_file())
+
+    def _drop_damaged(self, path: Path, content: Content) -> None:
+        """Only what is here is dropped: DVC's cache, and a raw folder, are DVC's."""
+        if path == self._path(content.sha256):
+            path.unlink(missing_ok=True)
+            print(f"unroll: {path} no longer holds what its name says; dropped", file=sys.stderr)
+
     def _aged(self, pattern: str) -> list[tuple[float, Path, int]]:
         """When each file was last used, and its bytes, the oldest first; other processes may be deleting some."""
         found = []
@@ -156,12 +198,14 @@ class Fetched:
     def _index(self, request: Request) -> Path:
         return self.folder / "versions" / f"{self._address(request)}.json"
 
-    def _versions(self, request: Request) -> dict[str, Any]:
+    def _versions(self, request: Request) -> dict[str, _Known]:
+        """By their keys; what is damaged, or of an older format, is not there."""
         try:
             found = json.loads(self._index(request).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        known = {key: _known(value) for key, value in found.items()} if isinstance(found, dict) else {}
+        return {key: one for key, one in known.items() if one is not None}
 
 
 def content_of(path: Path) -> Content:
@@ -178,6 +222,11 @@ def content_of(path: Path) -> Content:
             lines += piece.count(b"\n") if text else 0
     lines_or_none = lines if text is not False else None
     return Content(bytes=size, sha256=sha256.hexdigest(), md5=md5.hexdigest(), lines=lines_or_none)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def prefix_sha256(path: Path, length: int) -> str:
@@ -203,6 +252,15 @@ def dvc_cache() -> Path | None:
     return Path(Config(dvc_dir=str(folder))["cache"].get("dir") or folder / "cache") / "files" / "md5"
 
 
+def _known(value: object) -> _Known | None:
+    try:
+        if not isinstance(value, dict):
+            return None
+        return _Known(value["etag"], value["modified"], value["size"], content_from(value["content"], "content"))
+    except (KeyError, ValueError):
+        return None
+
+
 def _version_key(stated: Stated) -> str:
     return hashlib.sha256(json.dumps([asdict(stated.version), stated.size]).encode()).hexdigest()
 
@@ -213,5 +271,5 @@ def name_of(request: Request, folder: Path) -> str:
 
 
 def shown(request: Request) -> str:
-    """A request's address as pins name it."""
-    return redacted(check_protocol(from_environment(request.url)))
+    """A request's address as pins name it: with `${NAME}` as it is written."""
+    return redacted(check_protocol(request.url))

@@ -27,13 +27,18 @@ class Findings:
     notes: list[str] = field(default_factory=list)  # what is counted and told
 
 
-def look(old: Pin, new: Pin, fetched: Fetched, records: Callable[[str], Records | None], today: date) -> Findings:
-    """Compare two versions of a source; the content of the new one lies in `fetched`."""
+def look(
+    old: Pin, new: Pin, fetched: Fetched, records: Callable[[str], Records | None], today: date, raw: Path
+) -> Findings:
+    """Compare two versions of a source; the content of the new one lies in `fetched`, that of the old one there, in
+    DVC's cache, or in the `raw` folder.
+    """
     found = Findings(faults=[f"{name} is gone" for name in sorted(old.files.keys() - new.files.keys())])
     for name in sorted(old.files.keys() & new.files.keys()):
         before, after = old.files[name].content, new.files[name].content
         if before.sha256 != after.sha256:
-            faults, notes = _of_file(before, after, fetched, records(name), today)
+            sides = fetched.find(before, raw=raw / name), fetched.find(after)
+            faults, notes = _of_file(before, after, sides, records(name), today)
             found.faults += [f"{name}: {'; '.join(faults)}"] if faults else []
             found.notes += [f"{name}: {'; '.join(notes)}"] if notes else []
     return found
@@ -46,12 +51,12 @@ def in_words(lines: list[str]) -> str:
 
 
 def _of_file(
-    before: Content, after: Content, fetched: Fetched, how: Records | None, today: date
+    before: Content, after: Content, sides: tuple[Path | None, Path | None], how: Records | None, today: date
 ) -> tuple[list[str], list[str]]:
-    """The faults and the notes on one file."""
-    old, new = fetched.find(before), fetched.find(after)
+    """The faults and the notes on one file, of which the `sides` are the older and the newer one."""
+    old, new = sides
     if new is None:
-        raise FileNotFoundError(f"{fetched.folder}: a file that had just been fetched is gone; refresh again")
+        raise FileNotFoundError("a file that had just been fetched is gone, or damaged; refresh again")
     grown = only_grew(before, after, new)
     if grown and (how is None or how.form != "csv" or old is None):
         return [], []

@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 def host_of(task: str, source: Block) -> Host:
     """The host for a task's `source` block: as its pin says or, where that is of another block, as hosts are now."""
     pin = pins.read(pins.path_of(task))
-    return PinnedHost(task, pin) if pin.source == pins.digest(source) else UnpinnedHost(task)
+    if pin.source != pins.digest(source):
+        return UnpinnedHost(task, "is of another source")
+    return PinnedHost(task, pin) if pin.files else UnpinnedHost(task, "names no file")
 
 
 class UnpinnedHost(PresentHost):
     """The hosts as they are now; says so, and how to pin, once all has come."""
 
-    def __init__(self, task: str) -> None:
-        self._task, self._told = task, False
+    def __init__(self, task: str, why: str) -> None:
+        self._task, self._why, self._told = task, why, False
 
     def fetch(self, requests: Sequence[Request], record: Path) -> None:
         super().fetch(requests, record)
         if not self._told:
-            found = f"{pins.path_of(self._task)} is of another source, so the files are those that the host has now"
+            found = f"{pins.path_of(self._task)} {self._why}, so the files are those that the host has now"
             way_out = f"`python -m stages.refresh {self._task}` pins them"
             print(f"unroll: download {self._task}: {found}; {way_out}", file=sys.stderr)
         self._told = True

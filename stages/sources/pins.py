@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ..data.files import read_json, write_text
@@ -91,12 +92,13 @@ def read(path: Path) -> Pin:
         return NOTHING
     try:
         return _parsed(read_json(path))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path}: not a pin that `python -m stages.refresh` wrote; delete it and refresh") from None
+    except ValueError as error:
+        found = f"not a pin that `python -m stages.refresh` wrote: {error}"
+        raise ValueError(f"{path}: {found}; delete it and refresh") from None
 
 
 def parse(text: str) -> Pin:
-    """A pin from the text of its file, which must be one."""
+    """A pin from the text of its file. Raises ValueError where it is none."""
     return _parsed(json.loads(text))
 
 
@@ -141,15 +143,75 @@ def _as_json(file: PinnedFile) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if not (name == "complete" and value)}
 
 
-def _parsed(value: Mapping[str, Any]) -> Pin:
-    return Pin(
-        source=value["source"],
-        files={name: _file(entry) for name, entry in value["files"].items()},
-        left_out=value.get("left_out", {}),
-    )
+def _parsed(value: object) -> Pin:
+    values = _object(value, "the file", {"source", "files"}, {"left_out"})
+    files, left_out = (_object(values.get(key, {}), key) for key in ("files", "left_out"))
+    for name in files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or str(path) != name or name == "." or not name.isprintable():
+            raise ValueError(f"files: found the name {name[:80]!r}; allowed is a relative path without ..")
+    for name, why in left_out.items():
+        _check(isinstance(why, str), f"left_out: {name[:80]}", why, "text")
+    digest = values["source"]
+    _check(digest is None or _is_hex(64)(digest), "source", digest, "64 hexadecimal digits or null")
+    return Pin(source=digest, files={name: _file(name, entry) for name, entry in files.items()}, left_out=left_out)
 
 
-def _file(entry: Mapping[str, Any]) -> PinnedFile:
+def _file(name: str, value: object) -> PinnedFile:
     of_content = {f.name for f in fields(Content)}
-    content = Content(**{name: value for name, value in entry.items() if name in of_content})
-    return PinnedFile(content=content, **{name: value for name, value in entry.items() if name not in of_content})
+    others = {"etag", "generation", "version_id"}
+    entry = _object(value, f"files: {name}", {"url"}, {*of_content, *others})
+    _check(isinstance(entry["url"], str), f"files: {name}: url", entry["url"], "text")
+    for key in others & entry.keys():
+        _check(isinstance(entry[key], str), f"files: {name}: {key}", entry[key], "text")
+    content = content_from({key: one for key, one in entry.items() if key in of_content}, f"files: {name}")
+    return PinnedFile(content=content, **{key: one for key, one in entry.items() if key not in of_content})
+
+
+def content_from(value: object, where: str) -> Content:
+    """A content from JSON, which is not to be believed: its hashes become names of files.
+
+    Raises ValueError, which begins with `where`, for what is none.
+    """
+    entry = _object(value, where, {"bytes", "sha256", "md5"}, {"lines", "complete"})
+    for key, one in entry.items():
+        allowed, fits = _OF_CONTENT[key]
+        _check(fits(one), f"{where}: {key}", one, allowed)
+    return Content(**entry)
+
+
+def _is_hex(digits: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(f"[0-9a-f]{{{digits}}}", value) is not None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+_OF_CONTENT: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "bytes": ("a number of 0 or more", _is_count),
+    "sha256": ("64 hexadecimal digits", _is_hex(64)),
+    "md5": ("32 hexadecimal digits", _is_hex(32)),
+    "lines": ("a number of 0 or more, or none", lambda value: value is None or _is_count(value)),
+    "complete": ("true or false", lambda value: isinstance(value, bool)),
+}
+
+
+def _object(
+    value: object, where: str, required: frozenset[str] | set[str] = frozenset(), optional: set[str] | None = None
+) -> dict[str, Any]:
+    """A JSON object with these keys; with any where `optional` is None."""
+    _check(isinstance(value, dict), where, value, "an object")
+    assert isinstance(value, dict)
+    if missing := sorted(required - value.keys()):
+        raise ValueError(f"{where}: {missing[0]} is missing")
+    if optional is not None and (unknown := sorted(value.keys() - required - optional)):
+        raise ValueError(
+            f"{where}: found the key {unknown[0][:80]!r}; allowed: {', '.join(sorted(required | optional))}"
+        )
+    return value
+
+
+def _check(fits: bool, where: str, value: object, allowed: str) -> None:
+    if not fits:
+        raise ValueError(f"{where}: found {_dumps(value)[:80]}; allowed: {allowed}")

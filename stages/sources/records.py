@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +39,12 @@ class Record:
     key: str
     fields: dict[str, str] = field(default_factory=dict)
     repeats: str = ""  # the key that came before, where it did
+    shown: str = ""  # the key as it stands in the file, where that is another text
+
+    @property
+    def name(self) -> str:
+        """What a message calls it."""
+        return self.shown or self.key
 
     def fingerprint(self, columns: Sequence[str] | None) -> int:
         """A hash of the fields in `columns`, or of all; of this process alone."""
@@ -64,7 +72,10 @@ def read_records(path: Path, how: Records) -> Iterator[Record]:
     for record in read(path, how):
         seen[record.key] += 1
         again = seen[record.key]
-        yield Record(f"{record.key} ({again})", record.fields, record.key) if again > 1 else record
+        if again > 1:
+            shown = record.shown and f"{record.shown} ({again})"
+            record = Record(f"{record.key} ({again})", record.fields, record.key, shown)
+        yield record
 
 
 def _csv(path: Path, how: Records) -> Iterator[Record]:
@@ -76,11 +87,37 @@ def _csv(path: Path, how: Records) -> Iterator[Record]:
                 if len(row) == len(header):
                     cells = dict(zip(header, (cell.strip() for cell in row), strict=True))
                     named = [cells[name] for name in how.key if name in cells]
-                    yield Record("-".join(named) if len(named) == len(how.key) else repr(row), cells)
+                    if len(named) == len(how.key):
+                        yield Record(_key(cells, how), cells, shown="-".join(named))
+                    else:
+                        yield Record(repr(row), cells)
                 elif row:
                     yield Record(repr(row))
         except csv.Error as error:
             raise ValueError(f"{path.name}: line {rows.line_num}: not a CSV: {error}") from None
+
+
+def _key(cells: dict[str, str], how: Records) -> str:
+    """With the day as preparation reads it: 2020-1-2 and 2020-01-02 are one day."""
+    day = day_of(cells, how)
+    if day is None:
+        return "-".join(cells[name] for name in how.key)
+    return "-".join([*(cells[name] for name in how.key if name not in how.dates), day.isoformat()])
+
+
+def day_of(fields: Mapping[str, str], how: Records) -> date | None:
+    """A record's day; None where it has none that preparation would read."""
+    if not how.dates or not all(name in fields for name in how.dates):
+        return None
+    return _parsed("-".join(fields[name] for name in how.dates), how.date_format)
+
+
+@lru_cache(maxsize=2**16)  # each day comes once a series
+def _parsed(text: str, date_format: str) -> date | None:
+    try:
+        return datetime.strptime(text, date_format).date()
+    except ValueError:
+        return None  # preprocess counts it
 
 
 def _ndjson(path: Path, how: Records) -> Iterator[Record]:

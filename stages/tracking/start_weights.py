@@ -8,6 +8,7 @@ names, by its md5 from DVC's cache, else from MLflow or from its path, and belie
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +32,13 @@ class PinnedFile:
 
     md5: str
     sha256: str
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no hash: an md5 becomes the name of a file."""
+        for name, digits in (("md5", 32), ("sha256", 64)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
+                raise ValueError(f"{name}: found {value!r:.80}; allowed are {digits} hexadecimal digits")
 
     @staticmethod
     def of(content: bytes) -> PinnedFile:
@@ -65,8 +73,15 @@ def read_pin(path: Path) -> Pin | None:
         return None
     try:
         files = {name: PinnedFile(**hashes) for name, hashes in values["files"].items()}
+        names = _names()
+        if names[0] not in files or not set(files) <= set(names):
+            allowed = f"{names[0]} and, beside it, {names[1]}"
+            raise ValueError(f"files: found {', '.join(files)[:80]}; allowed: {allowed}")
+        for key in ("start_from", "found"):
+            if not isinstance(values[key], str):
+                raise ValueError(f"{key}: found {values[key]!r:.80}; allowed is text")
         return Pin(start_from=values["start_from"], found=values["found"], files=files)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: no pin of weights: {error!r}; `python -m stages.refresh --weights` pins") from None
 
 

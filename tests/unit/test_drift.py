@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.drift import table
+from stages.monitoring import drift as drift_module
 from stages.monitoring.comparison import Change, distance, holm, normal_distance
 from stages.monitoring.drift import Drift, _of_preparation, changes_of, judged
 from stages.monitoring.drift_picture import save_pictures
@@ -199,6 +201,19 @@ def test_a_series_that_fell_silent_is_found_and_a_short_gap_is_none():
 
 def drift(features: Any, examples: int = 500) -> Drift:
     return Drift(task="sketch", model="m", version="3", what="x", examples=examples, features=features)
+
+
+@pytest.mark.parametrize("examples", [0, 1])
+def test_files_of_which_nothing_can_be_compared_are_no_answer(monkeypatch, examples):
+    reader = SimpleNamespace(read=lambda rows, known: Observed(examples=examples, features={}))
+    task: Any = SimpleNamespace(file_profile=lambda: reader, rows=lambda: None, name="forecast")
+    profile = {"features": {}, "series": {}, "prepared": {"accepted": 9, "rejected": 0}}
+    monkeypatch.setattr(drift_module, "_champion", lambda task: (None, SimpleNamespace(name="forecaster", version=3)))
+    monkeypatch.setattr(drift_module, "_profile", lambda *arguments: profile)
+    monkeypatch.setattr(drift_module, "_known", lambda *arguments: None)
+    monkeypatch.setattr(drift_module, "_rows", lambda *arguments: ())
+    with pytest.raises(ValueError, match="header.csv: nothing could be compared: found (no|1) example"):
+        drift_module.drift_of(task, PARAMS, ["header.csv"])
 
 
 def test_the_summary_and_the_table_name_what_has_changed_most(tmp_path):

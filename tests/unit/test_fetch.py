@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 import time
+import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -116,7 +118,7 @@ def test_files_that_came_are_not_fetched_again_when_another_one_failed(host: Hos
     host.put("/good", CONTENT)
     host.put("/changing", b"old")
     requests = [folder.request(f"{host.url}/{name}", name) for name in ("good", "changing", "bad")]
-    with pytest.raises(DownloadError, match="/bad: expected the file, found HTTP 404 Not Found"):
+    with pytest.raises(DownloadError, match="/bad: the host has no such file, found HTTP 404 Not Found"):
         folder.fetch(*requests, workers=1)
     assert not folder.raw.exists()
     host.put("/bad", b"now here")
@@ -135,12 +137,21 @@ def test_what_may_pass_is_tried_again(host: Host, folder: Folder, status: int) -
     assert len(host.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "text"), [(403, "Forbidden"), (404, "Not Found"), (410, "Gone")])
-def test_what_will_not_pass_is_asked_once(host: Host, folder: Folder, status: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (204, "the host has an empty answer in place of the file, found HTTP 204 No Content"),
+        (400, "expected the file, found HTTP 400 Bad Request"),
+        (403, "the host does not give the file to us, found HTTP 403 Forbidden"),
+        (404, "the host has no such file, found HTTP 404 Not Found"),
+        (410, "the host no longer has the file, found HTTP 410 Gone"),
+    ],
+)
+def test_what_will_not_pass_is_asked_once(host: Host, folder: Folder, status: int, said: str) -> None:
     host.put("/f", CONTENT, faults=[Fault(status=status)])
     with pytest.raises(DownloadError) as error:
         folder.fetch(folder.request(f"{host.url}/f?key=secret"))
-    assert str(error.value) == f"{host.url}/f: expected the file, found HTTP {status} {text}"
+    assert str(error.value) == f"{host.url}/f: {said}"
     assert len(host.requests) == 1
     assert folder.left() == []
 
@@ -234,6 +245,26 @@ def test_a_body_that_ends_early_without_a_broken_connection_is_noticed(host: Hos
     host.put("/f", CONTENT, chunked=True, faults=[Fault(after=100_000)])
     with pytest.raises(DownloadError, match="expected bytes 300000 as the request says, found 100000"):
         folder.fetch(folder.request(f"{host.url}/f", size=300_000))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_body_that_ends_early_is_asked_for_again(host: Host, folder: Folder, encoding: str) -> None:
+    text = b"a day and a value" * 9_000 + CONTENT
+    packed = gzip.compress(text[:100]) + gzip.compress(text[100:]) if encoding == "gzip" else zlib.compress(text)
+    cuts = [Fault(after=200_000), Fault(after=len(packed) - 1), Fault(after=0)]
+    file = host.put("/f", packed, chunked=True, headers={"Content-Encoding": encoding}, faults=cuts)
+    folder.fetch(folder.request(f"{host.url}/f"))
+    assert folder.read() == text
+    assert len(host.requests) == 4
+    file.faults = [Fault(after=200_000)] * 9
+    with pytest.raises(DownloadError, match=f"/f: the connection closed before the {encoding} body had ended"):
+        folder.fetch(folder.request(f"{host.url}/f", "other"))
+
+
+def test_a_content_encoding_that_nothing_here_reads_is_refused(host: Host, folder: Folder) -> None:
+    host.put("/f", CONTENT, headers={"Content-Encoding": "br"})
+    with pytest.raises(DownloadError, match="/f: found the content encoding 'br'; allowed are identity, gzip"):
+        folder.fetch(folder.request(f"{host.url}/f"))
 
 
 def test_no_network_is_said_in_one_line(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

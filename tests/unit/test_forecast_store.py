@@ -96,7 +96,8 @@ def test_what_is_no_forecast_is_named_and_passed_over(tmp_path):
     folder = tmp_path / "forecast" / "origin=2020-01-01"
     whole = (folder / "version=1.parquet").read_bytes()
     (folder / "version=2.parquet").write_bytes(whole[:-9])
-    (folder / "version=x.parquet").write_bytes(whole)
+    for name in ("x", "01", "0"):
+        (folder / f"version={name}.parquet").write_bytes(whole)
     (tmp_path / "forecast" / "origin=2020-13-01").mkdir()
     (tmp_path / "forecast/origin=2020-13-01/version=1.parquet").write_bytes(whole)
     faults = {
@@ -107,18 +108,24 @@ def test_what_is_no_forecast_is_named_and_passed_over(tmp_path):
         7: (rows("a", origin=date(2019, 1, 1)), "ds 2019-01-01 does not follow the origin 2020-01-01"),
         8: (rows("a").assign(unique_id=1), "unique_id holds no names"),
         9: (rows("a").assign(ds="2020-01-01"), "ds holds no days"),
+        10: (rows("a").assign(q05=1.5), "the quantiles of series 'a' cross: q05 1.5, q50 1, q95 2"),
+        11: (rows("a").assign(q05=3.0), "the quantiles of series 'a' cross: q05 3, q50 1, q95 2"),
+        12: (rows("a").assign(q95=0.5), "the quantiles of series 'a' cross: q05 0, q50 1, q95 0.5"),
+        13: (rows("a").assign(ds=lambda table: table["ds"] + pd.Timedelta(hours=5)), "05:00:00 has a time of day"),
+        14: (rows("a").iloc[:0], "found no rows"),
     }
     for version, (table, _) in faults.items():
         table.to_parquet(folder / f"version={version}.parquet")
     found = store.read()
     assert set(found.rows["version"]) == {1}
     told = "\n".join(found.skipped)
-    assert len(found.skipped) == 3 + len(faults)
+    assert len(found.skipped) == 5 + len(faults)
     for version, (_, reason) in faults.items():
         assert f"origin=2020-01-01/version={version}.parquet: " in told
         assert reason in told
     assert "version=2.parquet: not a Parquet file" in told
-    assert "version=x.parquet: not named origin=DATE/version=N.parquet" in told
+    for name in ("x", "01", "0"):
+        assert f"version={name}.parquet: not named origin=DATE/version=N.parquet" in told
     with pytest.raises(ValueError, match=r"version=4\.parquet: a number of series 'a' is not finite; remove the file"):
         store.write(ORIGIN, 4, rows("b"))  # it would hide what somebody put there
 

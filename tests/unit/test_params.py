@@ -107,6 +107,11 @@ def test_flatten_by_hand():
         "s3://key:hunter2@bucket/x",
         "https://host/x.zip?X-Amz-Algorithm=A&X-Amz-Signature=hunter2",
         "https://host/x?token=hunter2",
+        "https://host/x?a=1&key=hunter2",
+        "https://host/x?api-key=hunter2",
+        "https://host/x?auth=hunter2",
+        "https://host/x?sign=hunter2",
+        "${HOST}/x?key=hunter2",
     ],
 )
 def test_an_address_with_a_secret_is_refused_and_not_shown(params, address):
@@ -115,6 +120,13 @@ def test_an_address_with_a_secret_is_refused_and_not_shown(params, address):
     assert "hunter2" not in line
 
 
-@pytest.mark.parametrize("address", ["https://host/x?${SIGNATURE}", "https://me:${PASSWORD}@host/x?token=${TOKEN}"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://host/x?${SIGNATURE}",
+        "https://me:${PASSWORD}@host/x?token=${TOKEN}&key=${KEY}",
+        "https://bob@host/x?keyword=rail&key_id=3",
+    ],
+)
 def test_an_address_may_name_variables_of_the_environment(params, address):
     load(edited(params, '    url: ""', f'    url: "{address}"'))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 import socket
 import subprocess
 import zipfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,13 @@ from stages.fetch import DownloadError, question
 from stages.params import load
 from stages.refresh import Refreshed, refresh_task
 from stages.sources import fetched, pins
+from stages.sources.compare import Compared, compare
 from stages.sources.pinned import host_of
+from stages.sources.records import Records
 from stages.tasks.forecast.source import download as forecast
 from stages.tasks.protocol import Task
 from stages.tasks.video.source import download as video
-from tests.unit.http_server import Host
+from tests.unit.http_server import Fault, Host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEADER = "date,temp_max\n"
@@ -247,9 +251,30 @@ def test_days_that_came_again_and_days_ahead_are_told(host: Host) -> None:
     refresh(params)
     file.content, file.etag = f"{text}2020/01/02,90\n2020/01/03,3\n2999/01/01,5\n".encode(), '"2"'
     assert refresh(params).summary == (
-        "1 of 1 files changed, 3 lines more; series.csv: 1 row came again with other values, the first 2020/01/02; "
-        "1 row lies in the future, the first 2999/01/01"
+        "1 of 1 files changed, 3 lines more; series.csv: 2 rows came again, the first 2020/01/02; 1 of them with other "
+        "values, the first 2020/01/02; 1 row lies in the future, the first 2999/01/01"
     )
+
+
+def test_equal_rows_that_came_again_are_told(tmp_path: Path) -> None:
+    assert compared(tmp_path, rows(0, 28), rows(0, 28) * 2).notes() == ["28 rows came again, the first 2020/01/01"]
+
+
+def test_days_are_known_as_preparation_reads_them_however_they_are_written(tmp_path: Path) -> None:
+    found = compared(tmp_path, "2020/01/02,3\nno day,1\n", "2020/1/2,3\n2020/1/02,4\nno day,1\n")
+    assert found.faults() == []
+    again = "1 row came again, the first 2020/1/02"
+    assert found.notes() == [again, "1 of them with other values, the first 2020/1/02"]
+    found = compared(tmp_path, "2020/01/02,3\n2020/01/03,3\n", "2020/1/2,4\n")
+    changed, lost = "1 row changed, the first 2020/1/2: temp_max 3 → 4", "1 row lost, the first 2020/01/03"
+    assert found.faults() == [changed, lost]
+
+
+def compared(folder: Path, before: str, after: str) -> Compared:
+    for name, text in (("old", before), ("new", after)):
+        (folder / name).write_text(HEADER + text)
+    how = Records(form="csv", key=("date",), dates=("date",), date_format="%Y/%m/%d")
+    return compare(folder / "old", folder / "new", how, date(2020, 6, 1))
 
 
 @pytest.mark.parametrize("fault", ["refused", "silent", "503"])
@@ -262,8 +287,6 @@ def test_a_host_that_is_away_leaves_the_pin(host: Host, monkeypatch: pytest.Monk
         file.delay = 30
         monkeypatch.setattr("stages.refresh.ask_all", lambda wanted: question.ask_all(wanted, idle=0.2))
     elif fault == "503":
-        from tests.unit.http_server import Fault
-
         file.faults = [Fault(status=503)] * 9
     else:
         monkeypatch.setattr(socket.socket, "connect", _refuse)
@@ -287,7 +310,7 @@ def test_a_file_that_is_gone_is_refused_once_it_was_pinned(host: Host) -> None:
     host.files.clear()
     result = refresh(params)
     assert result.state == "refused"
-    assert "expected the file, found HTTP 404" in result.summary
+    assert result.summary.endswith("/s.csv: the host has no such file, found HTTP 404 Not Found; the pin stays")
 
 
 def test_a_host_that_answers_no_head_is_asked_by_a_get(host: Host) -> None:
@@ -364,10 +387,31 @@ def test_pinned_and_unpinned_downloads_write_the_same_bytes(host: Host, tmp_path
     assert len(files[0]) == 3
 
 
-def test_a_secret_of_the_environment_stands_in_no_pin(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("address", ["/s.csv?token=${TOKEN}", "/${TOKEN}/s.csv"])
+def test_a_secret_of_the_environment_stands_in_no_pin_and_no_record(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
     monkeypatch.setenv("TOKEN", "hunter2")
-    host.put("/s.csv", (HEADER + rows(0, 28)).encode())
-    refresh(params_of("forecast", host.url + "/s.csv?token=${TOKEN}"))
+    path = address.partition("?")[0].replace("${TOKEN}", "hunter2")
+    host.put(path, (HEADER + rows(0, 28)).encode())
+    params = params_of("forecast", host.url + address)
+    downloaded(params, tmp_path / "unpinned")
+    refresh(params)
+    assert f'"url": "{host.url}{address.partition("?")[0]}"' in pin()
+    downloaded(params, tmp_path / "pinned")
+    records = [(tmp_path / folder / "downloads.json").read_text() for folder in ("pinned", "unpinned")]
+    assert records[0] == records[1]
+    shutil.rmtree(".fetched")
+    host.files[path].faults = [Fault(status=503)]
+    downloaded(params, tmp_path / "again")
+    host.files.clear()
+    told = refresh(params).summary + caplog.text + records[0]
+    shutil.rmtree(".fetched")
+    with pytest.raises(DownloadError, match="HTTP 404") as error:
+        downloaded(params, tmp_path / "raw")
+    assert "hunter2" not in told + str(error.value)
+    host.put(path, (HEADER + rows(0, 28)).encode())
+    refresh(params)
     kept = [path for path in Path(".fetched").rglob("*") if path.is_file()]
     assert "hunter2" not in pin() + "".join(path.read_text() for path in kept)
 
@@ -399,3 +443,136 @@ def test_a_damaged_pin_is_named() -> None:
     pins.path_of("forecast").write_text("{}")
     with pytest.raises(ValueError, match=r"sources/forecast.json: not a pin that `python -m stages.refresh` wrote"):
         pins.read(pins.path_of("forecast"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sha256": "{victim}"}, "files: series.csv: sha256: found .*victim.*; allowed: 64 hexadecimal digits"),
+        ({"sha256": "../../victim"}, "sha256: found .*; allowed: 64 hexadecimal digits"),
+        ({"sha256": [1]}, r"sha256: found \[1\]; allowed"),
+        ({"md5": "../victim"}, "md5: found .*; allowed: 32 hexadecimal digits"),
+        ({"lines": "x"}, 'lines: found "x"; allowed: a number of 0 or more'),
+        ({"lines": -5}, "lines: found -5; allowed"),
+        ({"bytes": None}, "bytes: found null; allowed"),
+        ({"bytes": True}, "bytes: found true; allowed"),
+        ({"url": None}, "url: found null; allowed: text"),
+        ({"nonsense": 1}, "series.csv: found the key 'nonsense'; allowed"),
+    ],
+)
+def test_a_pin_is_not_believed_and_deletes_nothing(
+    host: Host, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    host.put("/s.csv", (HEADER + rows(0, 28)).encode())
+    params = params_of("forecast", f"{host.url}/s.csv")
+    refresh(params)
+    edit_pin(lambda value: value["files"]["series.csv"].update(change))
+    text = pin().replace("{victim}", str(victim))
+    pins.path_of("forecast").write_text(text)
+    for act in (lambda: refresh(params), lambda: downloaded(params, tmp_path / "raw")):
+        with pytest.raises(ValueError, match=f"^sources/forecast.json: not a pin .*{said}") as error:
+            act()
+        assert "\n" not in str(error.value)
+    assert victim.read_text() == "precious"
+
+
+def edit_pin(change: Callable[[dict[str, Any]], object]) -> None:
+    value = json.loads(pin())
+    change(value)
+    pins.path_of("forecast").write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", ".", ""])
+def test_a_pinned_name_leads_nowhere_else(name: str) -> None:
+    entry = {"url": "u", "bytes": 1, "md5": "0" * 32, "sha256": "0" * 64}
+    with pytest.raises(ValueError, match="files: found the name .*; allowed is a relative path without"):
+        pins.parse(json.dumps({"source": None, "files": {name: entry}}))
+
+
+@pytest.mark.parametrize("text", ['{"a":', "[]", '{"KEY": {"bytes": 1}}', '{"KEY": 3}'])
+def test_what_is_damaged_in_the_memory_of_versions_is_not_there(host: Host, text: str) -> None:
+    host.put("/s.csv", (HEADER + rows(0, 28)).encode())
+    params = params_of("forecast", f"{host.url}/s.csv")
+    refresh(params)
+    (path,) = Path(".fetched/versions").iterdir()
+    (key,) = json.loads(path.read_text())
+    path.write_text(text.replace("KEY", key))
+    assert refresh(params).state == "unchanged"
+
+
+@pytest.mark.parametrize("damage", ["emptied", "flipped", "gone"])
+@pytest.mark.parametrize("elsewhere", ["cache", "raw", "nowhere"])
+def test_a_rewritten_past_does_not_pass_by_what_is_damaged_here(
+    host: Host, checkout: Path, capsys: pytest.CaptureFixture[str], damage: str, elsewhere: str
+) -> None:
+    old = (HEADER + rows(0, 28)).encode()
+    new = old.replace(b"2020/01/03,3", b"2020/01/03,9")
+    file = host.put("/s.csv", old)
+    params = params_of("forecast", f"{host.url}/s.csv")
+    refresh(params)
+    content = pins.read(pins.path_of("forecast")).files["series.csv"].content
+    (path,) = (path for path in Path(".fetched/content").rglob("*") if path.is_file())
+    path.unlink() if damage == "gone" else path.write_bytes(b"" if damage == "emptied" else new)
+    copies = {"cache": checkout / f".dvc/cache/files/md5/{content.md5[:2]}/{content.md5[2:]}"}
+    copies["raw"] = checkout / "data/forecast/raw/series.csv"
+    if elsewhere in copies:
+        copies[elsewhere].parent.mkdir(parents=True)
+        copies[elsewhere].write_bytes(old)
+    fetched.dvc_cache.cache_clear()
+    file.content, file.etag = new, '"2"'
+    result = refresh(params)
+    assert result.state == "refused"
+    said = "no longer here to be compared" if elsewhere == "nowhere" else "2020/01/03: temp_max 3 → 9"
+    assert said in result.summary
+    assert ("no longer holds what its name says; dropped" in capsys.readouterr().err) == (damage != "gone")
+
+
+def test_a_pin_whose_files_were_emptied_is_compared_with_the_raw_folder(
+    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = host.put("/s.csv", (HEADER + rows(0, 28)).encode())
+    params = params_of("forecast", f"{host.url}/s.csv")
+    refresh(params)
+    whole = pin()
+    edit_pin(lambda value: value.update(files={}))
+    assert downloaded(params, Path("data/forecast/raw")) == file.content
+    assert "sources/forecast.json names no file, so the files are those" in capsys.readouterr().err
+    file.content, file.etag = (HEADER + rows(0, 20)).encode(), '"2"'
+    assert "8 rows lost, the first 2020/01/21" in refresh(params).summary
+    assert refresh(params).state == "refused"
+    file.content, file.etag = (HEADER + rows(0, 28)).encode(), '"first"'
+    assert "sources/forecast.json named no file; compared with data/forecast/raw" in refresh(params).summary
+    assert pin() == whole
+
+
+@pytest.mark.parametrize("moved", ["size", "time"])
+def test_the_same_etag_with_another_size_or_time_is_looked_at(host: Host, moved: str) -> None:
+    text = HEADER + rows(0, 28)
+    times = {"Last-Modified": "Tue, 01 Dec 2026 10:00:00 GMT"}
+    file = host.put("/s.csv", text.encode(), headers=times)
+    params = params_of("forecast", f"{host.url}/s.csv")
+    refresh(params)
+    if moved == "size":
+        file.content = (text + rows(28, 29)).encode()
+    else:
+        file.content = text.replace("2020/01/03,3", "2020/01/03,9").encode()
+        file.headers = {"Last-Modified": "Tue, 01 Dec 2026 11:00:00 GMT"}
+    assert refresh(params).state == ("new" if moved == "size" else "refused")
+
+
+def test_refresh_finds_out_of_a_change_that_the_host_did_not_tell(host: Host, tmp_path: Path) -> None:
+    text = HEADER + rows(0, 28)
+    file = host.put("/s.csv", text.encode())
+    params = params_of("forecast", f"{host.url}/s.csv")
+    refresh(params)
+    file.content = text.replace("2020/01/03,3", "2020/01/03,9").encode()
+    assert refresh(params).state == "unchanged"  # a host is believed
+    shutil.rmtree(".fetched")
+    with pytest.raises(DownloadError, match="`python -m stages.refresh forecast` pins what is there now"):
+        downloaded(params, tmp_path / "raw")
+    assert "no longer here to be compared" in refresh(params).summary
+    accepting = params_of("forecast", f"{host.url}/s.csv", rewritten_past="accept")
+    assert refresh(accepting).state == "new"
+    assert downloaded(accepting, tmp_path / "raw") == file.content

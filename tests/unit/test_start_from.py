@@ -131,9 +131,16 @@ def test_params_and_pin_must_agree(cache: Path) -> None:
     pin.write(task.paths.weights_pin)
     with pytest.raises(ValueError, match="start_from is older, and .* pins weights of newer; "):
         start_weights.pinned(task, params("older"))
-    write_json(task.paths.weights_pin, {"version": 3})
-    with pytest.raises(ValueError, match="no pin of weights: "):
-        start_weights.pinned(task, params("older"))
+    hashes = {"md5": "0" * 32, "sha256": "0" * 64}
+    for damaged in (
+        {"version": 3},
+        {"start_from": "older", "found": "x", "files": {"weights.safetensors": {**hashes, "md5": "../victim"}}},
+        {"start_from": "older", "found": "x", "files": {"../weights.safetensors": hashes}},
+        {"start_from": "older", "found": 5, "files": {"weights.safetensors": hashes}},
+    ):
+        write_json(task.paths.weights_pin, damaged)
+        with pytest.raises(ValueError, match="no pin of weights: "):
+            start_weights.pinned(task, params("older"))
 
 
 def test_a_version_that_trainings_start_from_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
