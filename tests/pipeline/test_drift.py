@@ -11,7 +11,7 @@ import pytest
 from .conftest import Clone
 from .toy import Store, make_toy
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.slow, pytest.mark.in_order]
 
 
 @pytest.fixture(scope="module")
