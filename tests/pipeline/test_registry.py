@@ -147,7 +147,7 @@ def test_a_version_that_was_refit_is_judged_by_its_measured_network_and_answers_
     assert said.startswith(f"{MODEL} version 2: champion: ")  # by the served one it would have lost
     assert said.endswith("on 100 test examples the same answers as version 1")
     assert "ok       weights: measured and served" in shown
-    assert "ok       weights: measured\n" in store.registry("verify", "toy/1")
+    assert "ok       weights: measured\n" in store.registry("verify", "toy/1", status=1)  # the checkout is of version 2
     served, measured = store.run("-c", ANSWERS).splitlines()[-2:]
     assert served != measured
     assert "proven: " in store.registry("prove", "toy/2")

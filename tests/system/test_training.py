@@ -97,8 +97,10 @@ def finish(training: Training) -> str:
 
 def result(clone: Clone, task: str) -> dict[str, bytes]:
     """The bytes of all that a training writes."""
-    files = [*(clone.folder / "weights" / task).iterdir(), *(clone.folder / "plots" / task).glob("*.csv")]
-    return {path.name: path.read_bytes() for path in files}
+    weights = clone.folder / "weights" / task
+    files = {path.relative_to(weights).as_posix(): path for path in weights.rglob("*") if path.is_file()}
+    files |= {path.name: path for path in (clone.folder / "plots" / task).glob("*.csv")}
+    return {name: path.read_bytes() for name, path in files.items()}
 
 
 WRITTEN: dict[tuple[str, int], dict[str, bytes]] = {}
