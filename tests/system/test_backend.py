@@ -31,7 +31,7 @@ from tests.pipeline.conftest import Clone, make_clone
 from .house import House, free_port, house, kill_all, wait_until
 from .mlflow_server import mlflow_server
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.in_order]
 
 # Each stands somewhere in the environment of the pipeline's processes, and must stand nowhere else.
 # Drawn anew, as this file is part of the clone that is searched.
