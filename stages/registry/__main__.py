@@ -122,7 +122,7 @@ def _run(args: argparse.Namespace) -> bool:
 
 
 def _verify(client: MlflowClient, target: Target | None) -> bool:
-    from ..tracking.dvc_cache import cache_folder
+    from ..sources.dvc_cache import cache_folder
     from . import lineage, verify
     from .champion import get_version
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ..paths import project_root
+from ..sources.dvc_cache import cache_folder
 from ..tasks.protocol import Task
-from ..tracking.dvc_cache import cache_folder
 from . import lineage
 from .champion import PREVIOUS_CHAMPION, model_lock
 from .decision import CHAMPION, Decision, read_verdict

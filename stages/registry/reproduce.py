@@ -23,7 +23,7 @@ import yaml
 from ..data.files import read_json
 from ..paths import project_root
 from ..provenance.hashes import file_md5
-from ..tracking.dvc_cache import cache_folder
+from ..sources.dvc_cache import cache_folder
 from . import lineage, versions
 from .decision import facts
 from .verify import Finding, verify_model, weights_folder

@@ -14,8 +14,8 @@ from ..data.files import read_json
 from ..params import load
 from ..paths import MEASURED, SERVED
 from ..provenance.hashes import content_md5, file_md5
+from ..sources.dvc_cache import cache_path
 from ..tasks.protocol import Task
-from ..tracking.dvc_cache import cache_path
 from . import lineage
 from .decision import facts
 from .packaging import code_digest

@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ..data.files import write_text
 from ..fetch import Request, check_protocol, fetch_all, from_environment, redacted
 from ..fetch.remote import Stated, Version
 from ..paths import project_root
+from .dvc_cache import cache_folder_or_none, cache_path
 from .pins import Content, content_from
 
 FOLDER = ".fetched"
@@ -162,8 +162,8 @@ class Fetched:
         if here.is_file():
             os.utime(here)  # it is used
             yield here
-        cached = dvc_cache()
-        in_dvc = cached / content.md5[:2] / content.md5[2:] if cached else None
+        cache = cache_folder_or_none()
+        in_dvc = cache_path(cache, content.md5) if cache else None
         yield from (path for path in (in_dvc, raw) if path and path.is_file())
 
     def _drop_damaged(self, path: Path, content: Content) -> None:
@@ -237,19 +237,6 @@ def prefix_sha256(path: Path, length: int) -> str:
             digest.update(piece)
             left -= len(piece)
     return digest.hexdigest()
-
-
-@cache
-def dvc_cache() -> Path | None:
-    """Where DVC's cache of this checkout keeps its files, by md5; None where there is no DVC. Not for more than one
-    checkout a process.
-    """
-    folder = Path(".dvc").absolute()
-    if not folder.is_dir():
-        return None
-    from dvc.config import Config  # 0.5 s: only where a file is not in `.fetched/`
-
-    return Path(Config(dvc_dir=str(folder))["cache"].get("dir") or folder / "cache") / "files" / "md5"
 
 
 def _known(value: object) -> _Known | None:

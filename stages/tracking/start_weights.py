@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ..data.files import read_json, write_json
 from ..paths import MEASURED
-from .dvc_cache import cache_folder, cache_path
+from ..sources.dvc_cache import cache_folder, cache_path
 
 if TYPE_CHECKING:
     from ..params import TaskParams

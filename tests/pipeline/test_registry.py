@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from stages.models.learned import LEARNED_NAME, Identities, Learned
 from stages.registry import garbage
 from stages.registry.decision import OVERRIDES_VARIABLE, facts
-from stages.tracking.dvc_cache import cache_path
+from stages.sources.dvc_cache import cache_path
 
 from .conftest import Clone, commit
 from .toy import MODEL, Store, make_toy

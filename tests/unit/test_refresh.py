@@ -46,7 +46,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             pins.write(folder / pins.path_of(task), pins.NOTHING)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(question, "_ATTEMPTS", 1)
-    fetched.dvc_cache.cache_clear()
     return folder
 
 
@@ -335,7 +334,6 @@ def test_download_finds_a_pinned_version_in_dvcs_cache_and_in_what_a_file_has_gr
     cached = checkout / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     cached.parent.mkdir(parents=True)
     cached.write_bytes(content)
-    fetched.dvc_cache.cache_clear()
     host.requests.clear()
     assert downloaded(params, tmp_path / "a") == content
     assert host.requests == []
@@ -520,7 +518,6 @@ def test_a_rewritten_past_does_not_pass_by_what_is_damaged_here(
     if elsewhere in copies:
         copies[elsewhere].parent.mkdir(parents=True)
         copies[elsewhere].write_bytes(old)
-    fetched.dvc_cache.cache_clear()
     file.content, file.etag = new, '"2"'
     result = refresh(params)
     assert result.state == "refused"

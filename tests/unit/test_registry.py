@@ -22,8 +22,8 @@ from stages.registry.decision import DECISION, OLDER_VERDICT
 from stages.registry.garbage import collectable
 from stages.registry.packaging import code_digest, serving_options, write_code
 from stages.registry.verify import verify_data
+from stages.sources.dvc_cache import cache_path
 from stages.tasks.protocol import Task
-from stages.tracking.dvc_cache import cache_path
 
 
 def version(number: int, decision: str | None = "challenger_lost", *, aliases: Any = (), **tags: str) -> Any:
