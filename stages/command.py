@@ -24,9 +24,7 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     """Parse `TASK`, check the whole of params.yaml, run the verb on that task."""
     from .tasks.protocol import Task
 
-    # OpenMP's threads spin while they wait. Where anything else runs on the cores, that was seen to make a training of
-    # two threads twenty times slower; sleeping costs a third on an idle machine. OpenMP reads it when torch loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     parser = argparse.ArgumentParser(
         prog=f"python -m stages.{verb}", description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -37,6 +35,16 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
         from .params import load
 
         run(task, load()[task.name])
+
+
+def let_threads_sleep() -> None:
+    """Have OpenMP's threads sleep while they wait, unless the environment says otherwise. OpenMP reads it when torch
+    loads.
+
+    They spin by themselves. Where anything else runs on the cores, that was seen to make a training of two threads
+    twenty times slower; sleeping costs a third on an idle machine.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextmanager

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .command import one_line_errors
+from .command import let_threads_sleep, one_line_errors
 
 if TYPE_CHECKING:
     from .monitoring.drift import Drift
@@ -53,7 +52,7 @@ def main() -> None:
     """The command line."""
     from .tasks.protocol import Task
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see `command.main`
+    let_threads_sleep()
     parser = argparse.ArgumentParser(
         prog="python -m stages.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -10,9 +10,8 @@ later how good the forecasts were. The Prefect deployment `forecast` does the sa
 from __future__ import annotations
 
 import argparse
-import os
 
-from .command import one_line_errors
+from .command import let_threads_sleep, one_line_errors
 from .tasks.protocol import Task
 
 
@@ -24,7 +23,7 @@ def main() -> None:
     )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(names)}; all where none is named")
     chosen = parser.parse_args().tasks or names
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     for name in chosen:
         if name not in names:
             parser.error(f"found {name!r}; allowed: {', '.join(names)}, whose models forecast")

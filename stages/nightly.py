@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from collections.abc import Callable
 from datetime import date
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
-from .command import one_line_errors
+from .command import let_threads_sleep, one_line_errors
 from .data.files import read_json, write_text
 from .tasks.protocol import Task
 
@@ -195,7 +194,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", choices=Task.names(), metavar="TASK")
     parser.add_argument("--answers", type=Path, required=True, metavar="FOLDER", help="where TASK.json is written")
     args = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     with one_line_errors("unroll: nightly"):
         from .params import load
 

@@ -19,6 +19,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from .command import let_threads_sleep
 from .data.text import AUTO, check_encoding
 from .progress_bar import ProgressBar
 from .serving.tables import SUFFIXES, Columns, table_writer
@@ -178,8 +179,8 @@ def _output(text: str) -> Path:
 
 def main() -> None:
     """The command line."""
-    # OpenMP's threads must not spin while they wait (see `command`); a model must not run code while it is read.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
+    # A model must not run code while it is read.
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     inputs = "\n".join(f"  {name:<12} {Task(name).rows().INPUT}" for name in Task.names())
     parser = argparse.ArgumentParser(

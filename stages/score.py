@@ -10,14 +10,12 @@ exit status is 0 for either verdict.
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING, Any
 
-from .command import one_line_errors
+from .command import let_threads_sleep, one_line_errors
 from .tasks.protocol import Task
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
     from .monitoring.evaluations import Evaluation
@@ -77,12 +75,11 @@ def score_labelled(task: Task, params: TaskParams, source: str, *, encoding: str
     from .predict import chunks, predict_chunk
     from .progress_bar import ProgressBar
     from .registry.champion import load_model
-    from .tracking import mlflow_runs
 
     if task.has_forecasts:
         raise ValueError(f"{task.name} is scored by what has come true of its forecasts; allowed: no file")
     module, reader = task.labelled(), task.rows()
-    version, evaluation = _champion(mlflow_runs.open_client(), task)
+    version, evaluation = _champion(task)
     model = load_model(version.name, str(version.version))
     answers: list[dict[str, Any]] = []
     targets: list[str] = []
@@ -104,11 +101,11 @@ def score_labelled(task: Task, params: TaskParams, source: str, *, encoding: str
     return judge(metric, module.scores(targets, answers, params, metric), evaluation.metrics, targets, notes)
 
 
-def _champion(client: MlflowClient, task: Task) -> tuple[ModelVersion, Evaluation]:
+def _champion(task: Task) -> tuple[ModelVersion, Evaluation]:
     from .monitoring.evaluations import evaluation_of
-    from .monitoring.watched import champion_of
+    from .monitoring.watched import open_champion
 
-    version = champion_of(client, task)
+    client, version = open_champion(task)
     evaluation = evaluation_of(client, version)
     if evaluation is None:
         raise ValueError(
@@ -132,7 +129,7 @@ def main() -> None:
     parser.add_argument("file", nargs="?", metavar="FILE", help="not for a task that forecasts")
     parser.add_argument("--encoding", default="auto", metavar="NAME", help="of FILE, such as cp1252; else UTF-8")
     args = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     task = Task(args.task)
     with one_line_errors(f"unroll: score {task.name}"):
         from .monitoring.score_files import FOLDER, write

@@ -8,9 +8,8 @@ Baselines that are fitted at every origin are left out, since they take longer t
 from __future__ import annotations
 
 import argparse
-import os
 
-from stages.command import one_line_errors
+from stages.command import let_threads_sleep, one_line_errors
 from stages.stopping import end_with_parent
 
 QUICK_BASELINES = ("naive", "seasonal_naive", "ridge")
@@ -21,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flows.replay.train_snapshot", description=__doc__)
     parser.add_argument("task")
     end_with_parent()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see stages/command.py
+    let_threads_sleep()
     name = parser.parse_args().task
     with one_line_errors(f"unroll: train {name}"):
         from stages.evaluate import evaluate

@@ -131,9 +131,10 @@ def drift_of(task: Task, params: TaskParams, files: Sequence[str] = ()) -> Drift
     that can be compared, and FileNotFoundError without prepared data.
     """
     from ..registry.champion import learned_by
+    from .watched import open_champion
 
     reader = task.file_profile() if files else None
-    client, version = _champion(task)
+    client, version = open_champion(task)
     with tempfile.TemporaryDirectory() as temporary:
         profile = _profile(client, version, task, Path(temporary))
         known = _known(version, Path(temporary))
@@ -193,23 +194,6 @@ def judged(changes: Sequence[Change], params: TaskParams) -> tuple[Feature, ...]
         large = (change.effect >= limits.warning_effect) + (change.effect >= limits.drift_effect)
         features.append(Feature(change=change, adjusted=p_value, verdict=_VERDICTS[large if sure else 0]))
     return tuple(sorted(features, key=lambda one: (-_VERDICTS.index(one.verdict), -one.effect, one.name)))
-
-
-def _champion(task: Task) -> tuple[MlflowClient, ModelVersion]:
-    from ..registry.champion import with_alias
-    from ..registry.decision import CHAMPION
-    from ..tracking import mlflow_runs
-    from ..tracking.store import database_file, store_uri
-
-    name = task.description().model_name
-    file = database_file(store_uri())
-    if file is not None and not file.exists():  # a question leaves no new store behind
-        raise ValueError(f"no models are registered: there is no {file}; MLFLOW_TRACKING_URI names another store")
-    client = mlflow_runs.open_client()
-    champion = with_alias(client, name, CHAMPION)
-    if champion is None:
-        raise ValueError(f"{name} has no champion to compare with; `dvc repro register@{task.name}` registers one")
-    return client, champion
 
 
 def _profile(client: MlflowClient, version: ModelVersion, task: Task, temporary: Path) -> dict[str, Any]:

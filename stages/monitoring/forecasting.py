@@ -12,9 +12,8 @@ from filelock import FileLock
 from ..paths import resume_folder
 from ..progress_bar import ProgressBar
 from ..registry.champion import load_model
-from ..tracking import mlflow_runs
 from .forecast_store import ForecastStore
-from .watched import champion_of
+from .watched import open_champion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +48,7 @@ def forecast_task(task: Task, params: TaskParams) -> Forecasted:
     resume_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(resume_folder() / f"{task.name}.forecasts.lock"):
         origins = module.origins(prepared)
-        version = int(champion_of(mlflow_runs.open_client(), task).version)
+        version = int(open_champion(task)[1].version)
         by_origin: dict[date, list[str]] = defaultdict(list)
         for name, origin in origins.items():
             by_origin[origin].append(name)

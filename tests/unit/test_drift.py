@@ -11,6 +11,7 @@ import pytest
 
 from stages.drift import table
 from stages.monitoring import drift as drift_module
+from stages.monitoring import watched
 from stages.monitoring.comparison import Change, distance, holm, normal_distance
 from stages.monitoring.drift import Drift, _of_preparation, changes_of, judged
 from stages.monitoring.drift_picture import save_pictures
@@ -208,7 +209,7 @@ def test_files_of_which_nothing_can_be_compared_are_no_answer(monkeypatch, examp
     reader = SimpleNamespace(read=lambda rows, known: Observed(examples=examples, features={}))
     task: Any = SimpleNamespace(file_profile=lambda: reader, rows=lambda: None, name="forecast")
     profile = {"features": {}, "series": {}, "prepared": {"accepted": 9, "rejected": 0}}
-    monkeypatch.setattr(drift_module, "_champion", lambda task: (None, SimpleNamespace(name="forecaster", version=3)))
+    monkeypatch.setattr(watched, "open_champion", lambda task: (None, SimpleNamespace(name="forecaster", version=3)))
     monkeypatch.setattr(drift_module, "_profile", lambda *arguments: profile)
     monkeypatch.setattr(drift_module, "_known", lambda *arguments: None)
     monkeypatch.setattr(drift_module, "_rows", lambda *arguments: ())

@@ -52,7 +52,8 @@ class Champion:
 @pytest.fixture
 def champion(monkeypatch: pytest.MonkeyPatch) -> Champion:
     made = Champion()
-    monkeypatch.setattr(forecasting.mlflow_runs, "open_client", lambda: None)
+    monkeypatch.setattr(watched, "missing_database", lambda: None)
+    monkeypatch.setattr(watched.mlflow_runs, "open_client", lambda: None)
     monkeypatch.setattr(watched, "with_alias", lambda client, name, alias: SimpleNamespace(version="4"))
     monkeypatch.setattr(forecasting, "load_model", lambda name, version: made)
     return made
