@@ -1,6 +1,6 @@
 """Whether new data is reason enough to train again: the policy `TASK.monitor.retrain`, as a function of what is known.
 
-It asks nobody and reads no clock, so that a night and a replay of the past decide alike.
+It asks nobody and reads no clock. The replay's own policies (`flows/replay/policies.py`) know most trainings ahead.
 """
 
 from __future__ import annotations
@@ -58,22 +58,9 @@ def _by_policy(policy: str, evidence: Evidence, last: date) -> Retraining:
         case "on_new_data":
             return Retraining(True, "on_new_data: there are data that the model has not learned from")
         case "on_drift":
-            said = f" ({evidence.drift_summary})" if evidence.drift_summary else ""
-            words = {
-                "drift": "the input has drifted",
-                "warning": "the input may have drifted, and a warning is no drift",
-                "none": "the input has not drifted",
-                "unknown": "whether the input has drifted is not known",
-            }
-            return Retraining(evidence.drift == "drift", f"on_drift: {words[evidence.drift]}{said}")
+            return _by_verdict(policy, evidence.drift, "drift", evidence.drift_summary)
         case "on_alarm":
-            said = f" ({evidence.scores_summary})" if evidence.scores_summary else ""
-            words = {
-                "alarm": "the answers have become worse",
-                "none": "the answers are as good as they were measured",
-                "unknown": "whether the answers are still good is not known",
-            }
-            return Retraining(evidence.scores == "alarm", f"on_alarm: {words[evidence.scores]}{said}")
+            return _by_verdict(policy, evidence.scores, "alarm", evidence.scores_summary)
         case "monthly":
             due = (evidence.day.year, evidence.day.month) > (last.year, last.month)
             when = f"the last training was on {last}"
@@ -82,3 +69,24 @@ def _by_policy(policy: str, evidence: Evidence, last: date) -> Retraining:
         case "never":
             return Retraining(False, "never: a person trains, by `dvc repro`")
     raise ValueError(f"monitor.retrain: found {policy!r}")
+
+
+_WORDS = {
+    "on_drift": {
+        "drift": "the input has drifted",
+        "warning": "the input may have drifted, and a warning is no drift",
+        "none": "the input has not drifted",
+        "unknown": "whether the input has drifted is not known",
+    },
+    "on_alarm": {
+        "alarm": "the answers have become worse",
+        "none": "the answers are as good as they were measured",
+        "unknown": "whether the answers are still good is not known",
+    },
+}
+
+
+def _by_verdict(policy: str, verdict: str, wanted: str, summary: str) -> Retraining:
+    """Train where the verdict is the one that the policy waits for."""
+    said = f" ({summary})" if summary else ""
+    return Retraining(verdict == wanted, f"{policy}: {_WORDS[policy][verdict]}{said}")
