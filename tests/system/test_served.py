@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +12,7 @@ import httpx
 import pytest
 
 from stages.tasks.protocol import Task
-from tests.system.house import free_port, kill_all, wait_until
+from tests.system.mlflow_server import model_server
 from tests.unit.http_server import serving
 from tests.unit.saved_model import saved_model
 from tests.unit.test_row_faults import REQUESTS, says_nothing_of_the_server
@@ -39,32 +36,12 @@ def server(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[h
     folder = tmp_path_factory.mktemp("model")
     with pytest.MonkeyPatch.context() as patch:
         saved = saved_model(Task("video"), untrained(folder), folder, patch)
-    port = str(free_port())
-    serve = ["-m", "mlflow", "models", "serve", "--model-uri", str(saved), "--env-manager", "local"]
-    environment = {**os.environ, "UNROLL_CLIPS": str(shared), "SECRET_OF_THE_SERVER": SECRET}
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *serve, "--host", "127.0.0.1", "--port", port, "--workers", "1"],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
-            wait_until(lambda: process.poll() is not None or _answers(client), "the model's server", seconds=200)
-            assert process.poll() is None, (folder / "log").read_text()
-            yield client
-    finally:
-        kill_all(process.pid)
-        process.wait()
-
-
-def _answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/ping").is_success
-    except httpx.HTTPError:
-        return False
+    environment = {"UNROLL_CLIPS": str(shared), "SECRET_OF_THE_SERVER": SECRET}
+    with (
+        model_server(folder, saved, environment=environment) as address,
+        httpx.Client(base_url=address, timeout=120, trust_env=False) as client,
+    ):
+        yield client
 
 
 def ask(server: httpx.Client, *paths: Any) -> list[dict[str, Any]]:

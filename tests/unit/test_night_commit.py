@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from flows.night.commit import BRANCH, CommitRefused, check_committable, commit_night
-
-
-def git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.rstrip("\n")
+from tests.unit.repositories import commit_all, git
 
 
 @pytest.fixture
@@ -22,11 +17,7 @@ def root(tmp_path: Path) -> Path:
     for name in ("params.yaml", "dvc.lock", "code.py", "sources/forecast.json", "sources/video.json"):
         (root / name).write_text("one\n")
     (root / ".gitignore").write_text("ignored\n")
-    git(root, "init", "--quiet")
-    git(root, "config", "user.email", "test@example.org")
-    git(root, "config", "user.name", "Test")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "one")
+    commit_all(root)
     return root
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +18,9 @@ from stages.registry import verify
 from stages.serving.pyfunc import ServedModel
 from stages.training import distributed, learning_curve, loop
 from stages.training.checkpoint import Checkpoints
-from stages.training.progress import StepRecord, TrainingHistory
+from stages.training.progress import TrainingHistory
 from tests.unit.test_loop import PARAMS, Sums
-from tests.unit.test_resume import Killed, Noisy
+from tests.unit.test_resume import Killed, Noisy, interruptions
 
 MEASURED, ALL = 36, 60  # examples: 5 and 8 steps an epoch
 SHORT = PARAMS.model_copy(update={"epochs": 4, "patience": 4})
@@ -35,16 +34,6 @@ def trained(
     kill_after: int | None = None,
 ) -> Trained:
     """Both trainings; the weights of the second. Stopped or killed after so many steps of this process."""
-    taken = 0
-
-    def stop_requested() -> bool:
-        nonlocal taken
-        taken += 1
-        return taken == stop_after
-
-    def on_step_record(record: StepRecord) -> None:
-        if record.step + 1 == kill_after:
-            raise Killed
 
     def states(name: str) -> Checkpoints | None:
         return Checkpoints(folder / name, seconds=1e9, steps=3) if folder else None
@@ -53,7 +42,7 @@ def trained(
         distributed.configure(seed=params.seed, threads=1)
         return Noisy()
 
-    hooks: dict[str, Callable[..., Any]] = {"stop_requested": stop_requested, "on_step_record": on_step_record}
+    hooks = interruptions(stop_after, kill_after)  # over both: their steps are numbered on
     measured = loop.fit(fresh(), Sums(MEASURED), Sums(12, seed=1), params, checkpoints=states("measured"), **hooks)
     served = fresh()
     refit = loop.refit(served, Sums(ALL, seed=2), params, measured, checkpoints=states("refit"), **hooks)

@@ -32,6 +32,7 @@ from stages.registry.decision import Verdict
 from stages.tasks.forecast.data.series import calendar_date, day_number
 from stages.tasks.forecast.params import PrepareParams
 from stages.tasks.protocol import Task
+from tests.unit import test_forecast_prepare
 
 FIRST = date(2020, 1, 1)
 DAYS = 160
@@ -39,25 +40,8 @@ TASK = Task("forecast")
 
 
 def prepare_params(**values: Any) -> PrepareParams:
-    defaults = {
-        "encoding": "auto",
-        "delimiter": ",",
-        "decimal": ".",
-        "thousands": "",
-        "date_columns": ["date"],
-        "date_format": "%Y-%m-%d",
-        "value_columns": ["y"],
-        "id_column": "",
-        "known_columns": [],
-        "past_columns": [],
-        "holidays": "",
-        "duplicates": "mean",
-        "max_gap_days": 5,
-        "validation_days": 7,
-        "test_days": 7,
-        "max_rejected_share": 1.0,
-    }
-    return PrepareParams(**{**defaults, **values})
+    short = {"duplicates": "mean", "max_gap_days": 5, "validation_days": 7, "test_days": 7}
+    return test_forecast_prepare.prepare_params(**{**short, **values})
 
 
 def written(folder: Path, lines: list[str], name: str = "series.csv") -> Path:

@@ -7,6 +7,7 @@ import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,14 +41,8 @@ class Killed(BaseException):
     pass
 
 
-def run(
-    checkpoints: Checkpoints | None = None,
-    params: TrainParams = RESUMABLE,
-    stop_after: int | None = None,
-    kill_after: int | None = None,
-) -> tuple[dict[str, torch.Tensor], TrainingHistory]:
-    distributed.configure(seed=params.seed, threads=1)
-    network = Noisy()
+def interruptions(stop_after: int | None, kill_after: int | None) -> dict[str, Any]:
+    """Hooks of a loop that is stopped, or killed, after so many steps of this process."""
     taken = 0
 
     def stop_requested() -> bool:
@@ -59,15 +54,19 @@ def run(
         if record.step + 1 == kill_after:
             raise Killed
 
-    fit = loop.fit(
-        network,
-        Sums(36),
-        Sums(12, seed=1),
-        params,
-        checkpoints=checkpoints,
-        stop_requested=stop_requested,
-        on_step_record=on_step_record,
-    )
+    return {"stop_requested": stop_requested, "on_step_record": on_step_record}
+
+
+def run(
+    checkpoints: Checkpoints | None = None,
+    params: TrainParams = RESUMABLE,
+    stop_after: int | None = None,
+    kill_after: int | None = None,
+) -> tuple[dict[str, torch.Tensor], TrainingHistory]:
+    distributed.configure(seed=params.seed, threads=1)
+    network = Noisy()
+    hooks = interruptions(stop_after, kill_after)
+    fit = loop.fit(network, Sums(36), Sums(12, seed=1), params, checkpoints=checkpoints, **hooks)
     return network.state_dict(), fit
 
 

@@ -20,6 +20,7 @@ from flows.execution.worktree import (
     worktree,
     write_pin,
 )
+from tests.unit.repositories import commit_all, git
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -35,18 +36,8 @@ def root(tmp_path: Path) -> Path:
     (root / ".gitignore").write_text("/.prefect/\n/.dvc/tmp/\n/.dvc/config.local\nignored\n")
     for name in ("params.yaml", "dvc.lock", "code.py", "old.py"):
         (root / name).write_text(f"{name}\n")
-    git(root, "init", "--quiet")
-    git(root, "config", "user.email", "test@example.org")
-    git(root, "config", "user.name", "Test")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "--message", "one")
+    commit_all(root)
     return root
-
-
-def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def test_a_snapshot_holds_edits_and_new_files_and_changes_nothing(root: Path) -> None:
