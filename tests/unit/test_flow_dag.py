@@ -107,9 +107,9 @@ def test_a_changed_file_and_a_missing_output_are_named(folder: Path) -> None:
 
 def test_a_pin_that_moved_says_what_of_the_source_has_changed(folder: Path) -> None:
     def pin(*lines: int) -> str:
-        contents = [Content(bytes=3 * n, sha256=f"{n}", md5=f"{n}", lines=n) for n in lines]
+        contents = [Content(bytes=3 * n, sha256=f"{n:064x}", md5=f"{n:032x}", lines=n) for n in lines]
         files = {f"{i}.csv": PinnedFile(url=f"https://host/{i}.csv", content=c) for i, c in enumerate(contents)}
-        return Pin(source="abc", files=files).text()
+        return Pin(source="abc".zfill(64), files=files).text()
 
     path = folder / "sources" / "a.json"
     path.parent.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import shutil
@@ -79,8 +80,9 @@ def folder(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def write_pin(folder: Path, content: str) -> None:
-    file = Content(bytes=len(content), sha256=content, md5=content)
-    pin = Pin(source="", files={"days": PinnedFile(url="file:///days", content=file)})
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    file = Content(bytes=len(content), sha256=digest, md5=digest[:32])
+    pin = Pin(source=None, files={"days": PinnedFile(url="file:///days", content=file)})
     (folder / path_of("forecast")).write_text(pin.text())
 
 
