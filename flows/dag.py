@@ -176,7 +176,10 @@ def _reasons(stage: DvcStage) -> Iterator[str]:
         elif _is_pin(dep) and "modified" in dep.status().values():
             from stages.sources.change import change_in_words
 
-            yield f"source: {change_in_words(Path(dep.fs_path), dep.hash_info.value)}"
+            try:
+                yield f"source: {change_in_words(Path(dep.fs_path), dep.hash_info.value)}"
+            except ValueError as error:  # it was edited, or is damaged
+                raise PipelineError(str(error)) from None
         else:
             yield from (f"{path}: {plainer.get(status, status)}" for path, status in dep.status().items())
     for out in stage.outs:
