@@ -90,13 +90,13 @@ def test_further_columns_are_put_on_the_series_days() -> None:
     days = np.array([12, 9, 11, 12, 14])
     columns = np.array([[1.0, nan], [7.0, nan], [nan, 5.0], [3.0, nan], [9.0, 6.0]])
     names = ["price", "rain"]
-    found, given = align_covariates(days, columns, names, start=10, length=4, duplicates="mean")
-    assert found.tolist() == [[7.0, 0.0], [7.0, 5.0], [2.0, 5.0], [2.0, 5.0]]  # day 14 is too late
-    assert given.tolist() == [[True, False], [False, True], [True, False], [False, False]]
-    assert align_covariates(days, columns, names, start=10, length=4, duplicates="last")[0][2, 0] == 3.0
-    assert (
-        align_covariates(days, columns, names, start=10, length=4, duplicates="sum")[0][2, 0] == 2.0
-    )  # a price is not added up
+    found = align_covariates(days, columns, names, start=10, length=4, duplicates="mean")
+    assert found.values.tolist() == [[7.0, 0.0], [7.0, 5.0], [2.0, 5.0], [2.0, 5.0]]  # day 14 is too late
+    assert (found.conflicts, found.example) == (1, "price is 1 and 3 on 1970-01-13")
+    assert found.given.tolist() == [[True, False], [False, True], [True, False], [False, False]]
+    assert align_covariates(days, columns, names, start=10, length=4, duplicates="last").values[2, 0] == 3.0
+    summed = align_covariates(days, columns, names, start=10, length=4, duplicates="sum")
+    assert summed.values[2, 0] == 2.0  # a price is not added up
 
 
 def test_further_columns_are_stored_in_their_unit_and_described_by_their_training_days(tmp_path: Path) -> None:

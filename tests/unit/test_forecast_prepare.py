@@ -156,6 +156,14 @@ def test_several_readings_a_day_are_refused_unless_a_rule_makes_them_one(tmp_pat
     assert description["duplicates"] == "sum"
 
 
+def test_different_values_of_a_further_column_on_a_day_are_counted(tmp_path: Path) -> None:
+    lines = [f"{date(2020, 1, 1) + timedelta(i // 2)},{i // 2 % 9},{i % 2 if i < 6 else 0}" for i in range(160)]
+    raw = written(tmp_path / "raw", "date,y,price", lines)
+    line = closing_line(raw, tmp_path / "out", known_columns=["price"], duplicates="first")
+    assert line.startswith("warning: forecast: 160 values of 1 series; rejected 0; repaired ")
+    assert "3 conflicting_covariate (y: price is 0 and 1 on 2020-01-01)" in line
+
+
 def test_day_and_month_that_a_spreadsheet_swapped_are_told(tmp_path: Path) -> None:
     dates = [date(2020, 1, 1) + timedelta(i) for i in range(200)]
     rules: dict[str, Any] = {"date_format": "%d/%m/%Y"}

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -152,32 +152,44 @@ def _without_holes(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, n
     return filled, observed
 
 
+class AlignedCovariates(NamedTuple):
+    """Columns beside a series, on each of its days."""
+
+    values: np.ndarray  # (length, columns), without NaN
+    given: np.ndarray  # (length, columns), bool: the others are the value of the day before
+    conflicts: int  # days on which a column has several different values, over all columns
+    example: str  # the first of them, in words
+
+
 def align_covariates(
     days: np.ndarray, columns: np.ndarray, names: Sequence[str], *, start: int, length: int, duplicates: Duplicates
-) -> tuple[np.ndarray, np.ndarray]:
-    """Covariates on the days `start … start + length - 1`: `days` `(n,)` and `columns` `(n, columns)`, NaN where
-    missing, in any order, to `(length, columns)` without NaN, and which of these were given, bool, alike.
+) -> AlignedCovariates:
+    """Covariates on the days `start … start + length - 1`, from `days` `(n,)` and `columns` `(n, columns)`, NaN where
+    missing, in any order.
 
-    Raises Rejection for different values on a day where `duplicates` refuses them.
+    Several values on a day become one as `duplicates` says, with `sum` by their mean: two rows of a holiday are one
+    holiday. Raises Rejection for different values on a day where `duplicates` refuses them.
     """
     order = np.argsort(days, kind="stable")
     days, columns = days[order], columns[order]
     aligned = np.full((length, columns.shape[1]), np.nan)
+    conflicts, example = 0, ""
     for index, column in enumerate(columns.T):
         known = ~np.isnan(column) & (days < start + length)
         known_days, first = np.unique(days[known], return_index=True)
         if len(first):
             try:
-                _conflicts(known_days, column[known], first, duplicates)
+                found, words = _conflicts(known_days, column[known], first, duplicates)
             except Rejection as error:
                 raise Rejection(error.rule, f"{names[index]} is {error}") from None
+            conflicts, example = conflicts + len(found), example or (words and f"{names[index]} is {words}")
             values = _aggregate(column[known], first, "mean" if duplicates == "sum" else duplicates)
             # The last one before the start stands for the start, where that has none.
             aligned[np.maximum(known_days - start, 0), index] = values
     given = ~np.isnan(aligned)
     latest = np.maximum.accumulate(np.where(given, np.arange(length)[:, None], -1), axis=0)
     filled = np.take_along_axis(aligned, np.maximum(latest, 0), axis=0)
-    return np.where(latest >= 0, filled, 0.0), given
+    return AlignedCovariates(np.where(latest >= 0, filled, 0.0), given, conflicts, example)
 
 
 def _conflicts(

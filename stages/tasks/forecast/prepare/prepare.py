@@ -129,7 +129,7 @@ def _series(
             max_gap_days=params.max_gap_days,
             min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
         )
-        covariates, given = align_covariates(
+        covariates = align_covariates(
             days,
             np.frombuffer(observations.covariates).reshape(len(days), len(columns)),
             columns,
@@ -141,11 +141,15 @@ def _series(
         output.reject(id=name, file="", rule=error.rule, reason=str(error), values=len(days), rows=1)
         return None
     _count(name, days, series, params, output)
+    given = covariates.given
     missing = np.flatnonzero(~given.all(axis=1))
     first = f"{name}: {calendar_date(series.start + int(missing[0]))}" if len(missing) else ""
     output.fill("filled_covariate", int((~given).sum()), of=given.size, unit="covariates", example=first)
+    if covariates.conflicts:
+        example, doubtful = f"{name}: {covariates.example}", params.duplicates in ("first", "last")
+        output.repair("conflicting_covariate", covariates.conflicts, example=example, doubtful=doubtful)
     known = len(params.known_columns)
-    return series, covariates[:, :known], covariates[:, known:]
+    return series, covariates.values[:, :known], covariates.values[:, known:]
 
 
 def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, output: Preparation) -> None:

@@ -28,6 +28,7 @@ from ..data.series import (
     MAX_YEAR,
     MIN_HISTORY,
     MIN_YEAR,
+    AlignedCovariates,
     Duplicates,
     Series,
     align_covariates,
@@ -123,28 +124,28 @@ class Predictor(BasePredictor):
     def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`known_columns` on the series' days and the seven days ahead, `(time + 7, columns)`."""
         names = self._covariates.known_columns
-        values, given = self._on_days(rows, names, days, series, HORIZON)
-        missing = np.argwhere(~given[-HORIZON:]).tolist()
+        found = self._on_days(rows, names, days, series, HORIZON)
+        missing = np.argwhere(~found.given[-HORIZON:]).tolist()
         if missing:
             ahead, column = missing[0]
             raise ValueError(
                 f"{names[column]} is missing on {calendar_date(series.start + len(series.values) + ahead)}; allowed "
                 f"are rows with it, and without y, for each of the {HORIZON} days ahead"
             )
-        return values
+        return found.values
 
     def _past(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`past_columns` on the series' days, `(time, columns)`."""
         names = self._covariates.past_columns
-        values, given = self._on_days(rows, names, days, series, 0)
-        empty = np.flatnonzero(~given.any(axis=0))
+        found = self._on_days(rows, names, days, series, 0)
+        empty = np.flatnonzero(~found.given.any(axis=0))
         if len(empty):
             raise ValueError(f"{names[empty[0]]} is missing on all days; allowed is at least one number")
-        return values
+        return found.values
 
     def _on_days(
         self, rows: pd.DataFrame, names: Sequence[str], days: np.ndarray, series: Series, ahead: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> AlignedCovariates:
         """Covariates on the days of a series and `ahead` more: see `align_covariates`."""
         columns = np.full((len(rows), len(names)), np.nan)
         for index, name in enumerate(names):
