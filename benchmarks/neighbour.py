@@ -21,6 +21,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from stages.paths import network_folder
 from stages.serving import threads
 from stages.tasks.protocol import Task
 
@@ -60,7 +61,7 @@ def asked(task: str, rows: int) -> pd.DataFrame:
 
 def measure(task: str, *, count: int, rounds: int) -> list[dict[str, Any]]:
     """A row for one row and one for many: medians alone and beside `count` neighbours."""
-    predictor = Task(task).predictor()(REPOSITORY / "weights" / task)
+    predictor = Task(task).predictor()(network_folder(REPOSITORY / "weights" / task))
     found = []
     for rows, repeat in ((1, 20), (ROWS[task], 3)):
         run = partial(predictor.predict, asked(task, rows))
