@@ -21,6 +21,7 @@ import pandas as pd
 
 from stages.data.prepared import open_prepared
 from stages.data.store import SPLITS
+from stages.models.weights import start_from
 from stages.provenance.hashes import code_md5
 from stages.tasks.forecast.evaluate import scores
 from stages.tasks.forecast.evaluate.scores import Actuals, read_actuals
@@ -51,13 +52,18 @@ def prepared(source: Path, work: Path, series: str, last: str, test_days: int, m
     return data.prepared(Task("forecast"), params, work), params
 
 
-def trained(folder: Path, params: Any) -> tuple[Forecaster, Forecaster]:
-    """The measured and the served network of prepared data, as `stages.train` makes them."""
+def trained(folder: Path, params: Any, start: bytes | None = None) -> tuple[Forecaster, Forecaster]:
+    """The measured and the served network of prepared data, as `stages.train` makes them; `start` is the content of a
+    weights file that both start from.
+    """
     _, description = open_prepared(folder)
 
     def fresh() -> Forecaster:
         distributed.configure(seed=params.train.seed, threads=params.train.threads)
-        return build(params.model, description)
+        network = build(params.model, description)
+        if start is not None:
+            start_from(network, start, "start")
+        return network
 
     measured, served = fresh(), fresh()
     train, validation = (dataset(folder, split, params, augment=False) for split in ("train", "validation"))
@@ -75,16 +81,17 @@ def measure(source: Path, work: Path, series: str, year: int, members: int) -> d
     later, _ = prepared(source, work, series, f"{year}-12-31", days, members)
     found: dict[str, Any] = {}
     for name, network in zip(("held back", "refit"), trained(folder, params), strict=True):
-        windows = Windows(later, params.model, test_origins)
-        windows.features = network.features  # what was known of holidays when it learned
-        actuals = read_actuals(windows)
-        forecast = inference.predict(network, windows, 512, network.forecast)
-        found |= {f"{key}, {name}": value for key, value in _scores(actuals, forecast, params.model.quantiles).items()}
+        found |= {f"{key}, {name}": value for key, value in errors(network, later, params).items()}
     return {**found, "saved": 1 - found["MAE, refit"] / found["MAE, held back"]}
 
 
-def _scores(actuals: Actuals, forecast: np.ndarray, levels: list[float]) -> dict[str, float]:
-    scored = scores.all_scores(actuals, forecast[..., 0], forecast[..., 1:], levels)
+def errors(network: Forecaster, later: Path, params: Any) -> dict[str, float]:
+    """A network's error and coverage over the test days of data that go on after its own."""
+    windows = Windows(later, params.model, test_origins)
+    windows.features = network.features  # what was known of holidays when it learned
+    actuals: Actuals = read_actuals(windows)
+    forecast = inference.predict(network, windows, 512, network.forecast)
+    scored = scores.all_scores(actuals, forecast[..., 0], forecast[..., 1:], params.model.quantiles)
     return {"MAE": scored["mae"].value(), "in the 90 % band": scored["coverage_90"].value()}
 
 

@@ -95,8 +95,8 @@ def engine(
     """A training by the engine in its own ranks, measured on the split `measured` after each epoch.
 
     `textbook` takes the textbook's network and inputs in place of the task's own. It learns from `examples`, evenly
-    over the split (0: all), starts from the weights of the network in `start` but for its last layer, and leaves the
-    network of its best epoch in `saved`.
+    over the split (0: all), starts from the weights of the network in `start` as `train.start_from` does, and leaves
+    the network of its best epoch in `saved`.
     """
     specification = {
         "task": task,
@@ -159,11 +159,9 @@ def main() -> None:
 
 def _network_and_data(specification: dict[str, Any], params: TaskParams) -> tuple[Network, Dataset, Dataset]:
     """The network to train, the examples to learn from and those to measure on."""
-    from safetensors.torch import load_file
-
     from stages.data.prepared import open_prepared
     from stages.evaluation.bootstrap import evenly
-    from stages.models.weights import WEIGHTS_NAME
+    from stages.models.weights import WEIGHTS_NAME, start_from
     from stages.tasks.protocol import Task
     from stages.training.debug_modes import Subset
 
@@ -176,10 +174,8 @@ def _network_and_data(specification: dict[str, Any], params: TaskParams) -> tupl
     network = model.build(params.model, open_prepared(folder)[1])
     network.load_pretrained(folder)
     if specification["start"]:
-        own = network.state_dict()
-        weights = load_file(Path(specification["start"]) / WEIGHTS_NAME)
-        known = {name: weight for name, weight in weights.items() if weight.shape == own[name].shape}
-        network.load_state_dict(known, strict=False)
+        weights = Path(specification["start"], WEIGHTS_NAME)
+        start_from(network, weights.read_bytes(), str(weights))
     train: Dataset = model.dataset(folder, "train", params, augment=True)
     if 0 < specification["examples"] < len(train):
         train = Subset(train, evenly(len(train), specification["examples"]), augment=True)
