@@ -5,7 +5,7 @@ Where `register.promotion` asks for a person, the gate's word is taken for their
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,9 +13,10 @@ from stages.data.files import read_json
 from stages.evaluation.report import headline_metric
 from stages.models.learned import Learned
 from stages.params import TaskParams
-from stages.paths import MEASURED, network_folder
+from stages.paths import MEASURED, SERVED, network_folder
 from stages.registry.decision import Decision, Verdict
 from stages.registry.gate import Questions, compare, decide
+from stages.registry.more_learned import MoreLearned, more_learned
 from stages.tasks.forecast.data.series import calendar_date
 from stages.tasks.protocol import Task
 
@@ -54,7 +55,8 @@ class Gate:
             )
             named = [(str(calendar_date(one.day)), partial(_measured, task, one)) for one in (candidate, champion)]
             same = candidate.signature == champion.signature
-            comparison = compare(questions, named[0], named[1], fault="", same_weights=same)
+            compared = compare(questions, named[0], named[1], fault="", same_weights=same)
+            comparison = replace(compared, more_learned=_more_learned(candidate, champion))
         register = self.params.register_.model_copy(update={"promotion": "automatic"})
         params = self.params.model_copy(update={"register_": register})
         return decide(description, metrics, params.train.mode, params, comparison)
@@ -74,3 +76,11 @@ class _Asked:
 def _measured(task: Task, training: Training) -> _Asked:
     """The network of a training that its metrics speak of."""
     return _Asked(task.predictor()(network_folder(training.weights, MEASURED)))
+
+
+def _more_learned(candidate: Training, champion: Training) -> MoreLearned | None:
+    """What the candidate has learned more, where it was refit."""
+    if not (candidate.weights / SERVED).is_dir():
+        return None
+    ours, theirs = (Learned.load(network_folder(one.weights, SERVED)) for one in (candidate, champion))
+    return more_learned(ours, theirs)

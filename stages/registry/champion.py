@@ -109,22 +109,48 @@ def load_model(name: str, version: str, network: str = SERVED) -> Any:
     return mlflow.pyfunc.load_model(address, model_config={NETWORK: network})
 
 
-def learned_by(task: Task, name: str, version: str) -> Learned | None:
-    """What a version's measured network has learned from; None of one that older code has made."""
+def learned_by(task: Task, name: str, version: str, network: str = MEASURED) -> Learned | None:
+    """What a version's MEASURED network has learned from, or its SERVED one, which is the measured one where it was not
+    refit; None of a version that older code has made.
+    """
     from mlflow import artifacts
 
     from ..models.learned import LEARNED_NAME, Learned
 
-    weights = f"models:/{name}/{version}/artifacts/{task.name}"
-    names = {Path(file.path).name for file in artifacts.list_artifacts(artifact_uri=weights)}
-    if MEASURED in names:
-        weights = f"{weights}/{MEASURED}"
-        names = {Path(file.path).name for file in artifacts.list_artifacts(artifact_uri=weights)}
+    weights = _weights_address(task, name, version)
+    names = _names(weights)
+    if found := next((one for one in (network, MEASURED) if one in names), ""):
+        weights = f"{weights}/{found}"
+        names = _names(weights)
     if LEARNED_NAME not in names:
         return None
     with tempfile.TemporaryDirectory() as folder:
         artifacts.download_artifacts(artifact_uri=f"{weights}/{LEARNED_NAME}", dst_path=folder)
         return Learned.load(next(Path(folder).rglob(LEARNED_NAME)).parent)
+
+
+def answering_network(task: Task, name: str, version: str) -> str:
+    """Which of its networks a version answers with, in a word: `refit`, or `measured` where that is its only one;
+    `gone` where its files are not there.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        names = _names(_weights_address(task, name, version))
+    except (MlflowException, OSError):
+        names = set()
+    return "gone" if not names else "refit" if SERVED in names else "measured"
+
+
+def _weights_address(task: Task, name: str, version: str) -> str:
+    return f"models:/{name}/{version}/artifacts/{task.name}"
+
+
+def _names(address: str) -> set[str]:
+    """What lies in a folder of a store."""
+    from mlflow import artifacts
+
+    return {Path(file.path).name for file in artifacts.list_artifacts(artifact_uri=address)}
 
 
 def example_rows(task: Task, model: Any, folder: Path) -> pd.DataFrame:

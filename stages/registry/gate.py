@@ -4,7 +4,9 @@ The two are compared as their users meet them: each loads from the registry, how
 same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
 refit, its measured network answers, since the served one has learned them all. The new one is better
 where it is so in enough of the draws of a paired bootstrap (`register.confidence`) of enough examples
-(`register.min_examples`). One whose answers are the champion's own takes its place, too: it differs in code alone, and
+(`register.min_examples`). One that was refit on more than the champion's served network has learned, such as a month of
+new days, takes its place unless the champion is better by the same measure: what it has learned more, no measured
+network shows. One whose answers are the champion's own takes its place, too: it differs in code alone, and
 the newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they
 were measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or
 its columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one
@@ -24,7 +26,7 @@ from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
 from ..evaluation.report import baseline_keys, best_baseline, headline_metric
 from ..metrics import higher_is_better
 from ..models.learned import Learned
-from ..paths import MEASURED
+from ..paths import MEASURED, SERVED
 from ..progress_bar import busy
 from ..provenance.hashes import content_md5, parse_signature
 from .champion import (
@@ -39,6 +41,7 @@ from .champion import (
     with_alias,
 )
 from .decision import CHAMPION, Decision, Verdict, facts, overrides, write_verdict
+from .more_learned import MoreLearned, more_learned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from ..evaluation.bootstrap import Scores
-    from ..params import TaskParams
+    from ..params import RegisterParams, TaskParams
     from ..tasks.protocol import Description, Task
 
 FILE = "gate.json"
@@ -75,6 +78,7 @@ class Comparison:
     new: int  # of the test split, that neither has learned from
     total: int  # of the test split
     unknown: tuple[str, ...] = ()  # versions that do not say what they have learned from: older code has made them
+    more_learned: MoreLearned | None = None  # by a candidate that was refit, than by the champion's served network
     candidate: Evaluation | None  # None where there is no example
     champion: Evaluation | None
     fault: str  # why the champion has no answers
@@ -148,20 +152,33 @@ def decide(
         return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":
         return Verdict(Decision.CHALLENGER_MODE, f"trained with train.mode {mode}, which gives no model ({found})")
+    lost = ""
     if comparison is not None:
-        found = _beside(comparison) if own_weights else f"{found}; {_beside(comparison)}"
+        lost, won = _against(comparison, register)
+        found = _beside(comparison) if own_weights else f"{found}; {won}{_beside(comparison)}"
     if comparison is not None and (answered or not comparison.examples):
         if comparison.examples < register.min_examples and not (own_weights and comparison.same):
             few = f"{comparison.examples} examples to compare on; register.min_examples is {register.min_examples}"
             return Verdict(Decision.CHALLENGER_FEW_EXAMPLES, f"{few} ({found})")
-        if comparison.chance is not None and comparison.chance < register.confidence and not comparison.same:
-            lost = f"not better than the champion with a chance of {register.confidence:.0%}"
+        if lost:
             return Verdict(Decision.CHALLENGER_LOST, f"{lost} ({found})")
     elif (measured := int(parse_signature(metrics["signature"])["n"])) < register.min_examples:
         found = f"{found}; measured on {measured} examples alone, and register.min_examples is {register.min_examples}"
     if register.promotion == "approval":
         return Verdict(Decision.CHALLENGER_WAITING, f"waits for approval ({found})")
     return Verdict(Decision.CHAMPION, found)
+
+
+def _against(comparison: Comparison, register: RegisterParams) -> tuple[str, str]:
+    """Why a candidate loses to the champion, empty where it does not; and, where it wins without being better, why."""
+    chance, more = comparison.chance, comparison.more_learned
+    if chance is None or comparison.same or chance >= register.confidence:
+        return "", ""
+    if more is None:
+        return f"not better than the champion with a chance of {register.confidence:.0%}", ""
+    if 1 - chance >= register.confidence:
+        return f"{more}, but is worse than the champion with a chance of {register.confidence:.0%}", ""
+    return "", f"{more}; not worse: "
 
 
 def _beside(comparison: Comparison) -> str:
@@ -196,8 +213,11 @@ def _compare(
             f"{missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
         )
     fault, learned = "", {number: Learned.load(task.paths.measured)}
+    more, refit = None, task.paths.served.is_dir()
     try:
         learned[champion_version] = learned_by(task, name, champion_version)
+        if refit:
+            more = more_learned(Learned.load(task.paths.served), learned_by(task, name, champion_version, SERVED))
     except Exception as error:  # its files are foreign, too
         fault = f"version {champion_version}: {error_line(error)}"
     known = list(filter(None, learned.values()))
@@ -205,12 +225,13 @@ def _compare(
     questions = Questions.of(task, task.paths.prepared, task.paths.raw, metric, known, limit)
     compared = compare(
         questions,
-        (number, lambda: load_model(name, number, MEASURED) if task.paths.served.is_dir() else candidate.model),
+        (number, lambda: load_model(name, number, MEASURED) if refit else candidate.model),
         (champion_version, lambda: load_model(name, champion_version, MEASURED)),
         fault=fault,
         same_weights=same_weights,
     )
-    return replace(compared, unknown=tuple(version for version, known in learned.items() if known is None))
+    unknown = tuple(version for version, known in learned.items() if known is None)
+    return replace(compared, unknown=unknown, more_learned=more)
 
 
 def compare(

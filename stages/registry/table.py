@@ -11,6 +11,7 @@ from ..data.files import read_json
 from ..evaluation.report import best_baseline, format_number, headline_metric, with_interval
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
+from .champion import answering_network
 from .decision import METRIC, metric_of, verdict_text
 from .lineage import Target, creation_time, list_versions, name_and_aliases
 from .status import describe
@@ -37,13 +38,14 @@ def show_tasks() -> None:
 
 def show_versions(client: MlflowClient, target: Target | None, md5: str | None) -> bool:
     """Print a row a version of one model or of all, or of those that come from a data md5; whether there was any."""
-    table = _table("model", "metric", "test", "made (UTC)", "verdict")
+    table = _table("model", "answers", "metric", "test", "made (UTC)", "verdict")
     for task, version in list_versions(client, target, md5):
         metric = metric_of(version) or task.description().metric
         noted = version.tags.get(f"{METRIC}{metric}")
         value = describe(client, version).metrics.get(metric) if noted is None else float(noted)
         number = "unknown" if value is None else f"{value:.4f}"
-        table.add_row(name_and_aliases(version), metric, number, creation_time(version), verdict_text(version))
+        answers = answering_network(task, version.name, str(version.version))
+        table.add_row(name_and_aliases(version), answers, metric, number, creation_time(version), verdict_text(version))
     if table.row_count:
         _print_wide(table)
     return bool(table.row_count)

@@ -150,6 +150,9 @@ def test_a_version_that_was_refit_is_judged_by_its_measured_network_and_answers_
     assert "ok       weights: measured\n" in store.registry("verify", "toy/1", status=1)  # the checkout is of version 2
     served, measured = store.run("-c", ANSWERS).splitlines()[-2:]
     assert served != measured
+    shutil.rmtree(model_folder(store, "1"))
+    lines = [line for line in store.registry("list", "toy").splitlines() if MODEL in line]
+    assert [" refit " in lines[0], " gone " in lines[1]] == [True, True]
     assert "proven: " in store.registry("prove", "toy/2")
 
 
@@ -272,7 +275,9 @@ def test_a_data_md5_leads_to_the_versions_that_came_from_it(store):
     store.register()
     version = store.client.get_model_version(MODEL, "1")
     md5 = facts(version)["unroll.lock.data.toy.raw"]
-    assert f"{MODEL} 1 @challenger" in store.registry("list", "--data", md5.removesuffix(".dir"))
+    listed = store.registry("list", "--data", md5.removesuffix(".dir"))
+    assert f"{MODEL} 1 @challenger" in listed
+    assert "measured" in listed  # the network that answers: it was not refit
     assert store.registry("list", "--data", "0123456789").strip() == "no version comes from data 0123456789"
 
 

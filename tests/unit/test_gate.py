@@ -28,6 +28,7 @@ from stages.registry.decision import (
     write_verdict,
 )
 from stages.registry.gate import Comparison, Evaluation, decide
+from stages.registry.more_learned import MoreLearned, more_learned
 from stages.tasks.protocol import Task
 
 PARAMS = load()["sketch"]
@@ -142,6 +143,83 @@ def test_on_few_examples_a_champion_stays_and_the_new_one_waits():
     assert "on 0 test examples that neither has learned from, out of 1049, nothing can be compared" in verdict.reason
 
 
+MONTH = MoreLearned(unit="days", gained=31, lost=0)  # that the candidate's served network has learned more
+
+
+@pytest.mark.parametrize(
+    ("chance", "promoted"), [(0.05, False), (0.1, False), (0.101, True), (0.41, True), (0.899, True)]
+)
+def test_who_was_refit_on_more_must_only_not_be_worse(chance, promoted):
+    later = comparison(chance, more_learned=MONTH)
+    verdict = decide(SKETCH, BEATEN, "full", with_register(confidence=0.9), later)
+    shown = f"on 1000 test examples 0.9 against 0.88 of version 3, better with a chance of {chance:.1%}"
+    if promoted:
+        assert verdict.decision is Decision.CHAMPION
+        assert verdict.reason.endswith(f"baseline; has learned 31 days more; not worse: {shown}")
+    else:
+        assert verdict.decision is Decision.CHALLENGER_LOST
+        assert verdict.reason.startswith(
+            "has learned 31 days more, but is worse than the champion with a chance of 90%"
+        )
+        assert shown in verdict.reason
+
+
+def test_having_learned_more_replaces_nothing_else_that_is_asked():
+    later = comparison(0.5, more_learned=MONTH)
+    lost = decide(SKETCH, {**BEATEN, "accuracy": 0.4}, "full", PARAMS, later)
+    assert lost.reason.startswith("does not beat its baselines (")
+    assert decide(SKETCH, BEATEN, "smoke", PARAMS, later).decision is Decision.CHALLENGER_MODE
+    few = decide(SKETCH, BEATEN, "full", PARAMS, replace(later, examples=199, new=199))
+    assert few.decision is Decision.CHALLENGER_FEW_EXAMPLES
+    waiting = decide(SKETCH, BEATEN, "full", with_register(promotion="approval"), later)
+    assert waiting.decision is Decision.CHALLENGER_WAITING
+    assert "has learned 31 days more; not worse: " in waiting.reason
+
+
+def test_who_is_better_needs_no_excuse():
+    verdict = decide(SKETCH, BEATEN, "full", PARAMS, comparison(0.95, more_learned=MONTH))
+    assert (verdict.decision, "not worse" in verdict.reason) == (Decision.CHAMPION, False)
+
+
+def series(**days: tuple[int, int]) -> Learned:
+    return Learned.of(Identities(list(days), np.array(list(days.values()))))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "text"),
+    [
+        (series(a=(0, 130)), series(a=(0, 99)), "has learned 31 days more"),
+        (series(a=(0, 100)), series(a=(0, 99)), "has learned 1 day more"),
+        (series(a=(5, 130)), series(a=(0, 99)), "has learned 31 days more, and 5 less"),
+        (series(a=(0, 99), b=(0, 1499)), series(a=(0, 99)), "has learned 1,500 days more"),
+        (series(a=(200, 299)), series(a=(0, 49)), "has learned 100 days more, and 50 less"),
+        (series(a=(0, 99)), series(a=(0, 99)), None),
+        (series(a=(0, 99)), series(a=(0, 130)), None),
+        (series(b=(0, 99)), series(a=(0, 99)), None),  # others are not more
+        (Learned.of(Identities("abcd")), Learned.of(Identities("abe")), "has learned 2 ids more, and 1 less"),
+        (Learned.of(Identities("abc")), Learned.of(Identities("abc")), None),
+        (Learned.of(Identities("abc")), series(a=(0, 99)), None),
+        (None, Learned.of(Identities("abc")), None),
+        (Learned.of(Identities("abc")), None, None),
+    ],
+)
+def test_more_is_what_the_other_has_not_learned_and_only_where_both_say_so(ours, theirs, text):
+    found = more_learned(ours, theirs)
+    assert (None if found is None else str(found)) == text
+
+
+def test_of_more_ids_than_are_kept_those_are_compared_that_both_would_hold(monkeypatch):
+    names = [f"drawing {number}" for number in range(1000)]
+    for module in ("stages.models.learned", "stages.registry.more_learned"):
+        monkeypatch.setattr(f"{module}.MOST_IDS", 250)
+    ours, theirs = (Learned.of(Identities(some)) for some in (names, names[:500]))
+    assert more_learned(theirs, theirs) is None
+    assert more_learned(theirs, ours) is None
+    found = more_learned(ours, theirs)
+    assert found is not None
+    assert (found.lost, 80 < found.gained < 170) == (0, True)  # half of the 250 lowest
+
+
 def test_without_a_champion_few_examples_are_said_and_stop_nobody():
     few = {**BEATEN, "signature": SIGNATURE.replace("1049", "72")}
     for beside in (None, comparison(None, "version 3: OSError")):
@@ -242,7 +320,9 @@ def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
     monkeypatch.setattr(gate, "with_alias", with_alias)
     monkeypatch.setattr(gate, "make_champion", make_champion)
     monkeypatch.setattr(gate, "load_model", load_model)
-    monkeypatch.setattr(gate, "learned_by", lambda task, name, version: Learned.of(Identities(["another row"])))
+    monkeypatch.setattr(
+        gate, "learned_by", lambda task, name, version, *network: Learned.of(Identities(["another row"]))
+    )
     monkeypatch.delenv(OVERRIDES_VARIABLE, raising=False)
     monkeypatch.setattr(Task, "comparison", lambda task: Examples())
     return shares
@@ -297,6 +377,58 @@ def test_of_a_version_that_was_refit_the_measured_network_is_asked(registry):
     Path("weights/sketch/served").mkdir()
     verdict = judged(Store("3"), 1.0)  # the served one, which has learned them all
     assert "0.6 against 0.5 of version 3" in verdict.reason
+
+
+def refit(monkeypatch: pytest.MonkeyPatch, ours: Learned, theirs: Learned | None) -> None:
+    """The candidate was refit on ours; the champion's networks have learned theirs (served) and something else."""
+    Path("weights/sketch/served").mkdir()
+    ours.save(Path("weights/sketch/served"))
+    of = {"measured": Learned.of(Identities(["another row"])), "served": theirs}
+    monkeypatch.setattr(gate, "learned_by", lambda task, name, version, network="measured": of[network])
+
+
+ROWS, MORE_ROWS = (Learned.of(Identities([f"row {number}" for number in range(count)])) for count in (1000, 1120))
+
+
+def test_a_refit_on_more_data_takes_the_place_of_an_equal_and_says_so(registry, monkeypatch):
+    registry |= {"3": 0.5, "9": 0.499}
+    refit(monkeypatch, MORE_ROWS, ROWS)
+    store = Store("3")
+    verdict = judged(store, 1.0)
+    assert "; has learned 120 ids more; not worse: on 1000 test examples 0.499 against 0.5 of version 3" in (
+        verdict.reason
+    )
+    assert store.champion == "9"
+    kept = store.artifacts["gate.json"]["comparison"]
+    assert kept["more_learned"] == {"unit": "ids", "gained": 120, "lost": 0}
+
+
+def test_a_refit_on_more_data_that_is_worse_loses(registry, monkeypatch):
+    registry |= {"3": 0.5, "9": 0.4}
+    refit(monkeypatch, MORE_ROWS, ROWS)
+    store = Store("3")
+    assert judged(store, 1.0).reason.startswith("has learned 120 ids more, but is worse than the champion")
+    assert store.champion == "3"
+
+
+@pytest.mark.parametrize("theirs", [ROWS, MORE_ROWS, None])
+def test_a_refit_on_the_same_data_or_less_or_beside_who_does_not_say_must_be_better(registry, monkeypatch, theirs):
+    registry |= {"3": 0.5, "9": 0.499}
+    refit(monkeypatch, ROWS, theirs)
+    store = Store("3")
+    assert judged(store, 1.0).reason.startswith("not better than the champion with a chance of 90%")
+    assert store.champion == "3"
+
+
+def test_a_refit_with_params_of_one_run_alone_makes_no_champion(registry, monkeypatch):
+    registry |= {"3": 0.5, "9": 0.499}
+    refit(monkeypatch, MORE_ROWS, ROWS)
+    monkeypatch.setenv(OVERRIDES_VARIABLE, "sketch.train.epochs=3")
+    store = Store("3")
+    verdict = judged(store, 1.0)
+    assert (store.champion, verdict.decision) == ("3", Decision.CHALLENGER_OVERRIDES)
+    assert "The gate found: champion: " in verdict.reason
+    assert "not worse" in verdict.reason
 
 
 def test_two_that_have_learned_everything_between_them_are_not_asked(registry, monkeypatch):
