@@ -48,7 +48,9 @@ from .data import REPOSITORY
 
 CATEGORIES = 345
 SIZES = (400, 1600, 6400)  # made-up drawings of each category
+GROWN_SIZES = (400, 1600, 3200)  # the same, where one category is added
 CLIPS = 1_000
+ENCODED_CLIPS = 100  # each takes half a second and more
 _MORE_CLIPS = 10
 _ENCODED = {"encoder": "efficientnet_lite0", "color": "rgb", "size": 28, "frames": 4}
 _DOODLES = 1_500  # of each of the sample's classes
@@ -243,8 +245,9 @@ def grown(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for size in sizes:
         figures[f"sketch, {CATEGORIES} x {size}"] = _grown(work / str(size), "sketch", partial(_categories, size=size))
-    figures["video"] = _grown(work / "video", "video", _clips)
-    figures["video, encoded"] = _grown(work / "encoded", "video", _clips, **_ENCODED)
+    figures["video"] = _grown(work / "video", "video", partial(_clips, count=CLIPS))
+    encoded = partial(_clips, count=ENCODED_CLIPS)
+    figures["video, encoded"] = _grown(work / "encoded", "video", encoded, **_ENCODED)
     return figures
 
 
@@ -288,8 +291,8 @@ def _categories(raw: Path, size: int) -> list[Path]:
     return [max((raw / "simplified").iterdir())]
 
 
-def _clips(raw: Path) -> list[Path]:
-    usual = CLIPS // len(MOTIONS)  # of each class
+def _clips(raw: Path, count: int) -> list[Path]:
+    usual = count // len(MOTIONS)  # of each class
     write_clips(raw / "clips", clips_per_class=usual + 2, seed=1)
     more = sorted(set((raw / "clips").glob("*/*")) - _first(raw / "clips", usual))
     for path in more[_MORE_CLIPS:]:
@@ -315,7 +318,7 @@ def main() -> None:
         if args.scale:
             figures = scale(work, SIZES)
         elif args.grown:
-            figures = grown(work, SIZES[:2])
+            figures = grown(work, GROWN_SIZES)
         else:
             if args.data is None:
                 write_sample(work / "doodles", per_category=_DOODLES, seed=1)

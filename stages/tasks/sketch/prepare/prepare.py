@@ -127,18 +127,23 @@ class _Merge:
 
     def add(self, chunk: Chunk, table: pa.Table, lines: int, writer: SequenceWriter) -> None:
         """Append the drawings of one prepared chunk to the store, or reject them."""
-        rules, fine = table["rule"].to_numpy(), table["rule"].is_null().to_numpy().copy()
+        fine = table["rule"].is_null().to_numpy().copy()
+        again: dict[int, str] = {}  # row → why it is refused, though it could be taken by itself
         for name, seen, rule in (
             ("key_digest", self._keys, "duplicate_key"),
             ("points_digest", self._drawings, "duplicate_points"),
         ):
             rows = np.flatnonzero(fine & table[name].is_valid().to_numpy())
-            again = rows[seen.add(table[name].fill_null(0).to_numpy()[rows])]
-            rules[again], fine[again] = rule, False
-        refused = table.select(_REPORTED).filter(pa.array(~fine)).to_pylist()
-        for record, rule in zip(refused, rules[~fine].tolist(), strict=True):
-            self._reject(chunk.file, record, rule)
-        self._append(chunk.file, table.filter(pa.array(fine)), writer)
+            repeated = rows[seen.add(table[name].fill_null(0).to_numpy()[rows])]
+            again |= dict.fromkeys(repeated.tolist(), rule)
+            fine[repeated] = False
+        if not fine.all():  # or else nothing is copied
+            refused = np.flatnonzero(~fine)
+            records = table.select([*_REPORTED, "rule"]).take(refused).to_pylist()
+            for row, record in zip(refused.tolist(), records, strict=True):
+                self._reject(chunk.file, record, again.get(row, record["rule"]))
+            table = table.filter(pa.array(fine))
+        self._append(chunk.file, table, writer)
         if chunk.file.form != "sketchrnn":
             self._lines[chunk.file.name] += lines
 
