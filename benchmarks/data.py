@@ -52,9 +52,13 @@ def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) 
         with fresh_folder(raw_folder(final)) as raw:
             task.source().download(params.source, raw, PRESENT)
         # Anew is without the parts that an earlier preparation has left.
-        with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, {"UNROLL_RESUME": empty} if anew else {}):
-            with fresh_folder(final) as folder, Preparation(folder, max_rejected_share=1.0) as output:
-                task.prepare().prepare(raw_folder(final), params.prepare, output)
+        with (
+            tempfile.TemporaryDirectory() as empty,
+            patch.dict(os.environ, {"UNROLL_RESUME": empty} if anew else {}),
+            fresh_folder(final) as folder,
+            Preparation(folder, max_rejected_share=1.0) as output,
+        ):
+            task.prepare().prepare(raw_folder(final), params.prepare, output)
     return final
 
 
