@@ -18,6 +18,7 @@ from stages.preprocessing.preparation import PreparationError
 from stages.tasks.forecast.data.holidays import holiday_table, names_by_day
 from stages.tasks.forecast.data.series import align_covariates, day_number
 from stages.tasks.forecast.evaluate.comparison import examples
+from stages.tasks.forecast.forecasts import history
 from stages.tasks.forecast.model.covariates import Covariates
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import (
@@ -151,6 +152,24 @@ def test_of_known_columns_the_week_ahead_is_seen_and_nothing_after_it_of_past_on
         changed[origin + 6 if name == "price" else origin - 1] = 99.0
         new = {"price": price, "rain": rain, name: changed}
         assert not same(before, batch_of(written(tmp_path / name, **new), 3)[0])
+
+
+def test_a_model_answers_what_the_newest_data_know_of_the_days_ahead(tmp_path: Path) -> None:
+    folder = written(tmp_path / "a", np.arange(120.0), np.arange(120.0))
+    raw = tmp_path / "a" / "raw" / "series.csv"
+    ahead = [f"{date(2020, 4, 30) + timedelta(i)},,{i},\n" for i in range(7)]
+    params, description = model_params(covariates=CHOSEN), read_json(folder / "description.json")
+    save_network(tmp_path / "w", build(params, description), params, description, prepared=folder, training={})
+    model = Predictor(tmp_path / "w")
+    for lines, error in ((ahead[:6], "price is missing on 2020-05-06; allowed are rows with it"), (ahead, None)):
+        raw.write_text(raw.read_text().partition("2020-04-30")[0] + "".join(lines))
+        prepared(raw.parent, folder, **FURTHER)
+        answers = model.predict(history(folder, ["y"]), on_error="report")
+        if error:
+            assert error in answers["error"].iloc[0]
+        else:
+            assert answers["ds"].dt.strftime("%m-%d").tolist()[::6] == ["04-30", "05-06"]
+            assert answers["mean"].notna().all()
 
 
 def test_a_step_holds_the_value_and_its_covariates_in_units_of_the_training_days(tmp_path: Path) -> None:

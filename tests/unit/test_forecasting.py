@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from stages.monitoring import forecasting, watched
 from stages.monitoring.forecast_store import ForecastStore
 from stages.monitoring.forecasting import forecast_task
 from stages.tasks.forecast import forecasts as module
+from stages.tasks.forecast.prepare.ahead import AHEAD_NAME, read_ahead
 
 from .test_forecast_prepare import prepared
 
@@ -127,3 +130,57 @@ def test_what_is_sent_and_what_came_are_the_newest_data(tmp_path):
     assert pd.Timestamp("2020-01-31") not in set(came["ds"])  # it was filled
     assert came[came["unique_id"] == "a"]["y"].iloc[-1] == 799 % 7
     assert came["scale"].isna().all()  # it repeats itself exactly
+
+
+def write_ahead(folder: Path, *lines: str, days: int = 100) -> Path:
+    """Two series of so many days, of which `lines` tell what is known of the days ahead."""
+    write_csv(folder / "raw", days, "a", "b")
+    with (folder / "raw" / "days.csv").open("a") as file:
+        file.write("".join(f"\n{line}" for line in lines))
+    prepared(folder / "raw", folder / "prepared", id_column="id", known_columns=["price"], past_columns=["rain"])
+    return folder / "prepared"
+
+
+def test_what_the_file_knows_of_the_days_ahead_is_sent(tmp_path):
+    # Series a ends with 2020-04-09. Its week has two rows more than it needs, in no order; b's has none.
+    lines = [f"2020-04-{day},,a,{day},5" for day in (18, 17, 10, 11, 12, 13, 14, 15, 16)]
+    folder = write_ahead(tmp_path, *lines)
+    sent = module.history(folder, ["a", "b"])
+    a = sent[sent["unique_id"] == "a"]
+    assert a["y"].isna().tolist() == [False] * 100 + [True] * 7
+    assert a["price"].tolist()[-8:] == [99, 10, 11, 12, 13, 14, 15, 16]
+    assert a["ds"].iloc[-1] == pd.Timestamp("2020-04-16")
+    assert a["rain"].isna().tolist() == a["y"].isna().tolist()  # nobody knows it
+    assert len(sent[sent["unique_id"] == "b"]) == 101
+    assert module.origins(folder)["a"] == date(2020, 4, 10)
+
+
+def test_days_ahead_change_nothing_that_is_learned_from_and_are_no_values(tmp_path):
+    def metrics(folder: Path, known: list[str]) -> dict[str, float]:
+        return prepared(folder / "raw", folder / "prepared", id_column="id", known_columns=known)[2]
+
+    with_them, without = tmp_path / "with", tmp_path / "without"
+    for folder, lines in ((with_them, ["2020-04-10,,a,7,"]), (without, [])):
+        folder.mkdir()
+        write_ahead(folder, *lines)
+    assert metrics(with_them, ["price"]) == metrics(without, ["price"])
+    for name in ("sequences.arrow", "description.json"):
+        assert (with_them / "prepared" / name).read_bytes() == (without / "prepared" / name).read_bytes()
+    assert (with_them / "prepared" / AHEAD_NAME).is_file()
+    assert not (without / "prepared" / AHEAD_NAME).exists()
+    shutil.rmtree(with_them / "prepared")
+    metrics(with_them, [])
+    assert not (with_them / "prepared" / AHEAD_NAME).exists()
+
+
+def test_a_day_ahead_that_says_two_things_is_set_aside_and_the_series_is_not(tmp_path):
+    folder = tmp_path / "prepared"
+    write_ahead(tmp_path, "2020-04-10,,a,7,", "2020-04-10,,a,8,", "2020-04-11,,b,9,")
+    raw = {"id_column": "id", "known_columns": ["price"], "past_columns": ["rain"]}
+    store, _, metrics = prepared(tmp_path / "raw", folder, **raw)
+    assert (len(store), metrics["rejected_ahead"]) == (2, 2)
+    (reason,) = pq.read_table(folder / "rejected.parquet")["reason"].to_pylist()
+    assert reason.startswith("price is 7 and 8 on 2020-04-10; allowed is one value a day")
+    assert set(read_ahead(folder, ["a", "b"])) == {"b"}
+    prepared(tmp_path / "raw", folder, duplicates="mean", **raw)
+    assert read_ahead(folder, ["a"])["a"]["price"].tolist() == [7.5]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...data.prepared import open_prepared
 from .data.series import calendar_date, day_number
+from .prepare.ahead import read_ahead
 
 HISTORY_DAYS = 730  # that the model is sent at the most, as by the gate: two years
 
@@ -24,8 +25,11 @@ def origins(prepared: Path) -> dict[str, date]:
 
 
 def history(prepared: Path, names: list[str]) -> pd.DataFrame:
-    """Up to two years of some series, as users send them: `unique_id`, `ds`, `y` and the data's covariates."""
+    """Up to two years of some series, as users send them: `unique_id`, `ds`, `y` and the data's covariates. Rows
+    without `y` tell of the days ahead, as far as the data know of them.
+    """
     store, data = open_prepared(prepared)
+    ahead = read_ahead(prepared, names)
     known, past = data["known_columns"], data["past_columns"]
     tables = []
     for row, name in _rows(store.column("id").tolist(), names):
@@ -39,7 +43,7 @@ def history(prepared: Path, names: list[str]) -> pd.DataFrame:
         for columns, stored in ((known, "known"), (past, "past")):
             if columns:
                 table[columns] = store.sequence(stored, row)[-len(values) :]
-        tables.append(table)
+        tables += [table, ahead[name]] if name in ahead else [table]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -4,8 +4,8 @@ A series is one row, its windows are cut when they are read. So the column `spli
 series is cut stands in `train_end` and `validation_end`: the steps at which its validation and its test days begin.
 
 With `known_columns` the store has a column `known`, `(time, known columns)`, with `past_columns` one `past` alike: in
-the file's own units. `description.json` holds means and deviations over the training days of all series, of the values
-under the empty name, and the table of `holidays.py`.
+the file's own units; what is known of the days ahead lies beside it (`ahead.py`). `description.json` holds means and
+deviations over the training days of all series, of the values under the empty name, and the table of `holidays.py`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ..data.series import (
     weekday,
 )
 from ..params import PrepareParams
+from .ahead import Ahead
 from .doubts import SWAPPED, are_swapped, never_observed
 from .names import Names, alike
 from .readers import BadRecord, Doubt, Observation, read_csv, read_tsf
@@ -71,9 +72,10 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     sums = np.zeros((3, len(names)))
     first_days: list[int] = []
     last_days: list[int] = []
+    ahead = Ahead(params, output)
     with output.store({**COLUMNS, **columns}, rows_per_batch=64) as writer:
         for name, observations in _by_series(files, params, output).items():
-            found = _series(name, observations, params, output)
+            found = _series(name, observations, params, output, ahead)
             if found is None:
                 continue
             series, known, past = found
@@ -95,6 +97,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             )
             first_days.append(series.start)
             last_days.append(series.start + length - 1)
+    ahead.write()
     first, last = (calendar_date(min(first_days)), calendar_date(max(last_days))) if first_days else (None, None)
     holidays = None
     if params.holidays and first and last:
@@ -116,22 +119,27 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
 
 
 def _series(
-    name: str, observations: _Observations, params: PrepareParams, output: Preparation
+    name: str, observations: _Observations, params: PrepareParams, output: Preparation, ahead: Ahead
 ) -> tuple[Series, np.ndarray, np.ndarray] | None:
-    """The series of some observations, its known and its past columns; None where it is rejected."""
+    """The series of some observations, its known and its past columns; None where it is rejected. What they know of the
+    days after it goes to `ahead`.
+    """
     days = np.frombuffer(observations.days, dtype=np.int32)
+    values = np.frombuffer(observations.values, dtype=np.float64)
     columns = [*params.known_columns, *params.past_columns]
+    further = np.frombuffer(observations.covariates).reshape(len(days), len(columns))
+    known = len(params.known_columns)
     try:
         series = regularize(
             days,
-            np.frombuffer(observations.values, dtype=np.float64),
+            values,
             duplicates=params.duplicates,
             max_gap_days=params.max_gap_days,
             min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
         )
         covariates = align_covariates(
             days,
-            np.frombuffer(observations.covariates).reshape(len(days), len(columns)),
+            further,
             columns,
             start=series.start,
             length=len(series.values),
@@ -140,7 +148,8 @@ def _series(
     except Rejection as error:
         output.reject(id=name, file="", rule=error.rule, reason=str(error), values=len(days), rows=1)
         return None
-    _count(name, days, series, params, output)
+    _count(name, days, int((~np.isnan(values)).sum()), series, params, output)
+    ahead.add(name, days, further[:, :known], series.start + len(series.values))
     given = covariates.given
     missing = np.flatnonzero(~given.all(axis=1))
     first = f"{name}: {calendar_date(series.start + int(missing[0]))}" if len(missing) else ""
@@ -148,13 +157,14 @@ def _series(
     if covariates.conflicts:
         example, doubtful = f"{name}: {covariates.example}", params.duplicates in ("first", "last")
         output.repair("conflicting_covariate", covariates.conflicts, example=example, doubtful=doubtful)
-    known = len(params.known_columns)
     return series, covariates.values[:, :known], covariates.values[:, known:]
 
 
-def _count(name: str, days: np.ndarray, series: Series, params: PrepareParams, output: Preparation) -> None:
-    """Count what became of a series' values, with the first example of each rule."""
-    output.accept(len(days) - series.before_gap)
+def _count(
+    name: str, days: np.ndarray, values: int, series: Series, params: PrepareParams, output: Preparation
+) -> None:
+    """Count what became of so many values of a series, with the first example of each rule."""
+    output.accept(values - series.before_gap)
     if series.before_gap:
         allowed = f"allowed are gaps up to {params.max_gap_days} days (prepare.max_gap_days)"
         reason = f"{series.before_gap} values before a gap that ends on {calendar_date(series.start)}; {allowed}"
