@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from .pins import counted
-from .records import Record, Records, columns_of, day_of, read_records
+from .records import Record, Records, columns_of, day_of, has_come, read_records
 
 _SHOWN = 60  # characters of a text in a message
 
@@ -32,6 +32,8 @@ class Compared:
     lost_columns: list[str] = field(default_factory=list)
     new_columns: list[str] = field(default_factory=list)
     changed: Count = field(default_factory=Count)  # records with other values under the same key
+    come: Count = field(default_factory=Count)  # records that had no value and have one now
+    foretold: Count = field(default_factory=Count)  # records without a value that say something else of their day
     lost: Count = field(default_factory=Count)
     added: int = 0
     repeated: Count = field(default_factory=Count)  # added ones that came under a key which is there
@@ -50,6 +52,11 @@ class Compared:
     def notes(self) -> list[str]:
         """What is only told."""
         found = [f"has the new column {name}" for name in self.new_columns]
+        if self.come.number:
+            found.append(f"{counted(self.come.number, 'row')} without a value got one, the first {self.come.example}")
+        if self.foretold.number:
+            number = counted(self.foretold.number, "row")
+            found.append(f"{number} without a value changed, the first {self.foretold.example}")
         if self.repeated.number:
             found.append(f"{counted(self.repeated.number, 'row')} came again, the first {self.repeated.example}")
         if self.differing.number:
@@ -71,13 +78,22 @@ def compare(old: Path, new: Path, how: Records, today: date) -> Compared:
         lost_columns=[name for name in before if name not in after],
         new_columns=[name for name in after if name not in before],
     )
-    known = {record.key: record.fingerprint(columns) for record in read_records(old, how)}
+    known: dict[str, int] = {}
+    to_come: set[str] = set()
+    for record in read_records(old, how):
+        known[record.key] = record.fingerprint(columns)
+        if not has_come(record.fields, how):
+            to_come.add(record.key)
     kept: set[str] = set()
     first_changed: Record | None = None
     for record in read_records(new, how):
         if record.key in known:
             kept.add(record.key)
-            if known[record.key] != record.fingerprint(columns):
+            if known[record.key] == record.fingerprint(columns):
+                continue
+            if record.key in to_come:
+                (found.come if has_come(record.fields, how) else found.foretold).add(record.name[:_SHOWN])
+            else:
                 first_changed = first_changed or record
                 found.changed.add(record.name)
         else:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ..data.text import AUTO, open_text
 
 MAX_LINE = 2**26  # characters
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # in lower case, as preparation reads a missing value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,6 +29,7 @@ class Records:
     key: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()  # csv: the columns that are a record's day, joined by "-" and written as date_format
     date_format: str = ""
+    values: tuple[str, ...] = ()  # csv: the columns of values; a row in which all are missing tells of a day to come
     delimiter: str = ","
     encoding: str = AUTO
 
@@ -118,6 +120,11 @@ def _parsed(text: str, date_format: str) -> date | None:
         return datetime.strptime(text, date_format).date()
     except ValueError:
         return None  # preprocess counts it
+
+
+def has_come(fields: Mapping[str, str], how: Records) -> bool:
+    """Whether a record has a value, and does not only tell what is known ahead of a day."""
+    return not how.values or any(fields.get(name, "").strip().lower() not in MISSING for name in how.values)
 
 
 def _ndjson(path: Path, how: Records) -> Iterator[Record]:

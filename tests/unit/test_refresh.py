@@ -19,10 +19,11 @@ import pytest
 from stages.fetch import DownloadError, question
 from stages.params import load
 from stages.refresh import Refreshed, refresh_task
-from stages.sources import fetched, pins
+from stages.sources import fetched, pins, records
 from stages.sources.compare import Compared, compare
 from stages.sources.pinned import host_of
 from stages.sources.records import Records
+from stages.tasks.forecast.prepare import readers
 from stages.tasks.forecast.source import download as forecast
 from stages.tasks.protocol import Task
 from stages.tasks.video.source import download as video
@@ -269,10 +270,29 @@ def test_days_are_known_as_preparation_reads_them_however_they_are_written(tmp_p
     assert found.faults() == [changed, lost]
 
 
-def compared(folder: Path, before: str, after: str) -> Compared:
+def test_a_day_that_was_told_of_ahead_has_come_and_its_past_is_not_rewritten(tmp_path: Path) -> None:
+    header = "date,price,temp_max\n"
+    before = header + "2020/01/01,5,1\n2020/01/02,5,\n2020/01/03,5,NA\n2020/01/04,5,\n"
+    after = header + "2020/01/01,5,1\n2020/01/02,6,2\n2020/01/03,7,\n2020/01/04,5,\n"
+    found = compared(tmp_path, before, after, header="")
+    assert found.faults() == []
+    assert found.notes() == [
+        "1 row without a value got one, the first 2020/01/02",
+        "1 row without a value changed, the first 2020/01/03",
+    ]
+    assert compared(tmp_path, after, before, header="").faults() == [
+        "1 row changed, the first 2020/01/02: price 6 → 5",
+    ]
+
+
+def test_missing_is_what_preparation_takes_for_it() -> None:
+    assert records.MISSING == readers.MISSING
+
+
+def compared(folder: Path, before: str, after: str, *, header: str = HEADER) -> Compared:
     for name, text in (("old", before), ("new", after)):
-        (folder / name).write_text(HEADER + text)
-    how = Records(form="csv", key=("date",), dates=("date",), date_format="%Y/%m/%d")
+        (folder / name).write_text(header + text)
+    how = Records(form="csv", key=("date",), dates=("date",), date_format="%Y/%m/%d", values=("temp_max",))
     return compare(folder / "old", folder / "new", how, date(2020, 6, 1))
 
 

@@ -55,6 +55,7 @@ def records(params: Params, name: str) -> Records | None:
         key=(*([prepare.id_column] if prepare.id_column else []), *prepare.date_columns),
         dates=tuple(prepare.date_columns),
         date_format=prepare.date_format,
+        values=tuple(prepare.value_columns),
         delimiter=prepare.delimiter,
         encoding=prepare.encoding,
     )
