@@ -14,7 +14,9 @@ from typing import Any, Literal
 from ..data.text import AUTO, open_text
 
 MAX_LINE = 2**26  # characters
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # in lower case, as preparation reads a missing value
+MISSING = frozenset(
+    {"", "?", "na", "n/a", "nan", "null", "none"}
+)  # in lower case, as preparation reads a missing value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,22 +2,26 @@
 
 The pin names a version and hashes, never an alias: what `models:/NAME@champion` means changes from one night to the
 next, and a training must not become stale by that. `stages/registry/pin_weights.py` writes it; a training reads what it
-names, by its md5 from DVC's cache, else from MLflow or from its path, and believes only the sha256.
+names, by its md5 from DVC's cache, else from DVC's default remote, else from MLflow or from its path, and believes only
+the sha256.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.files import read_json, write_json
 from ..paths import MEASURED
-from ..sources.dvc_cache import cache_folder, cache_path
+from ..sources.dvc_cache import cache_folder, cache_path, read_from_remote
+from .store import store_error, without_credentials
 
 if TYPE_CHECKING:
     from ..params import TaskParams
@@ -105,19 +109,47 @@ def pinned(task: Task, params: TaskParams) -> Pin | None:
 
 
 def read_pinned(task: Task, pin: Pin) -> dict[str, bytes]:
-    """The pinned files by name. Raises ValueError where one is not to be had, or is another than was pinned."""
+    """The pinned files by name. A place that has other ones, or does not answer, is passed over with a line. Raises
+    ValueError where no place has them.
+    """
+    places: dict[str, Callable[[], Mapping[str, bytes | None]]] = {
+        "DVC's cache": partial(_of_cache, pin),
+        "DVC's remote": lambda: {name: read_from_remote(file.md5) for name, file in pin.files.items()},
+        pin.found: lambda: read_network_files(task, pin.found),
+    }
+    faults: list[str] = []
+    for place, read in places.items():
+        try:
+            contents = read()
+        except Exception as error:  # of whatever library reads there
+            fault = store_error(error) or without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
+        else:
+            if place != pin.found and all(content is None for content in contents.values()):
+                continue
+            fault = _fault(task, pin, contents)
+            if not fault:
+                return {name: content for name in pin.files if (content := contents[name]) is not None}
+        faults.append(fault if fault.startswith(place) else f"{place}: {fault}")
+        if place != pin.found:
+            print(f"unroll: train {task.name}: {faults[-1]}; passed over", file=sys.stderr, flush=True)
+    raise ValueError("; ".join(faults))
+
+
+def _of_cache(pin: Pin) -> dict[str, bytes | None]:
     cache = cache_folder()
-    kept = {name: cache_path(cache, file.md5) for name, file in pin.files.items()}
-    if all(path.is_file() for path in kept.values()):
-        contents = {name: path.read_bytes() for name, path in kept.items()}
-    else:
-        contents = read_network_files(task, pin.found)
+    paths = {name: cache_path(cache, file.md5) for name, file in pin.files.items()}
+    return {name: path.read_bytes() if path.is_file() else None for name, path in paths.items()}
+
+
+def _fault(task: Task, pin: Pin, contents: Mapping[str, bytes | None]) -> str:
+    """Why these are not the pinned files; empty where they are."""
     for name, file in pin.files.items():
-        if name not in contents:
-            raise ValueError(f"{pin.found}: {name} is not there; allowed: what {task.paths.weights_pin} pins")
-        if (sha256 := hashlib.sha256(contents[name]).hexdigest()) != file.sha256:
-            raise ValueError(f"{pin.found}: {name} has sha256 {sha256}; {task.paths.weights_pin} pins {file.sha256}")
-    return {name: contents[name] for name in pin.files}
+        content = contents.get(name)
+        if content is None:
+            return f"{name} is not there; allowed: what {task.paths.weights_pin} pins"
+        if (sha256 := hashlib.sha256(content).hexdigest()) != file.sha256:
+            return f"{name} has sha256 {sha256}; {task.paths.weights_pin} pins {file.sha256}"
+    return ""
 
 
 def read_network_files(task: Task, found: str) -> dict[str, bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +22,7 @@ from stages.models.learned import Identities, Learned
 from stages.models.weights import start_from
 from stages.params import TrainParams
 from stages.registry import garbage, pin_weights
+from stages.sources import dvc_cache
 from stages.tasks.protocol import Task
 from stages.tracking import start_weights
 from tests.unit.test_loop import PARAMS
@@ -42,6 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of DVC's, in a checkout whose pins are those of the test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(start_weights, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(start_weights, "read_from_remote", lambda md5: None)
     for task in Task.names():
         write_json(Task(task).paths.weights_pin, {})
     return tmp_path / "cache"
@@ -117,6 +121,69 @@ def test_an_alias_is_resolved_when_it_is_pinned_and_never_again(cache: Path, mon
     (cache / md5[:2]).mkdir(parents=True)
     (cache / md5[:2] / md5[2:]).write_bytes(b"models:/forecaster/3")
     assert start_weights.read_pinned(task, pin) == {"weights.safetensors": b"models:/forecaster/3"}
+
+
+def kept(cache: Path, name_of: bytes, content: bytes) -> Path:
+    """A file of DVC's cache, or of a remote, under the name of some content."""
+    md5 = hashlib.md5(name_of).hexdigest()
+    path = cache / md5[:2] / md5[2:]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_what_is_damaged_in_a_place_is_passed_over_with_a_line(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, files = Task("sketch"), {"weights.safetensors": b"weights", "learned.safetensors": b"learned"}
+    pins = {name: start_weights.PinnedFile.of(content) for name, content in files.items()}
+    pin = start_weights.Pin(start_from="older", found="older", files=pins)
+    kept(cache, b"weights", b"others")
+    kept(cache, b"learned", b"learned")
+    asked: list[str] = []
+
+    def remote(md5: str) -> bytes:
+        asked.append(md5)
+        return {file.md5: files[name] for name, file in pins.items()}[md5]
+
+    monkeypatch.setattr(start_weights, "read_from_remote", remote)
+    assert start_weights.read_pinned(task, pin) == files
+    assert len(asked) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("unroll: train sketch: DVC's cache: weights.safetensors has sha256 ")
+    assert said.endswith("; passed over\n")
+
+    def away(md5: str) -> bytes:
+        raise ConnectionError("https://user:secret@host/files: refused\nfor a long time")
+
+    monkeypatch.setattr(start_weights, "read_from_remote", away)
+    folder = cache.parent / "older"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    assert start_weights.read_pinned(task, pin) == files
+    assert "DVC's remote: https://host/files: refused; passed over" in capsys.readouterr().err
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(ValueError, match="^DVC's cache: .*; DVC's remote: .*; older: no weights.safetensors there"):
+        start_weights.read_pinned(task, pin)
+
+
+def test_weights_are_read_from_dvcs_default_remote_by_their_md5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, remote = tmp_path / "repository", tmp_path / "remote"
+    repository.mkdir()
+    monkeypatch.chdir(repository)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], check=True)
+    md5 = hashlib.md5(b"weights").hexdigest()
+    assert dvc_cache.read_from_remote(md5) is None
+    (repository / ".dvc" / "config").write_text(
+        f"[core]\n    no_scm = true\n    remote = r\n['remote \"r\"']\n    url = {remote}\n"
+    )
+    assert dvc_cache.read_from_remote(md5) is None
+    kept(remote / "files" / "md5", b"weights", b"weights")
+    assert dvc_cache.read_from_remote(md5) == b"weights"
 
 
 def test_params_and_pin_must_agree(cache: Path) -> None:
