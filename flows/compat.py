@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -46,3 +47,34 @@ def in_run_cache(repo: Repo, stage: Stage) -> bool:
         stage.cmd_changed = command_changed
         for entry, hash_info, meta in before:
             entry.hash_info, entry.meta = hash_info, meta
+
+
+class ParamsFiles:
+    """Files of params, each parsed once for as long as it stays the same: DVC parses it for each stage, and its parser
+    takes a tenth of a second for ours.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[tuple[int, int, int], Any]] = {}
+
+    def read(self, dep: Any) -> dict[str, Any]:
+        """What a stage's `ParamsDependency` reads now, by its keys: `dep.read_params()`."""
+        import dpath
+        from dvc.utils.serialize import load_path
+
+        try:
+            status = Path(dep.fs_path).stat()
+        except FileNotFoundError:
+            return {}
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        before, values = self._read.get(dep.fs_path, (None, None))
+        if before != stamp:
+            values = load_path(dep.fs_path, dep.repo.fs)
+            self._read[dep.fs_path] = stamp, values
+        if not dep.params:
+            return dict(values)
+        found = {}
+        for key in dep.params:
+            with suppress(KeyError):
+                found[key] = dpath.get(values, key, separator=".")
+        return found

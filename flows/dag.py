@@ -16,11 +16,12 @@ import yaml
 from stages.params import flatten
 from stages.sources.pins import path_of
 
-from .compat import in_run_cache, open_repo
+from .compat import ParamsFiles, in_run_cache, open_repo
 
 if TYPE_CHECKING:
     from dvc.stage import Stage as DvcStage
 
+Seen = dict[tuple[str, str], dict[str, str]]  # a path and the hash that it should have → DVC's word on it
 Verdict = Literal["cached", "restore", "run", "wait", "held"]
 
 
@@ -77,6 +78,8 @@ class Pipeline:
         self._upstream = {
             stage.name: tuple(sorted(s.name for s in graph.successors(stage) if s in stages)) for stage in stages
         }
+        self._made = {out.fs_path for stage in stages for out in stage.outs}
+        self._params = ParamsFiles()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stages)
@@ -98,19 +101,19 @@ class Pipeline:
         """The keys of params.yaml that the stage reads, as forecast.train; what stands below them counts, too."""
         return tuple(key for dep in self._stages[name].deps for key in getattr(dep, "params", ()))
 
-    def edited(self, name: str) -> bool:
+    def edited(self, name: str, seen: Seen | None = None) -> bool:
         """Whether a person has changed what the stage reads (its command, params or code), or it never ran.
 
-        What stages before it made does not count, nor which version of its source it is to fetch.
+        What stages before it made does not count, nor which version of its source it is to fetch. `seen` holds what was
+        found before, of other stages of the same moment.
         """
-        stage = self._stages[name]
-        made = {out.fs_path for other in self._stages.values() for out in other.outs}
+        stage, seen = self._stages[name], {} if seen is None else seen
         if all(dep.hash_info.value is None for dep in stage.deps) or stage.changed_stage():
             return True
         return any(
-            any(_changed_params(dep)) if hasattr(dep, "read_params") else bool(dep.status())
+            any(self._changed_params(dep)) if hasattr(dep, "read_params") else bool(_status(dep, seen))
             for dep in stage.deps
-            if dep.fs_path not in made and not _is_pin(dep)
+            if dep.fs_path not in self._made and not _is_pin(dep)
         )
 
     def pin_moved(self, name: str) -> bool:
@@ -143,61 +146,70 @@ class Pipeline:
     def plan(self, targets: Sequence[str] | None = None, *, force: bool = False) -> tuple[PlannedStage, ...]:
         """Each stage that the targets need (all, where none are named), in order."""
         plan: dict[str, PlannedStage] = {}
+        seen: Seen = {}
         for name in self.needed(targets) if targets is not None else tuple(self):
-            stage = self.decide(name, force=force)
+            stage = self.decide(name, force=force, seen=seen)
             running = [up for up in self._upstream[name] if plan[up].verdict in ("run", "wait")]
             if running and stage.verdict in ("cached", "restore"):
                 stage = replace(stage, verdict="wait", reasons=tuple(f"after {up}" for up in running))
             plan[name] = stage
         return tuple(plan.values())
 
-    def decide(self, name: str, *, force: bool = False) -> PlannedStage:
-        """Whether this stage must run, whatever becomes of those before it."""
+    def decide(self, name: str, *, force: bool = False, seen: Seen | None = None) -> PlannedStage:
+        """Whether this stage must run, whatever becomes of those before it; `seen` as in `edited`."""
         if force:
             return PlannedStage(name=name, verdict="run", reasons=("asked for",))
         stage = self._stages[name]
-        reasons = tuple(dict.fromkeys(_reasons(stage)))  # dvc.yaml may name a dep twice
+        reasons = tuple(
+            dict.fromkeys(self._reasons(stage, {} if seen is None else seen))
+        )  # dvc.yaml may name a dep twice
         if not reasons:
             return PlannedStage(name=name, verdict="cached")
         verdict: Verdict = "restore" if in_run_cache(self._repo, stage) else "run"
         return PlannedStage(name=name, verdict=verdict, reasons=reasons)
 
+    def _reasons(self, stage: DvcStage, seen: Seen) -> Iterator[str]:
+        if all(dep.hash_info.value is None for dep in stage.deps):
+            yield "never ran: dvc.lock does not name it"
+            return
+        if stage.changed_stage():
+            yield "its command has changed"
+        plainer = {"deleted": "missing", "not in cache": "not in DVC's cache"}
+        for dep in stage.deps:
+            if hasattr(dep, "read_params"):
+                yield from self._changed_params(dep)
+            elif _is_pin(dep) and "modified" in dep.status().values():
+                from stages.sources.change import change_in_words
 
-def _reasons(stage: DvcStage) -> Iterator[str]:
-    if all(dep.hash_info.value is None for dep in stage.deps):
-        yield "never ran: dvc.lock does not name it"
-        return
-    if stage.changed_stage():
-        yield "its command has changed"
-    plainer = {"deleted": "missing", "not in cache": "not in DVC's cache"}
-    for dep in stage.deps:
-        if hasattr(dep, "read_params"):
-            yield from _changed_params(dep)
-        elif _is_pin(dep) and "modified" in dep.status().values():
-            from stages.sources.change import change_in_words
+                try:
+                    yield f"source: {change_in_words(Path(dep.fs_path), dep.hash_info.value)}"
+                except ValueError as error:  # it was edited, or is damaged
+                    raise PipelineError(str(error)) from None
+            else:
+                yield from (f"{path}: {plainer.get(status, status)}" for path, status in _status(dep, seen).items())
+        for out in stage.outs:
+            yield from (f"output {path}: {plainer.get(status, status)}" for path, status in out.status().items())
 
-            try:
-                yield f"source: {change_in_words(Path(dep.fs_path), dep.hash_info.value)}"
-            except ValueError as error:  # it was edited, or is damaged
-                raise PipelineError(str(error)) from None
-        else:
-            yield from (f"{path}: {plainer.get(status, status)}" for path, status in dep.status().items())
-    for out in stage.outs:
-        yield from (f"output {path}: {plainer.get(status, status)}" for path, status in out.status().items())
+    def _changed_params(self, dep: Any) -> Iterator[str]:
+        before = flatten(dep.hash_info.value or {})
+        after = flatten(self._params.read(dep))
+        for key in {**after, **before}:
+            old, new = before.get(key, "nothing"), after.get(key, "nothing")
+            if old != new:
+                yield f"{key}: {old} → {new}"
+
+
+def _status(dep: Any, seen: Seen) -> dict[str, str]:
+    """What DVC says of a dep, asked once for all stages that read the same: most read the same folders of code."""
+    key = dep.fs_path, str(dep.hash_info)
+    if key not in seen:
+        seen[key] = dep.status()
+    return seen[key]
 
 
 def _is_pin(dep: Any) -> bool:
     path = Path(dep.fs_path)
     return path == Path(dep.repo.root_dir) / path_of(path.stem)
-
-
-def _changed_params(dep: Any) -> Iterator[str]:
-    before = flatten(dep.hash_info.value or {})
-    after = flatten(dep.read_params())
-    for key in {**after, **before}:
-        old, new = before.get(key, "nothing"), after.get(key, "nothing")
-        if old != new:
-            yield f"{key}: {old} → {new}"
 
 
 def locked_stages(root: Path) -> tuple[str, ...]:

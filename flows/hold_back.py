@@ -12,7 +12,7 @@ runs them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -20,7 +20,7 @@ from typing import get_args
 from stages.params import ParamsError, TaskParams, load
 from stages.tasks.protocol import Task
 
-from .dag import Pipeline, PipelineError, PlannedStage
+from .dag import Pipeline, PipelineError, PlannedStage, Seen
 from .options import Verb
 from .record import read_record
 
@@ -28,20 +28,33 @@ KEY = "monitor.retrain"
 _OF_A_MODEL = ("train", "evaluate", "register")
 
 
-def tasks_waiting(pipeline: Pipeline) -> tuple[str, ...]:
-    """The tasks whose models new data has made stale, or will have once it is fetched, and nothing else has."""
-    return tuple(name for name in Task.names() if f"register@{name}" in pipeline and _is_waiting(pipeline, Task(name)))
+def tasks_waiting(pipeline: Pipeline, among: Iterable[str] | None = None) -> tuple[str, ...]:
+    """The tasks, of those named or of all, whose models new data has made stale, or will have once it is fetched, and
+    nothing else has.
+    """
+    seen: Seen = {}
+    names = [name for name in Task.names() if (among is None or name in among) and f"register@{name}" in pipeline]
+    return tuple(name for name in names if _is_waiting(pipeline, Task(name), seen))
 
 
-def held_back(pipeline: Pipeline, params: Mapping[str, TaskParams]) -> dict[str, str]:
-    """The tasks whose models wait and that, as far as is known without the registry, the next night leaves as they
-    are: why, by task.
+def unfinished(plan: Sequence[PlannedStage]) -> set[str]:
+    """The tasks of which a stage of a model is not up to date: no others can be waiting."""
+    return {
+        task for verb, _, task in (s.name.partition("@") for s in plan if s.verdict != "cached") if verb in _OF_A_MODEL
+    }
+
+
+def held_back(
+    pipeline: Pipeline, params: Mapping[str, TaskParams], among: Iterable[str] | None = None
+) -> dict[str, str]:
+    """The tasks, of those named or of all, whose models wait and that the next night, as far as is known without the
+    registry, leaves as they are: why, by task.
 
     Whether the pause after a training is over, and what drift and scores say, stands in the last night's record where
     that speaks of the same data.
     """
     held = {}
-    for name in tasks_waiting(pipeline):
+    for name in tasks_waiting(pipeline, among):
         owner = Task(name).description().dataset_task
         policy = params[owner].monitor.retrain
         record = read_record(pipeline.root, owner)
@@ -68,12 +81,12 @@ def data_of(pipeline: Pipeline, owner: str) -> str:
     return pipeline.recorded(f"preprocess@{owner}", Task(owner).paths.prepared) or ""
 
 
-def _is_waiting(pipeline: Pipeline, task: Task) -> bool:
-    if any(pipeline.edited(f"{verb}@{task.name}") for verb in _OF_A_MODEL):
+def _is_waiting(pipeline: Pipeline, task: Task, seen: Seen) -> bool:
+    if any(pipeline.edited(f"{verb}@{task.name}", seen) for verb in _OF_A_MODEL):
         return False
     owner, paths = task.description().dataset_task, task.paths
     if pipeline.pin_moved(f"download@{owner}"):
-        return not any(pipeline.edited(f"{verb}@{owner}") for verb in ("download", "preprocess"))
+        return not any(pipeline.edited(f"{verb}@{owner}", seen) for verb in ("download", "preprocess"))
     raw = pipeline.recorded(f"download@{owner}", paths.raw) != pipeline.recorded(f"register@{task.name}", paths.raw)
     return raw and data_of(pipeline, owner) != pipeline.recorded(f"train@{task.name}", paths.prepared)
 

@@ -5,8 +5,8 @@ python -m flows.plan sketch video --up-to train       two tasks, as `flows.run` 
 python -m flows.plan evaluate@sketch …                these stages, and what they need
 python -m flows.plan --json                           for programs
 
-What a night would leave as it is, since there are only new data, shows as held back by monitor.retrain. By hand (`dvc
-repro`, `flows.run` without --refresh) it runs.
+Stages that are up to date stand in one line below the table. What a night would leave as it is, since there are only
+new data, shows as held back by monitor.retrain. By hand (`dvc repro`, `flows.run` without --refresh) it runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from stages.params import ParamsError, load
 from stages.tasks.protocol import Task
 
 from .dag import Pipeline, PipelineError, PlannedStage, Verdict
-from .hold_back import KEY, held_back, hold_back
+from .hold_back import KEY, held_back, hold_back, unfinished
 from .options import PipelineOptions, Verb
 
 MEANING: dict[Verdict, str] = {
@@ -45,20 +45,37 @@ def reasons(stage: PlannedStage) -> str:
 
 
 def show(plan: Sequence[PlannedStage]) -> None:
-    """Print the plan as a table, and a line that sums it up."""
+    """Print what is to do as a table and a line that sums it up, and in another line what is up to date."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
-    for column in ("stage", "what", "why"):
-        table.add_column(column, overflow="fold")
-    for stage in plan:
-        style = "dim" if stage.verdict in ("cached", "held") else ""
-        table.add_row(stage.name, MEANING[stage.verdict], reasons(stage), style=style)
     console = Console()
-    console.print(table)
-    counts = Counter(stage.verdict for stage in plan)
-    console.print(", ".join(f"{counts[verdict]} {MEANING[verdict]}" for verdict in MEANING if counts[verdict]))
+    if rest := [stage for stage in plan if stage.verdict != "cached"]:
+        table = Table()
+        for column in ("stage", "what", "why"):
+            table.add_column(column, overflow="fold")
+        for stage in rest:
+            style = "dim" if stage.verdict == "held" else ""
+            table.add_row(stage.name, MEANING[stage.verdict], reasons(stage), style=style)
+        console.print(table)
+    counts = Counter(stage.verdict for stage in rest)
+    if rest:
+        console.print(", ".join(f"{counts[verdict]} {MEANING[verdict]}" for verdict in MEANING if counts[verdict]))
+    if names := [stage.name for stage in plan if stage.verdict == "cached"]:
+        text = f"{len(names)} {MEANING['cached']}: {in_few_words(names)}"
+        console.print(text, style="dim", highlight=False, soft_wrap=True)
+
+
+def in_few_words(stages: Sequence[str]) -> str:
+    """The stages, by the tasks that have the same ones here: `download, train of forecast, sketch; train of video`."""
+    verbs: dict[str, list[str]] = {}
+    for name in stages:
+        verb, _, task = name.partition("@")
+        verbs.setdefault(task, []).append(verb)
+    tasks: dict[str, list[str]] = {}
+    for task, own in verbs.items():
+        tasks.setdefault(", ".join(own), []).append(task)
+    return "; ".join(f"{own} of {', '.join(names)}" for own, names in tasks.items())
 
 
 def stages_of(targets: Sequence[str], up_to: Verb | None = None) -> list[str] | None:
@@ -88,7 +105,7 @@ def main() -> None:
         params, pipeline = load(), Pipeline(Path())
         plan = pipeline.plan(stages_of(args.targets, args.up_to), force=args.force)
         if not args.force:
-            plan = hold_back(plan, held_back(pipeline, params))
+            plan = hold_back(plan, held_back(pipeline, params, unfinished(plan)))
     except (PipelineError, ParamsError) as error:
         sys.exit(f"unroll: plan: {error}")
     if args.json:

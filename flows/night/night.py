@@ -32,7 +32,7 @@ from ..execution.placement import placement
 from ..execution.stage import Checkout
 from ..execution.stage_runs import StageRuns
 from ..execution.states import summary
-from ..hold_back import data_of, held_back, hold_back, tasks_waiting
+from ..hold_back import data_of, held_back, hold_back, tasks_waiting, unfinished
 from ..record import read_record
 from ..reports.tables import plan_table
 from . import report
@@ -74,10 +74,13 @@ class _Night:
         self._nights = self._refreshed()
         self._checkout = Checkout(self._root, stop=stop)  # with the pins as they are now
         self._runs = StageRuns(self._checkout, force=options.force, parallel=options.parallel)
+        # As things are; None once a stage has run, or something else may have changed them.
+        self._pipeline: Pipeline | None = self._checkout.pipeline
+        self._plan: tuple[PlannedStage, ...] | None = None
 
     def run(self) -> State[Any]:
         refused = self._refused()
-        self._runs.run(self._first_plan())
+        self._run(self._first_plan())
         self._go_on()
         self._watch()
         held = self._run_models()
@@ -113,25 +116,38 @@ class _Night:
 
     def _first_plan(self) -> list[PlannedStage]:
         """Show the plan as far as it is known now; returns what fetches and prepares."""
-        pipeline, force = self._checkout.pipeline, self._options.force
-        plan = pipeline.plan(self._options.targets(), force=force)
-        plan = hold_back(plan, {} if force else held_back(pipeline, self._params))
+        plan = self._planned(force=self._options.force)
+        if not self._options.force:
+            plan = hold_back(plan, held_back(self._latest(), self._params, unfinished(plan)))
         plan = placement(self._checkout, plan, self._options)
         self._reporter.expect(plan)
         create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where, and why")
         return [stage for stage in plan if stage.name.partition("@")[0] in _OF_DATA]
 
+    def _run(self, plan: Sequence[PlannedStage]) -> None:
+        """Run the stages of a plan; what is known of the checkout holds on where they found nothing to do."""
+        known = len(self._runs.states)
+        self._runs.run(plan)
+        if any(state.name != "Cached" for state in list(self._runs.states.values())[known:]):
+            self._pipeline = self._plan = None
+
     def _latest(self) -> Pipeline:
         """The graph with dvc.lock as it is now."""
-        unchanged = all(state.name == "Cached" for state in self._runs.states.values())
-        return self._checkout.pipeline if unchanged else Pipeline(self._root)
+        self._pipeline = self._pipeline or Pipeline(self._root)
+        return self._pipeline
+
+    def _planned(self, *, force: bool = False) -> tuple[PlannedStage, ...]:
+        """The plan as things are now, whatever is held back."""
+        if force:
+            return self._latest().plan(self._options.targets(), force=True)
+        self._plan = self._plan or self._latest().plan(self._options.targets())
+        return self._plan
 
     def _watch(self) -> None:
         """Look at drift and scores where there is anything new to look at, and decide where models wait."""
-        pipeline = self._latest()
-        plan = pipeline.plan(self._options.targets())
-        planned = {stage.name.partition("@")[2] for stage in plan}
-        waiting = [name for name in tasks_waiting(pipeline) if name in planned]
+        pipeline, plan = self._latest(), self._planned()
+        tasks = {stage.name.partition("@")[2] for stage in plan}
+        waiting = tasks_waiting(pipeline, unfinished(plan) if self._trains else tasks)
         for one in self._nights:
             one.data = data_of(pipeline, one.owner)
             one.edited = next((stage for stage in plan if self._is_edited(stage, one.owner, waiting)), None)
@@ -178,7 +194,10 @@ class _Night:
     def _pin_weights(self) -> None:
         """Have what trains again begin with the newest weights that its params name: an alias may have moved."""
         names = [name for one in self._nights for name in one.waiting if one.decision and one.decision.retrain]
-        for name, fault in self._ask.weights([name for name in names if self._params[name].train.start_from]).items():
+        starting = [name for name in names if self._params[name].train.start_from]
+        if starting:
+            self._plan = None
+        for name, fault in self._ask.weights(starting).items():
             if isinstance(fault, str):
                 self._log.warning("%s: it starts from the weights that were pinned before: %s", name, fault)
 
@@ -186,9 +205,9 @@ class _Night:
         """Run what must run and is not held back; returns what is."""
         self._pin_weights()
         reasons = {name: one.held_back for one in self._nights for name in one.waiting if one.held_back}
-        plan = self._latest().plan(self._options.targets(), force=self._options.force)
-        plan = placement(self._checkout, hold_back(plan, reasons), self._options)
-        self._runs.run([stage for stage in plan if stage.verdict != "held"])
+        plan = hold_back(self._planned(force=self._options.force), reasons)
+        plan = placement(self._checkout, plan, self._options)
+        self._run([stage for stage in plan if stage.verdict != "held"])
         return [stage for stage in plan if stage.verdict == "held"]
 
     def _forecast(self) -> None:

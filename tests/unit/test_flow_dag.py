@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.dag import Pipeline, PipelineError, PlannedStage, Resources
-from flows.plan import stages_of
+from flows.plan import in_few_words, show, stages_of
 from flows.reports.tables import plan_table
 from stages.sources.fetched import Fetched
 from stages.sources.pins import Content, Pin, PinnedFile
@@ -174,3 +174,18 @@ def test_a_plan_takes_tasks_as_a_run_does() -> None:
     assert stages_of([], "train") == [f"train@{name}" for name in Task.names()]
     with pytest.raises(PipelineError, match=r"found poetry; allowed: a task \(drawing.* or a stage, such as train@"):
         stages_of(["poetry"])
+
+
+def test_what_is_up_to_date_stands_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    cached = ["download@sketch", "download@video", "preprocess@sketch", "download@forecast", "preprocess@forecast"]
+    plan = [PlannedStage(name=name, verdict="cached") for name in cached]
+    assert in_few_words(cached) == "download, preprocess of sketch, forecast; download of video"
+    show(plan)
+    assert capsys.readouterr().out == f"5 unchanged: {in_few_words(cached)}\n"
+    show([*plan, PlannedStage(name="preprocess@video", verdict="run", reasons=("video.prepare.size: 1 → 2",))])
+    shown = capsys.readouterr().out
+    assert "video.prepare.size: 1 → 2" in shown
+    assert "preprocess@sketch" not in shown
+    assert shown.splitlines()[-2:] == ["1 runs", f"5 unchanged: {in_few_words(cached)}"]
+    show([PlannedStage(name="preprocess@video", verdict="run", reasons=("video.prepare.size: 1 → 2",))])
+    assert "unchanged" not in capsys.readouterr().out

@@ -37,8 +37,10 @@ class Night:
         made._log = SimpleNamespace(warning=lambda text, *values: self.warned.append(text % values))
         made._options = SimpleNamespace(targets=lambda: None, force=False)
         made._checkout = None
-        made._latest = lambda: self
-        made._runs = SimpleNamespace(run=lambda plan: self.done.append(("run", [stage.name for stage in plan])))
+        made._pipeline, made._plan = self, "as it was before the weights were pinned"
+        made._runs = SimpleNamespace(
+            states={}, run=lambda plan: self.done.append(("run", [stage.name for stage in plan]))
+        )
         self.night = made
 
     def _weights(self, answer: Answer | str) -> Callable[[Sequence[str]], dict[str, Answer | str]]:
@@ -48,7 +50,7 @@ class Night:
 
         return asked
 
-    def plan(self, targets: object, force: bool) -> tuple[PlannedStage, ...]:
+    def plan(self, targets: object) -> tuple[PlannedStage, ...]:
         self.done.append("plan")
         names = self.night._params
         return tuple(PlannedStage(name=f"train@{name}", verdict="run", reasons=("data",)) for name in names)
