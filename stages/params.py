@@ -316,7 +316,8 @@ _KINDS = {  # pydantic's name of a mistake → what is allowed, in YAML's words
 }
 
 
-class _UniqueKeys(yaml.SafeLoader):
+# The parser in C, where PyYAML has it: five times as fast.
+class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """A safe loader that refuses a mapping with the same key twice: the second would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -31,12 +31,12 @@ from .fetch.remote import Stated, Version
 from .fetch.tree import Tree
 from .sources import pins
 from .sources.fetched import Fetched, content_of, name_of, shown
-from .sources.look import Findings, in_words, look
 from .sources.pins import Content, Pin, PinnedFile
 from .tasks.protocol import Task
 
 if TYPE_CHECKING:
     from .params import TaskParams
+    from .sources.look import Findings
 
 AWAY = 75  # EX_TEMPFAIL of sysexits.h: try again later
 
@@ -88,6 +88,8 @@ def refresh_task(task: Task, params: TaskParams, *, check: bool = False) -> Refr
             return Refreshed(state="refused", summary=f"{error}; the pin stays", files=len(old.files))
         if new.holds_the_same(old) and path.is_file() and not unpinned:
             return Refreshed(state="unchanged", summary=_nothing_new(new), files=len(new.files), lines_added=0)
+        from .sources.look import Findings, look  # with all kinds of archives
+
         records = partial(owner.source().records, params)
         found = look(old, new, fetched, records, date.today(), owner.paths.raw) if same_source else Findings()
         if unpinned:
@@ -210,6 +212,8 @@ def _nothing_new(pin: Pin) -> str:
 
 def _result(old: Pin | None, new: Pin, found: Findings, rewritten_past: str) -> Refreshed:
     """What to say and do about another version of a source; `old` is None where it is the first."""
+    from .sources.look import in_words
+
     if old is None:
         said = (
             f"pinned for the first time: {pins.counted(len(new.files), 'file')}"

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
-import fsspec
-
 from .remote import (
     Stated,
     TransientError,
@@ -59,6 +57,8 @@ def ask_all(requests: Sequence[Request], *, workers: int = 16, idle: float = 15.
 
 
 def _ask_file_system(url: str, idle: float) -> Stated:
+    import fsspec
+
     with errors_of(url):
         system, path = fsspec.url_to_fs(url)
         system.invalidate_cache()  # a long-lived process may have asked yesterday

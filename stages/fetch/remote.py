@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
-
 PROTOCOLS = ("https", "http", "s3", "gs", "file")  # beside plain paths
 _PIECE = 2**23  # bytes asked of fsspec at a time
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -158,6 +156,8 @@ def _is_path(url: str) -> bool:
 @contextmanager
 def read_file(url: str, start: int, stop: int | None, version: Version | None, *, idle: float) -> Iterator[Response]:
     """`Read` for every URL but those of the web, and for plain paths, by fsspec, in pieces; `idle` seconds for each."""
+    import fsspec  # a twentieth of a second
+
     with errors_of(url):
         system, path = fsspec.url_to_fs(url)
     # The time bound, for the file systems that take one: those that reach over a network by asyncio.

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
-
 from . import check_protocol, decoded
 from .remote import DownloadError, Stated, UnreachableError, redacted, stated_by
 
@@ -31,6 +29,8 @@ def files_below(url: str, chosen: Sequence[str], *, max_files: int) -> Tree:
     Hidden files are passed over, links on a disk are followed. Empty where there is nothing, or a web server that does
     not list. Raises ValueError where the place cannot be reached, holds more than `max_files` or has no end.
     """
+    import fsspec
+
     system, root = fsspec.core.url_to_fs(check_protocol(url))
     system.invalidate_cache()  # a long-lived process may have listed it yesterday
     tree = Tree()

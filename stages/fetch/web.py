@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import httpx
 
 from .decoding import ENCODINGS, inflated
 from .remote import (
@@ -25,6 +24,9 @@ from .remote import (
     one_line,
     redacted,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 _CONNECT = 15.0  # seconds; less where `idle` is
 _REFUSALS = {
@@ -41,6 +43,8 @@ class Web:
     """http and https, by httpx. Shared by the threads of one `fetch_all`; `stop` ends its waits."""
 
     def __init__(self, *, idle: float, longest_wait: float, connections: int, stop: threading.Event) -> None:
+        import httpx  # a tenth of a second, and only where there is anything to ask
+
         self._client = httpx.Client(
             follow_redirects=True,
             timeout=httpx.Timeout(idle, connect=min(idle, _CONNECT), pool=None),
@@ -77,6 +81,8 @@ class Web:
 
     @contextmanager
     def _send(self, method: str, url: str, headers: dict[str, str]) -> Iterator[httpx.Response]:
+        import httpx
+
         host = urlsplit(url).hostname or ""
         self._stop.wait(max(0.0, self._not_before.get(host, 0.0) - time.monotonic()))
         try:

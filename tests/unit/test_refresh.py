@@ -8,6 +8,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from datetime import date
@@ -85,6 +86,12 @@ def test_a_sample_needs_no_network_and_its_pin_never_changes(monkeypatch: pytest
         assert refresh(params, task).state == "unchanged"
         assert refresh(params, task, check=True).state == "unchanged"
         assert pin(Task(task).description().dataset_task) == pins.NOTHING.text()
+
+
+def test_where_nothing_is_asked_nothing_is_imported_that_asks() -> None:
+    code = "import sys, stages.refresh; print({*sys.modules} & {'httpx', 'fsspec', 'pandas', 'torch', 'dvc', 'mlflow'})"
+    found = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert found.stdout == "set()\n"
 
 
 def test_the_pins_that_are_committed_can_be_read() -> None:
