@@ -2,6 +2,7 @@
 
     python -m benchmarks.drift_series                         made series, and real ones beside the checkout
     python -m benchmarks.drift_series --draws 1000 --daily 50 --json drift_series.json
+    python -m benchmarks.drift_series --held-back 547           as if profiles were of the training days alone
 
 Series are made (autocorrelation 0, 0.5 and 0.8 from day to day, a week and a year, 4 to 7 years) and real: a stretch is
 learned, and four weeks that follow it, up to a year later, are compared as they are and with a change planted into
@@ -90,20 +91,23 @@ SERIES_CHANGES = {
     "none": ("none", 0.0),
     "level by 2 σ": ("level", 2.0),
     "level by 1 σ": ("level", 1.0),
+    "level by 5 σ": ("level", 5.0),
     "spread times 2": ("spread", 2.0),
     "pattern by 2 σ": ("pattern", 2.0),
 }
 
 
 def series_rows(
-    name: str, params: TaskParams, stretches: Iterator[tuple[np.ndarray, np.random.Generator]]
+    name: str, params: TaskParams, stretches: Iterator[tuple[np.ndarray, np.random.Generator]], held_back: int
 ) -> list[dict[str, Any]]:
-    """A row for each change of the last four weeks of stretches, each with what draws how much of it was learned."""
+    """A row for each change of the last four weeks of stretches, each with what draws how much of it was learned, but
+    for so many days more that were held back.
+    """
     found: dict[str, list[str]] = {change: [] for change in SERIES_CHANGES}
     for values, generator in stretches:
         ahead = int(generator.integers(DAYS, 365))
         end = len(values) - int(generator.integers(0, 365 - ahead + 1))
-        learned = as_series(values[: end - ahead])
+        learned = as_series(values[: end - ahead - held_back])
         profile = profile_of(Observed(examples=1, series=[learned]), COUNTS)
         residual = profile["series"]["lines"]["series"]["variance"] ** 0.5
         for change, (kind, size) in SERIES_CHANGES.items():
@@ -143,6 +147,7 @@ def main() -> None:
     parser = command.parser("drift_series", __doc__)
     parser.add_argument("--draws", type=int, default=300)
     parser.add_argument("--first-seed", type=int, default=10_000)
+    parser.add_argument("--held-back", type=int, default=0, metavar="DAYS", help="that the profile does not know")
     parser.add_argument(
         "--daily", type=int, default=0, metavar="SERIES", help="made series that are asked of every day"
     )
@@ -154,9 +159,9 @@ def main() -> None:
     for correlation in CORRELATIONS:
         generators = map(np.random.default_rng, seeds)
         stretches = ((made_series(generator, correlation), generator) for generator in generators)
-        rows += series_rows(f"made, autocorrelation {correlation}", params, stretches)
+        rows += series_rows(f"made, autocorrelation {correlation}", params, stretches, args.held_back)
     real = ((values, np.random.default_rng(seed)) for seed in seeds[:5] for values in real_series(args.series))
-    rows += series_rows("real", params, real)
+    rows += series_rows("real", params, real, args.held_back)
     print(command.table(rows), flush=True)
     daily = [alarms(params, seeds[: args.daily], one) for one in CORRELATIONS] if args.daily else []
     print(command.table(daily) if daily else "", end="")

@@ -43,11 +43,6 @@ class DailySeries:
         """In days since 1970-01-01."""
         return self.start + len(self.values) - 1
 
-    def until(self, days: int) -> DailySeries:
-        """Its first so many days."""
-        values, observed = self.values[:days], self.observed[:days]
-        return DailySeries(name=self.name, start=self.start, values=values, observed=observed)
-
 
 def described(series: Sequence[DailySeries]) -> dict[str, Any]:
     """What a profile holds of the series that were learned: the lines of each or, of many, of the pooled one, and by

@@ -18,6 +18,9 @@ from stages.monitoring.drift_picture import save_pictures
 from stages.params import load
 from stages.preprocessing.profile import Categories, Numbers, Observed, profile_of
 from stages.preprocessing.weekly import DailySeries
+from stages.tasks.forecast.prepare import profile as forecast
+
+from .test_forecast_prepare import prepared
 
 PARAMS = load()["forecast"]
 COUNTS = {"accepted": 1, "rejected": 0}
@@ -44,6 +47,10 @@ def series(
     values = generator.normal(size=days) + np.tile([2, 0, 0, 0, 0, -1, -1], days // 7 + 1)[:days]
     values[-28:] = (values[-28:] - values[-28:].mean()) * spread + values[-28:].mean() + level
     return DailySeries(name=name, start=12_000, values=values, observed=np.ones(days, dtype=bool))
+
+
+def first(days: int, whole: DailySeries) -> DailySeries:
+    return replace(whole, values=whole.values[:days], observed=whole.observed[:days])
 
 
 def of(*some: DailySeries) -> Observed:
@@ -164,9 +171,29 @@ def test_holm_multiplies_the_smallest_by_all_and_never_falls():
 def test_a_series_is_compared_with_the_weeks_before(feature, change):
     generator = np.random.default_rng(9)
     whole = series(generator, **change)
-    found = verdicts(profile_of(of(whole.until(5 * 365 - 60)), COUNTS), of(whole))
+    found = verdicts(profile_of(of(first(5 * 365 - 60, whole)), COUNTS), of(whole))
     found.pop("pattern" if feature == "spread" else "gaps")  # what varies more has a less steady week
     assert {name for name, verdict in found.items() if verdict == "drift"} == {feature} - {"none"}
+
+
+def test_a_level_that_rises_after_days_that_were_held_back_is_found(tmp_path):
+    """Between the days that the champion was fitted to and those that came lie a year and a half that judged it."""
+    generator = np.random.default_rng(14)
+    season = 4 * np.sin(2 * np.pi * np.arange(4 * 365) / 365.25)
+    values = 20 + season + generator.normal(size=4 * 365)
+    values[-28:] *= 1.5
+    days = np.datetime64("2020-01-01") + np.arange(len(values))
+    lines = [f"{day},{value:.3f}" for day, value in zip(days, values, strict=True)]
+    (tmp_path / "raw").mkdir()
+
+    def observed(count: int) -> Observed:
+        (tmp_path / "raw" / "s.csv").write_text("\n".join(["date,y", *lines[:count]]) + "\n")
+        prepared(tmp_path / "raw", tmp_path / "out", validation_days=182, test_days=365)
+        return forecast.learned(tmp_path / "out")
+
+    profile = profile_of(observed(len(lines) - 28), COUNTS)
+    assert verdicts(profile, observed(len(lines)))["level"] == "drift"
+    assert set(verdicts(profile, observed(len(lines) - 28)).values()) == {"none"}
 
 
 def test_a_week_that_has_moved_is_found_and_a_season_is_none():
@@ -174,7 +201,7 @@ def test_a_week_that_has_moved_is_found_and_a_season_is_none():
     whole = series(generator)
     season = 5 * np.sin(2 * np.pi * np.arange(len(whole.values)) / 364)
     whole = replace(whole, values=whole.values + season)
-    learned = profile_of(of(whole.until(5 * 365 - 100)), COUNTS)
+    learned = profile_of(of(first(5 * 365 - 100, whole)), COUNTS)
     assert set(verdicts(learned, of(whole)).values()) == {"none"}
     moved = whole.values.copy()
     moved[-28:] = np.roll(moved[-28:], 3)
@@ -185,7 +212,7 @@ def test_a_series_that_wanders_is_not_called_changed():
     generator = np.random.default_rng(11)
     walks = [np.cumsum(generator.normal(size=4 * 365)) for _ in range(40)]
     whole = [replace(series(generator, len(walk)), values=walk) for walk in walks]
-    found = [verdicts(profile_of(of(one.until(len(one.values) - 200)), COUNTS), of(one))["level"] for one in whole]
+    found = [verdicts(profile_of(of(first(len(one.values) - 200, one)), COUNTS), of(one))["level"] for one in whole]
     assert found.count("drift") <= 1
 
 
@@ -193,9 +220,9 @@ def test_a_series_that_fell_silent_is_found_and_a_short_gap_is_none():
     generator = np.random.default_rng(12)
     two = [series(generator, name=name) for name in ("a", "b")]
     learned = profile_of(of(*two), COUNTS)
-    silent = two[0].until(5 * 365 - 20)
+    silent = first(5 * 365 - 20, two[0])
     assert verdicts(learned, of(silent, two[1]))["a: gaps"] == "drift"
-    assert verdicts(learned, of(two[0].until(5 * 365 - 3), two[1]))["a: gaps"] == "none"
+    assert verdicts(learned, of(first(5 * 365 - 3, two[0]), two[1]))["a: gaps"] == "none"
     changes = changes_of(learned, of(silent, two[1]), {}, partial=True)  # a user's file may end where it likes
     assert next(c for c in changes if c.name == "a: gaps").p_value == 1.0
 

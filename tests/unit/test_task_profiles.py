@@ -94,7 +94,7 @@ def test_a_profile_is_pure_small_and_of_the_split_that_is_learned(sample, tmp_pa
     assert made["examples"] == len(store.rows("train"))
     if task.name == "forecast":
         (lines,) = made["series"]["lines"].values()
-        assert lines["days"] == store.value("train_end", 0) < store.value("length", 0)
+        assert lines["days"] == store.value("length", 0)  # the others too: by them the champion was judged
 
 
 def test_half_a_drawing_and_darker_frames_look_other():

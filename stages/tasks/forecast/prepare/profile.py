@@ -14,23 +14,23 @@ from ..data.series import day_number
 
 
 def learned(prepared: Path) -> Observed:
-    """The training days of all series of the prepared data."""
+    """All days of all series of the prepared data, not those of the training split alone: by the others the champion
+    was judged, and the served network may have learned them (`train.refit`). So what comes is compared with the days
+    just before it, and not with those of two years ago.
+    """
     store, _ = open_prepared(prepared)
-    ends = store.column("train_end").tolist()
-    series = [one.until(end) for one, end in zip(_series(store, np.arange(len(store))), ends, strict=True)]
-    return Observed(examples=len(series), series=series)
+    return _observed(store, np.arange(len(store)))
 
 
 def current(prepared: Path, rows: np.ndarray, known: Known) -> Observed:
     """All days of some series of the prepared data."""
     store, _ = open_prepared(prepared)
-    series = _series(store, rows)
-    return Observed(examples=len(series), series=series)
+    return _observed(store, rows)
 
 
-def _series(store: SequenceStore, rows: np.ndarray) -> list[DailySeries]:
+def _observed(store: SequenceStore, rows: np.ndarray) -> Observed:
     columns = (store.values(name, rows) for name in ("id", "start"))
-    return [
+    series = [
         DailySeries(
             name=name,
             start=day_number(start),
@@ -39,3 +39,4 @@ def _series(store: SequenceStore, rows: np.ndarray) -> list[DailySeries]:
         )
         for row, name, start in zip(rows, *columns, strict=True)
     ]
+    return Observed(examples=len(series), series=series)
