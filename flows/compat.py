@@ -67,10 +67,9 @@ class ParamsFiles:
         except FileNotFoundError:
             return {}
         stamp = status.st_ino, status.st_mtime_ns, status.st_size
-        before, values = self._read.get(dep.fs_path, (None, None))
-        if before != stamp:
-            values = load_path(dep.fs_path, dep.repo.fs)
-            self._read[dep.fs_path] = stamp, values
+        if dep.fs_path not in self._read or self._read[dep.fs_path][0] != stamp:
+            self._read[dep.fs_path] = stamp, load_path(dep.fs_path, dep.repo.fs)
+        values = self._read[dep.fs_path][1]
         if not dep.params:
             return dict(values)
         found = {}

@@ -50,7 +50,7 @@ class Ahead:
         table = pd.DataFrame(np.where(found.given, found.values, np.nan), columns=self._columns)
         table.insert(0, "unique_id", name)
         table.insert(1, "ds", ds)
-        self._tables.append(table[found.given.any(axis=1)])
+        self._tables.append(table.dropna(how="all", subset=self._columns))
 
     def write(self) -> None:
         """Write the file, where there is anything to write."""
