@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .command import main
 from .data.files import fresh_folder
+from .progress_bar import tell
 from .stopping import STATUS
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def _fit(
         params.train,
     )
     history = loop.fit(network, train, validation, train_params, checkpoints=checkpoints, **report.hooks())
+    if params.train.mode == "full" and history.best_epoch + 1 == params.train.epochs:
+        last = f"its last epoch, {params.train.epochs}"
+        tell(f"unroll: train {task.name}: still improving in {last}: train.epochs may be too few")
     network.calibrate(lambda function: inference.predict(network, validation, params.train.batch_size, function))
     network.cpu()
     return history
