@@ -44,17 +44,17 @@ def test_moments_are_scikit_learns_regression_with_the_strength_that_suits_group
         for known, held_back in StratifiedGroupKFold(3).split(inputs(train), train.labels, groups):
             assert not set(groups[known]) & set(groups[held_back])
             scaler = StandardScaler().fit(inputs(train)[known])
-            model = LogisticRegression(C=strength, max_iter=300).fit(
+            model = LogisticRegression(C=strength, max_iter=1000).fit(
                 scaler.transform(inputs(train)[known]), train.labels[known]
             )
             said = model.predict_proba(scaler.transform(inputs(train)[held_back]))
             fold_losses.append(log_loss(train.labels[held_back], said))
         losses.append(np.mean(fold_losses))
     scaler, strength = StandardScaler().fit(inputs(train)), STRENGTHS[int(np.argmin(losses))]
-    model = LogisticRegression(C=strength, max_iter=300).fit(scaler.transform(inputs(train)), train.labels)
+    model = LogisticRegression(C=strength, max_iter=1000).fit(scaler.transform(inputs(train)), train.labels)
     found = moment_predictions(train, test, groups)
     assert found.tolist() == model.predict(scaler.transform(inputs(test))).tolist()
     assert found.tolist() == moment_predictions(train, test, groups).tolist()
     few = moment_predictions(train, test, np.arange(24) // 12)
-    model = LogisticRegression(C=1e-2, max_iter=300).fit(scaler.transform(inputs(train)), train.labels)
+    model = LogisticRegression(C=1e-2, max_iter=1000).fit(scaler.transform(inputs(train)), train.labels)
     assert few.tolist() == model.predict(scaler.transform(inputs(test))).tolist()

@@ -88,7 +88,7 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
             baselines["seasonal_naive"] = np.stack([seasonal_naive(history) for history in histories])
         splits = (train_origins, validation_origins, rolling_origins(settings.origins, settings.origin_step))
         for name in (name for name in settings.baselines if name in _LEARNED):
-            told = _told(params.model, windows.data)
+            told = fully_told(params.model, windows.data)
             with busy(f"baseline {name}"):
                 baselines[name] = _LEARNED[name](*(Windows(folder, told, origins) for origins in splits))
         for name in statistics:
@@ -102,7 +102,7 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
     )
 
 
-def _told(model: ModelParams, data: Mapping[str, Any]) -> ModelParams:
+def fully_told(model: ModelParams, data: Mapping[str, Any]) -> ModelParams:
     """Params of windows that tell all that the data knows of a day ahead, whatever the network is told: who takes a
     simpler model would give it the calendar, holidays, known columns and the year before, too.
     """

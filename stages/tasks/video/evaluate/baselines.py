@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ....evaluation.bootstrap import evenly
 from ....models.batch import Batch
@@ -19,7 +20,7 @@ from ..model.clips import ClipDataset
 from ..params import EvaluateParams
 
 _CELLS = 16  # the baselines see frames averaged down to about this many cells a side
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strengths of regularisation that moments chooses among
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # inverse strengths of regularisation that moments chooses among
 _FOLDS = 3
 _MOST_CLIPS = 1000  # by which it chooses; of more, so many evenly over them
 
@@ -74,9 +75,10 @@ def moment_predictions(train: ClipDataset, test: ClipDataset, groups: np.ndarray
     if len(np.unique(train.labels)) == 1:
         return np.full(len(test), train.labels[0])
     moments = _moments(train)
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
-    classifier.set_params(logisticregression__C=_strength(classifier, moments, train.labels, groups))
-    predicted: np.ndarray = classifier.fit(moments, train.labels).predict(_moments(test))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    with threadpool_limits(1):  # of products so small, threads wait for each other longer than they work
+        classifier.set_params(logisticregression__C=_strength(classifier, moments, train.labels, groups))
+        predicted: np.ndarray = classifier.fit(moments, train.labels).predict(_moments(test))
     return predicted
 
 
