@@ -23,7 +23,8 @@ MEANS = (7, 14, 28)  # days before it whose means are features
 SCALE_DAYS = 56  # days before an origin whose mean and deviation scale all values
 YEAR_LAGS = YEAR + np.arange(-7, 8)  # days before it
 SETTINGS = {
-    "objective": "regression",
+    "objective": "huber",  # a series that leaves its level by a hundred deviations would be all that squares see
+    "alpha": 1.0,  # deviations up to which errors count by their square
     "metric": "l1",
     "learning_rate": 0.03,
     "num_leaves": 15,

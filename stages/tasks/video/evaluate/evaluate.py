@@ -57,10 +57,10 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
         "frame": lambda: single_frame_predictions(train, test, params.evaluate),
         "moments": lambda: moment_predictions(train, test, example_groups(store, store.rows("train"))),
     }
-    for name in params.evaluate.baselines:
-        with busy(f"baseline {name}"):
-            right = np.mean(baselines[name]() == test.labels)
-        report.add_metrics({f"baseline_{params.baselines()[name]}_accuracy": right})
+    for baseline in params.evaluate.baselines:
+        with busy(f"baseline {baseline}"):
+            right = np.mean(baselines[baseline]() == test.labels)
+        report.add_metrics({f"baseline_{params.baselines()[baseline]}_accuracy": right})
     count = params.evaluate.pictures
     random = interleave_classes(test, seed=params.evaluate.seed)[:count]
     for name, chosen, title in (
