@@ -101,7 +101,8 @@ def by_hand(series: Sequence[np.ndarray], unobserved: Sequence[int] = ()) -> np.
     found = []
     for one in series:
         for origin in (len(one) - 21, len(one) - 14, len(one) - 7):
-            recent, said = one[max(0, origin - SCALE_DAYS) : origin], []
+            recent = one[max(0, origin - SCALE_DAYS) : origin]
+            said: list[float] = []
             for _ in range(7):
                 row = np.array([features(one, origin, said, moments)], dtype=np.float32)
                 said.append(float(model.predict(row)[0]) * recent.std() + recent.mean())

@@ -157,7 +157,7 @@ def test_ridge_reads_nothing_of_a_year_that_a_short_history_has_not(folder: Path
         ridge(*(Windows(folder, MODEL.model_copy(update={"last_year": year}), origins) for origins in splits))
         for year in (False, True)
     ]
-    assert np.allclose(*found, atol=1e-6)
+    assert np.allclose(found[0], found[1], atol=1e-6)
 
 
 def test_skill_is_the_share_of_the_baselines_error_that_is_saved(report: Report) -> None:
