@@ -1,4 +1,4 @@
-"""How good the forecaster is on real series, beside AutoETS fitted anew at each origin and beside a ridge regression.
+"""How good the forecaster is on real series, beside AutoETS fitted at each origin, a ridge regression and LightGBM.
 
     python -m benchmarks.forecast_quality cta seattle melbourne births    each by a network of its own, by its recipe
     python -m benchmarks.forecast_quality kinds                           the kinds of network on Chicago's rail
@@ -31,6 +31,8 @@ from stages.models.weights import load_network
 from stages.tasks.forecast.data.series import HORIZON
 from stages.tasks.forecast.evaluate import scores
 from stages.tasks.forecast.evaluate.baselines import naive, seasonal_naive, statistics, statistics_in_background
+from stages.tasks.forecast.evaluate.boosting import lightgbm
+from stages.tasks.forecast.evaluate.evaluate import fully_told
 from stages.tasks.forecast.evaluate.ridge import ridge
 from stages.tasks.forecast.evaluate.scores import Actuals, read_actuals
 from stages.tasks.forecast.model.network import build
@@ -157,6 +159,13 @@ def _by_ridge(trial: Trial, test: Test, model: Overlay) -> np.ndarray:
     params = trial.overlaid({"model": model}).params.model
     splits = (train_origins, validation_origins, _origins(trial))
     return ridge(*(Windows(trial.folder, params, origins) for origins in splits))
+
+
+def _by_learned(trial: Trial, test: Test, fit: Callable[[Windows, Windows, Windows], np.ndarray]) -> np.ndarray:
+    """A baseline of the evaluate stage, told all that is known of a day ahead."""
+    params = fully_told(trial.params.model, test.windows.data)
+    splits = (train_origins, validation_origins, _origins(trial))
+    return fit(*(Windows(trial.folder, params, origins) for origins in splits))
 
 
 def on_all_history(trial: Trial) -> Mapping[str, Cell]:
@@ -298,6 +307,8 @@ BASELINES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Overlay]]] = {
 def _rows(series: str) -> Iterable[Row]:
     fits, ridges = BASELINES[series]
     others = {
+        "lightgbm": partial(_by_learned, fit=lightgbm),
+        "ridge": partial(_by_learned, fit=ridge),
         **fits,
         **{name: partial(_by_ridge, model=model) for name, model in ridges.items()},
         **{name: partial(_by_history, model=name) for name in NAIVE},

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -125,6 +125,7 @@ class RegisterParams(Block):
     confidence: Annotated[float, Field(gt=0.5, lt=1)]
     comparison_examples: Positive
     min_examples: Positive
+    must_beat: Annotated[list[str], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _asked_enough(self) -> RegisterParams:
@@ -175,7 +176,7 @@ class AlarmParams(Block):
 
 class TaskParams(Block):
     """The seven blocks of one task; a task's own `params.py` says what is in `source`, `prepare`, `model` and
-    `evaluate`.
+    `evaluate`, and which baselines are measured.
     """
 
     source: Block
@@ -185,6 +186,24 @@ class TaskParams(Block):
     evaluate: EvaluateParams
     register_: RegisterParams = Field(alias="register")
     monitor: MonitorParams
+
+    def baselines(self) -> Mapping[str, str]:
+        """The baselines that are measured beside the network: by the name in params, what its metrics call each."""
+        raise NotImplementedError
+
+    def must_beat(self) -> list[str]:
+        """The baselines of `register.must_beat` as their metrics name them."""
+        return [self.baselines()[name] for name in self.register_.must_beat]
+
+    @model_validator(mode="after")
+    def _measures_what_must_be_beaten(self) -> Self:
+        measured = self.baselines()
+        if unknown := [name for name in self.register_.must_beat if name not in measured]:
+            raise ValueError(
+                f"register.must_beat of the baselines that are measured ({', '.join(measured)}); "
+                f"found {', '.join(unknown)}"
+            )
+        return self
 
 
 def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .command import main
 from .data.files import fresh_folder
+from .progress_bar import tell
 from .stopping import STATUS
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from .data.store import Split
     from .models.network import Network
-    from .params import TaskParams
+    from .params import TaskParams, TrainParams
     from .tasks.protocol import Task
     from .tracking.training_run import TrainingRun
     from .training.checkpoint import Checkpoints
@@ -131,9 +132,15 @@ def _fit(
         params.train,
     )
     history = loop.fit(network, train, validation, train_params, checkpoints=checkpoints, **report.hooks())
+    _tell_of_last_epoch(task.name, params.train, history)
     network.calibrate(lambda function: inference.predict(network, validation, params.train.batch_size, function))
     network.cpu()
     return history
+
+
+def _tell_of_last_epoch(name: str, params: TrainParams, history: TrainingHistory) -> None:
+    if params.mode == "full" and history.best_epoch + 1 == params.epochs:
+        tell(f"unroll: train {name}: still improving in its last epoch ({params.epochs}): train.epochs may be too few")
 
 
 def _refit(

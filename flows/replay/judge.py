@@ -21,6 +21,7 @@ from stages.tasks.forecast.data.series import calendar_date
 from stages.tasks.protocol import Task
 
 from .snapshot import Snapshot
+from .train_snapshot import with_quick_baselines
 from .trainings import Training
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ class Gate:
             same = candidate.signature == champion.signature
             compared = compare(questions, named[0], named[1], fault="", same_weights=same)
             comparison = replace(compared, more_learned=_more_learned(candidate, champion))
-        register = self.params.register_.model_copy(update={"promotion": "automatic"})
-        params = self.params.model_copy(update={"register_": register})
+        params = with_quick_baselines(self.params)
+        register = params.register_.model_copy(update={"promotion": "automatic"})
+        params = params.model_copy(update={"register_": register})
         return decide(description, metrics, params.train.mode, params, comparison)
 
 

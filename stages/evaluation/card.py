@@ -27,6 +27,8 @@ from .report import (
     format_interval,
     format_number,
     metric_names,
+    ranked_baselines,
+    simpler_is_better,
     table_row,
     with_interval,
 )
@@ -78,12 +80,14 @@ def read_sections(task: Task, kind: str) -> dict[str, str]:
 
 
 def metrics_table(metrics: Mapping[str, Any], metric: str) -> str:
-    """A Markdown table of what a model and its baselines reached, a row a metric, beginning with the headline `metric`;
-    `metrics` as metrics/TASK.json has them.
+    """A Markdown table of what a model and its baselines reached, a row a metric, beginning with the headline `metric`
+    and with the baseline that is hardest to beat; `metrics` as metrics/TASK.json has them.
     """
     names = metric_names(metrics, metric)
     keys = [(key, name) for name in names for key in baseline_keys(metrics, name)]
-    baselines = sorted({key.removeprefix("baseline_").removesuffix(f"_{name}") for key, name in keys})
+    named = sorted({key.removeprefix("baseline_").removesuffix(f"_{name}") for key, name in keys})
+    hardest = [name for name, _ in ranked_baselines(metrics, metric)]
+    baselines = [*hardest, *(name for name in named if name not in hardest)]
     rows = []
     for name in names:
         values = [metrics.get(f"baseline_{baseline}_{name}") for baseline in baselines]
@@ -101,6 +105,8 @@ def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
     )
     reached = f"**{metric} {with_interval(report.metrics, metric)}** ({meaning(metric)})"
     text = f"{reached} on {report.n:,} test examples; {baseline}."
+    if simpler := simpler_is_better(report.metrics, metric):
+        text = f"**{simpler[0].upper()}{simpler[1:]}.**\n\n{text}"
     if training["mode"] != "full":
         text += f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no model."
     return text
@@ -177,6 +183,8 @@ def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     options = task.predictor().options
     values |= {f"evaluate.{name}": value for name, value in params.evaluate.model_dump().items() if name in options}
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
+    if training["mode"] == "full" and training["best_epoch"] + 1 == training["epochs"]:
+        reached += " The network was still improving in its last epoch: `train.epochs` may be too few."
     if "started_from" in training:
         reached += (
             f" The training started from {training['started_from']}, and the network knows what that one has learned."

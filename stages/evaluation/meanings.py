@@ -27,7 +27,7 @@ MEANINGS = {
     "coverage_90": "share of days inside the 90 % band; 0.9 is best",
     **{
         f"skill_{name}": f"by which share its error is smaller than that of the baseline {name}; above 0 is better"
-        for name in ("naive", "seasonal_naive", "autoets", "autotheta", "ridge")
+        for name in ("naive", "seasonal_naive", "autoets", "autotheta", "ridge", "lightgbm")
     },
     **{
         f"{name}_left_out_fits": f"forecasts without a fit of the baseline {name}; its scores are estimated for them"

@@ -5,7 +5,7 @@ the test split, calibration, pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,11 +171,29 @@ def baseline_keys(metrics: Mapping[str, object], metric: str) -> list[str]:
     return sorted(k for k in metrics if k.startswith("baseline_") and k.endswith(f"_{metric}"))
 
 
-def best_baseline(metrics: Mapping[str, float], metric: str) -> tuple[str, float] | None:
-    """Name and value of the baseline that is hardest to beat, or None where none was measured."""
+def ranked_baselines(metrics: Mapping[str, float], metric: str) -> list[tuple[str, float]]:
+    """Name and value of each baseline of `metric`, the hardest to beat first; equal ones by their names."""
     named = [
         (k.removeprefix("baseline_").removesuffix(f"_{metric}"), metrics[k]) for k in baseline_keys(metrics, metric)
     ]
-    if not named:
-        return None
-    return (max if higher_is_better(metric) else min)(named, key=lambda pair: pair[1])
+    more = bool(named) and higher_is_better(metric)
+    return sorted(named, key=lambda pair: -pair[1] if more else pair[1])
+
+
+def best_baseline(
+    metrics: Mapping[str, float], metric: str, among: Collection[str] | None = None
+) -> tuple[str, float] | None:
+    """Name and value of the baseline that is hardest to beat, of all or of those named `among` them; None where there
+    is none.
+    """
+    ranked = ranked_baselines(metrics, metric)
+    return next((pair for pair in ranked if among is None or pair[0] in among), None)
+
+
+def simpler_is_better(metrics: Mapping[str, float], metric: str) -> str:
+    """That a baseline reaches more than the model, and which does best; empty where none does."""
+    best, value = best_baseline(metrics, metric), metrics[metric]
+    if best is None or not (best[1] > value if higher_is_better(metric) else best[1] < value):
+        return ""
+    name, reached = best[0].replace("_", " "), format_number(best[1], like=value)
+    return f"a simpler model is better here: {name} {reached} against {format_number(value)}"

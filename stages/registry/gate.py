@@ -1,4 +1,5 @@
-"""Which new version becomes champion: one that beats its baselines and, on today's test set, the present champion.
+"""Which new version becomes champion: one that beats the baselines of `register.must_beat` and, on today's test set,
+the present champion. Where another baseline is better than it, the reason begins with that.
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
 same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
@@ -23,7 +24,7 @@ import numpy as np
 
 from ..data.files import read_json
 from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
-from ..evaluation.report import baseline_keys, best_baseline, headline_metric
+from ..evaluation.report import baseline_keys, best_baseline, headline_metric, simpler_is_better
 from ..metrics import higher_is_better
 from ..models.learned import Learned
 from ..paths import MEASURED, SERVED
@@ -116,7 +117,7 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
             "value": metrics[metric],
             "baselines": {key: metrics[key] for key in baseline_keys(metrics, metric)},
             "comparison": asdict(comparison) if comparison else None,
-            **params.register_.model_dump(include={"confidence", "min_examples", "promotion"}),
+            **params.register_.model_dump(include={"confidence", "min_examples", "must_beat", "promotion"}),
             **asdict(verdict),
         }
         client.log_text(run_id, json.dumps(judged_by, indent=2, sort_keys=True), file)
@@ -136,18 +137,25 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
 def decide(
     description: Description, metrics: dict[str, Any], mode: str, params: TaskParams, comparison: Comparison | None
 ) -> Verdict:
-    """The gate's rules, in their order: baselines, `train.mode`, enough examples, the champion, `register.promotion`.
+    """The gate's rules, in their order: `register.must_beat`, `train.mode`, enough examples, the champion,
+    `register.promotion`.
 
     `metrics` are those of the evaluate stage; `comparison` is None where there is no champion.
     """
     metric, register = headline_metric(metrics, description), params.register_
-    best = best_baseline(metrics, metric)
+    must_beat = params.must_beat()
+    best = best_baseline(metrics, metric, must_beat)
     answered = comparison is not None and comparison.champion is not None
     own_weights = answered and comparison is not None and comparison.same_weights
     if best is None:
         return Verdict(Decision.CHALLENGER_LOST, "no baseline was measured")
+    missing = [name for name in must_beat if f"baseline_{name}_{metric}" not in metrics]
+    if missing and not own_weights:
+        return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured of the baseline {' and '.join(missing)}")
     value = metrics[metric]
     found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
+    if (simpler := simpler_is_better(metrics, metric)) and best != best_baseline(metrics, metric):
+        found = f"{simpler}; {found}"
     if not own_weights and not (value > best[1] if higher_is_better(metric) else value < best[1]):
         return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":

@@ -90,7 +90,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         def change(clone: Clone) -> None:
             settings = ["source.kind=csv", f"source.url={host.url}/days.csv", "prepare.date_columns=[day]"]
             settings += ["prepare.date_format='%Y-%m-%d'", "prepare.value_columns=[value]"]
-            settings += ["prepare.validation_days=28", "prepare.test_days=28", "evaluate.baselines=[naive]"]
+            settings += [
+                "prepare.validation_days=28",
+                "prepare.test_days=28",
+                "evaluate.baselines=[naive]",
+                "register.must_beat=[naive]",
+            ]
             settings += ["train.epochs=8", "register.confidence=0.6", "monitor.pause_days=0"]
             override([f"forecast.{setting}" for setting in settings], clone.folder / "params.yaml")
 

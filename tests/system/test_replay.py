@@ -22,6 +22,7 @@ TINY = {
         "model": {"members": 1, "hidden_size": 4},
         "train": {"epochs": 1, "threads": 1},
         "evaluate": {"origins": 12, "baselines": ["seasonal_naive", "autoets"]},
+        "register": {"must_beat": ["seasonal_naive", "autoets"]},
     }
 }
 OPTIONS = ("--from", "2014-01-01", "--to", "2014-12-31", "--every", "28d", "--parallel", "2")

@@ -102,6 +102,25 @@ def test_a_card_has_data_metrics_baselines_slices_limits_and_how_to_load(checkou
     assert lines[-2:] == [f"    {SIGNATURE}", "    f1 average:macro"]
 
 
+def test_a_simpler_model_that_is_better_is_said_first_and_the_hardest_baseline_stands_first(checkout: Path) -> None:
+    better = made(report(checkout / "better", baseline_majority_accuracy=0.1, baseline_trees_accuracy=0.92))
+    said = "**A simpler model is better here: trees 0.9200 against 0.9000.**"
+    assert said in better
+    assert better.index(said) < better.index("**accuracy 0.9000")
+    assert "| metric | this model | trees | linear | majority | meaning |" in better
+    equal = made(report(checkout / "equal", baseline_trees_accuracy=0.9))
+    assert "simpler model" not in equal
+
+
+def test_a_best_epoch_that_is_the_last_is_told(checkout: Path) -> None:
+    told = "still improving in its last epoch: `train.epochs` may be too few"
+    assert told not in made(report(checkout / "plots"))
+    write_json(Task("sketch").paths.network, {"training": {"mode": "full", "epochs": 4, "best_epoch": 3}})
+    assert told in made(report(checkout / "plots"))
+    write_json(Task("sketch").paths.network, {"training": {"mode": "overfit", "epochs": 4, "best_epoch": 3}})
+    assert told not in made(report(checkout / "plots"))
+
+
 def test_a_card_follows_the_metric_that_params_choose(checkout: Path) -> None:
     found = report(checkout / "plots", macro_f1=0.7, baseline_linear_macro_f1=0.6)
     found.metric = "macro_f1"

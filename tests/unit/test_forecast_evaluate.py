@@ -20,7 +20,8 @@ from stages.evaluation.report import Report
 from stages.tasks.forecast.evaluate import baselines as baselines_module
 from stages.tasks.forecast.evaluate import evaluate as evaluate_module
 from stages.tasks.forecast.evaluate.baselines import STATISTICS, chosen_fits, fit_seconds, statistics
-from stages.tasks.forecast.evaluate.evaluate import _largest_errors, evaluate
+from stages.tasks.forecast.evaluate.boosting import lightgbm
+from stages.tasks.forecast.evaluate.evaluate import _largest_errors, evaluate, fully_told
 from stages.tasks.forecast.evaluate.ridge import ALPHAS, ridge
 from stages.tasks.forecast.evaluate.scores import Actuals, baseline_scores, point_scores, skill
 from stages.tasks.forecast.model.network import Forecaster, build
@@ -133,6 +134,30 @@ def test_ridge_is_scikit_learns_with_the_penalty_that_suits_the_validation_days(
         context = batches[2].context
         wanted.append(said[1] * context["scale"].numpy() + context["location"].numpy())
     assert np.allclose(found, wanted[int(np.argmin(errors))], atol=1e-4)
+
+
+def test_learned_baselines_are_told_all_that_the_data_knows_whatever_the_network_is_told(
+    folder: Path, network: Forecaster, tmp_path: Path
+) -> None:
+    told = fully_told(MODEL.model_copy(update={"covariates": []}), {"holidays": None, "known_columns": ["price"]})
+    assert (told.covariates, told.last_year) == (["day_of_week", "day_of_year", "known_columns"], True)
+    metrics = reported(folder, network, tmp_path, baselines=["lightgbm", "ridge"]).metrics
+    splits = (train_origins, validation_origins, rolling_origins(3, 7))
+    year = MODEL.model_copy(update={"covariates": ["day_of_week", "day_of_year"], "last_year": True})
+    parts = [Windows(folder, year, origins) for origins in splits]
+    actual, seen = (np.stack(part) for part in zip(*(parts[2].future(i) for i in range(6)), strict=True))
+    for name, forecast in {"lightgbm": lightgbm(*parts), "ridge": ridge(*parts)}.items():
+        assert metrics[f"baseline_{name}_mae"] == pytest.approx(np.abs(forecast - actual)[seen].mean(), abs=1e-5)
+        assert metrics[f"skill_{name}"] == pytest.approx(1 - metrics["mae"] / metrics[f"baseline_{name}_mae"], abs=1e-4)
+
+
+def test_ridge_reads_nothing_of_a_year_that_a_short_history_has_not(folder: Path) -> None:
+    splits = (train_origins, validation_origins, rolling_origins(3, 7))  # of 100 days
+    found = [
+        ridge(*(Windows(folder, MODEL.model_copy(update={"last_year": year}), origins) for origins in splits))
+        for year in (False, True)
+    ]
+    assert np.allclose(found[0], found[1], atol=1e-6)
 
 
 def test_skill_is_the_share_of_the_baselines_error_that_is_saved(report: Report) -> None:

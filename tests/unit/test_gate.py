@@ -31,7 +31,7 @@ from stages.registry.gate import Comparison, Evaluation, decide
 from stages.registry.more_learned import MoreLearned, more_learned
 from stages.tasks.protocol import Task
 
-PARAMS = load()["sketch"]
+PARAMS, FORECAST_PARAMS = load()["sketch"], load()["forecast"]
 SKETCH, FORECAST = Task("sketch").description(), Task("forecast").description()
 SIGNATURE = "data:0123.dir|split:test|n:1049|seed:1|torch:2.13.0"
 BEATEN = {
@@ -71,18 +71,45 @@ def test_without_a_champion_the_baselines_decide():
     assert verdict == Verdict(Decision.CHAMPION, "accuracy 0.9 against 0.45 of the linear baseline")
 
 
-@pytest.mark.parametrize(
-    ("description", "metrics"),
-    [
-        (SKETCH, {**BEATEN, "accuracy": 0.45}),
-        (FORECAST, {"mae": 3.3, "baseline_naive_mae": 3.2, "baseline_autoets_mae": 9.0}),
-    ],
-)
-def test_who_does_not_beat_the_hardest_baseline_stays_challenger_whatever_the_champion(description, metrics):
+FORECASTS = {"naive": 3.2, "seasonal_naive": 4.0, "autoets": 9.0, "autotheta": 9.0}
+
+
+def of_forecasts(mae: float, **others: float) -> dict[str, Any]:
+    baselines = {f"baseline_{name}_mae": value for name, value in {**FORECASTS, **others}.items()}
+    return {"mae": mae, **baselines, "signature": SIGNATURE}
+
+
+def test_who_does_not_beat_the_hardest_baseline_stays_challenger_whatever_the_champion():
     for other in (None, comparison(1.0)):
-        verdict = decide(description, metrics, "full", PARAMS, other)
-        assert verdict.decision is Decision.CHALLENGER_LOST
-        assert verdict.reason.startswith("does not beat its baselines (")
+        for verdict in (
+            decide(SKETCH, {**BEATEN, "accuracy": 0.45}, "full", PARAMS, other),
+            decide(FORECAST, of_forecasts(3.3), "full", FORECAST_PARAMS, other),
+        ):
+            assert verdict.decision is Decision.CHALLENGER_LOST
+            assert verdict.reason.startswith("does not beat its baselines (")
+
+
+def test_a_simpler_model_that_is_better_is_said_first_and_stops_nobody_unless_it_must_be_beaten():
+    metrics = of_forecasts(2.5, lightgbm=2.4, ridge=2.6)
+    verdict = decide(FORECAST, metrics, "full", FORECAST_PARAMS, None)
+    assert verdict.decision is Decision.CHAMPION
+    assert verdict.reason.startswith(
+        "a simpler model is better here: lightgbm 2.4000 against 2.5000; mae 2.5 against 3.2"
+    )
+    asked = FORECAST_PARAMS.register_.model_copy(update={"must_beat": ["naive", "lightgbm"]})
+    strict = FORECAST_PARAMS.model_copy(update={"register_": asked})
+    verdict = decide(FORECAST, metrics, "full", strict, None)
+    assert verdict == Verdict(
+        Decision.CHALLENGER_LOST, "does not beat its baselines (mae 2.5 against 2.4 of the lightgbm baseline)"
+    )
+    better = decide(FORECAST, of_forecasts(2.3, lightgbm=2.4, ridge=2.6), "full", FORECAST_PARAMS, None)
+    assert better == Verdict(Decision.CHAMPION, "mae 2.3 against 3.2 of the naive baseline")
+
+
+def test_a_baseline_that_must_be_beaten_and_was_not_measured_promotes_nobody():
+    metrics = {key: value for key, value in of_forecasts(2.5).items() if "autotheta" not in key}
+    verdict = decide(FORECAST, metrics, "full", FORECAST_PARAMS, None)
+    assert verdict == Verdict(Decision.CHALLENGER_LOST, "mae was not measured of the baseline autotheta")
 
 
 def test_a_metric_without_a_baseline_promotes_nobody():
@@ -340,6 +367,7 @@ def test_what_a_verdict_stands_on_is_kept(registry):
     verdict = judged(store, 0.6)
     kept = store.artifacts["gate.json"]
     assert (kept["decision"], kept["reason"], kept["confidence"]) == ("champion", verdict.reason, 0.9)
+    assert kept["must_beat"] == ["majority", "linear"]
     assert kept["baselines"] == {"baseline_linear_accuracy": 0.45, "baseline_majority_accuracy": 0.07}
     compared = kept["comparison"]
     assert compared["examples"] == PARAMS.register_.comparison_examples

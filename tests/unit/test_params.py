@@ -130,3 +130,18 @@ def test_an_address_with_a_secret_is_refused_and_not_shown(params, address):
 )
 def test_an_address_may_name_variables_of_the_environment(params, address):
     load(edited(params, '    url: ""', f'    url: "{address}"'))
+
+
+def test_what_must_be_beaten_is_measured(params):
+    before = "    must_beat: [naive, seasonal_naive, autoets, autotheta]"
+    (line,) = mistakes(edited(params, before, "    must_beat: [naive, prophet]"))
+    measured = "lightgbm, ridge, naive, seasonal_naive, autoets, autotheta"
+    assert line.endswith(
+        f"forecast: allowed: register.must_beat of the baselines that are measured ({measured}); found prophet"
+    )
+    edited(params, "    must_beat: [naive, prophet]", before)
+    (line,) = mistakes(edited(params, "    baselines: [frame, moments]", "    baselines: [moments]"))
+    assert line.endswith("of the baselines that are measured (majority, moments); found frame")
+    edited(params, "    baselines: [moments]", "    baselines: [frame, moments]")
+    (line,) = mistakes(edited(params, "    must_beat: [majority, frame]", "    must_beat: []"))
+    assert "video.register.must_beat: found []; allowed: List should have at least 1 item" in line

@@ -21,11 +21,12 @@ from flows.replay.raw_files import RawFiles
 from flows.replay.run import replay
 from flows.replay.snapshot import Snapshot
 from flows.replay.summary import rows, scored, shown
+from flows.replay.train_snapshot import with_quick_baselines
 from flows.replay.trainings import Training, Trainings
 from flows.replay.walk import BASELINE, Decision, Walk
 from flows.replay.watch import Charts
 from stages.monitoring.scoring import compare
-from stages.params import AlarmParams
+from stages.params import AlarmParams, load
 from stages.provenance.hashes import content_md5
 from stages.registry.decision import Decision as State
 from stages.registry.decision import Verdict
@@ -439,3 +440,12 @@ def test_a_second_replay_is_told_that_one_is_running(trained: tuple[Callable[[],
     make, _ = trained
     with make(), pytest.raises(RuntimeError, match="another replay is running"), make():
         pass
+
+
+def test_a_replay_measures_and_asks_for_the_quick_ones_of_what_must_be_beaten():
+    params = load()["forecast"]
+    quick = with_quick_baselines(params)
+    assert quick.must_beat() == ["naive", "seasonal_naive"]
+    assert quick.evaluate.model_dump()["baselines"] == ["naive", "seasonal_naive"]
+    slow = params.register_.model_copy(update={"must_beat": ["autoets"]})
+    assert with_quick_baselines(params.model_copy(update={"register_": slow})).must_beat() == ["seasonal_naive"]

@@ -119,8 +119,14 @@ PARAMS = {
     },
     "model": MODEL,
     "train": ENGINE_PARAMS.model_dump() | {"epochs": 1, "batch_size": 4},
-    "evaluate": {"ranks": 1, "seed": 1, "pictures": 3, "single_frames_per_clip": 2},
-    "register": {"promotion": "automatic", "confidence": 0.9, "comparison_examples": 10, "min_examples": 10},
+    "evaluate": {"ranks": 1, "seed": 1, "pictures": 3, "baselines": ["frame", "moments"], "single_frames_per_clip": 2},
+    "register": {
+        "promotion": "automatic",
+        "confidence": 0.9,
+        "comparison_examples": 10,
+        "min_examples": 10,
+        "must_beat": ["majority"],
+    },
     "monitor": {
         "rewritten_past": "refuse",
         "retrain": "on_new_data",
@@ -158,6 +164,7 @@ def test_evaluation_measures_the_baselines_on_the_same_clips(prepared: Path, tmp
     assert report.n == 6
     assert report.metrics["baseline_majority_accuracy"] == pytest.approx(1 / 3, abs=1e-6)
     assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
+    assert report.metrics["baseline_moments_accuracy"] == 1.0
     assert 0.0 <= report.metrics["shuffled_accuracy"] <= 1.0
     drawn = {path.stem for path in (tmp_path / "report" / "pictures").iterdir()}
     assert drawn == {"calibration", "clips", "confusion", "mistakes", "slices"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -46,3 +47,6 @@ class Params(TaskParams):
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+
+    def baselines(self) -> Mapping[str, str]:
+        return {"unconditional": "unconditional"}

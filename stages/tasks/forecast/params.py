@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -115,7 +116,7 @@ class EvaluateParams(params.EvaluateParams):
 
     origins: Positive
     origin_step: Positive
-    baselines: list[Literal["naive", "seasonal_naive", "autoets", "autotheta", "ridge"]]
+    baselines: list[Literal["naive", "seasonal_naive", "autoets", "autotheta", "ridge", "lightgbm"]]
     autoets_days: Annotated[int, Field(ge=0)]
     processes: Positive
     baseline_minutes: Annotated[float, Field(ge=0)]
@@ -136,3 +137,6 @@ class Params(TaskParams):
     model: ModelParams
     evaluate: EvaluateParams
     monitor: MonitorParams
+
+    def baselines(self) -> Mapping[str, str]:
+        return {name: name for name in self.evaluate.baselines}

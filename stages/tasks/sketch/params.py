@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Literal, Self
 
@@ -111,3 +112,6 @@ class Params(TaskParams):
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+
+    def baselines(self) -> Mapping[str, str]:
+        return {"majority": "majority", "linear": "linear"}

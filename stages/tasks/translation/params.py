@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Literal
 
@@ -97,6 +98,9 @@ class Params(TaskParams):
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+
+    def baselines(self) -> Mapping[str, str]:
+        return {"copy": "copy", "nearest": "nearest"}
 
     @model_validator(mode="after")
     def _share_a_vocabulary(self) -> Params:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -134,6 +135,7 @@ class EvaluateParams(params.EvaluateParams):
 
     seed: Count
     pictures: Annotated[int, Field(ge=1, le=50)]
+    baselines: list[Literal["frame", "moments"]]
     single_frames_per_clip: Positive
 
 
@@ -144,6 +146,10 @@ class Params(TaskParams):
     prepare: PrepareParams
     model: ModelParams
     evaluate: EvaluateParams
+
+    def baselines(self) -> Mapping[str, str]:
+        metrics = {"frame": "single_frame", "moments": "moments"}
+        return {"majority": "majority"} | {name: metrics[name] for name in self.evaluate.baselines}
 
     @model_validator(mode="after")
     def _model_reads_features(self) -> Self:

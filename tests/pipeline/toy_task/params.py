@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 from ...params import Block, EvaluateParams, Positive, PrepareParams, TaskParams
 
 
@@ -22,3 +24,6 @@ class Params(TaskParams):
     prepare: Prepare
     model: Model
     evaluate: Evaluate
+
+    def baselines(self) -> Mapping[str, str]:
+        return {"majority": "majority"}

@@ -1,4 +1,4 @@
-"""What a forecaster must beat without learning: the last value, the last week, statistics fitted at every origin."""
+"""Baselines that know one series up to its origin: the last value, the last week, statistics fitted at every origin."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +13,21 @@ from ....evaluation.bootstrap import Scores, evenly
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
 from ....evaluation.slices import metric_by_slice, slices_figure
-from ....progress_bar import duration, tell
+from ....progress_bar import busy, duration, tell
 from ....training.inference import predict
 from ..data.holidays import names_by_day
 from ..data.series import HORIZON, calendar_date, weekday
 from ..model.network import Forecaster
 from ..model.windows import Windows, rolling_origins, train_origins, validation_origins
-from ..params import NEEDED_QUANTILES, EvaluateParams, Params
+from ..params import NEEDED_QUANTILES, EvaluateParams, ModelParams, Params
 from . import pictures, scores
 from .baselines import STATISTICS, chosen_fits, fit_seconds, naive, seasonal_naive, statistics_in_background
+from .boosting import lightgbm
 from .ridge import ridge
 from .scores import Actuals, Forecasts
 
 BATCH_SIZE = 512
+_LEARNED = {"ridge": ridge, "lightgbm": lightgbm}  # from the training windows, once for all origins
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -83,11 +86,11 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
             baselines["naive"] = np.stack([naive(history) for history in histories])
         if "seasonal_naive" in settings.baselines:
             baselines["seasonal_naive"] = np.stack([seasonal_naive(history) for history in histories])
-        if "ridge" in settings.baselines:
-            splits = (train_origins, validation_origins, rolling_origins(settings.origins, settings.origin_step))
-            # It sees the context's values and the calendar; the year before is the network's own.
-            plain = params.model.model_copy(update={"last_year": False})
-            baselines["ridge"] = ridge(*(Windows(folder, plain, origins) for origins in splits))
+        splits = (train_origins, validation_origins, rolling_origins(settings.origins, settings.origin_step))
+        for name in (name for name in settings.baselines if name in _LEARNED):
+            told = fully_told(params.model, windows.data)
+            with busy(f"baseline {name}"):
+                baselines[name] = _LEARNED[name](*(Windows(folder, told, origins) for origins in splits))
         for name in statistics:
             baselines[name] = np.full((len(recent), HORIZON), np.nan)
             baselines[name][chosen], failed = fitted(name)
@@ -97,6 +100,14 @@ def _forecasts(network: Forecaster, windows: Windows, folder: Path, params: Para
     return Forecasts(
         mean=forecasts[..., 0], quantiles=forecasts[..., 1:], levels=params.model.quantiles, baselines=baselines
     )
+
+
+def fully_told(model: ModelParams, data: Mapping[str, Any]) -> ModelParams:
+    """Params of windows that tell all that the data knows of a day ahead, whatever the network is told: who takes a
+    simpler model would give it the calendar, holidays, known columns and the year before, too.
+    """
+    offered = [name for name in ("holidays", "known_columns") if data.get(name)]
+    return model.model_copy(update={"covariates": ["day_of_week", "day_of_year", *offered], "last_year": True})
 
 
 def _announced(names: Sequence[str], histories: Sequence[np.ndarray], origins: int, settings: EvaluateParams) -> str:

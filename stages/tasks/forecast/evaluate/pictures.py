@@ -19,10 +19,11 @@ COLOURS = {
     "autoets": "#2b6cb0",
     "autotheta": "#7fb0dd",
     "ridge": "#3f8f5b",
+    "lightgbm": "#7a4fb5",
     "seasonal_naive": "#6b7280",
     "naive": "#b8bcc4",
 }
-_IN_CHARTS = ("autoets", "ridge", "seasonal_naive")  # more lines than these nobody can tell apart
+_IN_CHARTS = ("lightgbm", "autoets", "seasonal_naive")  # more lines than these nobody can tell apart
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 

@@ -22,8 +22,10 @@ def ridge(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
     """Its forecasts of the test windows, `(windows, 7)` in the series' unit.
 
     It reads the scaled values of the context and all that the windows tell of the day ahead, but not what was known of
-    the context's days. The penalty is the one of ALPHAS with the least mean absolute error of scaled values on the
-    validation windows, one for all seven days; the constant is not penalised, days that were not observed do not count.
+    the context's days. Of a history too short for the year before, its columns are 0, as the network's are, and one
+    more says whether they are there. The penalty is the one of ALPHAS with the least mean absolute error of scaled
+    values on the validation windows, one for all seven days; the constant is not penalised, days that were not observed
+    do not count.
     """
     weights = _fit(train)  # (alphas, 7, features + 1)
     errors, days = np.zeros(len(ALPHAS)), 0.0

@@ -1,4 +1,4 @@
-"""Metrics of the network on the test clips, in order and shuffled, beside two baselines; and pictures."""
+"""Metrics of the network on the test clips, in order and shuffled, beside baselines; and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ....training.inference import predict
 from ..model.clips import ClipDataset
 from ..model.network import ClipClassifier, dataset
 from ..params import Params
-from .baselines import ShuffledClips, single_frame_predictions
+from .baselines import ShuffledClips, moment_predictions, single_frame_predictions
 from .pictures import draw_clips, interleave_classes
 from .prefixes import predict_prefixes
 
@@ -25,12 +25,12 @@ _BATCH_SIZE = 32
 
 
 def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Report) -> None:
-    """Measure the network on the test clips, in order and shuffled, and two baselines, by class and by number of
+    """Measure the network on the test clips, in order and shuffled, and the baselines, by class and by number of
     frames; draw random clips and the most confident mistakes as strips of frames, with the answers to their prefixes.
 
     `shuffled_accuracy`: the same network where each clip's frames come in a random order.
     `baseline_single_frame_accuracy`: a linear classifier of random frames of the training clips, on the middle frame of
-    each test clip.
+    each test clip. `baseline_moments_accuracy`: a logistic regression on the mean and deviation of all frames.
     """
     train = dataset(folder, "train", params, augment=False)
     test = dataset(folder, "test", params, augment=False)
@@ -47,15 +47,20 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     )
     shuffled = _probabilities(network, ShuffledClips(test, params.evaluate.seed))
     majority = np.bincount(train.labels, minlength=len(test.classes)).argmax()
-    with busy("baseline single_frame"):
-        single = single_frame_predictions(train, test, params.evaluate)
     report.add_metrics(
         {
             "shuffled_accuracy": np.mean(shuffled.argmax(axis=1) == test.labels),
             "baseline_majority_accuracy": np.mean(test.labels == majority),
-            "baseline_single_frame_accuracy": np.mean(single == test.labels),
         }
     )
+    baselines = {
+        "frame": lambda: single_frame_predictions(train, test, params.evaluate),
+        "moments": lambda: moment_predictions(train, test, example_groups(store, store.rows("train"))),
+    }
+    for baseline in params.evaluate.baselines:
+        with busy(f"baseline {baseline}"):
+            right = np.mean(baselines[baseline]() == test.labels)
+        report.add_metrics({f"baseline_{params.baselines()[baseline]}_accuracy": right})
     count = params.evaluate.pictures
     random = interleave_classes(test, seed=params.evaluate.seed)[:count]
     for name, chosen, title in (
