@@ -16,6 +16,7 @@ from stages.tasks.protocol import Task
 
 from ..plan import reasons
 from ..reports import pictures
+from ..reports.replay import PICTURE, take_replay
 from ..reports.scores import scores_report
 from ..reports.tables import markdown_table
 from .task_night import TaskNight
@@ -93,12 +94,14 @@ def emit(one: TaskNight) -> None:
 def show(root: Path, one: TaskNight) -> None:
     """Leave a report on a task in its folder of nights, and as an artifact, there with the pictures."""
     folder = root / Task(one.owner).paths.night
-    text = _report(one, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = _report(one, folder, take_replay(root, one.owner, folder))
     write_text(folder / REPORT, f"# {one.owner}\n\n{text}\n")
     # Those of features that have changed most come first.
     found = [
         *sorted((folder / SCORES_FOLDER).glob("*.png")),
         *sorted((folder / DRIFT_FOLDER).rglob("*.png"))[:_SHOWN_FEATURES],
+        *folder.glob(PICTURE),
     ]
     drawn = pictures.markdown({path.stem.replace("_", " "): path.read_bytes() for path in found}) if found else ""
     create_markdown_artifact(
@@ -113,7 +116,7 @@ def commit_message(began: datetime, nights: Sequence[TaskNight], told: Sequence[
     return "\n\n".join([subject, *told]) + "\n"
 
 
-def _report(one: TaskNight, folder: Path) -> str:
+def _report(one: TaskNight, folder: Path, replay: str) -> str:
     parts = [f"**{decision(one)}**", f"Source: {one.news.summary}.", *one.models]
     watched = one.watched
     drift, scores = _watched(one)
@@ -129,6 +132,8 @@ def _report(one: TaskNight, folder: Path) -> str:
         parts += ["## Forecasts", told]
         if not isinstance(one.forecast, str) and one.forecast.rows:
             parts.append(_table(one.forecast.rows))
+    if replay:
+        parts += ["## Replay", replay]
     return "\n\n".join(parts)
 
 

@@ -5,7 +5,8 @@
 On each day of decision, from the data as it stood at its end (data/forecast/raw, cut at that day), each policy decides
 whether to train, the gate decides who becomes champion, and the champion forecasts seven days. It trains with the
 settings of params.yaml; what two policies train on the same day is trained once, and kept in .resume/replay/, so that a
-replay that was stopped goes on. Writes replay/forecast/: forecasts.csv, decisions.csv, replay.json, replay.png.
+replay that was stopped goes on. Writes replay/forecast/: forecasts.csv, decisions.csv, replay.json,
+replay.png, report.md; the report of each night shows the newest.
 """
 
 from __future__ import annotations

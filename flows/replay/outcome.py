@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from stages.data.files import fresh_folder, write_json
+from stages.data.files import fresh_folder, write_json, write_text
 from stages.tasks.forecast.data.series import calendar_date
 
+from ..reports.replay import FOLDER, PICTURE, REPORT
+from ..reports.tables import markdown_table
 from .picture import picture
-from .summary import Row, as_dicts, rows, scored
+from .summary import Row, as_dicts, rows, scored, tables
 from .walk import KEY, Walk
 
-FOLDER = Path("replay")
 _COLUMNS = ("policy", "day", "trained", "unique_id", "ds", "mean", "q05", "q50", "q95", "y")
 
 
@@ -26,6 +26,7 @@ def write(task: str, walk: Walk, policies: Sequence[str], facts: Mapping[str, An
         decisions.csv   a policy and day of decision a row: alarm, reason to train, the gate's verdict, who is champion
         replay.json     `facts`, and what each policy reached and cost
         replay.png      the error over time
+        report.md       the summary as tables, for the reports of nights
 
     Raises ValueError where no forecast day has come.
     """
@@ -42,5 +43,13 @@ def write(task: str, walk: Walk, policies: Sequence[str], facts: Mapping[str, An
         everything[list(_COLUMNS)].to_csv(folder / "forecasts.csv", index=False, date_format="%Y-%m-%d")
         pd.DataFrame([asdict(one) for one in walk.decisions]).to_csv(folder / "decisions.csv", index=False)
         write_json(folder / "replay.json", {**facts, "unanswered": walk.unanswered, "policies": as_dicts(found)})
-        picture(table, walk.decisions, policies).savefig(folder / "replay.png")
+        picture(table, walk.decisions, policies).savefig(folder / PICTURE)
+        write_text(folder / REPORT, _report(found, facts))
     return found
+
+
+def _report(found: Sequence[Row], facts: Mapping[str, Any]) -> str:
+    who = "the gate says who is champion" if facts["promotion"] == "gate" else "every training is promoted"
+    parts = [f"{facts['from']} to {facts['to']}, decided every {facts['every']}; {who}."]
+    parts += [markdown_table(head, body, align="l" + "r" * (len(head) - 1)) for head, *body in tables(found)]
+    return "\n\n".join(parts) + "\n"

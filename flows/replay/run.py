@@ -17,9 +17,10 @@ from stages.tasks.forecast.data.series import HORIZON, calendar_date, day_number
 from stages.tasks.forecast.params import Params
 from stages.tasks.protocol import Task
 
+from ..reports.replay import FOLDER
 from .judge import Gate, Promotion
 from .options import OptionError, Plan
-from .outcome import FOLDER, write
+from .outcome import write
 from .policies import foreseen
 from .raw_files import RawFiles
 from .snapshot import Snapshot
@@ -48,7 +49,7 @@ def replay(task: Task, params: Params, plan: Plan, *, every: str, promotion: Pro
         walk = _decide(task, params, plan, raw, Path(scratch), promotion=promotion, parallel=parallel)
     facts = {"from": str(plan.days[0]), "to": str(plan.days[-1]), "every": every, "promotion": promotion}
     print(shown(write(task.name, walk, plan.policies, facts)))
-    print(f"{FOLDER / task.name}/: forecasts.csv, decisions.csv, replay.json, replay.png")
+    print(f"{FOLDER / task.name}/: forecasts.csv, decisions.csv, replay.json, replay.png, report.md")
     if walk.unanswered:
         name, reason = next(iter(walk.unanswered.items()))
         print(f"{len(walk.unanswered):,} series had days without a forecast, such as {name}: {reason}")

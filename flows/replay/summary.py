@@ -83,7 +83,12 @@ def as_dicts(found: Sequence[Row]) -> list[dict[str, object]]:
 
 
 def shown(found: Sequence[Row]) -> str:
-    """The summary for people: a table of error and cost, and one of the years."""
+    """The tables as text."""
+    return "\n\n".join(map(_aligned, tables(found)))
+
+
+def tables(found: Sequence[Row]) -> tuple[list[list[str]], list[list[str]]]:
+    """The summary for people, each with its head: a table of error and cost, and one of the years."""
     first, years = found[0].policy, sorted({year for row in found for year in row.by_year})
     head = ["policy", "trained", "promoted", "alarms", "hours", "MAE", "MASE", "90 % band", f"error against {first}"]
     main, by_year = [head], [["MASE", *years]]
@@ -101,7 +106,7 @@ def shown(found: Sequence[Row]) -> str:
             ]
         )
         by_year.append([row.policy, *(f"{row.by_year[year]:.3f}" if year in row.by_year else "" for year in years)])
-    return f"{_aligned(main)}\n\n{_aligned(by_year)}"
+    return main, by_year
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -16,6 +16,7 @@ from ..tasks.protocol import Task
 from .champion import get_version
 from .decision import CHAMPION, Decision, facts, read_verdict, verdict_text
 from .gate import FILE
+from .more_learned import MoreLearned
 from .status import describe
 from .versions import COMMIT, CONTENT, DIRTY, LOCKED, PATCH, PATCH_FILE, RECEIPT, all_versions, folder
 
@@ -144,6 +145,8 @@ def comparison_lines(judged_by: dict[str, Any]) -> list[str]:
     else:
         chance = comparison["chance"]
         result = f"better with a chance of {chance:.1%}" if comparison["champion"] else comparison["fault"]
+        if more := comparison.get("more_learned"):
+            result = f"{result}; {MoreLearned(**more)}"
     return [*lines, f"on {examples} test examples: {result}"]
 
 

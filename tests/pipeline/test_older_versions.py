@@ -82,10 +82,11 @@ def test_an_older_version_answers_and_what_it_was_judged_by_is_shown(store):
 
 
 def test_the_hashes_and_the_metrics_of_an_older_version_are_found_again(store):
-    found = store.registry("verify", "toy/1", status=1).partition("this checkout")
+    found = store.registry("verify", "toy/1").partition("this checkout")
     assert found[0].count("ok  ") == 5
     assert "differs" not in found[0]
-    assert found[2].strip() == "differs  receipts/toy.json: other code here"  # today's code is not what was registered
+    # A receipt of today holds the hash of a profile, which older code has not made.
+    assert found[2].strip().startswith("missing  receipts/toy.json: an output of it: ")
     assert "proven: " in store.registry("prove", "toy/1")
 
 

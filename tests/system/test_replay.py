@@ -71,7 +71,7 @@ def test_a_year_of_two_policies_goes_on_where_it_was_killed(folder: Path) -> Non
     said, _ = replay.communicate(timeout=SECONDS)
     assert replay.returncode == 0, said
     written = {path.name: path.read_bytes() for path in (folder / "replay" / "forecast").iterdir()}
-    assert set(written) == {"forecasts.csv", "decisions.csv", "replay.json", "replay.png"}
+    assert set(written) == {"forecasts.csv", "decisions.csv", "replay.json", "replay.png", "report.md"}
     trainings_before = kept(folder)
 
     replay = start("--retrain", "yearly,on_alarm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from datetime import UTC, date, datetime
@@ -186,6 +187,29 @@ def test_the_report_stands_in_a_file_and_as_an_artifact(tmp_path: Path, monkeypa
     assert row.startswith(
         "| forecast | 1 of 1 file changed, 92 lines more | drift in newly prepared data: level 0.8 | alarm: "
     )
+
+
+def test_the_newest_replay_stands_in_the_report_as_long_as_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, str] = {}
+    monkeypatch.setattr(report, "create_markdown_artifact", lambda text, key, description: made.update({key: text}))
+    monkeypatch.setattr(report.pictures, "markdown", lambda drawn: f"pictures: {', '.join(drawn)}")
+    replay, night = tmp_path / "replay" / "forecast", tmp_path / "nights" / "forecast"
+    report.show(tmp_path, one())
+    assert "Replay" not in made["night-forecast"]
+    replay.mkdir(parents=True)
+    (replay / "report.md").write_text("| never | 1 |\n")
+    (replay / "replay.png").write_bytes(b"a picture")
+    report.show(tmp_path, one())
+    assert "## Replay\n\n| never | 1 |" in made["night-forecast"]
+    assert made["night-forecast"].endswith("pictures: replay")
+    assert "| never | 1 |" in (night / "report.md").read_text()  # which goes to MLflow with all that lies beside it
+    assert (night / "replay.png").read_bytes() == b"a picture"
+    shutil.rmtree(replay)
+    report.show(tmp_path, one())
+    assert "Replay" not in made["night-forecast"]
+    assert not (night / "replay.png").exists()
 
 
 def test_an_event_can_be_matched_by_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:

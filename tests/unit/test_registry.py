@@ -179,6 +179,8 @@ def test_what_the_gate_found_is_shown_also_where_older_code_has_written_it(facts
         "version 3 reached 2  (1.5 to 2.5)",
         "on 51 test examples: better with a chance of 97.5%",
     ]
+    compared["more_learned"] = {"unit": "days", "gained": 31, "lost": 0}
+    assert lineage.comparison_lines(facts)[-1].endswith("97.5%; has learned 31 days more")
     assert lineage.comparison_lines(dict.fromkeys(facts)) == []
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flows.replay import outcome
 from flows.replay.options import OptionError, check_task, parallel_trainings, plan
 from flows.replay.policies import POLICIES, foreseen, reason_to_train
 from flows.replay.raw_files import RawFiles
@@ -343,7 +344,7 @@ def test_a_plan_has_its_days_and_policies_in_order() -> None:
     assert planned.policies == ("monthly", "never")
 
 
-def test_the_summary_compares_policies_on_the_same_days() -> None:
+def test_the_summary_compares_policies_on_the_same_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ds = pd.date_range("2020-01-01", periods=56)
     came = pd.DataFrame({"unique_id": "a", "ds": ds, "y": 10.0, "scale": 2.0})
     day = {"never": 4.0, "monthly": 2.0, BASELINE: 8.0}
@@ -367,6 +368,18 @@ def test_the_summary_compares_policies_on_the_same_days() -> None:
     text = shown(list(found.values()))
     assert "-50.0% [-50.0%, -50.0%]" in text
     assert text.splitlines()[-1].startswith(BASELINE)
+    written_by = {"forecasts": [forecasts.assign(q50=10.0, version=1)], "came": [came], "decisions": decided}
+    monkeypatch.chdir(tmp_path)
+    facts = {"from": "2020-01-01", "to": "2020-02-01", "every": "31d", "promotion": "gate"}
+    outcome.write("forecast", cast(Any, SimpleNamespace(**written_by, unanswered={})), ["never", "monthly"], facts)
+    lines = Path("replay/forecast/report.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "2020-01-01 to 2020-02-01, decided every 31d; the gate says who is champion."
+    shown_again = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| m")]
+    assert shown_again == [
+        ["monthly", "2", "1", "1", "1.50", "2", "1.000", "100.0%", "-50.0% [-50.0%, -50.0%]"],
+        ["monthly", "1.000"],
+    ]
+    assert Path("replay/forecast/replay.png").stat().st_size > 1000
 
 
 def test_charts_day_after_day_raise_the_alarms_of_the_whole_store() -> None:
