@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from stages.data.files import fresh_folder, read_json, write_json
 from stages.fetch.host import PRESENT
@@ -48,7 +51,13 @@ def prepared(task: Task, params: TaskParams, work: Path, *, anew: bool = False) 
         print(f"preparing {final}", flush=True)
         with fresh_folder(raw_folder(final)) as raw:
             task.source().download(params.source, raw, PRESENT)
-        with fresh_folder(final) as folder, Preparation(folder, max_rejected_share=1.0) as output:
+        # Anew is without the parts that an earlier preparation has left.
+        with (
+            tempfile.TemporaryDirectory() as empty,
+            patch.dict(os.environ, {"UNROLL_RESUME": empty} if anew else {}),
+            fresh_folder(final) as folder,
+            Preparation(folder, max_rejected_share=1.0) as output,
+        ):
             task.prepare().prepare(raw_folder(final), params.prepare, output)
     return final
 

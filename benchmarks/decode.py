@@ -61,8 +61,10 @@ def sides(raw: Path, *, within: bool) -> dict[str, Callable[[], None]]:
                 with suppress(ClipError):  # decoded, and then rejected
                     read_clip(clip, decoding)
             return
-        with tempfile.TemporaryDirectory() as target, Preparation(Path(target), max_rejected_share=1.0) as output:
-            prepare(raw, params, output)
+        with tempfile.TemporaryDirectory() as target:
+            os.environ["UNROLL_RESUME"] = f"{target}/resume"  # where no round finds what another has decoded
+            with Preparation(Path(target, "prepared"), max_rejected_share=1.0) as output:
+                prepare(raw, params, output)
 
     return {"bare": run_bare, "ours": run_ours}
 

@@ -3,6 +3,7 @@
     python -m benchmarks.preprocess                        the sample's doodles
     python -m benchmarks.preprocess --data FOLDER          ndjson files of Quick, Draw!'s simplified form
     python -m benchmarks.preprocess --scale                345 made-up categories: memory and cost by number of drawings
+    python -m benchmarks.preprocess --grown                a little more beside much: what it costs to prepare again
 
 The loop is that of TensorFlow's "Recurrent Neural Networks for Drawing Classification" (2018, create_dataset.py), in
 our words: json, one NumPy array a drawing, filled a stroke at a time, scaled, made differences of, put into an Example
@@ -12,6 +13,8 @@ are left out. The bare parse is orjson, the fastest parser that we know of, on e
 All drawings lie in one file, each `--copies` times: mirrored, turned, drawn from the other end, one point of it
 shifted. Rounds of all sides alternate; figures are medians, ratios medians of each round's ratio. The ratio of
 processor time counts the time of all processes, and means something on a busy machine as well.
+
+`--grown` runs the verb: on all but a little from nothing, then on all, then on all from nothing again.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -28,17 +34,25 @@ from typing import Any
 
 import numpy as np
 import orjson
+import yaml
 
 from stages.params import load
 from stages.preprocessing.preparation import Preparation
 from stages.tasks.sketch.prepare.prepare import prepare
 from stages.tasks.sketch.source.sample import write_sample
+from stages.tasks.video.source.sample import MOTIONS
+from stages.tasks.video.source.sample import write_sample as write_clips
 
 from . import command, timing
 from .data import REPOSITORY
 
 CATEGORIES = 345
 SIZES = (400, 1600, 6400)  # made-up drawings of each category
+GROWN_SIZES = (400, 1600, 3200)  # the same, where one category is added
+CLIPS = 1_000
+ENCODED_CLIPS = 40  # each takes most of a second
+_MORE_CLIPS = 10
+_ENCODED = {"encoder": "efficientnet_lite0", "color": "rgb", "size": 28, "frames": 8}
 _DOODLES = 1_500  # of each of the sample's classes
 # The message type tf.train.Example, declared anew: `{feature: {name: Feature}}` of floats or integers.
 _EXAMPLE = """
@@ -226,6 +240,70 @@ def one(folder: Path) -> dict[str, float]:
     return {name: round(value, 2) for name, value in figures.items()}
 
 
+def grown(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Processor seconds of `preprocess` by what was there before."""
+    figures: dict[str, Any] = {}
+    for size in sizes:
+        figures[f"sketch, {CATEGORIES} x {size}"] = _grown(work / str(size), "sketch", partial(_categories, size=size))
+    figures["video"] = _grown(work / "video", "video", partial(_clips, count=CLIPS))
+    encoded = partial(_clips, count=ENCODED_CLIPS)
+    figures["video, encoded"] = _grown(work / "encoded", "video", encoded, **_ENCODED)
+    return figures
+
+
+def _grown(checkout: Path, task: str, make: Callable[[Path], list[Path]], **changes: object) -> dict[str, Any]:
+    """Of all but some files from nothing, of all files then, and of all files from nothing; `changes` of `prepare`."""
+    raw = checkout / "data" / task / "raw"
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params[task]["prepare"] |= changes
+    if changes:  # features cannot be changed as frames can
+        params[task]["model"]["augmentation"] |= dict.fromkeys(("shift", "crop", "brightness", "color"), 0.0)
+    added = {path: checkout / path.name for path in make(raw)}
+    (checkout / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    for path, aside in added.items():
+        path.rename(aside)
+    figures: dict[str, Any] = {"before": _preprocess(checkout, task)}
+    for path, aside in added.items():
+        aside.rename(path)
+    figures["added"] = _preprocess(checkout, task)
+    store = checkout / "data" / task / "prepared" / "sequences.arrow"
+    grown, kept = store.read_bytes(), checkout / "resume" / "prepared"
+    figures["kept_megabytes"] = round(sum(path.stat().st_size for path in kept.glob("*/*")) / 1e6, 1)
+    figures["store_megabytes"] = round(len(grown) / 1e6, 1)
+    shutil.rmtree(kept)
+    figures["from_nothing"] = _preprocess(checkout, task)
+    figures["same_bytes"] = grown == store.read_bytes()
+    figures["share"] = round(figures["added"] / figures["from_nothing"], 3)
+    print(f"{checkout.name:10s} {json.dumps(figures)}", flush=True)
+    return figures
+
+
+def _preprocess(checkout: Path, task: str) -> float:
+    """Run the verb there; processor seconds of its processes."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "UNROLL_RESUME": str(checkout / "resume")}
+    before = timing.processor_seconds()
+    subprocess.run([sys.executable, "-m", "stages.preprocess", task], cwd=checkout, env=environment, check=True)
+    return round(timing.processor_seconds() - before, 2)
+
+
+def _categories(raw: Path, size: int) -> list[Path]:
+    make_up(raw / "simplified", CATEGORIES, size)
+    return [max((raw / "simplified").iterdir())]
+
+
+def _clips(raw: Path, count: int) -> list[Path]:
+    usual = count // len(MOTIONS)  # of each class
+    write_clips(raw / "clips", clips_per_class=usual + 2, seed=1)
+    more = sorted(set((raw / "clips").glob("*/*")) - _first(raw / "clips", usual))
+    for path in more[_MORE_CLIPS:]:
+        path.unlink()
+    return more[:_MORE_CLIPS]
+
+
+def _first(folder: Path, count: int) -> set[Path]:
+    return {path for motion in folder.iterdir() for path in sorted(motion.iterdir())[:count]}
+
+
 def main() -> None:
     """The command line."""
     parser = command.parser("preprocess", __doc__)
@@ -233,11 +311,14 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=128, help="so many that starting a process does not count (128)")
     parser.add_argument("--rounds", type=int, default=2, help="of all sides (2)")
     parser.add_argument("--scale", action="store_true", help="memory and cost by number of drawings")
+    parser.add_argument("--grown", action="store_true", help="what it costs to prepare a little more")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         if args.scale:
             figures = scale(work, SIZES)
+        elif args.grown:
+            figures = grown(work, GROWN_SIZES)
         else:
             if args.data is None:
                 write_sample(work / "doodles", per_category=_DOODLES, seed=1)

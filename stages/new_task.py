@@ -85,7 +85,7 @@ def _with_entry(dag: str, name: str, like: str) -> str:
 
 def _renamed(text: str, name: str, like: str) -> str:
     """A text in which what names the task names the new one. The word itself may mean more: a forecast, a drawing."""
-    before = r"^|data/|(?:parts|blocks) (?:of|under) `|The `|under `|dataset_task=\"|resume_folder\(\) / \""
+    before = r"^|data/|(?:parts|blocks) (?:of|under) `|The `|under `|dataset_task=\""
     after = r":$|/|`: |`\.|` block|` in params|\"|-"
     text = re.sub(rf"({before}){like}(?={after})", rf"\g<1>{name}", text, flags=re.MULTILINE)
     blocks = "source|prepare|model|judge|train|evaluate|register"

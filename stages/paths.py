@@ -1,12 +1,16 @@
 """Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths.
 
-Beside them: where the main checkout lies, and the folder for what outlives a killed process.
+Beside them: where the main checkout lies, the folder for what outlives a killed process, and how folders that may be
+deleted at any time are bounded.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import time
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 NETWORK_NAME = "network.json"  # in each network's folder; a registered model has it too
@@ -26,6 +30,37 @@ def resume_folder() -> Path:
     """UNROLL_RESUME, or else `.resume` in the main checkout: what a killed process leaves for the one after it."""
     named = os.environ.get("UNROLL_RESUME")
     return Path(named).absolute() if named else project_root() / ".resume"
+
+
+def by_last_use(files: Iterable[Path]) -> list[tuple[float, Path, int]]:
+    """When each file was last used (the time of its last change), and its bytes, the oldest first.
+
+    Those that another process deletes meanwhile are left out.
+    """
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            found.append((stat.st_mtime, path, stat.st_size))
+    return sorted(found)
+
+
+def delete_least_used(files: Iterable[Path], max_bytes: int) -> None:
+    """Delete the least recently used files, until the others are `max_bytes` at the most."""
+    aged = by_last_use(files)
+    total = sum(size for _, _, size in aged)
+    for _, path, size in aged:
+        if total <= max_bytes:
+            break
+        path.unlink(missing_ok=True)
+        total -= size
+
+
+def delete_older(files: Iterable[Path], seconds: float) -> None:
+    """Delete the files that were last changed more than so many seconds ago."""
+    for used, path, _ in by_last_use(files):
+        if used < time.time() - seconds:
+            path.unlink(missing_ok=True)
 
 
 def search_path() -> str:

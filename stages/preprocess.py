@@ -5,11 +5,13 @@ python -m stages.preprocess TASK    reads  data/TASK/raw/, params.yaml: TASK.pre
 
 It ends with a line that says what was taken, rejected, repaired and filled, with the first example of each rule;
 `warning:` stands before it where that is more than 1 %. Where too much was rejected, what and why lies in
-data/TASK/rejected.parquet.
+data/TASK/rejected.parquet. What the parts of the raw data (clips, chunks of drawings) came to is kept in
+.resume/prepared/, and a line on standard error says how many were found there; the folder may be deleted.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from .command import main
@@ -44,6 +46,8 @@ def preprocess(task: Task, params: TaskParams) -> None:
     print(
         output.summary(task.name, str(paths.prepared / REJECTED_NAME if output.rejected else paths.preparation_metrics))
     )
+    if output.kept:
+        print(f"unroll: {task.name}: {output.kept}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class Preparation:
         self._accepted: int | None = None
         self._writer: SequenceWriter | None = None
         self._described = False
+        self.kept = ""  # how much of the work was done before, in words: no output tells it
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -114,6 +115,10 @@ class Preparation:
     def accept(self, values: int) -> None:
         """Count accepted values, in a task where a value is not a row of the store: a series has many days."""
         self._accepted = (self._accepted or 0) + values
+
+    def count_kept(self, count: int, of: int, unit: str) -> None:
+        """So many of the parts of the raw data were as an earlier preparation had left them; `unit` in the plural."""
+        self.kept = f"{count:,} of {of:,} {unit} had been prepared before"
 
     def describe(self, description: Mapping[str, Any]) -> None:
         """Write what the network and the registered model must know of the data: classes, vocabulary, scales."""

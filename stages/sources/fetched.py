@@ -10,10 +10,8 @@ import hashlib
 import json
 import os
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from filelock import FileLock
 from ..data.files import write_text
 from ..fetch import Request, check_protocol, fetch_all, from_environment, redacted
 from ..fetch.remote import Stated, Version
-from ..paths import project_root
+from ..paths import by_last_use, delete_least_used, delete_older, project_root
 from .dvc_cache import cache_folder_or_none, cache_path
 from .pins import Content, content_from
 
@@ -129,16 +127,9 @@ class Fetched:
 
     def prune(self, keep: set[str]) -> None:
         """Delete the least recently used files beyond MAX_BYTES, but none of the hashes to `keep`."""
-        files = [found for found in self._aged("content/*/*") if found[1].name not in keep]
-        total = sum(size for _, _, size in files)
-        for _, path, size in files:
-            if total <= MAX_BYTES:
-                break
-            path.unlink(missing_ok=True)
-            total -= size
-        for used, path, _ in (*self._aged("incoming/*"), *self._aged("partial/*")):
-            if used < time.time() - _ABANDONED:
-                path.unlink(missing_ok=True)
+        delete_least_used((path for path in self.folder.glob("content/*/*") if path.name not in keep), MAX_BYTES)
+        for folder in ("incoming", "partial"):
+            delete_older(self.folder.glob(f"{folder}/*"), _ABANDONED)
 
     def lock(self, task: str) -> FileLock:
         """Held while a task's source is asked or fetched."""
@@ -148,7 +139,7 @@ class Fetched:
     def keep_pin(self, text: str) -> None:
         """Keep the text of a pin, so that the plan can say what has changed since."""
         write_text(self._pin(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()), text)
-        for _, path, _ in self._aged("pins/*.json")[:-_KEPT_PINS]:
+        for _, path, _ in by_last_use(self.folder.glob("pins/*.json"))[:-_KEPT_PINS]:
             path.unlink(missing_ok=True)
 
     def pin(self, md5: str) -> str | None:
@@ -171,15 +162,6 @@ class Fetched:
         if path == self._path(content.sha256):
             path.unlink(missing_ok=True)
             print(f"unroll: {path} no longer holds what its name says; dropped", file=sys.stderr)
-
-    def _aged(self, pattern: str) -> list[tuple[float, Path, int]]:
-        """When each file was last used, and its bytes, the oldest first; other processes may be deleting some."""
-        found = []
-        for path in self.folder.glob(pattern):
-            with suppress(FileNotFoundError):
-                stat = path.stat()
-                found.append((stat.st_mtime, path, stat.st_size))
-        return sorted(found)
 
     def _keep(self, path: Path, entry: dict[str, Any]) -> tuple[Content, Version]:
         version = Version(etag=entry["etag"], generation=entry["generation"])

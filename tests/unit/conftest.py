@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from tests.unit.http_server import Host
 
 
+@pytest.fixture(autouse=True, scope="session")
+def resume_of_wider_fixtures_in_a_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNROLL_RESUME", str(tmp_path_factory.mktemp("resume")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def resume_in_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNROLL_RESUME", str(tmp_path / "resume"))

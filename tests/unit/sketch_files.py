@@ -29,14 +29,14 @@ def params(**changes: Any) -> PrepareParams:
 
 
 def run(raw: Path, folder: Path, **changes: Any) -> dict[str, float]:
-    return _run(raw, folder, **changes).metrics()
+    return prepared(raw, folder, **changes).metrics()
 
 
 def closing_line(raw: Path, folder: Path, **changes: Any) -> str:
-    return _run(raw, folder, **changes).summary("sketch", "x")
+    return prepared(raw, folder, **changes).summary("sketch", "x")
 
 
-def _run(raw: Path, folder: Path, **changes: Any) -> Preparation:
+def prepared(raw: Path, folder: Path, **changes: Any) -> Preparation:
     with Preparation(folder, max_rejected_share=1.0) as output:
         prepare(raw, params(**changes), output)
     return output

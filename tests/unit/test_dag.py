@@ -75,7 +75,7 @@ def test_a_stage_names_no_code_that_no_task_runs(verb):
 
 def test_code_is_named_by_folders_and_few_of_them():
     verbs = [verb for verb in PARTS if verb != "judge"]
-    assert sum(dep.startswith("stages/") for verb in verbs for dep in DAG["stages"][verb]["do"]["deps"]) <= 46
+    assert sum(dep.startswith("stages/") for verb in verbs for dep in DAG["stages"][verb]["do"]["deps"]) <= 47
     code = [dep for verb in PARTS for dep in DAG["stages"][verb]["do"]["deps"] if dep.startswith("stages/")]
     files = {dep for dep in code if Path(dep).suffix}
     assert files == {

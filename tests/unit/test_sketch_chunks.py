@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from stages.tasks.sketch.data import canonical, npz, parse, quickdraw, scan, simplify, strokes
+from stages.tasks.sketch.data import quickdraw
 from stages.tasks.sketch.prepare import chunks, dedup
 from stages.tasks.sketch.prepare import prepare as module
-from tests.unit.sketch_files import closing_line, make_dirty, params, record, run, stored, two_files, write
+from tests.unit.sketch_files import closing_line, make_dirty, prepared, run, stored, two_files
 
 
 @pytest.fixture
@@ -24,9 +26,17 @@ def raw(tmp_path: Path) -> Path:
     return two_files(tmp_path / "raw")
 
 
-def test_equal_input_gives_equal_bytes(raw: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it has the next preparation find no prepared chunks."""
+    folders = (tmp_path / f"resume {number}" for number in count())
+    return lambda: monkeypatch.setenv("UNROLL_RESUME", str(next(folders)))
+
+
+def test_equal_input_gives_equal_bytes(raw: Path, tmp_path: Path, anew: Callable[[], None]) -> None:
     make_dirty(raw)
     run(raw, tmp_path / "one")
+    anew()
     run(raw, tmp_path / "two")
     assert stored(tmp_path / "one") == stored(tmp_path / "two")
 
@@ -42,9 +52,12 @@ def test_the_chunks_that_files_are_read_in_change_no_byte(
     assert stored(tmp_path / "chunks") == stored(tmp_path / "whole")
 
 
-def test_the_number_of_processes_changes_no_byte(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_processes_changes_no_byte(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: Callable[[], None]
+) -> None:
     make_dirty(raw)
     line = closing_line(raw, tmp_path / "one")
+    anew()
     monkeypatch.setattr(quickdraw, "CHUNK_BYTES", 2000)
     monkeypatch.setattr(module, "_BYTES_PER_PROCESS", 2000)
     monkeypatch.setattr(module, "cores", lambda: 2)
@@ -83,7 +96,7 @@ run(Path(sys.argv[1]), Path(sys.argv[2]))
 
 
 def test_a_killed_process_is_gone_on_from_with_the_same_bytes(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anew: Callable[[], None]
 ) -> None:
     make_dirty(raw)
     monkeypatch.setattr(quickdraw, "CHUNK_BYTES", 1000)
@@ -98,6 +111,7 @@ def test_a_killed_process_is_gone_on_from_with_the_same_bytes(
     run(raw, tmp_path / "undisturbed")
     undisturbed = made.copy()
     made.clear()
+    anew()
     command = [sys.executable, "-c", KILLED, str(raw), str(tmp_path / "killed")]
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
@@ -105,51 +119,32 @@ def test_a_killed_process_is_gone_on_from_with_the_same_bytes(
     run(raw, tmp_path / "resumed")
     assert made == undisturbed[4:]
     assert stored(tmp_path / "resumed") == stored(tmp_path / "undisturbed")
-    assert not list((tmp_path / "resume" / "sketch-chunks").iterdir())
 
 
-def test_chunks_that_another_prepare_has_cleared_away_are_made_again(
+def test_chunks_that_somebody_has_cleared_away_meanwhile_are_made_again(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(raw, tmp_path / "alone")
 
     def cleared(some: list[quickdraw.Chunk], function: Any, processes: int) -> Iterator[Any]:
         for chunk in some:
-            path, lines = function(chunk)
-            path.unlink()
-            yield chunk, path, lines
+            prepared = function(chunk)
+            shutil.rmtree(tmp_path / "resume" / "prepared")
+            yield chunk, prepared
 
     monkeypatch.setattr(module, "_prepared", cleared)
     run(raw, tmp_path / "beside")
     assert stored(tmp_path / "beside") == stored(tmp_path / "alone")
 
 
-def test_prepared_chunks_of_other_data_or_params_are_not_taken(raw: Path, tmp_path: Path) -> None:
-    def made(**changes: Any) -> tuple[Path, int]:
-        (chunk,) = quickdraw.raw_files(raw)[0].chunks()
-        return chunks.prepare_chunk(chunk, params(**changes), tmp_path)
-
-    path, lines = made()
-    assert lines == 40
-    assert made(max_rejected_share=0.5)[0] == path
-    assert made(seed=2)[0] != path
-    write(raw, "cat", [record(n) for n in range(1, 41)])
-    assert made()[0] != path
-
-
-def test_prepared_chunks_of_other_code_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a drawing comes to is decided in `data` and `prepare`."""
-    read: set[str] = set()
-    text = Path.read_text
-
-    def noted(path: Path, *rest: Any, **options: Any) -> str:
-        read.add(f"{path.parent.name}/{path.name}")
-        return text(path, *rest, **options)
-
-    monkeypatch.setattr(Path, "read_text", noted)
-    chunks._code.__wrapped__()
-    used = {module.__file__ for module in (chunks, quickdraw, canonical, npz, parse, scan, simplify, strokes)}
-    assert {f"{Path(str(file)).parent.name}/{Path(str(file)).name}" for file in used} <= read
+def test_a_file_that_cannot_be_read_is_tried_again(raw: Path, tmp_path: Path) -> None:
+    """The machine may have been to blame."""
+    (raw / "sketchrnn").mkdir()
+    (raw / "sketchrnn" / "cat.npz").write_bytes(b"no archive")
+    for name, kept in (("one", 0), ("two", 2)):
+        output = prepared(raw, tmp_path / name)
+        assert output.metrics()["rejected_unreadable_file"] == 1
+        assert output.kept.startswith(f"{kept} of 3 chunks")
 
 
 def test_what_was_seen_before_is_known_in_memory_and_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,18 +1,15 @@
 """A chunk of a raw file → a prepared chunk: what each of its drawings comes to by itself, whatever stands elsewhere.
 
-A prepared chunk is an Arrow file, named after all that decides what it holds: the chunk's bytes, the params, this code.
-So they are made by several processes in any order, and one that a killed process has left is found again.
+A prepared chunk is a kept part (`preprocessing/kept_parts.py`), under a hash of all that decides what it holds: the
+chunk's bytes, the params, this code. So they are made by several processes in any order, and one that a killed process,
+or an earlier preparation, has left is found again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
 from contextlib import suppress
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +23,10 @@ from ..data.quickdraw import NPZ_SPLITS, Chunk, Records
 from ..data.simplify import compiled
 from ..params import PrepareParams
 
+if TYPE_CHECKING:
+    from ....preprocessing.kept_parts import KeptParts
+
+LIBRARIES = ("llvmlite", "numba", "numpy", "orjson", "pyarrow")  # that decide what a prepared chunk holds
 REPAIRS = (
     "empty_stroke",
     "time_backwards",
@@ -57,39 +58,45 @@ SCHEMA = pa.schema(
 _CONTENT_BYTES = 2000  # of a rejected record that are kept
 
 
-def prepare_chunk(chunk: Chunk, params: PrepareParams, folder: Path) -> tuple[Path, int]:
-    """The prepared chunk in `folder`, made now or found, and how many lines the chunk has."""
+class PreparedChunk(NamedTuple):
+    """Where a prepared chunk is to be found."""
+
+    key: str  # that it is kept under
+    lines: int  # of the chunk
+    kept: bool  # from before
+
+
+def prepare_chunk(chunk: Chunk, params: PrepareParams, parts: KeptParts) -> PreparedChunk:
+    """See to it that the chunk is prepared."""
     content = chunk.content()
-    path = folder / f"{_name(chunk, content, params)}.arrow"
-    if not path.is_file():
-        temporary = path.with_suffix(f".{os.getpid()}")
-        with pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, SCHEMA) as writer:
-            try:
-                for records in chunk.records(content):
-                    writer.write_batch(_batch(records, chunk.file.category, params))
-            except UnreadableFile as error:  # a row that stands for the whole file
-                row = {"rule": "unreadable_file", "reason": str(error), "content": ""}
-                writer.write_batch(pa.RecordBatch.from_pylist([row], schema=SCHEMA))
-        temporary.replace(path)
+    key = parts.key(hashlib.sha256(content).hexdigest(), chunk.file.form, chunk.file.category)
+    kept = parts.holds(key)
+    if not kept:
+        _make(chunk, content, params, parts, key)
     unended = bool(content) and not content.endswith(b"\n")
-    return path, content.count(b"\n") + unended
+    return PreparedChunk(key, content.count(b"\n") + unended, kept)
 
 
-def _name(chunk: Chunk, content: bytes, params: PrepareParams) -> str:
-    facts = chunk.file.form, chunk.file.category, params.model_dump_json(exclude={"max_rejected_share"}), _code()
-    digest = hashlib.sha256(content)  # twice as fast as blake2b where the processor has instructions for it
-    digest.update(repr(facts).encode())
-    return digest.hexdigest()
+def read_chunk(chunk: Chunk, prepared: PreparedChunk, params: PrepareParams, parts: KeptParts) -> tuple[pa.Table, bool]:
+    """What a prepared chunk holds, by SCHEMA, and whether it was kept from before. Made anew where it has gone."""
+    table = parts.find(prepared.key)
+    if table is not None:
+        return table, prepared.kept
+    return _make(chunk, chunk.content(), params, parts, prepared.key), False
 
 
-@cache
-def _code() -> str:
-    """What decides, beside data and params, what a prepared chunk holds: this code and the libraries under it."""
-    task = Path(__file__).parent.parent
-    files = sorted([*task.glob("data/*.py"), *task.glob("prepare/*.py")])
-    code = [(path.relative_to(task).as_posix(), path.read_text(encoding="utf-8")) for path in files]
-    libraries = [version(name) for name in ("numba", "numpy", "orjson", "pyarrow")]
-    return hashlib.sha256(repr((code, libraries, sys.version_info[:2])).encode()).hexdigest()
+def _make(chunk: Chunk, content: bytes, params: PrepareParams, parts: KeptParts, key: str) -> pa.Table:
+    """What a chunk comes to. It is kept, but where its file cannot be read: the machine may be to blame."""
+    batches = []
+    try:
+        for records in chunk.records(content):
+            batches.append(_batch(records, chunk.file.category, params))
+    except UnreadableFile as error:  # a row that stands for the whole file
+        row = {"rule": "unreadable_file", "reason": str(error), "content": ""}
+        return pa.Table.from_batches([*batches, pa.RecordBatch.from_pylist([row], schema=SCHEMA)], SCHEMA)
+    table = pa.Table.from_batches(batches, SCHEMA)
+    parts.keep(key, table)
+    return table
 
 
 def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordBatch:

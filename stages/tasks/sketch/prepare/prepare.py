@@ -15,19 +15,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 
 from ....data.store import SPLITS, SequenceWriter
-from ....paths import resume_folder
 from ....preprocessing.groups import REPAIR as NO_GROUP
+from ....preprocessing.kept_parts import KeptParts
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
 from ....progress_bar import track
 from ..data.npz import UnreadableFile
 from ..data.quickdraw import Chunk, RawFile, raw_files
 from ..params import PrepareParams
-from .chunks import REPAIRS, VALUES, prepare_chunk
+from .chunks import LIBRARIES, REPAIRS, VALUES, PreparedChunk, prepare_chunk, read_chunk
 from .dedup import DigestSet
 
 COLUMNS = {"label": pa.string(), "word": pa.string(), "values": VALUES}
@@ -44,24 +43,25 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     word is another one than the file's. Raises ValueError where a category is left without training drawings: a
     classifier without one of the classes that were asked for is of no use.
 
-    Prepared chunks lie in `.resume/` until all is done: a killed process's successor goes on with those that it left.
+    Prepared chunks are kept: the next preparation, also a killed one's successor, makes those that are new.
     """
     output.units("drawings")
     files = raw_files(raw)
-    folder = resume_folder() / "sketch-chunks"
-    folder.mkdir(parents=True, exist_ok=True)
+    facts = params.model_dump(mode="json", exclude={"max_rejected_share"})
+    parts = KeptParts.made_by([prepare_chunk.__module__], libraries=LIBRARIES, facts=facts)
     merge = _Merge(output, ["group"] if params.group else [])
     columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
     with TemporaryDirectory(dir=output.folder) as copies, output.store(columns, metadata={"step": STEP}) as writer:
         chunks = merge.chunks(files, Path(copies))
         processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
-        function = partial(prepare_chunk, params=params, folder=folder)
-        prepared = _prepared(chunks, function, processes)
-        for chunk, path, lines in track(prepared, "drawings", unit="chunks", total=len(chunks)):
-            try:
-                merge.add(chunk, path, lines, writer)
-            except FileNotFoundError:  # another prepare of the same files has ended and cleared up
-                merge.add(chunk, *function(chunk), writer)
+        prepared = _prepared(chunks, partial(prepare_chunk, params=params, parts=parts), processes)
+        found = 0
+        for chunk, place in track(prepared, "drawings", unit="chunks", total=len(chunks)):
+            table, kept = read_chunk(chunk, place, params, parts)
+            merge.add(chunk, table, place.lines, writer)
+            found += kept
+    parts.prune()
+    output.count_kept(found, len(chunks), "chunks")
     classes = sorted({file.category for file in files})
     for name in classes:
         if not merge.counts[name, "train"]:
@@ -77,7 +77,6 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             "drawings": {name: {split: merge.counts[name, split] for split in SPLITS} for name in classes},
         }
     )
-    _clear(folder)
 
 
 def _require_all_splits(counts: Counter[tuple[str, str]], group: str) -> None:
@@ -91,28 +90,17 @@ def _require_all_splits(counts: Counter[tuple[str, str]], group: str) -> None:
         )
 
 
-def _clear(folder: Path) -> None:
-    """Remove all prepared chunks, those too that earlier runs have left and whose data or code is gone.
-
-    A prepare that goes on beside this one makes its own again; what a living process is writing stays.
-    """
-    for path in folder.iterdir():
-        process = path.suffix[1:]
-        if not (process.isdigit() and psutil.pid_exists(int(process))):
-            path.unlink(missing_ok=True)
-
-
 def _prepared(
-    chunks: list[Chunk], function: Callable[[Chunk], tuple[Path, int]], processes: int
-) -> Iterator[tuple[Chunk, Path, int]]:
-    """Each chunk, where it lies prepared, and its lines, in order. Raises RuntimeError where one kills its process."""
+    chunks: list[Chunk], function: Callable[[Chunk], PreparedChunk], processes: int
+) -> Iterator[tuple[Chunk, PreparedChunk]]:
+    """Each chunk and where it lies prepared, in order. Raises RuntimeError where one kills its process."""
     if processes == 1:
-        yield from ((chunk, *function(chunk)) for chunk in chunks)
+        yield from ((chunk, function(chunk)) for chunk in chunks)
         return
     for chunk, result in ordered_map(function, chunks, processes=processes - 1, join_in=True):
         if isinstance(result, Crash):
             raise RuntimeError(f"{chunk.file.name}, bytes {chunk.start} to {chunk.end}: {result}")
-        yield chunk, *result
+        yield chunk, result
 
 
 class _Merge:
@@ -137,22 +125,25 @@ class _Merge:
                 self._reject(file, dict.fromkeys(_REPORTED) | {"reason": str(error)}, "unreadable_file")
         return chunks
 
-    def add(self, chunk: Chunk, path: Path, lines: int, writer: SequenceWriter) -> None:
+    def add(self, chunk: Chunk, table: pa.Table, lines: int, writer: SequenceWriter) -> None:
         """Append the drawings of one prepared chunk to the store, or reject them."""
-        with pa.memory_map(str(path)) as file:
-            table = pa.ipc.open_file(file).read_all()
-            rules, fine = table["rule"].to_numpy(), table["rule"].is_null().to_numpy().copy()
-            for name, seen, rule in (
-                ("key_digest", self._keys, "duplicate_key"),
-                ("points_digest", self._drawings, "duplicate_points"),
-            ):
-                rows = np.flatnonzero(fine & table[name].is_valid().to_numpy())
-                again = rows[seen.add(table[name].fill_null(0).to_numpy()[rows])]
-                rules[again], fine[again] = rule, False
-            refused = table.select(_REPORTED).filter(pa.array(~fine)).to_pylist()
-            for record, rule in zip(refused, rules[~fine].tolist(), strict=True):
-                self._reject(chunk.file, record, rule)
-            self._append(chunk.file, table.filter(pa.array(fine)), writer)
+        fine = table["rule"].is_null().to_numpy().copy()
+        again: dict[int, str] = {}  # row → why it is refused, though it could be taken by itself
+        for name, seen, rule in (
+            ("key_digest", self._keys, "duplicate_key"),
+            ("points_digest", self._drawings, "duplicate_points"),
+        ):
+            rows = np.flatnonzero(fine & table[name].is_valid().to_numpy())
+            repeated = rows[seen.add(table[name].fill_null(0).to_numpy()[rows])]
+            again |= dict.fromkeys(repeated.tolist(), rule)
+            fine[repeated] = False
+        if not fine.all():  # or else nothing is copied
+            refused = np.flatnonzero(~fine)
+            records = table.select([*_REPORTED, "rule"]).take(refused).to_pylist()
+            for row, record in zip(refused.tolist(), records, strict=True):
+                self._reject(chunk.file, record, again.get(row, record["rule"]))
+            table = table.filter(pa.array(fine))
+        self._append(chunk.file, table, writer)
         if chunk.file.form != "sketchrnn":
             self._lines[chunk.file.name] += lines
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import av
 import numpy as np
 import pyarrow as pa
 
@@ -15,6 +17,7 @@ from ....data.files import read_json
 from ....data.store import SPLITS, ragged
 from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.groups import find_group
+from ....preprocessing.kept_parts import KeptParts
 from ....preprocessing.preparation import Preparation
 from ....preprocessing.workers import Crash, cores, ordered_map
 from ....progress_bar import track
@@ -23,6 +26,7 @@ from ..data.decode import Clip, ClipError, Decoding, try_read_clip
 from ..data.encode import encode_clip
 from ..data.layout import CLIPS, LEFT_OUT, Place, find_clips, places_of
 from ..params import PrepareParams
+from .kept_clips import read_or_find
 from .splits import read_official, split_by_group, split_officially
 
 _ROWS_PER_BATCH = 32  # a clip is tens to hundreds of kilobytes
@@ -35,7 +39,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
 
     With an encoder the output folder holds its weights; with a frozen one the store holds the frames' features as well.
-    Raises ValueError where these cannot be read.
+    Raises ValueError where these cannot be read. What a clip came to is kept: the next preparation reads the others.
     """
     output.units("clips")
     decoding = decoding_of(params)
@@ -50,18 +54,19 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     shape = (params.size, params.size, decoding.channels)
     columns = {"label": pa.int32(), "group": pa.string(), "frames": ragged(np.uint8, *shape)}
     description: dict[str, Any] = {"classes": classes, "decoding": asdict(decoding)}
-    decode: Callable[[str], Clip | ClipError] = partial(try_read_clip, raw / CLIPS, decoding)
     if params.encoder != "none":
         description |= _write_encoder(params, output.folder / ENCODER_NAME)
     if params.encoded:
-        weights = output.folder / ENCODER_NAME
-        decode = partial(encode_clip, raw / CLIPS, decoding, weights, params.mirrored, params.size)
         features = [FEATURES, MIRRORED_FEATURES] if params.mirrored else [FEATURES]
         columns |= dict.fromkeys(features, ragged(np.float16, FEATURE_SIZE))
-    counts = dict.fromkeys(SPLITS, 0)
+    parts, read = _reading(raw / CLIPS, params, output.folder / ENCODER_NAME)
+    counts, found = dict.fromkeys(SPLITS, 0), 0
     with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": shape}) as store:
-        results = ordered_map(decode, accepted, processes=min(cores(), len(accepted)))
-        for name, clip in track(results, "decode", unit="clips", total=len(accepted)):
+        function = partial(read_or_find, parts, raw / CLIPS, read)
+        results = ordered_map(function, accepted, processes=min(cores(), len(accepted)))
+        for name, result in track(results, "decode", unit="clips", total=len(accepted)):
+            clip, kept = (result, False) if isinstance(result, Crash) else result
+            found += kept
             if not isinstance(clip, Clip):
                 crashed = "the decoder crashed on it, or did not come back"
                 rule, reason = ("crashed", crashed) if isinstance(clip, Crash) else (clip.rule, str(clip))
@@ -75,7 +80,27 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             row = {"id": name, "split": splits[name], "length": len(clip.frames), "frames": clip.frames}
             label, group = classes.index(places[name].label), groups[name] or _own_group(places[name])
             store.append({**row, "label": label, "group": group, **clip.features})
+    parts.prune()
+    output.count_kept(found, len(accepted), "clips")
     output.describe({**description, "clips": counts})
+
+
+def _reading(clips: Path, params: PrepareParams, weights: Path) -> tuple[KeptParts, Callable[[str], Clip | ClipError]]:
+    """How a clip below `clips` is read, by its name, and what was read so before. `weights` is the encoder's file."""
+    decoding = decoding_of(params)
+    facts: dict[str, Any] = {"decoding": asdict(decoding), "ffmpeg": av.library_versions}
+    libraries = ["av", "numpy", "pyarrow"]
+    read: partial[Clip | ClipError] = partial(try_read_clip, clips, decoding)
+    if params.encoded:
+        import torch
+
+        read = partial(encode_clip, clips, decoding, weights, params.mirrored, params.size)
+        encoder = hashlib.sha256(weights.read_bytes()).hexdigest()
+        facts |= {"encoder": encoder, "mirrored": params.mirrored, "size": params.size}
+        facts |= {"processor": torch.backends.cpu.get_cpu_capability()}  # its vector units decide the last bits
+        libraries.append("torch")
+    modules = [read_or_find.__module__, read.func.__module__]
+    return KeptParts.made_by(modules, libraries=libraries, facts=facts), read
 
 
 def _group(place: Place, pattern: str) -> str | None:
