@@ -15,17 +15,15 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 from stages.params import ParamsError, TaskParams, load
 from stages.tasks.protocol import Task
 
 from .dag import Pipeline, PipelineError, PlannedStage, Seen
-from .options import Verb
 from .record import read_record
 
 KEY = "monitor.retrain"
-_OF_A_MODEL = ("train", "evaluate", "register")
+_OF_A_MODEL = ("judge", "train", "evaluate", "register")
 
 
 def tasks_waiting(pipeline: Pipeline, among: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -82,9 +80,10 @@ def data_of(pipeline: Pipeline, owner: str) -> str:
 
 
 def _is_waiting(pipeline: Pipeline, task: Task, seen: Seen) -> bool:
-    if any(pipeline.edited(f"{verb}@{task.name}", seen) for verb in _OF_A_MODEL):
-        return False
     owner, paths = task.description().dataset_task, task.paths
+    stages = [f"{verb}@{name}" for verb, name in (("judge", owner), *((v, task.name) for v in _OF_A_MODEL[1:]))]
+    if any(stage in pipeline and pipeline.edited(stage, seen) for stage in stages):
+        return False
     if pipeline.pin_moved(f"download@{owner}"):
         return not any(pipeline.edited(f"{verb}@{owner}", seen) for verb in ("download", "preprocess"))
     raw = pipeline.recorded(f"download@{owner}", paths.raw) != pipeline.recorded(f"register@{task.name}", paths.raw)
@@ -93,7 +92,7 @@ def _is_waiting(pipeline: Pipeline, task: Task, seen: Seen) -> bool:
 
 def main() -> None:
     """The command line."""
-    stale = [name for name in sys.stdin.read().split() if name.partition("@")[0] in get_args(Verb)]
+    stale = [name for name in sys.stdin.read().split() if "@" in name]
     if not stale:
         return
     try:

@@ -78,8 +78,9 @@ def _with_entry(dag: str, name: str, like: str) -> str:
     if entry is None:
         raise ValueError(f"dvc.yaml has no entry {like}: {{dataset_task: …}} under vars")
     copied = entry.group().replace(f"{like}:", f"{name}:").replace(f"dataset_task: {like},", f"dataset_task: {name},")
+    copied = copied.replace(f"judge: weights/{like},", f"judge: weights/{name},")
     dag = dag.replace(entry.group(), entry.group() + copied)
-    return re.sub(rf"^( +- dataset_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
+    return re.sub(rf"^( +- (?:dataset|judged)_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
 
 
 def _renamed(text: str, name: str, like: str) -> str:
@@ -87,7 +88,7 @@ def _renamed(text: str, name: str, like: str) -> str:
     before = r"^|data/|(?:parts|blocks) (?:of|under) `|The `|under `|dataset_task=\""
     after = r":$|/|`: |`\.|` block|` in params|\"|-"
     text = re.sub(rf"({before}){like}(?={after})", rf"\g<1>{name}", text, flags=re.MULTILINE)
-    blocks = "source|prepare|model|train|evaluate|register"
+    blocks = "source|prepare|model|judge|train|evaluate|register"
     text = re.sub(rf"(?<![\w./-]){like}(?=\.(?:{blocks})\b)", name, text)
     models = r"(?<=    model_name=\").*(?=\")|(?<=\"models:/).*(?=@champion)"
     return re.sub(models, lambda found: _model_name(found.group(), name, like), text)

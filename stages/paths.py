@@ -98,6 +98,8 @@ class Paths:
         self.network = self.measured / NETWORK_NAME  # the network's params, the data it knows, the training's signature
         self.learning_curve = Path("plots", task, "training.csv")  # a row an epoch
         self.steps = Path("plots", task, "steps.csv")  # a row a step, or the mean of several
+        # judge
+        self.judge = Path("weights", "judge", dataset_task)  # of the tasks that have one: what others are measured by
         # evaluate
         self.metrics = Path("metrics", f"{task}.json")  # of the test split, flat
         self.evaluation = Path("plots", task, "evaluation")  # predictions, slices, calibration, pictures

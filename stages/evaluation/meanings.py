@@ -9,7 +9,7 @@ MEANINGS = {
     "log_loss": "mean surprise at the truth, in nats; lower is better",
     "ece": "expected calibration error, how far stated probabilities are off; lower is better",
     **{f"accuracy_seen_{n}": f"accuracy when a drawing is broken off after {n} % of its points" for n in (20, 50, 80)},
-    "recognised": "share of its drawings that the sketch classifier takes for what was asked",
+    "recognised": "share of its drawings that the judge, a classifier, takes for what was asked",
     "real_recognised": "the same of people's drawings in the test split",
     "nll": "negative log-likelihood of test drawings a step, in nats, offsets in pixels; lower is better",
     "pen_nll": "what of it is the pen's",

@@ -126,6 +126,13 @@ class Model(Protocol):
         """
 
 
+class Judge(Protocol):
+    """`model/judge.py`, of a task whose network judges what others make of its data."""
+
+    def judging(self, params: Any) -> TaskParams:
+        """The task's params with the `model` and `train` of its judge in place of its own."""
+
+
 class Evaluate(Protocol):
     """`evaluate/evaluate.py`"""
 
@@ -246,6 +253,14 @@ class Task:
 
     def model(self) -> Model:
         return cast(Model, self._module("model.network"))
+
+    def judge(self) -> Judge:
+        """Raises ValueError for a task that has none."""
+        if not (self.folder / "model" / "judge.py").is_file():
+            raise ValueError(
+                f"{self.name} has no {self.folder.name}/model/judge.py, which says how its judge is trained"
+            )
+        return cast(Judge, self._module("model.judge"))
 
     def evaluate(self) -> Evaluate:
         return cast(Evaluate, self._module("evaluate.evaluate"))

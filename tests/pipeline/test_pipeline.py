@@ -13,7 +13,7 @@ from .conftest import REPOSITORY, Clone, make_clone, ran
 from .toy import add_toy
 
 pytestmark = pytest.mark.pipeline
-VERBS = ("download", "preprocess", "train", "evaluate", "register")
+VERBS = ("download", "preprocess", "judge", "train", "evaluate", "register")
 SHARED = REPOSITORY.parent / "shared" / "data"
 
 
@@ -23,7 +23,8 @@ def test_one_command_runs_every_stage_of_every_task(finished):
         f"{verb}@{task}"
         for verb in VERBS
         for task in Task.names()
-        if verb not in ("download", "preprocess") or Task(task).description().dataset_task == task
+        if (verb not in ("download", "preprocess") or Task(task).description().dataset_task == task)
+        and (verb != "judge" or task == "sketch")
     )
 
 
@@ -76,6 +77,20 @@ def test_a_changed_param_runs_only_what_reads_it_and_what_follows(finished, bloc
         params.write_text(text, encoding="utf-8")
     assert planned[0] == f"{first}@forecast"
     assert all(stage.endswith("@forecast") for stage in planned)
+
+
+def test_another_classifier_changes_nothing_of_what_drawings_are_measured_by(finished):
+    clone, _ = finished
+    params = clone.folder / "params.yaml"
+    text = params.read_text(encoding="utf-8")
+    before, block, after = text.partition("\nsketch:" if "\nsketch:" in text else "sketch:")
+    params.write_text(before + block + after.replace("    cell: lstm", "    cell: gru", 1), encoding="utf-8")
+    try:
+        planned = ran(clone.run("dvc", "repro", "--dry"))
+    finally:
+        params.write_text(text, encoding="utf-8")
+    assert planned[0] == "train@sketch"
+    assert not {"judge@sketch", "train@drawing", "evaluate@drawing", "register@drawing"} & set(planned)
 
 
 # Edits files one by one, in the clone that it runs in, and prints which of them make a training stale.
@@ -170,7 +185,7 @@ def test_a_fifth_task_is_a_folder_its_params_and_one_entry(finished, tmp_path):
     clone = Clone(tmp_path / "fifth")
     finished[0].run("git", "clone", "--quiet", str(finished[0].folder), str(clone.folder))
     add_toy(clone)
-    assert clone.repro("register@toy") == [f"{verb}@toy" for verb in VERBS]
+    assert clone.repro("register@toy") == [f"{verb}@toy" for verb in VERBS if verb != "judge"]
     counted = json.loads((clone.folder / "metrics" / "preprocess" / "toy.json").read_text(encoding="utf-8"))
     assert counted["rejected_not_json"] == 1
     # No other stage is touched by it.

@@ -16,6 +16,7 @@ DAG = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text(encoding="utf-8"))
 PARTS = {
     "download": ["source.download"],
     "preprocess": ["prepare.prepare", "prepare.profile"],
+    "judge": ["model.network", "model.judge"],
     "train": ["model.network"],
     "evaluate": ["model.network", "evaluate.evaluate"],
     "register": ["serve.predictor", "evaluate.comparison"],
@@ -25,7 +26,9 @@ FURTHER = {"register": ["stages.serving.pyfunc"]}  # named to MLflow, not import
 
 TASKS = next(entry["tasks"] for entry in DAG["vars"] if "tasks" in entry)
 STORES = next(entry["dataset_tasks"] for entry in DAG["vars"] if "dataset_tasks" in entry)
-STAGES = [(verb, task) for verb in PARTS for task in (STORES if verb in ("download", "preprocess") else TASKS)]
+JUDGED = next(entry["judged_tasks"] for entry in DAG["vars"] if "judged_tasks" in entry)
+ITEMS = {"download": STORES, "preprocess": STORES, "judge": JUDGED}
+STAGES = [(verb, task) for verb in PARTS for task in ITEMS.get(verb, TASKS)]
 
 
 def filled(text: str, task: str) -> str:
@@ -34,6 +37,7 @@ def filled(text: str, task: str) -> str:
         text.replace("${key}", task)
         .replace("${item}", task)
         .replace("${item.dataset_task}", TASKS[task]["dataset_task"])
+        .replace("${item.judge}", TASKS[task]["judge"])
     )
 
 
@@ -70,8 +74,9 @@ def test_a_stage_names_no_code_that_no_task_runs(verb):
 
 
 def test_code_is_named_by_folders_and_few_of_them():
+    verbs = [verb for verb in PARTS if verb != "judge"]
+    assert sum(dep.startswith("stages/") for verb in verbs for dep in DAG["stages"][verb]["do"]["deps"]) <= 47
     code = [dep for verb in PARTS for dep in DAG["stages"][verb]["do"]["deps"] if dep.startswith("stages/")]
-    assert len(code) <= 47
     files = {dep for dep in code if Path(dep).suffix}
     assert files == {
         *(f"stages/{verb}.py" for verb in PARTS),
@@ -131,6 +136,7 @@ def test_stages_of_a_verb_read_only_their_own_blocks():
     assert blocks == {
         "download": ["source"],
         "preprocess": ["prepare"],
+        "judge": ["judge"],
         "train": ["model", "train"],
         "evaluate": ["evaluate", "model", "prepare", "source", "train"],  # the card names them all
         "register": ["register"],

@@ -18,6 +18,7 @@ from stages.data.files import write_json
 from stages.data.prepared import DESCRIPTION_NAME
 from stages.data.store import FILE_NAME, SequenceWriter, schema
 from stages.evaluation.report import Report
+from stages.judge import judge as train_judge
 from stages.models.batch import Batch
 from stages.models.weights import save_network
 from stages.params import ParamsError, load
@@ -235,18 +236,50 @@ def test_the_baseline_knows_the_pen_before():
 
 def test_what_is_no_drawing_is_taken_for_nothing(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classifier(tmp_path / "weights" / "sketch" / "measured", CLASSES)
+    classifier(tmp_path / "weights" / "judge" / "sketch", CLASSES)
     dot, square = [[[3], [3]]], [[[0, 255, 255, 0], [0, 0, 255, 255]]]
     chances = recognise.recognise([dot, square, None], CLASSES)
     assert chances.sum(axis=1) == pytest.approx([0, 1, 0])
     assert recognise.taken_for(chances)[[0, 2]].tolist() == [-1, -1]
-    with pytest.raises(ValueError, match="found a classifier of line, square; allowed: one of cat, dog"):
+    with pytest.raises(ValueError, match="found a judge of line, square; allowed: one of cat, dog"):
         recognise.recognise([square], ["cat", "dog"])
+
+
+def test_a_judge_depends_on_its_own_block_alone():
+    sketch = cast(SketchParams, load(REPOSITORY / "params.yaml")["sketch"])
+    experiment = sketch.model_copy(
+        update={
+            "model": sketch.model.model_copy(update={"kind": "gru", "hidden_size": 8}),
+            "train": sketch.train.model_copy(update={"epochs": 99, "learning_rate": 1.0}),
+        }
+    )
+    judge = Task("sketch").judge()
+    assert judge.judging(experiment).model == judge.judging(sketch).model
+    assert judge.judging(experiment).train == judge.judging(sketch).train
+    smaller = sketch.model_copy(update={"judge": sketch.judge.model_copy(update={"hidden_size": 8})})
+    assert judge.judging(smaller).model.hidden_size == 8
+    with pytest.raises(ValueError, match="video has no video/model/judge.py"):
+        Task("video").judge()
+
+
+def test_a_judge_is_trained_to_the_same_bits_and_its_hash_stands_in_the_signature(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("UNROLL_RESUME", str(tmp_path / "resume"))
+    sketch = cast(SketchParams, load(REPOSITORY / "params.yaml")["sketch"])
+    few = sketch.judge.model_copy(update={"hidden_size": 4, "epochs": 2, "batch_size": 8})
+    found = []
+    for _ in range(2):
+        train_judge(Task("sketch"), sketch.model_copy(update={"judge": few}))
+        assert recognise.recognise([[[[0, 255], [0, 9]]]], CLASSES).sum() == pytest.approx(1)
+        found.append(recognise.judge_signature())
+    assert found[0] == found[1]
+    assert re.fullmatch(r"judge:[0-9a-f]{32}\.dir", found[0])
+    assert not list((tmp_path / "resume").rglob("*.pt"))
 
 
 def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classifier(tmp_path / "weights" / "sketch" / "measured", CLASSES)
+    classifier(tmp_path / "weights" / "judge" / "sketch", CLASSES)
     asked = comparison.examples(store, store, np.arange(5))
     assert asked["label"].tolist() == ["line", "square", "line", "square", "line"]
     assert asked["seed"].tolist() == [0, 1, 2, 3, 4]
@@ -261,7 +294,7 @@ def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp
 
 def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    classifier(tmp_path / "weights" / "sketch" / "measured", CLASSES)
+    classifier(tmp_path / "weights" / "judge" / "sketch", CLASSES)
     settings = {"samples_per_class": 4, "max_points": 12, "shown_temperatures": [0.5]}
     params = PARAMS.model_copy(update={"evaluate": PARAMS.evaluate.model_copy(update=settings)})
     report = Report(tmp_path / "out")

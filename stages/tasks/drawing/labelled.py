@@ -1,4 +1,4 @@
-"""Labels that were asked for: whether the sketch classifier takes each drawing for its label."""
+"""Labels that were asked for: whether the judge takes each drawing for its label."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..protocol import Task
 from .evaluate.recognise import recognise, taken_for
 from .params import Params
 
-LABELS = "a .txt with a label a line; each is drawn, and the network of weights/sketch says what it sees"
+LABELS = "a .txt with a label a line; each is drawn, and the network of weights/judge/sketch says what it sees"
 
 
 def scores(targets: Sequence[str], answers: Sequence[Mapping[str, Any]], params: Params, metric: str) -> Scores:
-    """The share of drawings that the classifier takes for their label; a missing one is not recognised."""
+    """The share of drawings that the judge takes for their label; a missing one is not recognised."""
     classes: list[str] = read_json(Task("sketch").paths.weights / NETWORK_NAME)["data"]["classes"]
     drawings = [json.loads(answer["drawing"]) if isinstance(answer["drawing"], str) else None for answer in answers]
     expected = np.array([classes.index(target) if target in classes else -2 for target in targets])

@@ -98,6 +98,19 @@ class ModelParams(Block):
         return self
 
 
+class JudgeParams(Block):
+    """What may be chosen of the classifier that judges drawings: `model/judge.py` fixes the rest."""
+
+    hidden_size: Annotated[int, Field(ge=1, le=4096)]
+    dropout: Dropout
+    seed: Count
+    ranks: Positive
+    threads: Positive
+    epochs: Positive
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+
+
 class EvaluateParams(params.EvaluateParams):
     """How the evaluate stage goes about it."""
 
@@ -111,6 +124,7 @@ class Params(TaskParams):
     source: SourceParams
     prepare: PrepareParams
     model: ModelParams
+    judge: JudgeParams
     evaluate: EvaluateParams
 
     def baselines(self) -> Mapping[str, str]:

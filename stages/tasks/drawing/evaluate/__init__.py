@@ -1,4 +1,4 @@
-"""Evaluate: how many drawings the sketch classifier recognises, their likelihood, pictures, how versions are compared.
+"""Evaluate: how many drawings the judge recognises, their likelihood, pictures, how versions are compared.
 
 Baselines are measured here, on the same split as the network. A change here measures again, and may change which
 version becomes champion.

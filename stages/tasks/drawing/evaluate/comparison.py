@@ -1,7 +1,7 @@
 """Classes and seeds to draw from, and the score of the drawings.
 
-Two versions are compared on the same classes and seeds, by the sketch classifier that stands in
-weights/sketch/measured today.
+Two versions are compared on the same classes and seeds, by the judge that stands in weights/judge/sketch
+today.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:
-    """The share of drawings that the classifier takes for their class; a missing one is not recognised.
+    """The share of drawings that the judge takes for their class; a missing one is not recognised.
 
     Raises ValueError where there are more or fewer answers than examples.
     """

@@ -1,4 +1,4 @@
-"""How likely test drawings are to the network, and how often the sketch classifier recognises what it draws."""
+"""How likely test drawings are to the network, and how often the judge recognises what it draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..model.network import DrawingDataset, DrawingDecoder, dataset, moves
 from ..params import EvaluateParams, Params
 from .baseline import StepBaseline
 from .pictures import EACH, MOST_CLASSES, samples_figure
-from .recognise import recognise, taken_for
+from .recognise import judge_signature, recognise, taken_for
 
 _BASELINE_DRAWINGS = 2_000  # that the baseline is fitted to
 NO_DRAWING = "no drawing"  # what a sample without an extent is taken for
@@ -28,7 +28,7 @@ NO_DRAWING = "no drawing"  # what a sample without an extent is taken for
 
 def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Report) -> None:
     """`recognised`, the share of drawings of each class, `samples_per_class` of them at `temperature`, that the
-    classifier takes for that class; `real_recognised`, the same of the test drawings, which is about the most there is
+    judge takes for that class; `real_recognised`, the same of the test drawings, which is about the most there is
     to reach; `nll` and `pen_nll`, the negative log-likelihood of the test drawings a step.
 
     The baselines: a generator that does not look at the class is recognised in one of the classes' number at the most,
@@ -48,6 +48,7 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     report.split = "drawn"
     report.add_metrics({"baseline_unconditional_recognised": 1 / len(classes)}, n=len(actual))
     report.add_scores({"recognised": recognised, "real_recognised": mean(real_predicted == test.targets)})
+    report.add_signatures({"recognised": judge_signature()})
     _report_likelihood(network, test, folder, params, report)
 
     names = [*classes, NO_DRAWING]  # the last one has number -1
