@@ -59,7 +59,7 @@ def far(tmp_path_factory: pytest.TempPathFactory, s3: str) -> Iterator[Far]:
     shared = {"UNROLL_RESUME": str(folder / "resume"), "UNROLL_CHECKPOINT_SECONDS": "1"}
     with house(folder / "coordinator", lambda clone: add_remote(clone, "s3://store/dvc", endpointurl=s3)) as built:
         built.prefect("work-pool", "create", "far", "--type", "process", *template)
-        built.prefect("deploy", "flows/execution/remote.py:stage", "--name", "far", "--pool", "far")
+        built.prefect("deploy", "flows.execution.remote:stage", "--name", "far", "--pool", "far")
         clones, workers = [folder / "one", folder / "two"], []
         for clone in clones:
             built.clone.run("git", "clone", "--quiet", str(built.clone.folder), str(clone))
