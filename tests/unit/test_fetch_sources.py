@@ -121,7 +121,7 @@ def test_a_folder_of_clips_is_listed_whatever_the_case_of_its_protocol(tmp_path:
 def test_two_processes_do_not_write_one_partial(host: Host, folder: Folder) -> None:
     host.put("/f", CONTENT, faults=[Fault(after=100_000, stall=True)])
     slow = threading.Thread(
-        target=lambda: folder.fetch(folder.request(f"{host.url}/f"), limits=Limits(idle=0.2, backoff=0.001))
+        target=lambda: folder.fetch(folder.request(f"{host.url}/f"), limits=Limits(idle=1.0, backoff=0.001))
     )
     slow.start()
     while not host.sent:
