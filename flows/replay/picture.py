@@ -9,29 +9,22 @@ from .walk import BASELINE, Decision
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _WINDOW = 91  # days: thirteen weeks
 
 
 def picture(table: pd.DataFrame, decisions: Sequence[Decision], policies: Sequence[str]) -> Figure:
-    """Three panels: the mean scaled error of thirteen weeks, trainings and alarms, the hours of training so far."""
+    """Four panels: the mean scaled error of thirteen weeks, the same against the first policy's, trainings and alarms,
+    the hours of training so far.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7.5), dpi=110, layout="constrained")
-    error, events, hours = figure.subplots(3, 1, sharex=True, height_ratios=[4, 0.5 + 0.35 * len(policies), 1.5])
-    for policy in (BASELINE, *policies):
-        by_day = table[table["policy"] == policy].groupby("ds")["scaled"].mean()
-        smooth = by_day.rolling(f"{_WINDOW}D", min_periods=_WINDOW // 3).mean()
-        style = {"color": "0.6", "linestyle": ":"} if policy == BASELINE else {"color": f"C{policies.index(policy)}"}
-        error.plot(
-            smooth.index,
-            smooth,
-            label=f"{policy} ({table.loc[table['policy'] == policy, 'scaled'].mean():.3f})",
-            **style,
-        )
-    error.set_ylabel(f"MASE, mean of {_WINDOW} days")
-    error.legend(fontsize=8, ncols=3, title="mean of all days in brackets", title_fontsize=8)
+    figure = Figure(figsize=(10, 9), dpi=110, layout="constrained")
+    heights = [3, 2.5, 0.5 + 0.35 * len(policies), 1.3]
+    error, against, events, hours = figure.subplots(4, 1, sharex=True, height_ratios=heights)
+    _draw_errors(error, against, table, policies)
     for place, policy in enumerate(policies):
         own = [one for one in decisions if one.policy == policy]
         promoted = [one.day for one in own if one.verdict == "champion"]
@@ -52,3 +45,19 @@ def picture(table: pd.DataFrame, decisions: Sequence[Decision], policies: Sequen
     hours.set_ylabel("hours of\ntraining")
     figure.align_ylabels()
     return figure
+
+
+def _draw_errors(error: Axes, against: Axes, table: pd.DataFrame, policies: Sequence[str]) -> None:
+    smooth = {}
+    for policy in (BASELINE, *policies):
+        by_day = table[table["policy"] == policy].groupby("ds")["scaled"].mean()
+        smooth[policy] = by_day.rolling(f"{_WINDOW}D", min_periods=_WINDOW // 3).mean()
+        color, line = ("0.6", ":") if policy == BASELINE else (f"C{policies.index(policy)}", "-")
+        label = f"{policy} ({table.loc[table['policy'] == policy, 'scaled'].mean():.3f})"
+        error.plot(smooth[policy].index, smooth[policy], color=color, linestyle=line, label=label)
+    for place, policy in enumerate(policies):
+        share = 100 * (smooth[policy] / smooth[policies[0]] - 1)
+        against.plot(share.index, share, color=f"C{place}")
+    error.set_ylabel(f"MASE, mean of\n{_WINDOW} days (of all)")
+    error.legend(fontsize=8, ncols=len(policies) + 1, loc="lower right", bbox_to_anchor=(1, 1))
+    against.set_ylabel(f"% against {policies[0]}")
