@@ -58,6 +58,7 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
     _, description = open_prepared(paths.prepared)
     pin = pinned(task, params)
     start = read_pinned(task, pin) if pin and distributed.rank() == 0 else {}
+    before = Learned.parse(start[LEARNED_NAME]) if LEARNED_NAME in start else None  # a damaged one fails now
     network = _fresh_network(task, params, description, start.get(WEIGHTS_NAME))
     device = distributed.device().type
     sha256 = pin.files[WEIGHTS_NAME].sha256 if pin else ""
@@ -83,8 +84,8 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
         training = {"signature": signature, **{name: getattr(params.train, name) for name in names}, **further}
         save_network(folder, trained, params.model, description, prepared=paths.prepared, training=training)
         learned = model.learned(paths.prepared, split)
-        if LEARNED_NAME in start:
-            learned = learned.joined(Learned.parse(start[LEARNED_NAME]))
+        if before is not None:
+            learned = learned.joined(before)
         learned.save(folder)
 
     with fresh_folder(paths.weights) as folder:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save_file
 
 from ..data.prepared import open_prepared
@@ -83,9 +84,12 @@ class Learned:
 
     @staticmethod
     def parse(content: bytes) -> Learned:
-        """What `save` wrote."""
-        arrays = load(content)
-        return Learned(arrays["ids"], arrays.get("days"))
+        """What `save` wrote. Raises ValueError for anything else."""
+        try:
+            arrays = load(content)
+            return Learned(arrays["ids"], arrays.get("days"))
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"{LEARNED_NAME} does not say what was learned: {error}") from None
 
 
 def learned_ids(prepared: Path, split: Split) -> Learned:

@@ -100,7 +100,7 @@ def compare(
         metrics=metrics,
         table=days,
         slices=_slices(recent),
-        notes=_without_forecasts(actuals, last),
+        notes=(*_without_forecasts(actuals, last), *_not_in_verdict(days, alarm)),
     )
 
 
@@ -114,6 +114,16 @@ def _without_forecasts(actuals: pd.DataFrame, last: pd.Timestamp) -> tuple[str, 
         f"{count:,} {'day has' if count == 1 else 'days have'} come since {last:%Y-%m-%d} without a forecast, up to "
         f"{days.max():%Y-%m-%d}: `python -m stages.forecast` goes on from there",
     )
+
+
+def _not_in_verdict(days: pd.DataFrame, alarm: AlarmParams) -> tuple[str, ...]:
+    """That series ended before the days of the verdict, which says nothing of them, whatever their charts show."""
+    ends = days.groupby("unique_id", sort=True)["ds"].max()
+    ended = ends[ends <= days["ds"].max() - pd.Timedelta(days=alarm.recent_days)]
+    if not len(ended):
+        return ()
+    example = f"{ended.index[0]} on {ended.iloc[0]:%Y-%m-%d}"
+    return (f"the verdict leaves out {_series(len(ended))} scored up to earlier days alone, such as {example}",)
 
 
 def verdict(days: pd.DataFrame, alarm: AlarmParams) -> tuple[bool, str]:

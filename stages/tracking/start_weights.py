@@ -72,10 +72,10 @@ class Pin:
 
 def read_pin(path: Path) -> Pin | None:
     """A task's pin; None where nothing is pinned. Raises ValueError for a file that is none."""
-    values = read_json(path)
-    if not values:
-        return None
     try:
+        values = read_json(path)
+        if not values:
+            return None
         files = {name: PinnedFile(**hashes) for name, hashes in values["files"].items()}
         names = _names()
         if names[0] not in files or not set(files) <= set(names):

@@ -15,6 +15,7 @@ import pytest
 
 from stages.tasks.forecast.evaluate import boosting
 from stages.tasks.forecast.evaluate.boosting import LAGS, MEANS, MOST_TREES, PATIENCE, SCALE_DAYS, SETTINGS
+from stages.tasks.forecast.evaluate.ridge import ridge
 from stages.tasks.forecast.model.windows import Windows, rolling_origins, train_origins, validation_origins
 from tests.unit.test_forecast_model import model_params
 from tests.unit.test_forecast_prepare import prepared
@@ -156,3 +157,16 @@ def test_a_missing_library_is_one_line_that_names_it(tmp_path: Path, monkeypatch
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     with pytest.raises(ValueError, match=r"libgomp.so.1: cannot open .*libgomp1.* take lightgbm out of evaluate.base"):
         forecasts(folder)
+
+
+def test_with_one_training_day_or_none_to_learn_from_each_baseline_says_so(tmp_path: Path) -> None:
+    length = 21 + VALIDATION_DAYS + TEST_DAYS  # the shortest that is taken: one training window
+    one = values(length, seed=1)
+    with pytest.raises(ValueError, match="lightgbm has 1 training days"):
+        forecasts(written(tmp_path / "one", [one]))
+    missing = written(tmp_path / "none", [one], missing=[14])
+    with pytest.raises(ValueError, match="lightgbm has 0 training days"):
+        forecasts(missing)
+    splits = (train_origins, validation_origins, rolling_origins(3, 7))
+    with pytest.raises(ValueError, match="ridge has a day ahead"):
+        ridge(*(Windows(missing, TOLD, origins) for origins in splits))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from stages.models import learned
 from stages.models.learned import LEARNED_NAME, Identities, Learned
@@ -52,3 +53,9 @@ def test_a_bound_holds_and_what_lies_beyond_it_counts_as_learned(monkeypatch: py
     told = bounded.may_hold(Identities(names))
     assert told[:1000].all()
     assert 150 < (~told[1000:]).sum() < 350  # a quarter of what is new can still be asked
+
+
+@pytest.mark.parametrize("content", [b"hello", save({"days": np.zeros((1, 2), np.int32)})])
+def test_what_does_not_say_what_was_learned_is_named(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"learned\.safetensors does not say"):
+        Learned.parse(content)

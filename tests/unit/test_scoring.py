@@ -177,3 +177,13 @@ def test_labelled_answers_are_worse_where_the_interval_of_the_difference_says_so
         "class,cat,50,0.8",
         "class,dog,50,0.8",
     ]
+
+
+def test_series_that_end_before_the_days_of_the_verdict_are_told():
+    for days, notes in (
+        (33, ("the verdict leaves out 1 series scored up to earlier days alone, such as late on 2020-02-02",)),
+        (34, ()),
+    ):
+        came = pd.concat([actuals(40, "a"), actuals(days, "late", shift_from=0, shift=9.0)])
+        found = compare(forecasts(34, "a", "late"), came, {}, LIMITS)
+        assert (found.notes, found.verdict) == (notes, "none" if notes else "alarm")

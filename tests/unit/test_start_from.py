@@ -234,3 +234,9 @@ def test_refresh_pins_the_weights_of_one_task(
     monkeypatch.setattr("sys.argv", ["refresh", "--weights", "sketch"])
     refresh.main()
     assert capsys.readouterr().out == "sketch: trainings start from fresh weights, as before\n"
+
+
+def test_a_pin_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "forecast.json").write_text("{")
+    with pytest.raises(ValueError, match=r"forecast\.json: no pin of weights"):
+        start_weights.read_pin(tmp_path / "forecast.json")

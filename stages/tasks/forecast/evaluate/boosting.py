@@ -49,11 +49,17 @@ def lightgbm(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
     It reads the days before the origin, what the windows' covariates know of a day ahead, and the values about 52 weeks
     before it, less their own level; where a history is too short for one of them, LightGBM is told that it is missing.
     It learns from the days after the training origins; the mean absolute error on the days after the validation origins
-    says how many trees. Raises ValueError where LightGBM cannot be loaded.
+    says how many trees. Raises ValueError where LightGBM cannot be loaded, or has fewer than two days to learn from.
     """
     library = _library()
     known, held_back = (_Origins.of(windows, evenly(len(windows), _MOST_WINDOWS)) for windows in (train, validation))
-    data, stops = library.Dataset(*known.examples()), {}
+    features, targets = known.examples()
+    if len(targets) < 2:  # of one, bagging leaves none
+        raise ValueError(
+            f"the baseline lightgbm has {len(targets)} training days to learn from; allowed are 2 or more, or take "
+            "lightgbm out of evaluate.baselines"
+        )
+    data, stops = library.Dataset(features, targets), {}
     if held_back.observed.any():
         stops = {
             "valid_sets": [library.Dataset(*held_back.examples(), reference=data)],

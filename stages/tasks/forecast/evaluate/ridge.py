@@ -25,7 +25,7 @@ def ridge(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
     the context's days. Of a history too short for the year before, its columns are 0, as the network's are, and one
     more says whether they are there. The penalty is the one of ALPHAS with the least mean absolute error of scaled
     values on the validation windows, one for all seven days; the constant is not penalised, days that were not observed
-    do not count.
+    do not count. Raises ValueError where a day ahead was never observed.
     """
     weights = _fit(train)  # (alphas, 7, features + 1)
     errors, days = np.zeros(len(ALPHAS)), 0.0
@@ -51,6 +51,11 @@ def _fit(train: Windows) -> np.ndarray:
         weighted = features * observed[..., None]
         squares += np.einsum("bdf,bdg->dfg", weighted, features, optimize=True)
         products += np.einsum("bdf,bd->df", weighted, targets)
+    if not squares[:, -1, -1].all():  # of each day ahead, how often it was observed
+        raise ValueError(
+            "the baseline ridge has a day ahead that no training window observed; allowed are windows with all seven, "
+            "or take ridge out of evaluate.baselines"
+        )
     penalty = np.eye(size)
     penalty[-1, -1] = 0.0  # the constant
     return np.stack([np.linalg.solve(squares + alpha * penalty, products[..., None])[..., 0] for alpha in ALPHAS])
