@@ -57,7 +57,8 @@ def add_toy(clone: Clone) -> None:
     clone.edit(
         "dvc.yaml",
         "      sketch: {",
-        "      toy: {dataset_task: toy, gpus: 0, template: confusion, x: actual, y: predicted}\n      sketch: {",
+        "      toy: {dataset_task: toy, judge: weights/toy, gpus: 0, template: confusion, x: actual, y: predicted}\n"
+        "      sketch: {",
     )
     (clone.folder / "sources" / "weights" / "toy.json").write_text("{}\n", encoding="utf-8")
     clone.edit("dvc.yaml", "dataset_tasks: [", "dataset_tasks: [toy, ")
