@@ -23,6 +23,7 @@ from stages.models.batch import Batch
 from stages.models.weights import save_network
 from stages.params import ParamsError, load
 from stages.serving.predictor import InvalidRows
+from stages.tasks.drawing import labelled
 from stages.tasks.drawing.evaluate import comparison, recognise
 from stages.tasks.drawing.evaluate.baseline import StepBaseline
 from stages.tasks.drawing.evaluate.evaluate import evaluate
@@ -290,6 +291,21 @@ def test_questions_ask_the_classes_in_turn_and_the_classifier_answers(store, tmp
     assert comparison.scores(answers, store, store, np.arange(5)).value() == pytest.approx(expected)
     with pytest.raises(ValueError, match="found 1 answers to 5 examples"):
         comparison.scores(answers[:1], store, store, np.arange(5))
+
+
+def test_labels_are_right_where_the_judge_takes_the_drawing_for_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    classifier(tmp_path / "weights" / "judge" / "sketch", CLASSES)
+    square = json.dumps([[[0, 255, 255, 0], [0, 0, 255, 255]]])
+    (taken,) = recognise.taken_for(recognise.recognise([json.loads(square)], CLASSES))
+    answers: list[dict[str, object]] = [
+        {"drawing": square},
+        {"drawing": square},
+        {"drawing": square},
+        {"drawing": None},
+    ]
+    found = labelled.scores([CLASSES[taken], CLASSES[1 - taken], "cat", CLASSES[taken]], answers, PARAMS, "recognised")
+    assert found.value() == 1 / 4
 
 
 def test_everything_is_measured_and_drawn(store, tmp_path, monkeypatch):

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...data.files import read_json
 from ...evaluation.bootstrap import Scores, mean
-from ...paths import NETWORK_NAME
+from ...models.weights import read_network
 from ..protocol import Task
 from .evaluate.recognise import recognise, taken_for
 from .params import Params
@@ -20,7 +19,7 @@ LABELS = "a .txt with a label a line; each is drawn, and the network of weights/
 
 def scores(targets: Sequence[str], answers: Sequence[Mapping[str, Any]], params: Params, metric: str) -> Scores:
     """The share of drawings that the judge takes for their label; a missing one is not recognised."""
-    classes: list[str] = read_json(Task("sketch").paths.weights / NETWORK_NAME)["data"]["classes"]
+    classes: list[str] = read_network(Task("sketch").paths.judge)["data"]["classes"]
     drawings = [json.loads(answer["drawing"]) if isinstance(answer["drawing"], str) else None for answer in answers]
     expected = np.array([classes.index(target) if target in classes else -2 for target in targets])
     return mean(taken_for(recognise(drawings, classes)) == expected)
