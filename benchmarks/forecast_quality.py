@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -57,6 +57,7 @@ FILES = {
     "melbourne": "daily-min-temperatures.csv",
     "births": "US_births_2000-2014_SSA.csv",
 }
+Fit: TypeAlias = Callable[[Windows, Windows, Windows], np.ndarray]  # training, validation, test windows to forecasts
 NAIVE = {"seasonal naive": seasonal_naive, "naive": naive}
 SERIES = ("cta", "seattle", "melbourne", "births")
 KINDS: Sequence[Overlay] = (
@@ -156,14 +157,16 @@ def _by_history(trial: Trial, test: Test, model: str, days: int = 0) -> np.ndarr
 
 def _by_ridge(trial: Trial, test: Test, model: Overlay) -> np.ndarray:
     """A ridge regression on the windows that the network reads, but for an overlay of `model`."""
-    params = trial.overlaid({"model": model}).params.model
-    splits = (train_origins, validation_origins, _origins(trial))
-    return ridge(*(Windows(trial.folder, params, origins) for origins in splits))
+    return _on_windows(trial, trial.overlaid({"model": model}).params.model, ridge)
 
 
-def _by_learned(trial: Trial, test: Test, fit: Callable[[Windows, Windows, Windows], np.ndarray]) -> np.ndarray:
+def _by_learned(trial: Trial, test: Test, fit: Fit) -> np.ndarray:
     """A baseline of the evaluate stage, told all that is known of a day ahead."""
-    params = fully_told(trial.params.model, test.windows.data)
+    return _on_windows(trial, fully_told(trial.params.model, test.windows.data), fit)
+
+
+def _on_windows(trial: Trial, params: ModelParams, fit: Fit) -> np.ndarray:
+    """What `fit` answers to the test windows, learned from those of training and validation."""
     splits = (train_origins, validation_origins, _origins(trial))
     return fit(*(Windows(trial.folder, params, origins) for origins in splits))
 
