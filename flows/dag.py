@@ -160,9 +160,8 @@ class Pipeline:
         if force:
             return PlannedStage(name=name, verdict="run", reasons=("asked for",))
         stage = self._stages[name]
-        reasons = tuple(
-            dict.fromkeys(self._reasons(stage, {} if seen is None else seen))
-        )  # dvc.yaml may name a dep twice
+        # dvc.yaml may name a dep twice
+        reasons = tuple(dict.fromkeys(self._reasons(stage, {} if seen is None else seen)))
         if not reasons:
             return PlannedStage(name=name, verdict="cached")
         verdict: Verdict = "restore" if in_run_cache(self._repo, stage) else "run"

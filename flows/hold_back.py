@@ -23,7 +23,8 @@ from .dag import Pipeline, PipelineError, PlannedStage, Seen
 from .record import read_record
 
 KEY = "monitor.retrain"
-_OF_A_MODEL = ("judge", "train", "evaluate", "register")
+_OF_A_TASK = ("train", "evaluate", "register")
+_OF_A_MODEL = ("judge", *_OF_A_TASK)  # the judge is of the task whose data it learns from
 
 
 def tasks_waiting(pipeline: Pipeline, among: Iterable[str] | None = None) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ def data_of(pipeline: Pipeline, owner: str) -> str:
 
 def _is_waiting(pipeline: Pipeline, task: Task, seen: Seen) -> bool:
     owner, paths = task.description().dataset_task, task.paths
-    stages = [f"{verb}@{name}" for verb, name in (("judge", owner), *((v, task.name) for v in _OF_A_MODEL[1:]))]
+    stages = [f"judge@{owner}", *(f"{verb}@{task.name}" for verb in _OF_A_TASK)]
     if any(stage in pipeline and pipeline.edited(stage, seen) for stage in stages):
         return False
     if pipeline.pin_moved(f"download@{owner}"):
