@@ -12,7 +12,7 @@ pytestmark = pytest.mark.pipeline
 def test_a_flow_leaves_the_dvc_lock_of_a_serial_repro(
     finished: tuple[Clone, list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    serial, _ = finished
+    serial, ran = finished
     clone = Clone(tmp_path_factory.mktemp("side_by_side") / "clone")
     serial.run("git", "clone", "--quiet", str(serial.folder), str(clone.folder))
     expected = (clone.folder / "dvc.lock").read_bytes()
@@ -20,8 +20,8 @@ def test_a_flow_leaves_the_dvc_lock_of_a_serial_repro(
     # With the run cache of the serial run: each stage is still laid out by a process of its own, in any order.
     clone.run("dvc", "cache", "dir", "--local", str(serial.folder / ".dvc" / "cache"))
     printed = clone.run("python", "-m", "flows.run", "--where", "here", "--parallel", "4")
-    assert "23 stages: 23 Restored" in printed
+    assert f"{len(ran)} stages: {len(ran)} Restored" in printed
     assert (clone.folder / "dvc.lock").read_bytes() == expected
     assert clone.repro() == []
     again = clone.run("python", "-m", "flows.run", "--where", "here")
-    assert "23 stages: 23 Cached" in again
+    assert f"{len(ran)} stages: {len(ran)} Cached" in again
