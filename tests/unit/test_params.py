@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.params import RENAMED, ParamsError, flatten, load
+from stages.params import RENAMED, load
+from stages.params_yaml import ParamsError, flatten
 from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
