@@ -324,16 +324,17 @@ def test_a_clip_of_another_ending_is_read_itself(tmp_path: Path) -> None:
 
 
 def test_the_least_recently_used_parts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = KeptParts(tmp_path / "parts", "way")
+    folder = tmp_path / "parts"
+    parts = KeptParts(folder, "way")
     keys = [parts.key(str(number)) for number in range(4)]
     for number, key in enumerate(keys):
         parts.keep(key, pa.table({"values": [number]}))
-        (path,) = parts.folder.glob(f"*/{key}.arrow")
+        (path,) = folder.glob(f"*/{key}.arrow")
         os.utime(path, (1000 + number, 1000 + number))
     found = parts.find(keys[0])
     assert found is not None
     assert found["values"].to_pylist() == [0]
-    left = parts.folder / "a" / "of-a-killed-process.partial"
+    left = folder / "a" / "of-a-killed-process.partial"
     left.parent.mkdir(exist_ok=True)
     left.touch()
     monkeypatch.setattr(kept_parts, "MAX_BYTES", 2 * path.stat().st_size)
@@ -343,24 +344,71 @@ def test_the_least_recently_used_parts_go(tmp_path: Path, monkeypatch: pytest.Mo
     os.utime(left, (1000, 1000))
     parts.prune()
     assert not left.exists()
-    shutil.rmtree(parts.folder)
+    shutil.rmtree(folder)
     parts.prune()
 
 
-def test_nothing_half_written_has_a_parts_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = KeptParts(tmp_path / "parts", "way")
+def test_nothing_half_written_has_a_parts_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "parts"
+    parts = KeptParts(folder, "way")
 
     def full(*arguments: Any) -> Path:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    for content in ("one", "other"):
+        parts.keep(parts.key(content), pa.table({"values": [1]}))
+    told = f"unroll: {folder}: parts are not kept (No space left on device); the next preparation makes them anew\n"
+    assert capsys.readouterr().err == told  # once
+
+    def interrupted(*arguments: Any) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         parts.keep(parts.key("content"), pa.table({"values": [1]}))
-    assert [path for path in parts.folder.rglob("*") if path.is_file()] == []
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
     monkeypatch.setattr(Path, "is_dir", lambda path: True)
     parts = KeptParts(tmp_path / "deleted meanwhile", "way")
     parts.keep(parts.key("content"), pa.table({"values": [1]}))
-    assert not parts.folder.exists()
+    assert not (tmp_path / "deleted meanwhile").exists()
+
+
+@pytest.mark.parametrize("place", ["resume", "resume/prepared"])
+def test_a_file_where_the_folder_belongs_is_told_and_all_is_prepared(
+    case: Case, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, _ = everything(case, tmp_path / "raw", tmp_path / "before")
+    shutil.rmtree(tmp_path / "resume")
+    file = tmp_path / place
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("mine")
+    capsys.readouterr()
+    monkeypatch.setattr(sketch, "_BYTES_PER_PROCESS", 2000)
+    monkeypatch.setattr(sketch, "cores", lambda: 2)
+    found, words = everything(case, tmp_path / "raw", tmp_path / "found")
+    assert found == before
+    assert words.startswith(f"0 of {case.parts} ")
+    folder = tmp_path / "resume/prepared"
+    fault = f"unroll: {folder}: found {file}, a file; allowed: a folder; all is prepared anew, and nothing kept"
+    assert capsys.readouterr().err.splitlines() == [fault]
+    assert file.read_text() == "mine"
+
+
+def test_a_file_where_a_parts_folder_belongs_is_told_once(
+    case: Case, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, _ = everything(case, tmp_path / "raw", tmp_path / "before")
+    shutil.rmtree(tmp_path / "resume/prepared")
+    (tmp_path / "resume/prepared").mkdir()
+    for digit in "0123456789abcdef":
+        (tmp_path / "resume/prepared" / digit).touch()
+    capsys.readouterr()
+    assert everything(case, tmp_path / "raw", tmp_path / "found")[0] == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"unroll: {tmp_path}/resume/prepared: parts are not kept (")
 
 
 def test_worktrees_share_what_was_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,25 @@ def test_chunks_that_somebody_has_cleared_away_meanwhile_are_made_again(
     assert stored(tmp_path / "beside") == stored(tmp_path / "alone")
 
 
+def test_where_no_chunk_can_be_kept_each_is_made_once(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(raw, tmp_path / "kept")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("UNROLL_RESUME", str(tmp_path / "file"))
+    made: list[str] = []
+    make = chunks._make
+
+    def counted(chunk: quickdraw.Chunk, content: bytes, params: Any, parts: Any, key: str) -> Any:
+        made.append(key)
+        return make(chunk, content, params, parts, key)
+
+    monkeypatch.setattr(chunks, "_make", counted)
+    run(raw, tmp_path / "not kept")
+    assert len(made) == len(set(made)) == 2
+    assert stored(tmp_path / "not kept") == stored(tmp_path / "kept")
+
+
 def test_a_file_that_cannot_be_read_is_tried_again(raw: Path, tmp_path: Path) -> None:
     """The machine may have been to blame."""
     (raw / "sketchrnn").mkdir()

@@ -52,6 +52,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     merge = _Merge(output, ["group"] if params.group else [])
     columns = {**COLUMNS, "group": pa.string()} if params.group else COLUMNS
     with TemporaryDirectory(dir=output.folder) as copies, output.store(columns, metadata={"step": STEP}) as writer:
+        parts = parts.or_in(Path(copies, "parts"))
         chunks = merge.chunks(files, Path(copies))
         processes = min(cores(), 1 + sum(chunk.end - chunk.start for chunk in chunks) // _BYTES_PER_PROCESS)
         prepared = _prepared(chunks, partial(prepare_chunk, params=params, parts=parts), processes)
