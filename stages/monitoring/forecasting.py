@@ -70,10 +70,9 @@ def forecast_task(task: Task, params: TaskParams) -> Forecasted:
                         answered += found["unique_id"].nunique()
     if count == len(origins) and not answered:
         raise ValueError(f"version {version} answers none of {count:,} series, such as {faults[0]}")
-    newest = max(origins.values()).isoformat()
-    summary = (
-        f"version {version} has forecast {answered:,} of {len(origins):,} series from {newest} on in {store.shown}"
-    )
+    oldest, newest = (day.isoformat() for day in (min(origins.values()), max(origins.values())))
+    since = f" from {newest} on" if oldest == newest else f", each from the day after its last, {oldest} to {newest},"
+    summary = f"version {version} has forecast {answered:,} of {len(origins):,} series{since} in {store.shown}"
     if count < len(origins):
         summary += f"; {len(origins) - count:,} stood there before"
     if faults:

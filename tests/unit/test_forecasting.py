@@ -78,6 +78,8 @@ def test_each_series_is_forecast_once_from_the_day_after_its_last(tmp_path, cham
     first = forecast_task(*task(tmp_path))
     assert (first.rows, first.series, first.known, first.refused, first.version) == (14, 2, 0, 1, 4)
     assert first.origin == "2020-04-12"
+    days = "each from the day after its last, 2020-04-10 to 2020-04-12,"
+    assert first.summary.startswith(f"version 4 has forecast 2 of 3 series, {days} in {tmp_path}/store/forecast; 1 it ")
     assert "1 it cannot answer, such as bad: it never changes" in first.summary
     stored = ForecastStore(str(tmp_path / "store"), "forecast").read().rows
     origins = stored.groupby("unique_id")["origin"].unique().map(lambda found: [day.date() for day in found])
@@ -86,6 +88,10 @@ def test_each_series_is_forecast_once_from_the_day_after_its_last(tmp_path, cham
     again = forecast_task(*task(tmp_path))
     assert (again.rows, again.series, again.known) == (0, 0, 2)
     assert champion.asked == ["a", "b", "bad", "bad"]
+    write_csv(tmp_path / "raw", 101, "a")
+    shutil.rmtree(tmp_path / "prepared")
+    prepared(tmp_path / "raw", tmp_path / "prepared", id_column="id")
+    assert f"has forecast 1 of 1 series from 2020-04-11 on in {tmp_path}" in forecast_task(*task(tmp_path)).summary
 
 
 def test_a_run_that_is_killed_between_two_origins_goes_on_where_it_was(tmp_path, champion, monkeypatch):
