@@ -6,31 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.command import one_line_errors
-from stages.data.files import fresh_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def test_a_folder_gets_its_name_when_all_is_written(tmp_path):
-    final = tmp_path / "out"
-    final.mkdir()
-    (final / "old").touch()
-    with fresh_folder(final) as folder:
-        (folder / "new").touch()
-        assert [p.name for p in final.iterdir()] == ["old"]
-    assert [p.name for p in final.iterdir()] == ["new"]
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]
-
-
-def test_an_error_leaves_nothing_half_written(tmp_path):
-    def fail() -> None:
-        with fresh_folder(tmp_path / "out") as folder:
-            (folder / "new").touch()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("verb", ["download", "preprocess", "train", "evaluate", "register", "predict"])
