@@ -5,9 +5,9 @@ The two are compared as their users meet them: each loads from the registry, how
 same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
 refit, its measured network answers, since the served one has learned them all. The new one is better
 where it is so in enough of the draws of a paired bootstrap (`register.confidence`) of enough examples
-(`register.min_examples`). One that was refit on more than the champion's served network has learned, such as a month of
-new days, takes its place unless the champion is better by the same measure: what it has learned more, no measured
-network shows. One whose answers are the champion's own takes its place, too: it differs in code alone, and
+(`register.min_examples`). One that was refit on more of today's data than the champion's served network has learned,
+such as a month of new days, takes its place unless the champion is better by the same measure: what it has learned
+more, no measured network shows (`more_learned.py`). One whose answers are the champion's own takes its place, too: it differs in code alone, and
 the newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they
 were measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or
 its columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..data.files import read_json
+from ..data.store import SPLITS
 from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
 from ..evaluation.report import baseline_keys, best_baseline, headline_metric, simpler_is_better
 from ..metrics import higher_is_better
@@ -221,11 +222,13 @@ def _compare(
             f"{missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
         )
     fault, learned = "", {number: Learned.load(task.paths.measured)}
-    more, refit = None, task.paths.served.is_dir()
+    ours = today = more = None
+    if refit := task.paths.served.is_dir():
+        ours, today = Learned.load(task.paths.served), task.model().learned(task.paths.prepared, SPLITS)
     try:
         learned[champion_version] = learned_by(task, name, champion_version)
         if refit:
-            more = more_learned(Learned.load(task.paths.served), learned_by(task, name, champion_version, SERVED))
+            more = more_learned(ours, learned_by(task, name, champion_version, SERVED), today)
     except Exception as error:  # its files are foreign, too
         fault = f"version {champion_version}: {error_line(error)}"
     known = list(filter(None, learned.values()))
