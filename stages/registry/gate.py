@@ -3,15 +3,15 @@ the present champion. Where another baseline is better than it, the reason begin
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
 same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
-refit, its measured network answers, since the served one has learned them all. The new one is better
-where it is so in enough of the draws of a paired bootstrap (`register.confidence`) of enough examples
-(`register.min_examples`). One that was refit on more of today's data than the champion's served network has learned,
-such as a month of new days, takes its place unless the champion is better by the same measure: what it has learned
-more, no measured network shows (`more_learned.py`). One whose answers are the champion's own takes its place, too: it differs in code alone, and
-the newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they
-were measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or
-its columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one
-has, so that it is not taken for broken because the store is away.
+refit, its measured network answers, since the served one has learned them all. The new one is better where it is so in
+enough of the draws of a paired bootstrap (`register.confidence`) of enough examples (`register.min_examples`). One that
+was refit on more of today's data than the champion's served network has learned, such as a month of new days, takes its
+place unless the champion is better by the same measure: what it has learned more, no measured network shows
+(`more_learned.py`). One whose answers are the champion's own takes its place, too: it differs in code alone, and the
+newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they were
+measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or its
+columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one has,
+so that it is not taken for broken because the store is away.
 """
 
 from __future__ import annotations

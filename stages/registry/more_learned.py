@@ -31,7 +31,8 @@ class MoreLearned:
 
 
 def more_learned(ours: Learned | None, theirs: Learned | None, today: Learned | None) -> MoreLearned | None:
-    """What we have learned beside them, of `today`'s data: what our start weights had learned before counts for nothing.
+    """What we have learned beside them. What we gained counts of `today`'s data alone, not what our start weights had
+    learned before.
 
     None where one does not say, where we gained nothing, or where what they alone have learned is more than a tenth of
     it: other examples are not more.
