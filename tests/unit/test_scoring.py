@@ -180,10 +180,14 @@ def test_labelled_answers_are_worse_where_the_interval_of_the_difference_says_so
 
 
 def test_series_that_end_before_the_days_of_the_verdict_are_told():
-    for days, notes in (
-        (33, ("the verdict leaves out 1 series scored up to earlier days alone, such as late on 2020-02-02",)),
-        (34, ()),
-    ):
+    behind = "1 series, 7 or more days behind the others, such as 'late', last scored on 2020-02-02"
+    for days, notes, expected in ((33, (f"the verdict leaves out {behind}",), "none"), (34, (), "alarm")):
         came = pd.concat([actuals(40, "a"), actuals(days, "late", shift_from=0, shift=9.0)])
         found = compare(forecasts(34, "a", "late"), came, {}, LIMITS)
-        assert (found.notes, found.verdict) == (notes, "none" if notes else "alarm")
+        assert (found.notes, found.verdict) == (notes, expected)
+
+
+def test_series_of_which_no_forecast_day_has_come_are_told():
+    lost = "2 series, of which no day that was forecast has come, such as 'gone', forecast up to 2020-01-12"
+    said = pd.concat([forecasts(34, "a"), forecasts(6, "lost", "gone"), forecasts(34, "yet to come")])
+    assert compare(said, actuals(39, "a"), {}, LIMITS).notes == (f"the verdict leaves out {lost}",)
