@@ -16,6 +16,8 @@ from stages.evaluation.bootstrap import accuracy
 from stages.monitoring import score_files
 from stages.monitoring.labelled import judge
 from stages.monitoring.scoring import Scored, compare, references, verdict
+from stages.score import score_task
+from stages.tasks.protocol import Task
 
 START = pd.Timestamp("2020-01-01")
 LIMITS: Any = SimpleNamespace(level=5.0, spread=7.0, weekday=8.0, recent_days=7, chance=0.1)
@@ -191,3 +193,11 @@ def test_series_of_which_no_forecast_day_has_come_are_told():
     lost = "2 series, of which no day that was forecast has come, such as 'gone', forecast up to 2020-01-12"
     said = pd.concat([forecasts(34, "a"), forecasts(6, "lost", "gone"), forecasts(34, "yet to come")])
     assert compare(said, actuals(39, "a"), {}, LIMITS).notes == (f"the verdict leaves out {lost}",)
+
+
+def test_before_the_first_forecast_score_says_what_to_run_first(tmp_path):
+    params: Any = SimpleNamespace(monitor=SimpleNamespace(store=f"{tmp_path}/store"))
+    with pytest.raises(
+        ValueError, match="/store/forecast: no forecasts yet; first run `python -m stages.forecast forecast`, "
+    ):
+        score_task(Task("forecast"), params)
