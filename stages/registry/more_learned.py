@@ -23,11 +23,13 @@ class MoreLearned:
     unit: Literal["days", "ids"]
     gained: int  # of today's data, that the other has not learned
     lost: int  # that the other alone has learned
+    series: int = 0  # that the days gained are of; 0 of ids, and where older code has written it
 
     def __str__(self) -> str:
         unit = self.unit.removesuffix("s") if self.gained == 1 else self.unit
+        over = f" over {self.series:,} series" if self.series > 1 else ""
         less = f", and {self.lost:,} less" if self.lost else ""
-        return f"has learned {self.gained:,} {unit} more{less}"
+        return f"has learned {self.gained:,} {unit} more{over}{less}"
 
 
 def more_learned(ours: Learned | None, theirs: Learned | None, today: Learned | None) -> MoreLearned | None:
@@ -45,10 +47,13 @@ def more_learned(ours: Learned | None, theirs: Learned | None, today: Learned | 
     full = [learned.hashes[-1] for learned in (ours, theirs, today) if len(learned.hashes) == MOST_IDS]
     if full:
         ours, theirs, today = (_up_to(min(full), learned) for learned in (ours, theirs, today))
-    gained, lost = _beyond(today, theirs), _beyond(theirs, ours)
+    new = _beyond(today, theirs)
+    gained, lost = int(new.sum()), int(_beyond(theirs, ours).sum())
     if not gained or lost * LEAST_RATIO > gained:
         return None
-    return MoreLearned(unit="ids" if ours.days is None else "days", gained=gained, lost=lost)
+    if ours.days is None:
+        return MoreLearned(unit="ids", gained=gained, lost=lost)
+    return MoreLearned(unit="days", gained=gained, lost=lost, series=int(np.count_nonzero(new)))
 
 
 def _up_to(limit: np.uint64, learned: Learned) -> Learned:
@@ -56,16 +61,20 @@ def _up_to(limit: np.uint64, learned: Learned) -> Learned:
     return Learned(learned.hashes[:count], None if learned.days is None else learned.days[:count])
 
 
-def _beyond(one: Learned, other: Learned) -> int:
-    """How many ids, or days of all series, the one has learned and the other has not."""
+def _beyond(one: Learned, other: Learned) -> np.ndarray:
+    """Of each id (1 or 0), or of the days of each series how many, that the one has learned and the other has not."""
     _, mine, theirs = np.intersect1d(one.hashes, other.hashes, assume_unique=True, return_indices=True)
     if one.days is None or other.days is None:
-        return len(one.hashes) - len(mine)
+        beyond = np.ones(len(one.hashes), dtype=np.int64)
+        beyond[mine] = 0
+        return beyond
     first = np.maximum(one.days[mine, 0], other.days[theirs, 0])
     last = np.minimum(one.days[mine, 1], other.days[theirs, 1])
-    return _count(one.days) - _count(np.stack([first, last], axis=1))
+    beyond = _counts(one.days)
+    beyond[mine] -= _counts(np.stack([first, last], axis=1))
+    return beyond
 
 
-def _count(ranges: np.ndarray) -> int:
-    """Days from the first to the last, `(series, 2)`; none where the last is before the first."""
-    return int(np.maximum(ranges[:, 1] - ranges[:, 0] + 1, 0).sum())
+def _counts(ranges: np.ndarray) -> np.ndarray:
+    """Of each series, days from the first to the last, `(series, 2)`; none where the last is before the first."""
+    return np.maximum(ranges[:, 1] - ranges[:, 0] + 1, 0).astype(np.int64)

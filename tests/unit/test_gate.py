@@ -220,6 +220,11 @@ def series(**days: tuple[int, int]) -> Learned:
         (series(a=(3, 130)), series(a=(0, 99)), "has learned 31 days more, and 3 less"),
         (series(a=(4, 130)), series(a=(0, 99)), None),  # 4 of 31 are more than a tenth
         (series(a=(0, 99), b=(0, 1499)), series(a=(0, 99)), "has learned 1,500 days more"),
+        (
+            series(a=(0, 129), b=(0, 129), c=(0, 129), d=(3, 99)),
+            series(a=(0, 99), b=(0, 99), c=(0, 99), d=(0, 99)),
+            "has learned 90 days more over 3 series, and 3 less",
+        ),
         (series(a=(200, 299)), series(a=(0, 49)), None),  # so are 50 of 100
         (series(a=(0, 99)), series(a=(0, 99)), None),
         (series(a=(0, 99)), series(a=(0, 130)), None),
@@ -439,7 +444,7 @@ def test_a_refit_on_more_data_takes_the_place_of_an_equal_and_says_so(registry, 
     )
     assert store.champion == "9"
     kept = store.artifacts["gate.json"]["comparison"]
-    assert kept["more_learned"] == {"unit": "ids", "gained": 120, "lost": 0}
+    assert kept["more_learned"] == {"unit": "ids", "gained": 120, "lost": 0, "series": 0}
 
 
 def test_a_refit_that_only_starts_from_weights_that_learned_more_must_be_better(registry, monkeypatch):
