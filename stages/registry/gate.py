@@ -1,5 +1,5 @@
 """Which new version becomes champion: one that beats the baselines of `register.must_beat` and, on today's test set,
-the present champion. Where another baseline is better than it, the reason begins with that.
+the present champion. Where another baseline is better than it, the reason begins with a note that says so.
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
 same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
@@ -25,7 +25,7 @@ import numpy as np
 from ..data.files import read_json
 from ..data.store import SPLITS
 from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
-from ..evaluation.report import baseline_keys, best_baseline, headline_metric, simpler_is_better
+from ..evaluation.report import baseline_keys, best_baseline, format_number, headline_metric, simpler_is_better
 from ..metrics import higher_is_better
 from ..models.learned import Learned
 from ..paths import MEASURED, SERVED
@@ -155,8 +155,12 @@ def decide(
         return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured of the baseline {' and '.join(missing)}")
     value = metrics[metric]
     found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
-    if (simpler := simpler_is_better(metrics, metric)) and best != best_baseline(metrics, metric):
-        found = f"{simpler}; {found}"
+    hardest = best_baseline(metrics, metric)
+    if hardest and hardest != best and simpler_is_better(metrics, metric):
+        more = "higher" if higher_is_better(metric) else "lower"
+        numbers = f"{format_number(hardest[1], like=value)} against {format_number(value)}"
+        note = f"{hardest[0]}, which register.must_beat does not name, has a {more} {metric} here: {numbers}"
+        found = f"note: {note}; {found}"
     if not own_weights and not (value > best[1] if higher_is_better(metric) else value < best[1]):
         return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":
