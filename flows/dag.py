@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from stages.params import flatten
+from stages.params_yaml import flatten
 from stages.sources.pins import path_of
 
 from .compat import ParamsFiles, in_run_cache, open_repo

@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from stages.params import ParamsError, TaskParams, load
+from stages.params import TaskParams, load
+from stages.params_yaml import ParamsError
 from stages.tasks.protocol import Task
 
 from .dag import Pipeline, PipelineError, PlannedStage, Seen

@@ -19,7 +19,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run as present_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from stages.params import PARAMS_FILE, load
+from stages.params import load
+from stages.params_yaml import PARAMS_FILE
 from stages.registry.decision import OVERRIDES_VARIABLE
 
 from .dag import PlannedStage

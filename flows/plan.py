@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from stages.params import ParamsError, load
+from stages.params import load
+from stages.params_yaml import ParamsError
 from stages.tasks.protocol import Task
 
 from .dag import Pipeline, PipelineError, PlannedStage, Verdict

@@ -61,7 +61,7 @@ def one_line_errors(label: str, *, missing_file: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from .params import ParamsError
+        from .params_yaml import ParamsError
         from .tracking.store import store_error
 
         if isinstance(error, ParamsError):

@@ -1,4 +1,4 @@
-"""params.yaml, parsed once into frozen objects.
+"""params.yaml, checked and made frozen objects once.
 
 Every key must stand in params.yaml: a schema here checks a value and never supplies one, so that the file says all
 there is to say and a change of schema changes no result. A mistake is one line that names the key, the value and what
@@ -13,12 +13,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .data.text import check_encoding
-
-PARAMS_FILE = Path("params.yaml")
+from .params_yaml import PARAMS_FILE, ParamsError, flatten, read
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -36,10 +34,6 @@ RENAMED = {
     "train.warmup": "train.warmup_fraction",
     "register.questions": "register.comparison_examples",
 }
-
-
-class ParamsError(ValueError):
-    """params.yaml holds something it may not; the message has one line a mistake."""
 
 
 class Block(BaseModel):
@@ -255,30 +249,6 @@ def _with_data_blocks(raw: Mapping[str, Any], name: str, owner: str) -> Any:
     return {**blocks, **{block: owners[block] for block in _DATA_BLOCKS if block in owners}}
 
 
-def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
-    """The file as plain mappings, unchecked. Raises ParamsError where it is no YAML mapping or names a key twice."""
-    try:
-        raw = _load_yaml(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project's folder") from None
-    if not isinstance(raw, dict):
-        found = "the file is empty" if raw is None else f"found {type(raw).__name__}"
-        raise ParamsError(f"{path}: {found}; allowed is a mapping from task to its blocks")
-    return raw
-
-
-def parse(text: str) -> Any:
-    """A single value as params.yaml reads it: `3`, `1e-3`, `adam`, `[1, 2]`. Raises ParamsError where it is no YAML."""
-    return _load_yaml(text, repr(text))
-
-
-def _load_yaml(content: str | bytes, name: str) -> Any:
-    try:
-        return yaml.load(content, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ParamsError(f"{name}: not valid YAML: {' '.join(str(error).split())}") from None
-
-
 def describe(error: ValidationError, prefix: str) -> list[str]:
     """One line a mistake: key, value found, what is allowed."""
     mistakes = [(item["type"], [str(part) for part in item["loc"]], item) for item in error.errors()]
@@ -337,35 +307,6 @@ _KINDS = {  # pydantic's name of a mistake → what is allowed, in YAML's words
     "dict_type": "a mapping of keys to values",
     "model_type": "a mapping of keys to values",
 }
-
-
-# The parser in C, where PyYAML has it: five times as fast.
-class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """A safe loader that refuses a mapping with the same key twice: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1 reads `1e-3` as text; DVC, and everybody who trains models, reads it as a number.
-_UniqueKeys.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def flatten(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys: `{"train": {"seed": 1}}` becomes `{"train.seed": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in block.items():
-        name = f"{prefix}{key}"
-        flat.update(flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
-    return flat
 
 
 if __name__ == "__main__":

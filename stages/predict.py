@@ -155,7 +155,7 @@ def _load(address: str) -> PyFuncModel:
 
 
 def _param(text: str) -> tuple[str, Any]:
-    from .params import parse
+    from .params_yaml import parse
 
     name, equals, value = text.partition("=")
     if not equals or not name:

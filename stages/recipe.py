@@ -19,7 +19,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from .params import PARAMS_FILE, Block, ParamsError, load, parse, read
+from .params import Block, load
+from .params_yaml import PARAMS_FILE, ParamsError, parse, read
 from .tasks.protocol import Task
 
 RECIPES = Path("recipes")

@@ -110,7 +110,7 @@ def _fresh_network(
     network: Network = task.model().build(params.model, description)
     network.load_pretrained(task.paths.prepared)
     if start is not None:
-        fresh = start_from(network, start, f"{task.name}.train.start_from")
+        fresh = start_from(network, start, f"{task.name}.train.start_from: {params.train.start_from}")
         network.copy_calibration(task.model().build(params.model, description))
         if not quiet:
             left = f"; fresh, since they do not fit: {', '.join(fresh)}" if fresh else ""

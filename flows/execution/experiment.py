@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from stages.params import PARAMS_FILE
+from stages.params_yaml import PARAMS_FILE
 from stages.progress_bar import busy
 from stages.recipe import override
 

@@ -28,7 +28,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from stages.data.files import read_json, write_json
-from stages.params import PARAMS_FILE
+from stages.params_yaml import PARAMS_FILE
 from stages.paths import resume_folder, search_path
 from stages.progress_bar import ProgressBar
 from stages.provenance.hashes import code_md5, training_signature

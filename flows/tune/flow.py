@@ -27,7 +27,7 @@ from prefect.states import Cancelled, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from stages.metrics import higher_is_better
-from stages.params import ParamsError
+from stages.params_yaml import ParamsError
 from stages.paths import project_root
 
 from ..dag import PipelineError

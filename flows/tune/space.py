@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from stages.params import RENAMED, ParamsError, describe, parse
+from stages.params import RENAMED, describe
+from stages.params_yaml import ParamsError, parse
 from stages.tasks.protocol import Task
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from prefect import get_run_logger
 from pydantic import BaseModel, Field
 
 from stages.metrics import higher_is_better
-from stages.params import PARAMS_FILE, ParamsError, load, read
+from stages.params import load
+from stages.params_yaml import PARAMS_FILE, ParamsError, read
 
 from ..execution.experiment import check_out, experiment
 from ..execution.locks import StoppedError

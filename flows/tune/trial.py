@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from stages.data.files import read_json
-from stages.params import PARAMS_FILE, ParamsError
+from stages.params_yaml import PARAMS_FILE, ParamsError
 from stages.paths import resume_folder
 from stages.recipe import override
 from stages.tasks.protocol import Task

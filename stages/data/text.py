@@ -104,7 +104,8 @@ class Text:
         )
 
     def lines(self, *, max_length: int) -> Iterator[Line]:
-        """The lines, which end at a line feed alone; one that is longer is cut one character after `max_length`.
+        """The lines, which end at a line feed alone; one that is longer is cut one character after `max_length`, or at
+        `max_length` where all of it is white space: it is as blank as a short one.
 
         Raises TextError for a file that is damaged, or whose lines end in a carriage return alone.
         """
@@ -131,10 +132,10 @@ class Text:
                     if number == 1 and "\r" in line.rstrip("\r\n") and not line.endswith("\n"):
                         found = "found lines that end in a carriage return; allowed: a line feed, or both"
                         raise TextError(f"{self._name}: {found}")
-                    rest = line
+                    rest, blank = line, line.isspace()
                     while not rest.endswith("\n") and (rest := self.stream.readline(_BUFFER)):
-                        pass
-                    line = line.removesuffix("\n").removesuffix("\r")[: max_length + 1]
+                        blank = blank and rest.isspace()
+                    line = line.removesuffix("\n").removesuffix("\r")[: max_length if blank else max_length + 1]
                     yield Line(number, line, self.fault(line)), 1
                     number += 1
 

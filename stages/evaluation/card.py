@@ -16,7 +16,7 @@ from ..data.files import read_json
 from ..data.prepared import open_prepared
 from ..data.store import SPLITS
 from ..metrics import higher_is_better
-from ..params import flatten
+from ..params_yaml import flatten
 from ..paths import Paths
 from .bootstrap import RESAMPLES
 from .meanings import meaning

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save_file
+from torch import Tensor
 
 from ..data.files import read_json, write_json
 from ..params import Block
@@ -64,20 +66,51 @@ def start_from(network: Network, content: bytes, name: str) -> list[str]:
     """Give a fresh network the weights of another one wherever name and shape are the same; returns the layers that
     stay fresh, in their order. `content` is that of the other's weights file, which errors call `name`.
 
-    Raises ValueError where the content is none of weights, or where nothing fits that training may change.
+    Raises ValueError where the content is none of weights, where nothing fits that training may change, and where what
+    fits holds numbers that the network's own kind does not: a whole or a complex number would be cast without a word.
     """
-    try:
-        others = load(content)
-    except SafetensorError as error:
-        raise ValueError(f"{name} holds no weights: {error}") from None
+    others = read_weights(content, name)
     own = network.state_dict()
     fitting = {key: others[key] for key, value in own.items() if key in others and others[key].shape == value.shape}
+    for key, value in fitting.items():
+        dtype = own[key].dtype
+        if value.dtype != dtype and not (value.is_floating_point() and dtype.is_floating_point):
+            allowed = "floating point" if dtype.is_floating_point else _plain(dtype)
+            raise ValueError(f"{name}: {key}: found {_plain(value.dtype)}; allowed: {allowed}")
+        _check_finite(value.to(dtype), f"{name}: {key}")
     if not any(key in fitting for key, _ in network.named_parameters()):
         raise ValueError(
             f"{name}: no layer fits this network; allowed: weights of a network that shares a layer with it"
         )
     network.load_state_dict({**own, **fitting})
     return list(dict.fromkeys(key.rpartition(".")[0] for key in own if key not in fitting))
+
+
+def read_weights(content: bytes, name: str) -> dict[str, Tensor]:
+    """The tensors of a weights file, which errors call `name`. Raises ValueError for what is none, and for a tensor
+    that no training can start from: of complex numbers, or with NaN or infinity.
+    """
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise ValueError(f"{name} holds no weights: {error}") from None
+    for key, tensor in tensors.items():
+        if tensor.is_complex():
+            raise ValueError(f"{name}: {key}: found {_plain(tensor.dtype)}; allowed: floating point")
+        _check_finite(tensor, f"{name}: {key}")
+    return tensors
+
+
+def _check_finite(tensor: Tensor, name: str) -> None:
+    numbers = tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
+    if bad := int((~numbers.isfinite()).sum()):
+        found = f"NaN or infinity in {bad:,} of {tensor.numel():,} numbers of {_plain(tensor.dtype)}"
+        raise ValueError(f"{name}: found {found}; allowed: finite numbers")
+
+
+def _plain(dtype: torch.dtype) -> str:
+    """The name of a dtype without the library's."""
+    return str(dtype).removeprefix("torch.")
 
 
 def read_network(folder: Path) -> dict[str, Any]:

@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # depends on it, or on what it alone imports, and no signature counts it. Params are checked by their schemas and never
 # filled in by them; their values are compared apart.
 _GLUE_FILES = frozenset(
-    f"stages/{name}.py" for name in ("__init__", "command", "params", "paths", "progress_bar", "stopping")
+    f"stages/{name}.py"
+    for name in ("__init__", "command", "params", "params_yaml", "paths", "progress_bar", "stopping")
 )
 _GLUE_FOLDERS = (("stages", "tracking"),)
 _GLUE_IN_TASKS = ("__init__.py", "params.py", "protocol.py")

@@ -24,8 +24,11 @@ def pin_weights(task: Task, params: TaskParams) -> str:
     line.
 
     What has not changed keeps its bytes. Raises PromotionError where there is no such version, ValueError where there
-    are no weights, and MLflow's errors where the registry is away: the pin then stays as it was.
+    are no weights that a training can start from, and MLflow's errors where the registry is away: the pin then stays as
+    it was.
     """
+    from ..models.weights import WEIGHTS_NAME, read_weights
+
     wanted, path = params.train.start_from, task.paths.weights_pin
     if not wanted:
         return _written(task, path, None)
@@ -34,6 +37,7 @@ def pin_weights(task: Task, params: TaskParams) -> str:
         name = model["name"]
         found = f"models:/{name}/{get_version(mlflow_runs.open_client(), name, model['version']).version}"
     contents = read_network_files(task, found)
+    read_weights(contents[WEIGHTS_NAME], f"{task.name}.train.start_from: {found}")
     files = {name: PinnedFile.of(content) for name, content in contents.items()}
     return _written(task, path, Pin(start_from=wanted, found=found, files=files))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 
 from .threads import threads
@@ -44,6 +45,18 @@ def shown(value: object) -> str:
     except Exception:  # such as a whole number of thousands of digits
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def as_number(value: Any) -> Any:
+    """A number, as it stands in a column of numpy or pandas; None for what is none.
+
+    One complex number makes all of its column complex: those without an imaginary part are what they were. numpy counts
+    spans of time among its integers.
+    """
+    if isinstance(value, complex | np.complexfloating) and value.imag == 0:
+        value = value.real
+    known = isinstance(value, int | float | np.integer | np.floating)
+    return value if known and not isinstance(value, bool | np.timedelta64) else None
 
 
 def _text(error: ValueError) -> str:

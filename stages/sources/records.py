@@ -14,9 +14,6 @@ from typing import Any, Literal
 from ..data.text import AUTO, open_text
 
 MAX_LINE = 2**26  # characters
-MISSING = frozenset(
-    {"", "?", "na", "n/a", "nan", "null", "none"}
-)  # in lower case, as preparation reads a missing value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +29,7 @@ class Records:
     dates: tuple[str, ...] = ()  # csv: the columns that are a record's day, joined by "-" and written as date_format
     date_format: str = ""
     values: tuple[str, ...] = ()  # csv: the columns of values; a row in which all are missing tells of a day to come
+    missing: frozenset[str] = frozenset({""})  # csv: what stands for no value, in lower case
     delimiter: str = ","
     encoding: str = AUTO
 
@@ -126,7 +124,7 @@ def _parsed(text: str, date_format: str) -> date | None:
 
 def has_come(fields: Mapping[str, str], how: Records) -> bool:
     """Whether a record has a value, and does not only tell what is known ahead of a day."""
-    return not how.values or any(fields.get(name, "").strip().lower() not in MISSING for name in how.values)
+    return not how.values or any(fields.get(name, "").strip().lower() not in how.missing for name in how.values)
 
 
 def _ndjson(path: Path, how: Records) -> Iterator[Record]:

@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..params import flatten
+from ..params_yaml import flatten
 from ..paths import search_path
 from ..provenance.hashes import content_md5, locked_stages
 from ..sources.pins import FOLDER, path_of

@@ -21,7 +21,8 @@ from stages.evaluation.report import Report
 from stages.judge import judge as train_judge
 from stages.models.batch import Batch
 from stages.models.weights import save_network
-from stages.params import ParamsError, load
+from stages.params import load
+from stages.params_yaml import ParamsError
 from stages.serving.predictor import InvalidRows
 from stages.tasks.drawing import labelled
 from stages.tasks.drawing.evaluate import comparison, recognise

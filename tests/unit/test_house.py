@@ -18,7 +18,7 @@ HOUSES = ("stages", "flows", "benchmarks")
 # From the ground up. A room is a folder with all below it, or a file; imports lead to the same room or to lower floors.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/environment.py", "stages/progress_bar.py", "stages/stopping.py"),
-    ("stages/__init__.py", "stages/paths.py", "stages/metrics.py", "stages/data"),
+    ("stages/__init__.py", "stages/params_yaml.py", "stages/paths.py", "stages/metrics.py", "stages/data"),
     ("stages/archives", "stages/fetch", "stages/provenance", "stages/tasks/__init__.py", "stages/tasks/protocol.py"),
     ("stages/params.py", "stages/preprocessing"),
     ("stages/models", "stages/evaluation", "stages/sources"),

@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from flows.dag import PlannedStage
 from flows.night import night
@@ -108,8 +110,8 @@ def test_the_question_moves_the_pin_to_what_the_weights_are_now(
     assert fault.startswith(f"{older}: no weights.safetensors there")
     assert read_json(pin) == {}
     found = []
-    for content in (b"one", b"other"):
-        (older / "weights.safetensors").write_bytes(content)
+    for number in (1.0, 2.0):
+        save_file({"weight": np.array([number])}, older / "weights.safetensors")
         nightly.main()
         assert json.loads((tmp_path / "answers" / "sketch.json").read_text())["fault"] == ""
         found.append(read_json(pin)["files"]["weights.safetensors"]["sha256"])

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 import sys
@@ -6,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stages.command import main
-from stages.params import RENAMED, ParamsError, flatten, load
+from stages.params import RENAMED, load
+from stages.params_yaml import ParamsError, flatten
 from stages.paths import search_path
 from stages.tasks.protocol import Task
 
@@ -76,6 +78,22 @@ def test_all_mistakes_are_said_at_once(params):
 def test_a_key_that_stands_twice_is_refused(params):
     (line,) = mistakes(edited(params, "sketch:\n", "sketch: {}\nsketch:\n"))
     assert "stands twice" in line
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("2020-02-30", "found '2020-02-30', which is no timestamp: day "),
+        ("!!int x", "found 'x', which is no int: "),
+        ("!!float ''", "found '', which is no float: "),
+        ("{[1]: 2}", "a key is no word or number"),
+        ("{{a: 1}: 2}", "a key is no word or number"),
+    ],
+)
+def test_what_yaml_itself_cannot_read_is_one_line_with_its_place(params, value, found):
+    (line,) = mistakes(edited(params, "    epochs: ", f"    epochs: {value} #"))
+    assert f"{params}: not valid YAML: {found}" in line
+    assert re.search(r" line \d+, column \d+$", line)
 
 
 def test_an_unknown_task_and_a_missing_one_are_named(params):

@@ -439,6 +439,12 @@ def test_a_long_line_that_begins_with_blanks_is_no_empty_one(tmp_path: Path) -> 
     assert short == [{"path": "b.mp4"}]
 
 
+def test_a_long_line_of_blanks_is_an_empty_one(tmp_path: Path) -> None:
+    for name, task in {"clips.txt": "video", "labels.txt": "drawing", "drawings.ndjson": "sketch"}.items():
+        (tmp_path / name).write_text(" " * 5_000_000)
+        assert not list(Task(task).rows().groups(str(tmp_path / name)))
+
+
 def test_a_seed_that_no_column_can_hold_is_that_rows_error(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(f"cat\t\t{2**64}\ncat\t\t{2**63 - 1}\n")
     (large,), (fine,) = Task("drawing").rows().groups(str(tmp_path / "labels.txt"))

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.params import ParamsError, load, read
+from stages.params import load
+from stages.params_yaml import ParamsError, read
 from stages.recipe import RECIPES, apply, available, override
 
 REPOSITORY = Path(__file__).resolve().parents[2]

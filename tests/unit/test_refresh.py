@@ -20,11 +20,11 @@ import pytest
 from stages.fetch import DownloadError, question
 from stages.params import load
 from stages.refresh import Refreshed, refresh_task
-from stages.sources import fetched, pins, records
+from stages.sources import fetched, pins
 from stages.sources.compare import Compared, compare
 from stages.sources.pinned import host_of
 from stages.sources.records import Records
-from stages.tasks.forecast.prepare import readers
+from stages.tasks.forecast.data.numbers import MISSING
 from stages.tasks.forecast.source import download as forecast
 from stages.tasks.protocol import Task
 from stages.tasks.video.source import download as video
@@ -292,14 +292,29 @@ def test_a_day_that_was_told_of_ahead_has_come_and_its_past_is_not_rewritten(tmp
     ]
 
 
-def test_missing_is_what_preparation_takes_for_it() -> None:
-    assert records.MISSING == readers.MISSING
+def test_the_task_says_what_stands_for_a_missing_value(tmp_path: Path) -> None:
+    how = forecast.records(params_of("forecast", "x"), "series.csv")
+    assert how is not None
+    assert how.missing == MISSING
+    before, after = "2020/01/01,Gap\n2020/01/02,NA\n", "2020/01/01,1\n2020/01/02,2\n"
+    found = compared(tmp_path, before, after, missing=frozenset({"gap"}))
+    assert found.notes() == ["1 row without a value got one, the first 2020/01/01"]
+    assert found.faults() == ["1 row changed, the first 2020/01/02: temp_max NA → 2"]
 
 
-def compared(folder: Path, before: str, after: str, *, header: str = HEADER) -> Compared:
+def compared(
+    folder: Path, before: str, after: str, *, header: str = HEADER, missing: frozenset[str] = MISSING
+) -> Compared:
     for name, text in (("old", before), ("new", after)):
         (folder / name).write_text(header + text)
-    how = Records(form="csv", key=("date",), dates=("date",), date_format="%Y/%m/%d", values=("temp_max",))
+    how = Records(
+        form="csv",
+        key=("date",),
+        dates=("date",),
+        date_format="%Y/%m/%d",
+        values=("temp_max",),
+        missing=missing,
+    )
     return compare(folder / "old", folder / "new", how, date(2020, 6, 1))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
@@ -91,6 +92,8 @@ HERE: dict[str, Any] = {
     "an object": object(),
     "a set": {1, 2},
     "a complex number": 1j,
+    "numpy's complex number": np.complex64(1j),
+    "a complex number without an imaginary part": 3 + 0j,
     "lists of 2,000 levels": DEEP,
     "a tuple with a dict": ({"a": 1},),
     "a frame": pd.DataFrame({"a": [1]}),
@@ -105,6 +108,7 @@ HERE: dict[str, Any] = {
     "an array": np.array([1, 2]),
     "an array of one number": np.array(3),
     "a span of time": pd.Timedelta(1),
+    "numpy's span of time": np.timedelta64(3, "D"),
     "a bytearray": bytearray(b"x"),
     "what refuses all": Refusing(),
 }
@@ -203,6 +207,40 @@ def test_a_bad_row_in_process_leaves_the_others_their_answers(asked: tuple[str, 
             if len(errors):
                 with pytest.raises(ValueError, match=r"cannot be answered"):
                     predictor.predict(frame)
+
+
+def test_a_bad_row_of_the_registered_model_in_process_leaves_the_others_their_answers(
+    asked: tuple[str, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, folder, place = asked
+    model = mlflow.pyfunc.load_model(str(saved_model(Task(task), folder, tmp_path, monkeypatch)))
+    rows = good(task, place)
+    size = len(model.predict(pd.DataFrame(rows)))
+    for name, value in HERE.items():
+        for own in bad(task, rows, value):
+            columns = {column: pd.Series([row[column] for row in rows + own], dtype=object) for column in rows[0]}
+            answers = model.predict(pd.DataFrame(columns), params={"on_error": "report"})
+            errors = answers["error"].dropna().tolist()
+            assert answers["error"][:size].isna().all(), (name, errors)
+            assert len(answers) > size, name
+            assert not any("cannot be read (" in error for error in errors), (name, errors)
+
+
+@pytest.mark.parametrize(("task", "column"), [("drawing", "seed"), ("drawing", "temperature"), ("forecast", "y")])
+@pytest.mark.parametrize("found", [1j, np.complex64(1j), np.timedelta64(3, "D")], ids=str)
+def test_what_is_no_number_is_refused_in_a_column_of_its_own_type_and_makes_no_other_one(
+    task: str, column: str, found: Any, tmp_path: Path
+) -> None:
+    """A single complex number makes all of its column complex, as MLflow hands it over."""
+    predictor: Predictor = Task(task).predictor()(weights(task, tmp_path))
+    rows = good(task, tmp_path)
+    (own,) = (own for own in bad(task, rows, found) if own[-1][column] is found)
+    frame = pd.DataFrame(rows + own)
+    if isinstance(found, complex | np.complexfloating):
+        assert frame[column].dtype.kind == "c"
+    errors = predictor.predict(frame, on_error="report")["error"].tolist()
+    assert not any(isinstance(error, str) for error in errors[:-1]), errors
+    assert re.search(rf"{column}(:| is) .*; allowed", errors[-1]), errors
 
 
 @pytest.fixture(scope="module")

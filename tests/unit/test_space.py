@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from flows.tune.space import Dimension, SearchError, assignment, check, dimension, grid, space
-from stages.params import ParamsError, read
+from stages.params_yaml import ParamsError, read
 
 READ = ("forecast.source", "forecast.prepare", "forecast.model", "forecast.train")
 
@@ -86,7 +86,7 @@ def test_a_drawn_number_is_short_and_within_its_ends() -> None:
     [(1e-05, "k=1e-05"), ("gru", 'k="gru"'), (["a", 1], 'k=["a", 1]'), (True, "k=true"), (None, "k=null")],
 )
 def test_a_value_is_written_as_overrides_read_it(value: object, text: str) -> None:
-    from stages.params import parse
+    from stages.params_yaml import parse
 
     assert assignment("k", value) == text
     assert parse(text.partition("=")[2]) == value

@@ -68,6 +68,54 @@ def test_where_nothing_fits_a_line_says_so() -> None:
 
 
 @pytest.mark.parametrize(
+    ("tensor", "found"),
+    [
+        (torch.ones(3, 2, dtype=torch.int64), "int64; allowed: floating point"),
+        (torch.ones(3, 2, dtype=torch.bool), "bool; allowed: floating point"),
+        (torch.ones(3, 2, dtype=torch.complex64), "complex64; allowed: floating point"),
+        (torch.full((3, 2), np.nan), "NaN or infinity in 6 of 6 numbers of float32; allowed: finite numbers"),
+        (torch.full((3, 2), np.inf).half(), "NaN or infinity in 6 of 6 numbers of float16; allowed: finite numbers"),
+        (torch.full((3, 2), 1e300, dtype=torch.float64), "NaN or infinity in 6 of 6 numbers of float32; allowed: fin"),
+    ],
+    ids=str,
+)
+def test_what_is_no_weight_is_refused_by_its_tensor(tensor: torch.Tensor, found: str) -> None:
+    own = network(4)
+    before = own[0].weight.clone()
+    with pytest.raises(ValueError, match=f"^other: 0.weight: found {found}"):
+        start_from(own, save({"0.weight": tensor}), "other")
+    assert torch.equal(own[0].weight, before)
+
+
+def test_weights_of_another_precision_are_taken_and_counters_are_counters() -> None:
+    own: Any = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    other: Any = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).to(torch.bfloat16)
+    assert start_from(own, content(other), "other") == []
+    assert torch.equal(own[0].weight, other[0].weight.float())
+    counter = {"0.weight": other[0].weight, "1.num_batches_tracked": torch.tensor(1.0)}
+    with pytest.raises(ValueError, match="^other: 1.num_batches_tracked: found float32; allowed: int64$"):
+        start_from(own, save(counter), "other")
+
+
+def test_weights_that_no_training_can_start_from_are_not_pinned(cache: Path, tmp_path: Path) -> None:
+    task, path = Task("sketch"), tmp_path / "older.safetensors"
+    path.write_bytes(save({"0.weight": torch.ones(2)}))
+    pin_weights.pin_weights(task, params(str(path)))
+    before = task.paths.weights_pin.read_bytes()
+    for tensor, found in (
+        (torch.tensor([1.0, np.nan]), "NaN or infinity in 1 of 2 numbers of float32; allowed: finite numbers"),
+        (torch.ones(2, dtype=torch.complex64), "complex64; allowed: floating point"),
+    ):
+        path.write_bytes(save({"0.weight": tensor}))
+        with pytest.raises(ValueError, match=rf"^sketch.train.start_from: {path}: 0.weight: found {found}"):
+            pin_weights.pin_weights(task, params(str(path)))
+    path.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=rf"^sketch.train.start_from: {path} holds no weights"):
+        pin_weights.pin_weights(task, params(str(path)))
+    assert task.paths.weights_pin.read_bytes() == before
+
+
+@pytest.mark.parametrize(
     "start", ["", "models:/forecaster@champion", "models:/forecaster/3", "weights/forecast/measured"]
 )
 def test_allowed_starts(start: str) -> None:
@@ -84,7 +132,8 @@ def test_a_start_that_is_none(start: str) -> None:
 def test_a_path_is_pinned_once_and_read_by_its_hash(cache: Path, tmp_path: Path) -> None:
     task, folder = Task("sketch"), tmp_path / "older"
     folder.mkdir()
-    (folder / "weights.safetensors").write_bytes(b"weights")
+    weights = content(network(4))
+    (folder / "weights.safetensors").write_bytes(weights)
     Learned.of(Identities(["a"])).save(folder)
     chosen = params(str(folder))
     assert pin_weights.pin_weights(task, chosen) == f"sketch: trainings start from {folder}"
@@ -94,7 +143,7 @@ def test_a_path_is_pinned_once_and_read_by_its_hash(cache: Path, tmp_path: Path)
     pin = start_weights.pinned(task, chosen)
     assert pin is not None
     read = start_weights.read_pinned(task, pin)
-    assert read["weights.safetensors"] == b"weights"
+    assert read["weights.safetensors"] == weights
     assert Learned.parse(read["learned.safetensors"]).may_hold(Identities(["a", "b"])).tolist() == [True, False]
     (folder / "weights.safetensors").write_bytes(b"others")
     with pytest.raises(ValueError, match="weights.safetensors has sha256 .*; .*sketch.json pins "):
@@ -104,12 +153,12 @@ def test_a_path_is_pinned_once_and_read_by_its_hash(cache: Path, tmp_path: Path)
 
 
 def test_an_alias_is_resolved_when_it_is_pinned_and_never_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, champion = Task("forecast"), {"champion": "3"}
+    task, champion, weights = Task("forecast"), {"champion": "3"}, content(network(4))
     monkeypatch.setattr(pin_weights.mlflow_runs, "open_client", lambda: None)
     monkeypatch.setattr(
         pin_weights, "get_version", lambda client, name, version: SimpleNamespace(version=champion[version])
     )
-    monkeypatch.setattr(pin_weights, "read_network_files", lambda task, found: {"weights.safetensors": found.encode()})
+    monkeypatch.setattr(pin_weights, "read_network_files", lambda task, found: {"weights.safetensors": weights})
     chosen = params("models:/forecaster@champion")
     assert pin_weights.pin_weights(task, chosen) == "forecast: trainings start from models:/forecaster/3"
     champion["champion"] = "4"
@@ -117,10 +166,8 @@ def test_an_alias_is_resolved_when_it_is_pinned_and_never_again(cache: Path, mon
     assert pin is not None
     assert (pin.found, pin_weights.pinned_versions("forecaster")) == ("models:/forecaster/3", {"3"})
     # From DVC's cache, without asking the registry.
-    md5 = hashlib.md5(b"models:/forecaster/3").hexdigest()
-    (cache / md5[:2]).mkdir(parents=True)
-    (cache / md5[:2] / md5[2:]).write_bytes(b"models:/forecaster/3")
-    assert start_weights.read_pinned(task, pin) == {"weights.safetensors": b"models:/forecaster/3"}
+    kept(cache, weights, weights)
+    assert start_weights.read_pinned(task, pin) == {"weights.safetensors": weights}
 
 
 def kept(cache: Path, name_of: bytes, content: bytes) -> Path:

@@ -148,6 +148,13 @@ def test_a_line_that_is_too_long_is_cut_and_the_next_is_read() -> None:
     assert [(n, t) for n, t, _ in text.lines(max_length=5)] == [(1, "xxxxxx"), (2, "12345"), (3, "last")]
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_a_blank_line_is_never_too_long_and_blanks_before_words_are(end: bytes) -> None:
+    text = Text(io.BytesIO(b" " * 300_000 + b"\n" + b" \t" * 150_000 + b"word\n" + b" " * 428_146 + end), "a.txt")
+    expected = [(1, " " * 5), (2, " \t \t \t"), (3, " " * 5)]
+    assert [(n, t) for n, t, _ in text.lines(max_length=5)] == expected
+
+
 def test_lines_end_at_a_line_feed_alone() -> None:
     assert found("a\x85b\u2028c\x0bd\re\n\nf".encode()) == ["a\x85b\u2028c\x0bd\re", "", "f"]
     with pytest.raises(TextError, match="found lines that end in a carriage return"):

@@ -83,6 +83,9 @@ def test_a_damaged_list_is_refused_by_its_line(tmp_path: Path) -> None:
     path.write_bytes(b"Punch/v_Punch_g01_c01.avi\r\n\r\n../../etc/passwd\r\n")
     with pytest.raises(ValueError, match=r"testlist01.txt, line 3: found '../../etc/passwd'; allowed: CLASS/clip.avi"):
         read_list(path)
+    path.write_bytes(b"Punch/v_Punch_g01_c01.avi" + b" " * 2000 + b"../x.avi\n")
+    with pytest.raises(ValueError, match=r"testlist01.txt, line 1: found a line of more than 1,024 characters"):
+        read_list(path)
 
 
 def test_a_clip_on_both_sides_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ....models.weights import load_network
 from ....serving import predictor
-from ....serving.predictor import Item, Row, shown
+from ....serving.predictor import Item, Row, as_number, shown
 from ..model.draw import draw, strokes
 from ..model.network import build
 from ..params import MAX_TEMPERATURE, MOST_POINTS, TEMPERATURE, ModelParams
@@ -53,9 +53,11 @@ class Predictor(predictor.Predictor):
 
     def predict_batch(self, examples: Sequence[tuple[int, int, float]], options: Mapping[str, Any]) -> list[list[Row]]:
         """One row a drawing."""
-        most = options["max_points"]
-        if isinstance(most, bool) or not isinstance(most, int | np.integer) or not 2 <= most <= MOST_POINTS:
-            raise ValueError(f"max_points: found {shown(most)}; allowed: a whole number from 2 to {MOST_POINTS}")
+        most = as_number(options["max_points"])
+        if not isinstance(most, int | np.integer) or not 2 <= most <= MOST_POINTS:
+            raise ValueError(
+                f"max_points: found {shown(options['max_points'])}; allowed: a whole number from 2 to {MOST_POINTS}"
+            )
         classes, seeds, temperatures = zip(*examples, strict=True)
         drawings = draw(self._network, classes, seeds, temperatures, max_points=int(most))
         return [[{"drawing": json.dumps(strokes(drawing)), "points": len(drawing)}] for drawing in drawings]
@@ -70,10 +72,10 @@ class Predictor(predictor.Predictor):
 
 def _number(name: str, value: Any, default: float, most: float, *, whole: bool = False) -> Any:
     """A number from 0 to `most`, or the default where there is none (None, NaN)."""
-    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+    found = as_number(value)
+    if value is None or value is pd.NA or (isinstance(found, float | np.floating) and math.isnan(found)):
         return default
-    kind = "a whole number" if whole else "a number"
-    known = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not known or not 0 <= value <= most or (whole and value != int(value)):
+    if found is None or not 0 <= found <= most or (whole and found != int(found)):
+        kind = "a whole number" if whole else "a number"
         raise ValueError(f"{name}: found {shown(value)}; allowed: {kind} from 0 to {most:g}")
-    return value
+    return found

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})  # what stands for no number, in lower case
 DECIMAL = (".", ",")
 # `prepare.thousands` → the characters that it stands for: a blank may be a no-break, a narrow or a thin one.
 THOUSANDS = {"": "", ",": ",", ".": ".", " ": " \u00a0\u202f\u2009", "'": "'\u2019"}

@@ -15,6 +15,7 @@ import pandas as pd
 from ....preprocessing.preparation import Preparation
 from ..data.series import HORIZON, Rejection, align_covariates
 from ..params import PrepareParams
+from .doubts import count_conflicts
 
 AHEAD_NAME = "ahead.parquet"
 
@@ -43,9 +44,7 @@ class Ahead:
         except Rejection as error:
             self._output.reject(id=name, file="", rule="ahead", reason=str(error), values=int(ahead.sum()))
             return
-        if found.conflicts:
-            example, doubtful = f"{name}: {found.example}", self._duplicates in ("first", "last")
-            self._output.repair("conflicting_covariate", found.conflicts, example=example, doubtful=doubtful)
+        count_conflicts(name, found, self._duplicates, self._output)
         ds = np.arange(next_day, next_day + HORIZON).astype("datetime64[D]").astype("datetime64[ns]")
         table = pd.DataFrame(np.where(found.given, found.values, np.nan), columns=self._columns)
         table.insert(0, "unique_id", name)
@@ -55,10 +54,7 @@ class Ahead:
     def write(self) -> None:
         """Write the file, where there is anything to write."""
         if self._tables:
-            path = self._output.folder / AHEAD_NAME
-            temporary = path.with_name(f".{AHEAD_NAME}.partial")
-            pd.concat(self._tables, ignore_index=True).to_parquet(temporary, index=False)
-            temporary.replace(path)
+            pd.concat(self._tables, ignore_index=True).to_parquet(self._output.folder / AHEAD_NAME, index=False)
 
 
 def read_ahead(prepared: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:

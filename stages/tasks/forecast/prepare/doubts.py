@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ....preprocessing.preparation import Preparation
 from ..data.numbers import Notation
-from ..data.series import Series
+from ..data.series import AlignedCovariates, Duplicates, Series
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWAPPED = (
     "day and month look swapped up to the 12th, as by a spreadsheet: write them anew, prepare.date_format: '%Y-%m-%d'"
 )
+LEAVE_OUT: tuple[Duplicates, ...] = ("first", "last")  # the rules that keep one of several different values
 _HUNDREDS = 100.0  # a column of smaller whole numbers does not come near a thousand
 
 
@@ -76,3 +78,10 @@ def never_observed(series: Series) -> str:
     return (
         f"no value on any {listed}, so that their forecasts rest on none: leave them out, or add rows of 0 where closed"
     )
+
+
+def count_conflicts(name: str, found: AlignedCovariates, duplicates: Duplicates, output: Preparation) -> None:
+    """Count the days on which a column of a series had different values, which `duplicates` made one."""
+    if found.conflicts:
+        doubtful = duplicates in LEAVE_OUT
+        output.repair("conflicting_covariate", found.conflicts, example=f"{name}: {found.example}", doubtful=doubtful)

@@ -35,7 +35,7 @@ from ..data.series import (
 )
 from ..params import PrepareParams
 from .ahead import Ahead
-from .doubts import SWAPPED, are_swapped, never_observed
+from .doubts import LEAVE_OUT, SWAPPED, are_swapped, count_conflicts, never_observed
 from .names import Names, alike
 from .readers import BadRecord, Doubt, Observation, read_csv, read_tsf
 
@@ -154,9 +154,7 @@ def _series(
     missing = np.flatnonzero(~given.all(axis=1))
     first = f"{name}: {calendar_date(series.start + int(missing[0]))}" if len(missing) else ""
     output.fill("filled_covariate", int((~given).sum()), of=given.size, unit="covariates", example=first)
-    if covariates.conflicts:
-        example, doubtful = f"{name}: {covariates.example}", params.duplicates in ("first", "last")
-        output.repair("conflicting_covariate", covariates.conflicts, example=example, doubtful=doubtful)
+    count_conflicts(name, covariates, params.duplicates, output)
     return series, covariates.values[:, :known], covariates.values[:, known:]
 
 
@@ -172,7 +170,7 @@ def _count(
     for rule, count in series.repairs.items():
         example = f"{name}: {series.examples[rule]}" if rule in series.examples else name
         # `first` and `last` leave out all but one of different values; the sum of a part of a day is not the day's.
-        doubtful = rule == "partial_day" or (rule == "conflicting_day" and params.duplicates in ("first", "last"))
+        doubtful = rule == "partial_day" or (rule == "conflicting_day" and params.duplicates in LEAVE_OUT)
         if rule == "unsorted_row" and are_swapped(days):
             rule, doubtful, example = "unsorted_swapped_day", True, f"{example}; {SWAPPED}"
         output.repair(rule, count, example=example, doubtful=doubtful)

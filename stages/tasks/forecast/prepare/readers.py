@@ -17,13 +17,12 @@ from pathlib import Path
 
 from ....data.csv_rows import Row, rows
 from ....data.text import AUTO, open_text
-from ..data.numbers import PLAIN, Notation
+from ..data.numbers import MISSING, PLAIN, Notation
 from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number, series_name
 from ..params import PrepareParams
 from .doubts import Fractions
 from .names import Names
 
-MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}  # compared in lower case
 TSF_DATE = "%Y-%m-%d %H-%M-%S"
 
 

@@ -19,7 +19,7 @@ import torch
 from ....data.files import read_json
 from ....models.weights import load_network
 from ....paths import NETWORK_NAME
-from ....serving.predictor import Item, Row, shown
+from ....serving.predictor import Item, Row, as_number, shown
 from ....serving.predictor import Predictor as BasePredictor
 from ..data.numbers import PLAIN
 from ..data.series import (
@@ -46,7 +46,7 @@ BATCH_SIZE = 512  # series at a time
 _ZONE = re.compile(r"([T ]\d[\d:.,]*) ?(?:Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)$", re.ASCII)  # after a time of the day
 
 _NAMES = (str, Number, np.bool_, np.datetime64, date, UUID)  # what a series may be called by
-_CELLS = (str, int, float, np.integer, np.floating, np.bool_)  # what may be a value, or a mark of a missing one
+_CELLS = (str, bool, np.bool_)  # what may be a value, beside numbers, or a mark of a missing one
 _TOO_LARGE = 2**1024  # the first whole number that no float holds
 _NONE = ("nan", "snan", "nat")  # what is no text and written so names nothing
 
@@ -208,7 +208,8 @@ def _cells(column: pd.Series) -> pd.Series:
     """A column in which all that is neither a number nor a text nor nothing is the text that errors show of it: pandas
     would drop the imaginary part of a complex number, count a time in nanoseconds, and fail at others for all rows.
     """
-    return column if pd.api.types.is_numeric_dtype(column) else column.astype(object).map(_cell)
+    plain = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column)
+    return column if plain else column.astype(object).map(_cell)
 
 
 def _cell(value: Any) -> Any:
@@ -218,7 +219,8 @@ def _cell(value: Any) -> Any:
         return value
     if isinstance(value, Decimal) and not value.is_snan():
         return float(value)
-    return shown(value)
+    found = as_number(value)
+    return shown(value) if found is None else found
 
 
 def read_series(rows: pd.DataFrame, *, duplicates: Duplicates, max_gap_days: int) -> tuple[np.ndarray, Series]:

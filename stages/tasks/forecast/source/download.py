@@ -16,6 +16,7 @@ from ....archives import extract, is_archive
 from ....fetch import Request
 from ....fetch.host import PRESENT, Host
 from ....sources.records import Records
+from ..data.numbers import MISSING
 from ..params import Params, SourceParams
 
 MANIFEST = Path(__file__).parent.with_name("manifest.yaml")
@@ -56,6 +57,7 @@ def records(params: Params, name: str) -> Records | None:
         dates=tuple(prepare.date_columns),
         date_format=prepare.date_format,
         values=tuple(prepare.value_columns),
+        missing=MISSING,
         delimiter=prepare.delimiter,
         encoding=prepare.encoding,
     )

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ....models.weights import load_network
 from ....serving import predictor
-from ....serving.predictor import Item, Row
+from ....serving.predictor import Item, Row, as_number, shown
 from ..data.text import normalise
 from ..data.tokenizer import load_tokenizers
 from ..model.network import Translator, build
@@ -94,13 +94,15 @@ class Predictor(predictor.Predictor):
 
 
 def _whole(name: str, value: object, largest: int, why: str = "") -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= largest:
-        raise ValueError(f"{name}: found {value!r}; allowed: a whole number from 1 to {largest}{why}")
-    return int(value)
+    found = as_number(value)
+    if not isinstance(found, int | np.integer) or not 1 <= found <= largest:
+        raise ValueError(f"{name}: found {shown(value)}; allowed: a whole number from 1 to {largest}{why}")
+    return int(found)
 
 
 def _length_penalty(value: Any) -> float:
-    number = not isinstance(value, bool) and isinstance(value, int | float | np.number)
-    if not number or not 0 <= value <= LARGEST_LENGTH_PENALTY:
-        raise ValueError(f"length_penalty: found {value!r}; allowed: a number from 0 to {LARGEST_LENGTH_PENALTY:g}")
-    return float(value)
+    found = as_number(value)
+    if found is None or not 0 <= found <= LARGEST_LENGTH_PENALTY:
+        allowed = f"a number from 0 to {LARGEST_LENGTH_PENALTY:g}"
+        raise ValueError(f"length_penalty: found {shown(value)}; allowed: {allowed}")
+    return float(found)

@@ -70,6 +70,9 @@ def read_list(path: Path) -> list[str]:
     for row, line, fault in lines:
         if fault:
             raise ValueError(f"{path}, line {row}: {fault}")
+        if len(line) > _MAX_LINE:  # cut, so what follows is unknown
+            found = f"found a line of more than {_MAX_LINE:,} characters; allowed: as many"
+            raise ValueError(f"{path}, line {row}: {found}")
         match = re.fullmatch(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s+\d+)?", line.strip())
         if match:
             clips.append(match.group(1))
