@@ -5,8 +5,8 @@
 
 A year is forecast from each of its days, seven days ahead, by what was known when it began: `held back` is the network
 that metrics speak of, whose training days end 730 days before the year (365 validation days and 365 test days are held
-back); `refit` has learned up to the last day before the year, as `train.refit: all` serves it, and keeps the other
-one's calibration. Settings are the recipe's (`recipes/cta.yaml`) but for `--members`, of which one saves time.
+back); `refit` has learned up to the last day before the year, as `train.refit: all` serves it, and its bands are as
+wide as the other one's. Settings are the recipe's (`recipes/cta.yaml`) but for `--members`, of which one saves time.
 """
 
 from __future__ import annotations
@@ -68,9 +68,11 @@ def trained(folder: Path, params: Any, start: bytes | None = None) -> tuple[Fore
     measured, served = fresh(), fresh()
     train, validation = (dataset(folder, split, params, augment=False) for split in ("train", "validation"))
     history = loop.fit(measured, train, validation, params.train)
-    measured.calibrate(lambda function: inference.predict(measured, validation, 512, function))
+    measured.calibrate(partial(inference.predict, measured, validation, 512))
     loop.refit(served, dataset(folder, SPLITS, params, augment=False), params.train, history)
-    served.copy_calibration(measured)
+    served.match_calibration(
+        measured, *(partial(inference.predict, one, validation, 512) for one in (served, measured))
+    )
     return measured, served
 
 

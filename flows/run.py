@@ -23,7 +23,7 @@ from stages.tasks.protocol import Task
 
 from .execution.cancellation import leave_temporary_server
 from .reports.registry_process import start_early
-from .server.address import choose_server
+from .server.address import choose_server, tell_of_the_end
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -79,7 +79,9 @@ def run_flow(flow: Flow[..., State[Any]], options: BaseModel) -> State[Any]:
     import httpx
 
     try:
-        return flow(options, return_state=True)
+        state = flow(options, return_state=True)
+        tell_of_the_end()
+        return state
     except (httpx.HTTPError, RuntimeError, KeyboardInterrupt) as error:
         stopped = any(isinstance(e, KeyboardInterrupt) for e in (error, error.__context__))
         if not stopped:

@@ -33,8 +33,12 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     hint = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
     with one_line_errors(f"unroll: {verb} {task.name}", missing_file=hint):
         from .params import load
+        from .progress_bar import tell
 
-        run(task, load()[task.name])
+        params = load()[task.name]
+        for note in params.notes() if verb == "preprocess" else ():
+            tell(f"unroll: {task.name}.{note}")
+        run(task, params)
 
 
 def let_threads_sleep() -> None:

@@ -9,12 +9,10 @@ measure, and no model that anyone serves.
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from .command import main
 from .data.files import fresh_folder
-from .stopping import STATUS
 
 if TYPE_CHECKING:
     from .params import TaskParams
@@ -34,8 +32,7 @@ def _judge(task: Task, params: TaskParams) -> None:
     from .data.prepared import open_prepared
     from .models.weights import save_network
     from .provenance.hashes import training_signature
-    from .stopping import stop_signals
-    from .training import distributed, inference, learning_curve, loop
+    from .training import distributed, inference, launch, learning_curve, loop
     from .training.checkpoint import Checkpoints
 
     paths, model, settings = task.paths, task.model(), params.train
@@ -55,21 +52,16 @@ def _judge(task: Task, params: TaskParams) -> None:
         if distributed.rank() == 0:
             print(f"judge {learning_curve.line(record)}", flush=True)
 
-    with stop_signals() as stop_requested:
-        try:
-            history = loop.fit(
-                network,
-                train,
-                validation,
-                settings,
-                checkpoints=checkpoints,
-                stop_requested=stop_requested,
-                on_epoch=on_epoch,
-            )
-        except loop.Stopped:
-            if distributed.rank() == 0:
-                print(f"unroll: judge {task.name}: stopped; the next start goes on from {checkpoints.folder}")
-            sys.exit(STATUS)
+    with launch.stoppable("judge", task.name, checkpoints.folder) as stop_requested:
+        history = loop.fit(
+            network,
+            train,
+            validation,
+            settings,
+            checkpoints=checkpoints,
+            stop_requested=stop_requested,
+            on_epoch=on_epoch,
+        )
     network.calibrate(lambda function: inference.predict(network, validation, settings.batch_size, function))
     network.cpu()
     if distributed.rank() != 0:

@@ -185,6 +185,10 @@ class TaskParams(Block):
         """The baselines that are measured beside the network: by the name in params, what its metrics call each."""
         raise NotImplementedError
 
+    def notes(self) -> list[str]:
+        """What is allowed and hardly meant, a line each; keys without the task's name."""
+        return []
+
     def must_beat(self) -> list[str]:
         """The baselines of `register.must_beat` as their metrics name them."""
         return [self.baselines()[name] for name in self.register_.must_beat]
@@ -311,6 +315,10 @@ if __name__ == "__main__":
 
     argparse.ArgumentParser(prog="python -m stages.params", description=f"Check {PARAMS_FILE}.").parse_args()
     try:
-        print(f"{PARAMS_FILE}: in order ({', '.join(load())})")
+        params = load()
+        print(f"{PARAMS_FILE}: in order ({', '.join(params)})")
+        for name, block in params.items():
+            for note in block.notes():
+                print(f"{PARAMS_FILE}: note: {name}.{note}")
     except ParamsError as error:
         sys.exit(str(error))

@@ -44,7 +44,10 @@ def score_task(task: Task, params: TaskParams) -> Scored:
         else []
     )
     if not len(stored.rows):
-        raise ValueError(f"{store.shown}: no forecasts; `python -m stages.forecast {task.name}` makes some")
+        raise ValueError(
+            f"{store.shown}: no forecasts yet; first run `python -m stages.forecast {task.name}`, and score once a day "
+            f"that it forecasts has come and is prepared (`dvc repro preprocess@{task.name}`)"
+        )
     versions = sorted(set(stored.rows["version"].tolist()))
     known = evaluations(mlflow_runs.open_client(), task.description().model_name, versions)
     lost = [version for version in versions if version not in known or known[version].predictions is None]

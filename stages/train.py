@@ -11,16 +11,15 @@ again. Asked to stop (SIGTERM, Ctrl-C), it saves its state and ends with status 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .command import main
 from .data.files import fresh_folder
 from .progress_bar import tell
-from .stopping import STATUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,7 +73,7 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
         if params.train.refit == "all" and params.train.mode != "overfit":
             served = _fresh_network(task, params, description, start.get(WEIGHTS_NAME), quiet=True)
             refit = _refit(task, params, served, measured, of_refit, report)
-            served.copy_calibration(network)
+            _match_calibration(task, params, served, network)
     if distributed.rank() != 0:
         return
 
@@ -162,6 +161,21 @@ def _refit(
     return loop.refit(network, data, train_params, measured, checkpoints=checkpoints, **report.hooks(REFIT))
 
 
+def _match_calibration(task: Task, params: TaskParams, served: Network, measured: Network) -> None:
+    """Calibrate the network that is served by the measured one; it then lies on the CPU."""
+    from .training import debug_modes, distributed, inference
+
+    validation = task.model().dataset(task.paths.prepared, "validation", params, augment=False)
+    _, validation, _ = debug_modes.apply_mode(served, validation, validation, params.train)
+    predicts = []
+    for network in (served, measured):
+        network.to(distributed.device())
+        predicts.append(partial(inference.predict, network, validation, params.train.batch_size))
+    served.match_calibration(measured, *predicts)
+    served.cpu()
+    measured.cpu()
+
+
 @dataclass(frozen=True)
 class _Report:
     """Whom a training tells of its steps and epochs: the tracking and the terminal, of rank 0."""
@@ -202,9 +216,8 @@ def _reported(
     first, has something to go on from. Exits with STATUS where they were stopped.
     """
     from .models.weights import parameters
-    from .stopping import stop_signals
     from .tracking import training_run
-    from .training import distributed, loop
+    from .training import distributed, launch
 
     with ExitStack() as stack:
         run = None
@@ -218,13 +231,8 @@ def _reported(
                 run = stack.enter_context(
                     training_run.training_run(task, params, signature, parameters=count, resumed_step=resumed)
                 )
-        try:
-            yield _Report(run, stack.enter_context(stop_signals()))
-        except loop.Stopped:
-            if distributed.rank() == 0:
-                kept = states[-1].folder
-                print(f"unroll: train {task.name}: stopped; the next start goes on from {kept}")
-            sys.exit(STATUS)
+        stoppable = launch.stoppable("train", task.name, states[-1].folder)
+        yield _Report(run, stack.enter_context(stoppable))
 
 
 if __name__ == "__main__":

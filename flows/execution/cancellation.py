@@ -10,14 +10,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import psutil
 
 from stages.stopping import STATUS, Interrupted
 
 _POLL = 1.0  # seconds between two looks at the worker
+_POLL_SERVER = 0.5  # seconds between two looks at a temporary server that is to end
 _POLL_RUN = 3.0  # seconds between two looks at another run, which cost a request each
 _STARTED_BY_WORKER = "PREFECT__FLOW_RUN_ID"  # set by Prefect in the environment of such a process
 
@@ -56,6 +59,8 @@ def stopping(ordered_by: str = "") -> Iterator[threading.Event]:
         stop.set()
         if isinstance(error, Interrupted):
             leave_temporary_server(STATUS)
+        elif _is_sigterm(error):
+            threading.Thread(target=_leave_when_the_server_has, daemon=True).start()
         raise
     finally:
         left.set()
@@ -68,11 +73,44 @@ def leave_temporary_server(status: int) -> None:
     """
     if "PREFECT_API_URL" in os.environ or threading.current_thread() is not threading.main_thread():
         return
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess):
             child.terminate()
     sys.stdout.flush()
     os._exit(status)
+
+
+def _is_sigterm(error: BaseException) -> bool:
+    """Whether Prefect raised it upon a SIGTERM. Only a process that has imported Prefect can hold one."""
+    exceptions = sys.modules.get("prefect.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.TerminationSignal)
+
+
+def _leave_when_the_server_has() -> None:
+    """Upon a SIGTERM: end this process once the temporary server listens no more.
+
+    A SIGTERM to this process alone leaves that server time to note how the run ended, and Prefect stops it then. One to
+    the whole group, as `timeout` or a scheduler sends it, ends the server as well, and Prefect would try for a minute
+    to tell it.
+    """
+    if "PREFECT_API_URL" in os.environ:
+        return
+    while _temporary_server_listens():
+        time.sleep(_POLL_SERVER)
+    os.write(2, b"unroll: stopped\n")
+    _leave(STATUS)
+
+
+def _temporary_server_listens() -> bool:
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "uvicorn" in child.cmdline():
+                return any(found.status == psutil.CONN_LISTEN for found in child.net_connections("tcp"))
+    return False
 
 
 def _survive_a_broken_pipe() -> None:

@@ -45,10 +45,10 @@ def main() -> None:
         from stages.params import load
 
         task, planned = check_task(args.task), plan(args.first, args.last, args.every, args.retrain)
-        params = cast("Params", load()[task.name])
-        parallel = parallel_trainings(args.parallel, params.train.ranks * params.train.threads)
         from .run import replay
 
+        params = cast("Params", load()[task.name])
+        parallel = parallel_trainings(args.parallel, params.train.ranks * params.train.threads)
         replay(task, params, planned, every=args.every, promotion=args.promotion, parallel=parallel)
 
 

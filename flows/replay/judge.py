@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.data.files import read_json
+from stages.data.store import SPLITS
 from stages.evaluation.report import headline_metric
 from stages.models.learned import Learned
 from stages.params import TaskParams
@@ -57,11 +58,18 @@ class Gate:
             named = [(str(calendar_date(one.day)), partial(_measured, task, one)) for one in (candidate, champion)]
             same = candidate.signature == champion.signature
             compared = compare(questions, named[0], named[1], fault="", same_weights=same)
-            comparison = replace(compared, more_learned=_more_learned(candidate, champion))
+            comparison = replace(compared, more_learned=self._more_learned(snapshot, candidate, champion))
         params = with_quick_baselines(self.params)
         register = params.register_.model_copy(update={"promotion": "automatic"})
         params = params.model_copy(update={"register_": register})
         return decide(description, metrics, params.train.mode, params, comparison)
+
+    def _more_learned(self, snapshot: Snapshot, candidate: Training, champion: Training) -> MoreLearned | None:
+        """What the candidate has learned more, where it was refit."""
+        if not (candidate.weights / SERVED).is_dir():
+            return None
+        ours, theirs = (Learned.load(network_folder(one.weights, SERVED)) for one in (candidate, champion))
+        return more_learned(ours, theirs, self.task.model().learned(snapshot.prepared, SPLITS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,3 @@ class _Asked:
 def _measured(task: Task, training: Training) -> _Asked:
     """The network of a training that its metrics speak of."""
     return _Asked(task.predictor()(network_folder(training.weights, MEASURED)))
-
-
-def _more_learned(candidate: Training, champion: Training) -> MoreLearned | None:
-    """What the candidate has learned more, where it was refit."""
-    if not (candidate.weights / SERVED).is_dir():
-        return None
-    ours, theirs = (Learned.load(network_folder(one.weights, SERVED)) for one in (candidate, champion))
-    return more_learned(ours, theirs)

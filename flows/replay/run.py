@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.monitoring.control_chart import Reference
 from stages.monitoring.scoring import references
+from stages.params import PARAMS_FILE
 from stages.paths import SERVED, network_folder
 from stages.progress_bar import tell
 from stages.tasks.forecast.data.series import HORIZON, calendar_date, day_number
@@ -37,6 +38,19 @@ def replay(task: Task, params: Params, plan: Plan, *, every: str, promotion: Pro
     if start := params.train.start_from:
         allowed = "allowed in a replay: empty, since such weights may have learned from later days"
         raise OptionError(f"{task.name}.train.start_from: found {start!r}; {allowed}")
+    with tempfile.TemporaryDirectory(prefix="unroll-replay-") as scratch:
+        shutil.copyfile(PARAMS_FILE, Path(scratch) / PARAMS_FILE)
+        raw = _raw_files(task, params, plan)
+        walk = _decide(task, params, plan, raw, Path(scratch), promotion=promotion, parallel=parallel)
+    facts = {"from": str(plan.days[0]), "to": str(plan.days[-1]), "every": every, "promotion": promotion}
+    print(shown(write(task.name, walk, plan.policies, facts)))
+    print(f"{FOLDER / task.name}/: forecasts.csv, decisions.csv, replay.json, replay.png, report.md")
+    if walk.unanswered:
+        name, reason = next(iter(walk.unanswered.items()))
+        print(f"{len(walk.unanswered):,} series had days without a forecast, such as {name}: {reason}")
+
+
+def _raw_files(task: Task, params: Params, plan: Plan) -> RawFiles:
     raw = RawFiles(task.paths.raw, params.prepare)
     if raw.undated:
         tell(f"replay: {raw.undated:,} lines without a readable day are left out, such as {raw.example}")
@@ -45,14 +59,7 @@ def replay(task: Task, params: Params, plan: Plan, *, every: str, promotion: Pro
         raise OptionError(
             f"--to: found the day of decision {plan.days[-1]}; allowed: up to {last}, where the data ends"
         )
-    with tempfile.TemporaryDirectory(prefix="unroll-replay-") as scratch:
-        walk = _decide(task, params, plan, raw, Path(scratch), promotion=promotion, parallel=parallel)
-    facts = {"from": str(plan.days[0]), "to": str(plan.days[-1]), "every": every, "promotion": promotion}
-    print(shown(write(task.name, walk, plan.policies, facts)))
-    print(f"{FOLDER / task.name}/: forecasts.csv, decisions.csv, replay.json, replay.png, report.md")
-    if walk.unanswered:
-        name, reason = next(iter(walk.unanswered.items()))
-        print(f"{len(walk.unanswered):,} series had days without a forecast, such as {name}: {reason}")
+    return raw
 
 
 def _decide(

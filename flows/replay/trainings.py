@@ -62,7 +62,8 @@ class Training:
 class Trainings:
     """The trainings of a task, made where they are not there yet; at most `parallel` at once, each a process.
 
-    A context manager: at its end, those that still run are asked to save their state.
+    In `scratch` lies the params.yaml that `params` were read from: who edits that of the checkout meanwhile changes no
+    training. A context manager: at its end, those that still run are asked to save their state.
     """
 
     def __init__(self, task: Task, params: Params, raw: RawFiles, scratch: Path, *, parallel: int) -> None:
@@ -131,7 +132,7 @@ class Trainings:
             if target.is_dir():
                 shutil.rmtree(target)
             (shutil.copytree if made.is_dir() else _copy)(made, target)
-        shutil.copyfile(PARAMS_FILE, partial / PARAMS_FILE)
+        shutil.copyfile(self._scratch / PARAMS_FILE, partial / PARAMS_FILE)
         seconds = self._run(partial)
         for folder in (partial / self._task.paths.prepared.parts[0], partial / _RESUME):
             shutil.rmtree(folder, ignore_errors=True)

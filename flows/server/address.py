@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from stages.progress_bar import tell
 from stages.tracking.private import private_folder
 from stages.tracking.store import without_credentials
 
@@ -36,8 +37,16 @@ def choose_server() -> None:
                 os.environ.update(servers.environment)
         if address := os.environ.get("PREFECT_API_URL"):
             check_server(address, home=Path(os.environ.get("PREFECT_HOME", servers.folder)))
+        else:
+            tell("unroll: starting a temporary Prefect server, since none is named and `make up` has started none …")
     except ServersError as error:
         sys.exit(f"unroll: servers: {error}")
+
+
+def tell_of_the_end() -> None:
+    """A line where Prefect stops its temporary server at the end of this process, which takes seconds."""
+    if "PREFECT_API_URL" not in os.environ:
+        tell("unroll: stopping the temporary Prefect server …")
 
 
 def check_server(address: str, *, home: Path | None = None) -> None:

@@ -38,5 +38,10 @@ class Network(nn.Module, ABC):
         `predict(function)` gives `function(batch)` of every validation example, in their order.
         """
 
-    def copy_calibration(self, measured: Network) -> None:
+    def copy_calibration(self, other: Network) -> None:
         """Take over what `calibrate` has fitted in another network of the same kind; by default nothing."""
+
+    def match_calibration(self, measured: Network, predict: Predict, predict_measured: Predict) -> None:
+        """After a refit, which has learned the validation split, too, be calibrated as the `measured` network is, which
+        has not; by default nothing. The two functions are each network's, as `calibrate` has one.
+        """

@@ -100,7 +100,7 @@ def compare(
         metrics=metrics,
         table=days,
         slices=_slices(recent),
-        notes=(*_without_forecasts(actuals, last), *_not_in_verdict(days, alarm)),
+        notes=(*_without_forecasts(actuals, last), *_not_in_verdict(forecasts, days, alarm)),
     )
 
 
@@ -116,14 +116,22 @@ def _without_forecasts(actuals: pd.DataFrame, last: pd.Timestamp) -> tuple[str, 
     )
 
 
-def _not_in_verdict(days: pd.DataFrame, alarm: AlarmParams) -> tuple[str, ...]:
-    """That series ended before the days of the verdict, which says nothing of them, whatever their charts show."""
-    ends = days.groupby("unique_id", sort=True)["ds"].max()
-    ended = ends[ends <= days["ds"].max() - pd.Timedelta(days=alarm.recent_days)]
-    if not len(ended):
-        return ()
-    example = f"{ended.index[0]} on {ended.iloc[0]:%Y-%m-%d}"
-    return (f"the verdict leaves out {_series(len(ended))} scored up to earlier days alone, such as {example}",)
+def _not_in_verdict(forecasts: pd.DataFrame, days: pd.DataFrame, alarm: AlarmParams) -> tuple[str, ...]:
+    """That the verdict knows nothing of some series: those whose days came up to before its own days alone, whatever
+    their charts show, and those whose forecast days have passed without one that came.
+    """
+    last, ends = days["ds"].max(), days.groupby("unique_id", sort=True)["ds"].max()
+    ended = ends[ends <= last - pd.Timedelta(days=alarm.recent_days)]
+    promised = forecasts.groupby("unique_id", sort=True)["ds"].max()
+    never = promised[(promised <= last) & ~promised.index.isin(ends.index)]
+    notes = []
+    if len(ended):
+        behind = f"{_series(len(ended))}, {alarm.recent_days} or more days behind the others"
+        notes.append(f"{behind}, such as {ended.index[0]!r}, last scored on {ended.iloc[0]:%Y-%m-%d}")
+    if len(never):
+        lost = f"{_series(len(never))}, of which no day that was forecast has come"
+        notes.append(f"{lost}, such as {never.index[0]!r}, forecast up to {never.iloc[0]:%Y-%m-%d}")
+    return tuple(f"the verdict leaves out {note}" for note in notes)
 
 
 def verdict(days: pd.DataFrame, alarm: AlarmParams) -> tuple[bool, str]:

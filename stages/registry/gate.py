@@ -1,17 +1,17 @@
 """Which new version becomes champion: one that beats the baselines of `register.must_beat` and, on today's test set,
-the present champion. Where another baseline is better than it, the reason begins with that.
+the present champion. Where another baseline is better than it, the reason begins with a note that says so.
 
 The two are compared as their users meet them: each loads from the registry, however old its code is, and answers the
 same test examples (`stages/tasks/NAME/evaluate/comparison.py`), none of which either has learned; of a version that was
-refit, its measured network answers, since the served one has learned them all. The new one is better
-where it is so in enough of the draws of a paired bootstrap (`register.confidence`) of enough examples
-(`register.min_examples`). One that was refit on more than the champion's served network has learned, such as a month of
-new days, takes its place unless the champion is better by the same measure: what it has learned more, no measured
-network shows. One whose answers are the champion's own takes its place, too: it differs in code alone, and
-the newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they
-were measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or
-its columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one
-has, so that it is not taken for broken because the store is away.
+refit, its measured network answers, since the served one has learned them all. The new one is better where it is so in
+enough of the draws of a paired bootstrap (`register.confidence`) of enough examples (`register.min_examples`). One that
+was refit on more of today's data than the champion's served network has learned, such as a month of new days, takes its
+place unless the champion is better by the same measure: what it has learned more, no measured network shows
+(`more_learned.py`). One whose answers are the champion's own takes its place, too: it differs in code alone, and the
+newer of it is what its documentation describes. With the champion's own weights the baselines are not asked: they were
+measured in another hour, perhaps by another judge. Where the champion cannot answer, because its files are gone or its
+columns are others, the baselines decide alone: it must not stand in the way for ever. It answers after the new one has,
+so that it is not taken for broken because the store is away.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..data.files import read_json
+from ..data.store import SPLITS
 from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
-from ..evaluation.report import baseline_keys, best_baseline, headline_metric, simpler_is_better
+from ..evaluation.report import baseline_keys, best_baseline, format_number, headline_metric, simpler_is_better
 from ..metrics import higher_is_better
 from ..models.learned import Learned
 from ..paths import MEASURED, SERVED
@@ -154,8 +155,12 @@ def decide(
         return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured of the baseline {' and '.join(missing)}")
     value = metrics[metric]
     found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
-    if (simpler := simpler_is_better(metrics, metric)) and best != best_baseline(metrics, metric):
-        found = f"{simpler}; {found}"
+    hardest = best_baseline(metrics, metric)
+    if hardest and hardest != best and simpler_is_better(metrics, metric):
+        more = "higher" if higher_is_better(metric) else "lower"
+        numbers = f"{format_number(hardest[1], like=value)} against {format_number(value)}"
+        note = f"{hardest[0]}, which register.must_beat does not name, has a {more} {metric} here: {numbers}"
+        found = f"note: {note}; {found}"
     if not own_weights and not (value > best[1] if higher_is_better(metric) else value < best[1]):
         return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":
@@ -221,11 +226,13 @@ def _compare(
             f"{missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
         )
     fault, learned = "", {number: Learned.load(task.paths.measured)}
-    more, refit = None, task.paths.served.is_dir()
+    ours = today = more = None
+    if refit := task.paths.served.is_dir():
+        ours, today = Learned.load(task.paths.served), task.model().learned(task.paths.prepared, SPLITS)
     try:
         learned[champion_version] = learned_by(task, name, champion_version)
         if refit:
-            more = more_learned(Learned.load(task.paths.served), learned_by(task, name, champion_version, SERVED))
+            more = more_learned(ours, learned_by(task, name, champion_version, SERVED), today)
     except Exception as error:  # its files are foreign, too
         fault = f"version {champion_version}: {error_line(error)}"
     known = list(filter(None, learned.values()))

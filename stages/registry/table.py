@@ -37,8 +37,11 @@ def show_tasks() -> None:
 
 
 def show_versions(client: MlflowClient, target: Target | None, md5: str | None) -> bool:
-    """Print a row a version of one model or of all, or of those that come from a data md5; whether there was any."""
-    table = _table("model", "answers", "metric", "test", "made (UTC)", "verdict")
+    """Print a row a version of one model or of all, or of those that come from a data md5; whether there was any.
+
+    The heading says whose the number is: what answers may be refit, and is measured by nothing.
+    """
+    table = _table("model", "answers", "metric", "test (measured)", "made (UTC)", "verdict")
     for task, version in list_versions(client, target, md5):
         metric = metric_of(version) or task.description().metric
         noted = version.tags.get(f"{METRIC}{metric}")

@@ -98,7 +98,7 @@ def pinned(task: Task, params: TaskParams) -> Pin | None:
     if not wanted:
         return None
     path = task.paths.weights_pin
-    pin = read_pin(path)
+    pin = read_pin(path) if path.is_file() else None
     if pin is None or pin.start_from != wanted:
         found = f"weights of {pin.start_from}" if pin else "none"
         raise ValueError(

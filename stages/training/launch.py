@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from ..stopping import STATUS
-from .distributed import StageError, joined, started_by_torchrun
+from ..stopping import STATUS, stop_signals
+from .distributed import StageError, joined, rank, started_by_torchrun
 
 _MAX_RESTARTS = 3
 _LOCAL = "127.0.0.1"
@@ -29,6 +31,22 @@ def run(verb: str, task: str, count: int, work: Callable[..., None], *args: Any)
         return
     with joined(count, verb):
         work(*args)
+
+
+@contextmanager
+def stoppable(verb: str, task: str, folder: Path) -> Iterator[Callable[[], bool]]:
+    """Around a training in this rank: yields what asks whether it shall stop. Once it has, with its state in `folder`,
+    one line says so and the process exits with stopping's STATUS.
+    """
+    from .loop import Stopped
+
+    with stop_signals() as stop_requested:
+        try:
+            yield stop_requested
+        except Stopped:
+            if rank() == 0:
+                print(f"unroll: {verb} {task}: stopped; the next start goes on from {folder}")
+            sys.exit(STATUS)
 
 
 def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: Any) -> None:

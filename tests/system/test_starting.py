@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
@@ -15,7 +16,7 @@ import pytest
 
 from tests.pipeline.conftest import Clone, make_clone
 
-from .house import House, wait_until
+from .house import House, stage_processes, wait_until
 
 pytestmark = pytest.mark.system
 QUIET = ("DO_NOT_TRACK", "MLFLOW_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_ENABLED", "NO_PROXY", "no_proxy")
@@ -99,3 +100,30 @@ def test_ctrl_c_during_a_flow_is_one_line(flows: House) -> None:
     assert "Traceback" not in said
     worktrees = flows.clone.folder / ".prefect" / "worktrees"
     wait_until(lambda: not list(worktrees.iterdir()), "no worktree", seconds=20)
+
+
+@pytest.mark.slow
+def test_sigterm_to_all_of_a_run_with_a_temporary_server_ends_it_at_once(other: Clone) -> None:
+    """As `timeout` and schedulers send it: the server ends as well, and Prefect would try for a minute to reach it."""
+    unset = ("PREFECT_API_URL", "PREFECT_HOME")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.run", "forecast", "--set", "forecast.train.epochs=2000", "--up-to", "train"],
+        cwd=other.folder,
+        env={name: value for name, value in os.environ.items() if name not in unset},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "train@forecast: epoch" in line:
+            break
+    since = time.monotonic()
+    os.killpg(process.pid, signal.SIGTERM)
+    said = process.stdout.read()
+    assert process.wait(60) == 75, said
+    assert time.monotonic() - since < 15
+    assert said.endswith("unroll: stopped\n")
+    assert "Traceback" not in said
+    wait_until(lambda: not stage_processes(other.folder), "no process of a stage", seconds=15)

@@ -77,6 +77,26 @@ def test_a_blend_moves_all_quantiles_of_a_day_alike() -> None:
         assert torch.allclose(network(batch)[..., 1], last_week, atol=1e-5)
 
 
+def test_the_bands_of_a_refit_network_are_as_wide_as_the_measured_ones() -> None:
+    torch.manual_seed(0)
+    measured, served = (build(model_params(quantiles=LEVELS), {}).eval() for _ in range(2))
+    batch = batch_with(torch.randn(99, 7) * 5)
+    for (
+        name,
+        parameter,
+    ) in measured.named_parameters():  # a short training: bands far too wide, whose offsets narrow them
+        if name.endswith("head.bias"):
+            parameter.data.add_(torch.tensor([40.0, 0.0, 40.0]))
+    with torch.inference_mode():
+        measured.calibrate(lambda answer: answer(batch).numpy())
+        assert (measured.margins[:, 2] < -20).all()
+        served.match_calibration(measured, *[lambda answer: answer(batch).numpy()] * 2)
+        widths = [(found[..., 2] - found[..., 0]).mean(dim=0) for found in (measured(batch), served(batch))]
+        assert widths[0].tolist() == pytest.approx(widths[1].tolist(), rel=1e-3)
+        assert (served.margins[:, 2] > -5).all()  # the same offsets would have left no band at all
+        assert (served.margins[:, 1] == 0).all()
+
+
 def test_a_narrowed_band_never_crosses_its_median() -> None:
     network = build(model_params(quantiles=LEVELS), {}).eval()
     network.margins.copy_(torch.tensor([50.0, 0.0, -50.0]))

@@ -89,12 +89,13 @@ def test_who_does_not_beat_the_hardest_baseline_stays_challenger_whatever_the_ch
             assert verdict.reason.startswith("does not beat its baselines (")
 
 
-def test_a_simpler_model_that_is_better_is_said_first_and_stops_nobody_unless_it_must_be_beaten():
+def test_a_baseline_that_is_better_is_noted_first_and_stops_nobody_unless_it_must_be_beaten():
     metrics = of_forecasts(2.5, lightgbm=2.4, ridge=2.6)
     verdict = decide(FORECAST, metrics, "full", FORECAST_PARAMS, None)
     assert verdict.decision is Decision.CHAMPION
     assert verdict.reason.startswith(
-        "a simpler model is better here: lightgbm 2.4000 against 2.5000; mae 2.5 against 3.2"
+        "note: lightgbm, which register.must_beat does not name, has a lower mae here: 2.4000 against 2.5000; "
+        "mae 2.5 against 3.2"
     )
     asked = FORECAST_PARAMS.register_.model_copy(update={"must_beat": ["naive", "lightgbm"]})
     strict = FORECAST_PARAMS.model_copy(update={"register_": asked})
@@ -217,13 +218,19 @@ def series(**days: tuple[int, int]) -> Learned:
     [
         (series(a=(0, 130)), series(a=(0, 99)), "has learned 31 days more"),
         (series(a=(0, 100)), series(a=(0, 99)), "has learned 1 day more"),
-        (series(a=(5, 130)), series(a=(0, 99)), "has learned 31 days more, and 5 less"),
+        (series(a=(3, 130)), series(a=(0, 99)), "has learned 31 days more, and 3 less"),
+        (series(a=(4, 130)), series(a=(0, 99)), None),  # 4 of 31 are more than a tenth
         (series(a=(0, 99), b=(0, 1499)), series(a=(0, 99)), "has learned 1,500 days more"),
-        (series(a=(200, 299)), series(a=(0, 49)), "has learned 100 days more, and 50 less"),
+        (
+            series(a=(0, 129), b=(0, 129), c=(0, 129), d=(3, 99)),
+            series(a=(0, 99), b=(0, 99), c=(0, 99), d=(0, 99)),
+            "has learned 90 days more over 3 series, and 3 less",
+        ),
+        (series(a=(200, 299)), series(a=(0, 49)), None),  # so are 50 of 100
         (series(a=(0, 99)), series(a=(0, 99)), None),
         (series(a=(0, 99)), series(a=(0, 130)), None),
         (series(b=(0, 99)), series(a=(0, 99)), None),  # others are not more
-        (Learned.of(Identities("abcd")), Learned.of(Identities("abe")), "has learned 2 ids more, and 1 less"),
+        (Learned.of(Identities("abcdefghijklm")), Learned.of(Identities("abz")), "has learned 11 ids more, and 1 less"),
         (Learned.of(Identities("abc")), Learned.of(Identities("abc")), None),
         (Learned.of(Identities("abc")), series(a=(0, 99)), None),
         (None, Learned.of(Identities("abc")), None),
@@ -231,8 +238,15 @@ def series(**days: tuple[int, int]) -> Learned:
     ],
 )
 def test_more_is_what_the_other_has_not_learned_and_only_where_both_say_so(ours, theirs, text):
-    found = more_learned(ours, theirs)
+    found = more_learned(ours, theirs, ours)
     assert (None if found is None else str(found)) == text
+
+
+def test_what_start_weights_had_learned_counts_for_nothing_more():
+    champion, today = series(a=(0, 99)), series(a=(90, 99))
+    assert more_learned(series(a=(0, 999)), champion, today) is None
+    found = more_learned(series(a=(0, 999)), champion, series(a=(90, 130)))
+    assert str(found) == "has learned 31 days more"  # and nothing less: the start weights had learned the days before
 
 
 def test_of_more_ids_than_are_kept_those_are_compared_that_both_would_hold(monkeypatch):
@@ -240,9 +254,9 @@ def test_of_more_ids_than_are_kept_those_are_compared_that_both_would_hold(monke
     for module in ("stages.models.learned", "stages.registry.more_learned"):
         monkeypatch.setattr(f"{module}.MOST_IDS", 250)
     ours, theirs = (Learned.of(Identities(some)) for some in (names, names[:500]))
-    assert more_learned(theirs, theirs) is None
-    assert more_learned(theirs, ours) is None
-    found = more_learned(ours, theirs)
+    assert more_learned(theirs, theirs, theirs) is None
+    assert more_learned(theirs, ours, theirs) is None
+    found = more_learned(ours, theirs, ours)
     assert found is not None
     assert (found.lost, 80 < found.gained < 170) == (0, True)  # half of the 250 lowest
 
@@ -400,15 +414,18 @@ def test_what_the_new_one_has_learned_is_not_asked_either(registry):
     assert store.champion == "3"
 
 
-def test_of_a_version_that_was_refit_the_measured_network_is_asked(registry):
+def test_of_a_version_that_was_refit_the_measured_network_is_asked(registry, monkeypatch):
     registry |= {"3": 0.5, "9": 0.6}
-    Path("weights/sketch/served").mkdir()
+    refit(monkeypatch, ROWS, None)
     verdict = judged(Store("3"), 1.0)  # the served one, which has learned them all
     assert "0.6 against 0.5 of version 3" in verdict.reason
 
 
-def refit(monkeypatch: pytest.MonkeyPatch, ours: Learned, theirs: Learned | None) -> None:
-    """The candidate was refit on ours; the champion's networks have learned theirs (served) and something else."""
+def refit(monkeypatch: pytest.MonkeyPatch, ours: Learned, theirs: Learned | None, today: Learned | None = None) -> None:
+    """The candidate was refit on ours, which is today's data but where that is given; the champion's networks have
+    learned theirs (served) and something else.
+    """
+    monkeypatch.setattr(Task, "model", lambda task: SimpleNamespace(learned=lambda prepared, split: today or ours))
     Path("weights/sketch/served").mkdir()
     ours.save(Path("weights/sketch/served"))
     of = {"measured": Learned.of(Identities(["another row"])), "served": theirs}
@@ -428,7 +445,15 @@ def test_a_refit_on_more_data_takes_the_place_of_an_equal_and_says_so(registry, 
     )
     assert store.champion == "9"
     kept = store.artifacts["gate.json"]["comparison"]
-    assert kept["more_learned"] == {"unit": "ids", "gained": 120, "lost": 0}
+    assert kept["more_learned"] == {"unit": "ids", "gained": 120, "lost": 0, "series": 0}
+
+
+def test_a_refit_that_only_starts_from_weights_that_learned_more_must_be_better(registry, monkeypatch):
+    registry |= {"3": 0.5, "9": 0.499}
+    refit(monkeypatch, MORE_ROWS, ROWS, today=ROWS)
+    store = Store("3")
+    assert judged(store, 1.0).reason.startswith("not better than the champion")
+    assert store.champion == "3"
 
 
 def test_a_refit_on_more_data_that_is_worse_loses(registry, monkeypatch):

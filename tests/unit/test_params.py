@@ -1,11 +1,15 @@
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from stages.command import main
 from stages.params import RENAMED, load
 from stages.params_yaml import ParamsError, flatten
+from stages.paths import search_path
 from stages.tasks.protocol import Task
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -163,3 +167,29 @@ def test_what_must_be_beaten_is_measured(params):
     edited(params, "    baselines: [moments]", "    baselines: [frame, moments]")
     (line,) = mistakes(edited(params, "    must_beat: [majority, frame]", "    must_beat: []"))
     assert "video.register.must_beat: found []; allowed: List should have at least 1 item" in line
+
+
+def test_columns_that_no_covariate_uses_are_noted_by_params_and_by_preprocess(params, monkeypatch, capsys):
+    edited(
+        edited(params, "    known_columns: []", "    known_columns: [price]"), '    holidays: ""', "    holidays: US"
+    )
+    edited(params, "covariates: [day_of_week, day_of_year]", "covariates: [day_of_week, holidays]")
+    note = (
+        "forecast.prepare.known_columns: found ['price'], and the network does not learn from it, since "
+        "model.covariates does not name known_columns"
+    )
+    assert load(params)["forecast"].notes() == [note.removeprefix("forecast.")]
+    monkeypatch.chdir(params.parent)
+    monkeypatch.setenv("PYTHONPATH", search_path())
+    said = subprocess.run([sys.executable, "-m", "stages.params"], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[1:] == [f"params.yaml: note: {note}"]
+    monkeypatch.setattr("sys.argv", ["preprocess", "forecast"])
+    main("preprocess", "", lambda task, params: None)
+    assert capsys.readouterr().err.splitlines() == [f"unroll: {note}"]
+    monkeypatch.setattr("sys.argv", ["train", "forecast"])
+    main("train", "", lambda task, params: None)
+    assert capsys.readouterr().err == ""
+
+
+def test_params_as_they_are_shipped_need_no_note():
+    assert [block.notes() for block in load(REPOSITORY / "params.yaml").values()] == [[]] * len(Task.names())

@@ -17,7 +17,7 @@ from mlflow.store.entities.paged_list import PagedList
 from stages.evaluation.card import metrics_table
 from stages.params import load
 from stages.registry import __main__ as command_line
-from stages.registry import lineage, versions
+from stages.registry import lineage, table, versions
 from stages.registry.decision import DECISION, OLDER_VERDICT
 from stages.registry.garbage import collectable
 from stages.registry.packaging import code_digest, serving_options, write_code
@@ -182,6 +182,20 @@ def test_what_the_gate_found_is_shown_also_where_older_code_has_written_it(facts
     compared["more_learned"] = {"unit": "days", "gained": 31, "lost": 0}
     assert lineage.comparison_lines(facts)[-1].endswith("97.5%; has learned 31 days more")
     assert lineage.comparison_lines(dict.fromkeys(facts)) == []
+
+
+def test_the_list_says_whose_number_stands_beside_a_refit_network(monkeypatch, capsys):
+    one = version(3)
+    one.tags |= {"unroll.metric.mae": "2.5651", "unroll.reason": "mae 2.565 against 3.2 of the autoets baseline"}
+    one.creation_timestamp = 0
+    monkeypatch.setattr(table, "list_versions", lambda *_: [(Task("forecast"), one)])
+    monkeypatch.setattr(table, "answering_network", lambda *_: "refit")
+    assert table.show_versions(None, None, None)
+    head, row = (
+        line.replace("┃", "│").split("│") for line in capsys.readouterr().out.splitlines() if "│" in line or "┃" in line
+    )
+    beside = {name.strip(): cell.strip() for name, cell in zip(head, row, strict=True)}
+    assert (beside["answers"], beside["metric"], beside["test (measured)"]) == ("refit", "mae", "2.5651")
 
 
 RECEIPT = {"model": "m", "weights": "1.dir", "code": "2", "options": "{}", "metrics": "3", "training": "4"}

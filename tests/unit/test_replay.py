@@ -404,7 +404,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[
     """Trainings of a short series that write their folder's name as weights, and the folders that were trained in."""
     raw = written(tmp_path / "raw", series())
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text("made: up\n")
+    Path("params.yaml").write_text("edited: meanwhile\n")
     block = SimpleNamespace(model_dump=dict)
     params = cast(Any, SimpleNamespace(prepare=prepare_params(), model=block, train=block, evaluate=block))
     runs: list[Path] = []
@@ -414,6 +414,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[
         if len(runs) == 1:
             raise RuntimeError("killed")
         assert (folder / TASK.paths.prepared).is_dir()
+        assert (folder / "params.yaml").read_text() == "made: up\n"
         written(folder / TASK.paths.weights, [folder.name], "weights")
         return 2.0
 
@@ -423,6 +424,7 @@ def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[
     def make() -> Trainings:
         folder = tmp_path / f"scratch{next(scratch)}"
         folder.mkdir()
+        (folder / "params.yaml").write_text("made: up\n")
         return Trainings(TASK, params, RawFiles(raw, params.prepare), folder, parallel=1)
 
     return make, runs

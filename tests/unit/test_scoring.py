@@ -16,6 +16,8 @@ from stages.evaluation.bootstrap import accuracy
 from stages.monitoring import score_files
 from stages.monitoring.labelled import judge
 from stages.monitoring.scoring import Scored, compare, references, verdict
+from stages.score import score_task
+from stages.tasks.protocol import Task
 
 START = pd.Timestamp("2020-01-01")
 LIMITS: Any = SimpleNamespace(level=5.0, spread=7.0, weekday=8.0, recent_days=7, chance=0.1)
@@ -180,10 +182,22 @@ def test_labelled_answers_are_worse_where_the_interval_of_the_difference_says_so
 
 
 def test_series_that_end_before_the_days_of_the_verdict_are_told():
-    for days, notes in (
-        (33, ("the verdict leaves out 1 series scored up to earlier days alone, such as late on 2020-02-02",)),
-        (34, ()),
-    ):
+    behind = "1 series, 7 or more days behind the others, such as 'late', last scored on 2020-02-02"
+    for days, notes, expected in ((33, (f"the verdict leaves out {behind}",), "none"), (34, (), "alarm")):
         came = pd.concat([actuals(40, "a"), actuals(days, "late", shift_from=0, shift=9.0)])
         found = compare(forecasts(34, "a", "late"), came, {}, LIMITS)
-        assert (found.notes, found.verdict) == (notes, "none" if notes else "alarm")
+        assert (found.notes, found.verdict) == (notes, expected)
+
+
+def test_series_of_which_no_forecast_day_has_come_are_told():
+    lost = "2 series, of which no day that was forecast has come, such as 'gone', forecast up to 2020-01-12"
+    said = pd.concat([forecasts(34, "a"), forecasts(6, "lost", "gone"), forecasts(34, "yet to come")])
+    assert compare(said, actuals(39, "a"), {}, LIMITS).notes == (f"the verdict leaves out {lost}",)
+
+
+def test_before_the_first_forecast_score_says_what_to_run_first(tmp_path):
+    params: Any = SimpleNamespace(monitor=SimpleNamespace(store=f"{tmp_path}/store"))
+    with pytest.raises(
+        ValueError, match="/store/forecast: no forecasts yet; first run `python -m stages.forecast forecast`, "
+    ):
+        score_task(Task("forecast"), params)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.server.address import check_server, choose_server
+from flows.server.address import check_server, choose_server, tell_of_the_end
 from flows.server.servers import Servers, ServersError, here
 
 VARIABLES = ("PREFECT_API_URL", "PREFECT_UI_URL", "PREFECT_HOME", "UNROLL_MLFLOW_UI", "MLFLOW_TRACKING_URI")
@@ -107,9 +107,24 @@ def test_a_run_takes_the_server_of_its_checkout(checkout: Path, process: subproc
     assert os.environ["PREFECT_HOME"] == str(checkout / ".prefect")
 
 
-def test_a_run_without_a_server_gets_a_temporary_one(checkout: Path) -> None:
+def test_a_run_without_a_server_gets_a_temporary_one_and_says_so_at_both_ends(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     choose_server()
     assert "PREFECT_API_URL" not in os.environ
+    tell_of_the_end()
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("unroll: starting a temporary Prefect server, ")
+    assert last == "unroll: stopping the temporary Prefect server …"
+
+
+def test_a_run_with_a_server_says_nothing_of_a_temporary_one(
+    prefect: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"{prefect}/api")
+    choose_server()
+    tell_of_the_end()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_stranger_s_server_is_refused_in_one_line(

@@ -240,6 +240,10 @@ def test_params_and_pin_must_agree(cache: Path) -> None:
         ValueError, match=r"start_from is older, and .*sketch.json pins none; `python -m stages.refresh "
     ):
         start_weights.pinned(task, params("older"))
+    task.paths.weights_pin.unlink()
+    with pytest.raises(ValueError, match=r"start_from is older, and .*sketch.json pins none; "):
+        start_weights.pinned(task, params("older"))
+    assert start_weights.pinned(task, params("")) is None
     pinned_file = start_weights.PinnedFile.of(b"")
     pin = start_weights.Pin(start_from="newer", found="newer", files={"weights.safetensors": pinned_file})
     pin.write(task.paths.weights_pin)

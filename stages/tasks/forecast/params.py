@@ -140,3 +140,12 @@ class Params(TaskParams):
 
     def baselines(self) -> Mapping[str, str]:
         return {name: name for name in self.evaluate.baselines}
+
+    def notes(self) -> list[str]:
+        prepared = {name: getattr(self.prepare, name) for name in ("holidays", "known_columns", "past_columns")}
+        return [
+            f"prepare.{name}: found {value!r}, and the network does not learn from it, since model.covariates does not "
+            f"name {name}"
+            for name, value in prepared.items()
+            if value and name not in self.model.covariates
+        ]

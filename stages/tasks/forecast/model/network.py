@@ -119,10 +119,23 @@ class Forecaster(Network):
             forecast = blended.cpu().numpy()
         self.margins.copy_(torch.from_numpy(quantile_offsets(forecast, actual, observed, self.params.quantiles)))
 
-    def copy_calibration(self, measured: Network) -> None:
+    def copy_calibration(self, other: Network) -> None:
+        assert isinstance(other, Forecaster)
+        self.blend.copy_(other.blend)
+        self.margins.copy_(other.margins)
+
+    def match_calibration(self, measured: Network, predict: Predict, predict_measured: Predict) -> None:
+        """The same blend, and bands that are as wide as the measured network's: for each day ahead and quantile, the
+        mean distance from the median over the validation windows.
+        """
         assert isinstance(measured, Forecaster)
         self.blend.copy_(measured.blend)
-        self.margins.copy_(measured.margins)
+        self.margins.zero_()
+        distances = [
+            (forecast - forecast[..., self._middle : self._middle + 1]).mean(axis=0, dtype=np.float64)
+            for forecast in (predict_measured(measured), predict(self))
+        ]
+        self.margins.copy_(torch.from_numpy(distances[0] - distances[1]))
 
     def _blended(self, quantiles: Tensor, last_week: Tensor) -> Tensor:
         """All quantiles of a day moved alike: `(batch, 7, quantiles)` and `(batch, 7)`."""
