@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.monitoring.control_chart import Reference
 from stages.monitoring.scoring import references
-from stages.params import PARAMS_FILE
+from stages.params_yaml import PARAMS_FILE
 from stages.paths import SERVED, network_folder
 from stages.progress_bar import tell
 from stages.tasks.forecast.data.series import HORIZON, calendar_date, day_number
