@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 
 def train(task: Task, params: TaskParams, *, tracked: bool = True) -> None:
-    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch; with
-    `train.refit`, then the network that is served in its place. MLflow knows of it where it is `tracked`.
+    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch, or
+    its last as `train.choose` says; with `train.refit`, then train the network that is served in its place. MLflow
+    knows of it where it is `tracked`.
     """
     from .training import launch
 
@@ -122,7 +123,7 @@ def _fresh_network(
 def _fit(
     task: Task, params: TaskParams, network: Network, checkpoints: Checkpoints, report: _Report
 ) -> TrainingHistory:
-    """Train the network that is measured, to its best epoch, and calibrate it; it then lies on the CPU."""
+    """Train the network that is measured, keep its best or last epoch, and calibrate it; it then lies on the CPU."""
     from .training import debug_modes, inference, loop
 
     model, prepared = task.model(), task.paths.prepared
@@ -140,7 +141,7 @@ def _fit(
 
 
 def _tell_of_last_epoch(name: str, params: TrainParams, history: TrainingHistory) -> None:
-    if params.mode == "full" and history.best_epoch + 1 == params.epochs:
+    if params.mode == "full" and params.choose == "best" and history.best_epoch + 1 == params.epochs:
         tell(f"unroll: train {name}: still improving in its last epoch ({params.epochs}): train.epochs may be too few")
 
 

@@ -45,7 +45,7 @@ class TrainingHistory:
     epochs: tuple[Epoch, ...]
     step_records: tuple[StepRecord, ...]
     monitored: tuple[float, ...]  # of each epoch; less is better
-    best_epoch: int
+    best_epoch: int  # the best, or the last where params choose that
 
 
 @dataclass(kw_only=True, slots=True)
@@ -116,12 +116,22 @@ class Progress:
             best_epoch=self.best_epoch,
         )
 
-    def add_epoch(self, record: Epoch, monitored: float) -> bool:
-        """Add an epoch's record and begin the next one; returns whether it is the best so far."""
+    def add_epoch(self, record: Epoch, monitored: float, *, chosen: bool = False) -> bool:
+        """Add an epoch's record and begin the next one; returns whether it is the best so far, or `chosen` as such.
+
+        Of epochs that are level the one with the lower validation loss is better: on few examples an accuracy has few
+        values, and its best one may be there from the first epoch on.
+        """
         self.epochs.append(record)
         self.monitored.append(monitored)
-        is_best = monitored < (self.monitored[self.best_epoch] if self.best_epoch >= 0 else math.inf)
+        is_best = chosen or self._value(record.epoch) < (
+            self._value(self.best_epoch) if self.best_epoch >= 0 else (math.inf, math.inf)
+        )
         if is_best:
             self.best_epoch = record.epoch
         self.epoch, self.steps, self.totals = record.epoch + 1, StepSums(), Totals()
         return is_best
+
+    def _value(self, epoch: int) -> tuple[float, float]:
+        """What epochs are compared by; less is better."""
+        return self.monitored[epoch], self.epochs[epoch].validation["loss"]

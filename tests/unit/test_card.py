@@ -121,6 +121,16 @@ def test_a_best_epoch_that_is_the_last_is_told(checkout: Path) -> None:
     assert told not in made(report(checkout / "plots"))
 
 
+def test_a_card_of_the_last_epoch_calls_it_no_best_one(checkout: Path) -> None:
+    write_json(Task("sketch").paths.network, {"training": {"mode": "full", "epochs": 4, "best_epoch": 3}})
+    params = load(REPOSITORY / "params.yaml")["sketch"]
+    last = params.model_copy(update={"train": params.train.model_copy(update={"choose": "last"})})
+    text = model_card(Task("sketch"), last, report(checkout / "plots"), signature=SIGNATURE)
+    assert "The weights of the last of 4 epochs are kept" in text
+    assert "were the best" not in text
+    assert "still improving" not in text
+
+
 def test_a_card_follows_the_metric_that_params_choose(checkout: Path) -> None:
     found = report(checkout / "plots", macro_f1=0.7, baseline_linear_macro_f1=0.6)
     found.metric = "macro_f1"

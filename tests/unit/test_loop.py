@@ -35,6 +35,7 @@ PARAMS = TrainParams(
     clip_value=0.0,
     ema_decay=0.0,
     patience=4,
+    choose="best",
     refit="none",
     monitor="loss",
 )
@@ -112,10 +113,39 @@ def test_the_best_epochs_weights_come_back():
     assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_of_level_epochs_the_one_with_the_lowest_loss_is_the_best():
+    # `accuracy` is 1 in every epoch, as it is where validation has few examples that are easily told apart.
+    level = PARAMS.model_copy(update={"monitor": "accuracy", "learning_rate": 5.0, "epochs": 6, "patience": 6})
+    network, fit = trained(level)
+    losses = [record.validation["loss"] for record in fit.epochs]
+    assert fit.best_epoch == int(np.argmin(losses)) > 0
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
+
+
 def test_training_stops_when_patience_is_over():
-    flat = PARAMS.model_copy(update={"monitor": "accuracy", "epochs": 50, "patience": 3})
-    # `accuracy` is 1 in every epoch: the first is the best, and three more bring nothing better.
-    assert len(trained(flat)[1].epochs) == 4
+    still = PARAMS.model_copy(update={"learning_rate": 1e-30, "epochs": 50, "patience": 3})
+    # No epoch moves a weight: the first is the best, and three more bring nothing better.
+    assert len(trained(still)[1].epochs) == 4
+
+
+def test_the_last_epoch_is_kept_after_all_of_them_where_it_is_chosen():
+    params = PARAMS.model_copy(update={"learning_rate": 5.0, "schedule": "constant", "epochs": 6, "patience": 1})
+    assert len(trained(params)[1].epochs) < 6
+    network, fit = trained(params.model_copy(update={"choose": "last"}))
+    losses = [record.validation["loss"] for record in fit.epochs]
+    assert (len(losses), fit.best_epoch) == (6, 5)
+    assert min(losses) < losses[-1]  # so that the best one would have been another
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(losses[-1], rel=1e-6)
+
+
+def test_a_last_epoch_without_a_finite_value_is_refused():
+    class Lost(Linear):
+        def losses(self, batch: Batch):
+            found = super().losses(batch)
+            return found if self.training else {**found, "loss": (found["loss"][0] * math.nan, found["loss"][1])}
+
+    with pytest.raises(loop.TrainingError, match="not a finite number on the validation split after the last epoch"):
+        loop.fit(Lost(), Sums(), Sums(seed=1), PARAMS.model_copy(update={"choose": "last"}))
 
 
 def test_a_mean_is_taken_once_over_all_and_not_over_batches():
