@@ -90,7 +90,11 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
         learned.save(folder)
 
     with fresh_folder(paths.weights) as folder:
-        reached = {"best_epoch": measured.best_epoch, "epochs": len(measured.epochs)}
+        reached = {
+            "best_epoch": measured.best_epoch,
+            "epochs": len(measured.epochs),
+            "still_improving": measured.still_improving,
+        }
         save(folder / paths.measured.name, network, FITTED_SPLITS, reached)
         if served is not None and refit is not None:
             save(folder / paths.served.name, served, SPLITS, {"epochs": len(refit.epochs)})
@@ -141,7 +145,7 @@ def _fit(
 
 
 def _tell_of_last_epoch(name: str, params: TrainParams, history: TrainingHistory) -> None:
-    if params.mode == "full" and params.choose == "best" and history.best_epoch + 1 == params.epochs:
+    if params.mode == "full" and params.choose == "best" and history.still_improving:
         tell(f"unroll: train {name}: still improving in its last epoch ({params.epochs}): train.epochs may be too few")
 
 

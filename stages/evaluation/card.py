@@ -186,7 +186,7 @@ def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
     if not best:
         reached = f"The weights of the last of {training['epochs']} epochs are kept, as `train.choose` says."
-    if best and training["mode"] == "full" and training["best_epoch"] + 1 == training["epochs"]:
+    if best and training["mode"] == "full" and training["still_improving"]:
         reached += " The network was still improving in its last epoch: `train.epochs` may be too few."
     if "started_from" in training:
         reached += (

@@ -67,7 +67,6 @@ def apply_mode(
         "batch_size": len(batch),
         "batch_tokens": 0,
         "patience": OVERFIT_STEPS,
-        "choose": "best",
         "schedule": "constant",
         "weight_decay": 0.0,
         "ema_decay": 0.0,

@@ -60,8 +60,8 @@ def fit(
 ) -> TrainingHistory:
     """Train `network` and leave the weights of its best epoch in it, or of its last, as `params.choose` says.
 
-    The best epoch has the best validation value of `params.monitor` and, of those that are level in it, the lowest
-    validation loss. To choose the last is to train for all epochs, whatever is measured. With `checkpoints`, a training
+    The best epoch has the best validation value of `params.monitor`; of those that are level in it, it is the last. To
+    choose the last is to train for all epochs, whatever is measured. With `checkpoints`, a training
     that was stopped goes on where it was, and `on_epoch` and `on_step_record` are called for the new ones only. Once
     `stop_requested` is true on any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a
     loss or gradient that is not finite and, in the first step, for a monitor that the network does not measure or that

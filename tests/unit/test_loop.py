@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from stages.params import TrainParams
 from stages.training import debug_modes, distributed, inference, loop
 from stages.training.optimizer import clip_gradients
 from stages.training.prefetch import Prefetcher
-from stages.training.progress import MAX_STEP_RECORDS, StepRecord, TrainingHistory
+from stages.training.progress import MAX_STEP_RECORDS, Progress, StepRecord, TrainingHistory
 
 PARAMS = TrainParams(
     mode="full",
@@ -113,19 +114,28 @@ def test_the_best_epochs_weights_come_back():
     assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
-def test_of_level_epochs_the_one_with_the_lowest_loss_is_the_best():
+def test_of_level_epochs_the_last_is_the_best():
     # `accuracy` is 1 in every epoch, as it is where validation has few examples that are easily told apart.
-    level = PARAMS.model_copy(update={"monitor": "accuracy", "learning_rate": 5.0, "epochs": 6, "patience": 6})
-    network, fit = trained(level)
-    losses = [record.validation["loss"] for record in fit.epochs]
-    assert fit.best_epoch == int(np.argmin(losses)) > 0
-    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
+    network, fit = trained(PARAMS.model_copy(update={"monitor": "accuracy", "epochs": 6, "patience": 2}))
+    assert (len(fit.epochs), fit.best_epoch) == (6, 5)
+    last = fit.epochs[-1].validation["loss"]
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(last, rel=1e-6)
+
+
+def test_patience_counts_the_epochs_after_the_last_that_was_as_good_as_the_best():
+    progress = Progress()
+    record = trained()[1].epochs[0]
+    for epoch, value in enumerate((math.inf, math.nan, 3.0, 4.0, 3.0, 4.0, 5.0)):
+        assert not progress.out_of_patience(3)
+        progress.add_epoch(replace(record, epoch=epoch), value)
+    assert progress.best_epoch == 4
+    assert progress.out_of_patience(2)
 
 
 def test_training_stops_when_patience_is_over():
-    still = PARAMS.model_copy(update={"learning_rate": 1e-30, "epochs": 50, "patience": 3})
-    # No epoch moves a weight: the first is the best, and three more bring nothing better.
-    assert len(trained(still)[1].epochs) == 4
+    growing = PARAMS.model_copy(update={"learning_rate": 5.0, "schedule": "constant", "epochs": 50, "patience": 3})
+    fit = trained(growing)[1]
+    assert len(fit.epochs) == fit.best_epoch + 4 < 50
 
 
 def test_the_last_epoch_is_kept_after_all_of_them_where_it_is_chosen():

@@ -259,14 +259,16 @@ def _repairs(damage: int | None, broken: bool) -> tuple[str, ...]:
 
 
 def _picture(frame: av.VideoFrame, decoding: Decoding) -> np.ndarray:
-    """A frame as it is meant to be seen, `(size, size, channels)` uint8."""
+    """A frame as it is meant to be seen, `(size, size, channels)` uint8: a view of the scaled frame's memory."""
     # It keeps its tables from frame to frame and from clip to clip, which is most of the cost of scaling; no thread may
     # use that of another.
     if (reformatter := getattr(_of_thread, "reformatter", None)) is None:
         reformatter = _of_thread.reformatter = VideoReformatter()
     kind = "gray" if decoding.channels == 1 else "rgb24"
-    small = reformatter.reformat(frame, decoding.size, decoding.size, kind, interpolation=_SCALING, threads=1)
-    return _upright(small.to_ndarray().reshape(decoding.size, decoding.size, decoding.channels), frame)
+    side, channels = decoding.size, decoding.channels
+    (plane,) = reformatter.reformat(frame, side, side, kind, interpolation=_SCALING, threads=1).planes
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(side, plane.line_size)[:, : side * channels]
+    return _upright(rows.reshape(side, side, channels), frame)
 
 
 def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
