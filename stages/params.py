@@ -96,6 +96,7 @@ class TrainParams(Block):
     clip_value: Annotated[float, Field(ge=0)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     patience: Positive
+    choose: Literal["best", "last"]
     refit: Literal["none", "all"]
     monitor: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 

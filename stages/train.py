@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 
 def train(task: Task, params: TaskParams, *, tracked: bool = True) -> None:
-    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch; with
-    `train.refit`, then the network that is served in its place. MLflow knows of it where it is `tracked`.
+    """Train a task's network from fresh weights, or from where it was stopped, and keep those of its best epoch, or
+    its last as `train.choose` says; with `train.refit`, then train the network that is served in its place. MLflow
+    knows of it where it is `tracked`.
     """
     from .training import launch
 
@@ -88,7 +89,11 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
         learned.save(folder)
 
     with fresh_folder(paths.weights) as folder:
-        reached = {"best_epoch": measured.best_epoch, "epochs": len(measured.epochs)}
+        reached = {
+            "best_epoch": measured.best_epoch,
+            "epochs": len(measured.epochs),
+            "still_improving": measured.still_improving,
+        }
         save(folder / paths.measured.name, network, FITTED_SPLITS, reached)
         if served is not None and refit is not None:
             save(folder / paths.served.name, served, SPLITS, {"epochs": len(refit.epochs)})
@@ -121,7 +126,7 @@ def _fresh_network(
 def _fit(
     task: Task, params: TaskParams, network: Network, checkpoints: Checkpoints, report: _Report
 ) -> TrainingHistory:
-    """Train the network that is measured, to its best epoch, and calibrate it; it then lies on the CPU."""
+    """Train the network that is measured, keep its best or last epoch, and calibrate it; it then lies on the CPU."""
     from .training import debug_modes, inference, loop
 
     model, prepared = task.model(), task.paths.prepared
@@ -139,7 +144,7 @@ def _fit(
 
 
 def _tell_of_last_epoch(name: str, params: TrainParams, history: TrainingHistory) -> None:
-    if params.mode == "full" and history.best_epoch + 1 == params.epochs:
+    if params.mode == "full" and params.choose == "best" and history.still_improving:
         tell(f"unroll: train {name}: still improving in its last epoch ({params.epochs}): train.epochs may be too few")
 
 

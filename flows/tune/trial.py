@@ -8,7 +8,6 @@ are known at its end.
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
@@ -123,13 +122,13 @@ def _tell_finished(
     paths = Task(context.task).paths
     rows = learning_curve.read(folder / paths.learning_curve)
     curve = [(int(row["epoch"]), row[f"validation_{context.monitor}"]) for row in rows]
-    signature = read_json(folder / paths.network)["training"]["signature"]
+    training = read_json(folder / paths.network)["training"]
+    signature = training["signature"]
     for epoch, value in curve:
         # By the same rule, whether the result was computed now or came from the cache: the study is the same.
         if study.report(number, epoch, value):
             return _tell_pruned(study, number, signature)
-    best = min if study.minimise else max
-    objective = best(value for _, value in curve if math.isfinite(value))
+    objective = dict(curve)[training["best_epoch"]]
     save_experiment(Checkout(folder, stop=stop), states, name=context.name(number))
     study.tell(number, "complete", objective=objective, epochs=len(curve), signature=signature)
     return Completed(message=f"{context.monitor} {objective:.6g} after {len(curve)} epochs")

@@ -182,8 +182,11 @@ def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     values = flatten(params.model_dump(by_alias=True, include={"source", "prepare", "model", "train"}))
     options = task.predictor().options
     values |= {f"evaluate.{name}": value for name, value in params.evaluate.model_dump().items() if name in options}
+    best = params.train.choose == "best"
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
-    if training["mode"] == "full" and training["best_epoch"] + 1 == training["epochs"]:
+    if not best:
+        reached = f"The weights of the last of {training['epochs']} epochs are kept, as `train.choose` says."
+    if best and training["mode"] == "full" and training["still_improving"]:
         reached += " The network was still improving in its last epoch: `train.epochs` may be too few."
     if "started_from" in training:
         reached += (

@@ -58,12 +58,14 @@ def fit(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_step_record: Callable[[StepRecord], None] = lambda record: None,
 ) -> TrainingHistory:
-    """Train `network` and leave the weights of its best epoch in it.
+    """Train `network` and leave the weights of its best epoch in it, or of its last, as `params.choose` says.
 
-    The best epoch has the best validation value of `params.monitor`. With `checkpoints`, a training that was stopped
-    goes on where it was, and `on_epoch` and `on_step_record` are called for the new ones only. Once `stop_requested`
-    is true on any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a loss or gradient
-    that is not finite and, in the first step, for a monitor that the network does not measure or that has no direction.
+    The best epoch has the best validation value of `params.monitor`; of those that are level in it, it is the last. To
+    choose the last is to train for all epochs, whatever is measured. With `checkpoints`, a training
+    that was stopped goes on where it was, and `on_epoch` and `on_step_record` are called for the new ones only. Once
+    `stop_requested` is true on any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a
+    loss or gradient that is not finite and, in the first step, for a monitor that the network does not measure or that
+    has no direction.
     """
     training = _Training(network, train, params, checkpoints, stop_requested, on_step_record)
     training.resume()
@@ -77,6 +79,8 @@ def fit(
             training.end_epoch(record)
     if progress.best_epoch < 0:
         raise TrainingError(f"{params.monitor} was never a finite number on the validation split")
+    if not math.isfinite(progress.monitored[progress.best_epoch]):
+        raise TrainingError(f"{params.monitor} is not a finite number on the validation split after the last epoch")
     if progress.epoch > started:
         training.save()  # a refit that is stopped needs this training as it ended
     network.load_state_dict(training.best_weights)
@@ -94,8 +98,8 @@ def refit(
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     on_step_record: Callable[[StepRecord], None] = lambda record: None,
 ) -> TrainingHistory:
-    """Train a fresh `network` on more data, as long as an earlier training took to its best epoch, and leave the last
-    weights in it.
+    """Train a fresh `network` on more data, as long as an earlier training took to the epoch that it kept, and leave
+    the last weights in it.
 
     As many passes over the data as `measured` had up to its best epoch, so that the steps grow with the data. Each step
     has the learning rate that the earlier training had after the same share of its steps: warm-up and cosine are those
@@ -114,7 +118,7 @@ def refit(
             on_epoch(record)
             if record.epoch == measured.best_epoch:
                 training.keep_weights()
-        progress.add_epoch(record, measured.monitored[record.epoch])
+        progress.add_epoch(record, measured.monitored[record.epoch], chosen=True)
     network.load_state_dict(training.best_weights)
     return progress.history()
 
@@ -199,10 +203,11 @@ class _Training:
         )
 
     def end_epoch(self, record: Epoch) -> None:
-        """Note an epoch and keep its weights where it is the best."""
+        """Note an epoch and keep its weights where it is the best, or the last."""
         monitor = self._params.monitor
         value = record.validation[monitor]
-        if self.progress.add_epoch(record, -value if higher_is_better(monitor) else value):
+        last = self._params.choose == "last"
+        if self.progress.add_epoch(record, -value if higher_is_better(monitor) else value, chosen=last):
             self.keep_weights()
 
     def keep_weights(self) -> None:

@@ -45,7 +45,13 @@ class TrainingHistory:
     epochs: tuple[Epoch, ...]
     step_records: tuple[StepRecord, ...]
     monitored: tuple[float, ...]  # of each epoch; less is better
-    best_epoch: int
+    best_epoch: int  # the best, or the last where params choose that
+
+    @property
+    def still_improving(self) -> bool:
+        """Whether the last epoch was better than all before it: more of them may be better still."""
+        *before, last = self.monitored
+        return not any(value <= last for value in before)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -104,7 +110,7 @@ class Progress:
         return record
 
     def out_of_patience(self, patience: int) -> bool:
-        """Whether so many epochs in a row have brought nothing better."""
+        """Whether so many epochs in a row were worse than the best."""
         return self.epoch - 1 - self.best_epoch >= patience
 
     def history(self) -> TrainingHistory:
@@ -116,12 +122,17 @@ class Progress:
             best_epoch=self.best_epoch,
         )
 
-    def add_epoch(self, record: Epoch, monitored: float) -> bool:
-        """Add an epoch's record and begin the next one; returns whether it is the best so far."""
+    def add_epoch(self, record: Epoch, monitored: float, *, chosen: bool = False) -> bool:
+        """Add an epoch's record and begin the next one; returns whether it is the best so far, or `chosen` as such.
+
+        Of epochs that are level the last is the best: on few examples an accuracy has few values, and its best one may
+        be there while the learning rate still rises.
+        """
         self.epochs.append(record)
         self.monitored.append(monitored)
-        is_best = monitored < (self.monitored[self.best_epoch] if self.best_epoch >= 0 else math.inf)
-        if is_best:
+        none_before = self.best_epoch < 0
+        is_best = monitored < math.inf if none_before else monitored <= self.monitored[self.best_epoch]
+        if is_best or chosen:
             self.best_epoch = record.epoch
         self.epoch, self.steps, self.totals = record.epoch + 1, StepSums(), Totals()
-        return is_best
+        return is_best or chosen

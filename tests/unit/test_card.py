@@ -58,7 +58,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_json(
         paths.preparation_metrics, {"accepted": 3, "rejected": 1, "rejected_share": 0.25, "rejected_no_points": 1}
     )
-    write_json(paths.network, {"training": {"mode": "full", "epochs": 4, "best_epoch": 2}})
+    write_json(paths.network, {"training": {"mode": "full", "epochs": 4, "best_epoch": 2, "still_improving": False}})
     return tmp_path
 
 
@@ -115,10 +115,29 @@ def test_a_simpler_model_that_is_better_is_said_first_and_the_hardest_baseline_s
 def test_a_best_epoch_that_is_the_last_is_told(checkout: Path) -> None:
     told = "still improving in its last epoch: `train.epochs` may be too few"
     assert told not in made(report(checkout / "plots"))
-    write_json(Task("sketch").paths.network, {"training": {"mode": "full", "epochs": 4, "best_epoch": 3}})
+    write_json(
+        Task("sketch").paths.network,
+        {"training": {"mode": "full", "epochs": 4, "best_epoch": 3, "still_improving": True}},
+    )
     assert told in made(report(checkout / "plots"))
-    write_json(Task("sketch").paths.network, {"training": {"mode": "overfit", "epochs": 4, "best_epoch": 3}})
+    write_json(
+        Task("sketch").paths.network,
+        {"training": {"mode": "overfit", "epochs": 4, "best_epoch": 3, "still_improving": True}},
+    )
     assert told not in made(report(checkout / "plots"))
+
+
+def test_a_card_of_the_last_epoch_calls_it_no_best_one(checkout: Path) -> None:
+    write_json(
+        Task("sketch").paths.network,
+        {"training": {"mode": "full", "epochs": 4, "best_epoch": 3, "still_improving": True}},
+    )
+    params = load(REPOSITORY / "params.yaml")["sketch"]
+    last = params.model_copy(update={"train": params.train.model_copy(update={"choose": "last"})})
+    text = model_card(Task("sketch"), last, report(checkout / "plots"), signature=SIGNATURE)
+    assert "The weights of the last of 4 epochs are kept" in text
+    assert "were the best" not in text
+    assert "still improving" not in text
 
 
 def test_a_card_follows_the_metric_that_params_choose(checkout: Path) -> None:
@@ -154,7 +173,10 @@ def test_a_perfect_score_and_a_half_trained_network_are_told_as_what_they_are(ch
     assert "No test example was answered wrongly" in text
     assert "With 1,234 independent examples, 0.2% wrong answers" in text
     assert "Not for use" not in text
-    write_json(Task("sketch").paths.network, {"training": {"mode": "smoke", "epochs": 1, "best_epoch": 0}})
+    write_json(
+        Task("sketch").paths.network,
+        {"training": {"mode": "smoke", "epochs": 1, "best_epoch": 0, "still_improving": True}},
+    )
     assert "**Not for use:** it was trained with `train.mode` smoke" in made(report(checkout / "plots"))
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from stages.params import TrainParams
 from stages.training import debug_modes, distributed, inference, loop
 from stages.training.optimizer import clip_gradients
 from stages.training.prefetch import Prefetcher
-from stages.training.progress import MAX_STEP_RECORDS, StepRecord, TrainingHistory
+from stages.training.progress import MAX_STEP_RECORDS, Progress, StepRecord, TrainingHistory
 
 PARAMS = TrainParams(
     mode="full",
@@ -35,6 +36,7 @@ PARAMS = TrainParams(
     clip_value=0.0,
     ema_decay=0.0,
     patience=4,
+    choose="best",
     refit="none",
     monitor="loss",
 )
@@ -112,10 +114,48 @@ def test_the_best_epochs_weights_come_back():
     assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
+def test_of_level_epochs_the_last_is_the_best():
+    # `accuracy` is 1 in every epoch, as it is where validation has few examples that are easily told apart.
+    network, fit = trained(PARAMS.model_copy(update={"monitor": "accuracy", "epochs": 6, "patience": 2}))
+    assert (len(fit.epochs), fit.best_epoch) == (6, 5)
+    last = fit.epochs[-1].validation["loss"]
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(last, rel=1e-6)
+
+
+def test_patience_counts_the_epochs_after_the_last_that_was_as_good_as_the_best():
+    progress = Progress()
+    record = trained()[1].epochs[0]
+    for epoch, value in enumerate((math.inf, math.nan, 3.0, 4.0, 3.0, 4.0, 5.0)):
+        assert not progress.out_of_patience(3)
+        progress.add_epoch(replace(record, epoch=epoch), value)
+    assert progress.best_epoch == 4
+    assert progress.out_of_patience(2)
+
+
 def test_training_stops_when_patience_is_over():
-    flat = PARAMS.model_copy(update={"monitor": "accuracy", "epochs": 50, "patience": 3})
-    # `accuracy` is 1 in every epoch: the first is the best, and three more bring nothing better.
-    assert len(trained(flat)[1].epochs) == 4
+    growing = PARAMS.model_copy(update={"learning_rate": 5.0, "schedule": "constant", "epochs": 50, "patience": 3})
+    fit = trained(growing)[1]
+    assert len(fit.epochs) == fit.best_epoch + 4 < 50
+
+
+def test_the_last_epoch_is_kept_after_all_of_them_where_it_is_chosen():
+    params = PARAMS.model_copy(update={"learning_rate": 5.0, "schedule": "constant", "epochs": 6, "patience": 1})
+    assert len(trained(params)[1].epochs) < 6
+    network, fit = trained(params.model_copy(update={"choose": "last"}))
+    losses = [record.validation["loss"] for record in fit.epochs]
+    assert (len(losses), fit.best_epoch) == (6, 5)
+    assert min(losses) < losses[-1]  # so that the best one would have been another
+    assert inference.measure(network, Sums(seed=1), 8)["loss"] == pytest.approx(losses[-1], rel=1e-6)
+
+
+def test_a_last_epoch_without_a_finite_value_is_refused():
+    class Lost(Linear):
+        def losses(self, batch: Batch):
+            found = super().losses(batch)
+            return found if self.training else {**found, "loss": (found["loss"][0] * math.nan, found["loss"][1])}
+
+    with pytest.raises(loop.TrainingError, match="not a finite number on the validation split after the last epoch"):
+        loop.fit(Lost(), Sums(), Sums(seed=1), PARAMS.model_copy(update={"choose": "last"}))
 
 
 def test_a_mean_is_taken_once_over_all_and_not_over_batches():

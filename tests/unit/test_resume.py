@@ -114,6 +114,7 @@ def test_killed_at_any_step(tmp_path: Path, step: int) -> None:
         {"accumulation_steps": 3},
         {"batch_tokens": 40},
         {"ema_decay": 0.9},
+        {"ema_decay": 0.9, "choose": "last"},
         {"precision": "bfloat16"},
         {"clip_value": 0.1},
     ],

@@ -8,17 +8,20 @@ import time
 import wave
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
+from typing import Any, Literal
 
 import av
 import numpy as np
 import pytest
 
 from stages.preprocessing.workers import Crash, ordered_map
+from stages.tasks.video.data import decode
 from stages.tasks.video.data.decode import Clip, ClipError, Decoding, evenly_spaced, read_clip, try_read_clip
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "clips"
@@ -86,6 +89,41 @@ def test_a_file_that_breaks_off_is_used_up_to_the_break(tmp_path: Path) -> None:
     assert clip.repairs == ("truncated",)
     (tmp_path / "start.mp4").write_bytes(whole[: len(whole) // 10])
     assert _rule(tmp_path / "start.mp4") == "too_short"
+
+
+def test_a_small_clip_is_opened_once_and_a_large_one_twice_for_the_same_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path / "clip.mp4", _noise(20))
+    clips = [path, _with_damage(_write(tmp_path / "damaged.mp4", _ramp(30)), 12)]
+    opened: list[str] = []
+    real = av.open
+
+    def counted(file: str, **options: Any) -> Any:
+        opened.append(file)
+        return real(file, **options)
+
+    monkeypatch.setattr(av, "open", counted)
+    small = [read_clip(clip, DECODING) for clip in clips]
+    assert len(opened) == 1 + 2  # of the damaged one fewer frames come than packets, which only decoding tells
+    monkeypatch.setattr(decode, "_MAX_HELD_BYTES", 1000)
+    large = [read_clip(clip, DECODING) for clip in clips]
+    assert len(opened) == 3 + 2 + 3
+    assert [clip.repairs for clip in small] == [clip.repairs for clip in large] == [(), ("damaged",)]
+    assert all(np.array_equal(one.frames, other.frames) for one, other in zip(small, large, strict=True))
+
+
+def test_a_clip_gives_the_same_frames_after_any_other_and_in_any_thread(tmp_path: Path) -> None:
+    paths = [_write(tmp_path / f"{side}.mp4", _noise(9, side)) for side in (32, 48, 64)]
+    kinds: list[tuple[Literal[1, 3], Path]] = [(channels, path) for channels in (1, 3) for path in paths]
+    alone = []
+    for channels, path in kinds:
+        with ThreadPoolExecutor(1) as pool:  # a thread of its own, which has scaled nothing before
+            alone.append(pool.submit(read_clip, path, replace(DECODING, channels=channels)).result().frames)
+    with ThreadPoolExecutor(3) as pool:
+        order = [number for _ in range(5) for number in range(len(kinds))]
+        found = pool.map(lambda n: read_clip(kinds[n][1], replace(DECODING, channels=kinds[n][0])).frames, order)
+        assert all(np.array_equal(frames, alone[number]) for number, frames in zip(order, found, strict=True))
 
 
 def test_the_frames_before_a_break_are_those_of_the_whole_clip(tmp_path: Path) -> None:

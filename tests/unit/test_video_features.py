@@ -38,8 +38,11 @@ every_kind = pytest.mark.parametrize("changes", KINDS, ids=str)
 
 
 def network_of(changes: dict[str, Any]) -> ClipClassifier:
+    """A network whose output layer says something: with `moments` it begins at nothing."""
     torch.manual_seed(0)
-    return build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
+    network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
+    nn.init.normal_(network.output.weight, std=0.1)
+    return network
 
 
 def features_of(*lengths: int) -> list[np.ndarray]:
@@ -75,6 +78,14 @@ def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing()
     for row, clip in zip(together, clips, strict=True):
         alone = batch_of([clip[::-1].copy()])
         assert torch.allclose(moments(alone.values, alone.lengths)[0], row, atol=1e-2)
+
+
+@pytest.mark.parametrize("moments", [True, False])
+def test_beside_moments_the_layers_over_time_begin_at_nothing_as_well(moments: bool) -> None:
+    torch.manual_seed(0)
+    network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, "moments": moments}), ENCODED).eval()
+    with torch.inference_mode():
+        assert network(batch_of(features_of(2, 11, 5))).any() != moments
 
 
 @every_kind

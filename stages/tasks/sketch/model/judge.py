@@ -69,6 +69,7 @@ def _training(judge: JudgeParams) -> TrainParams:
         clip_value=0.0,
         ema_decay=0.0,
         patience=judge.epochs,
+        choose="best",
         refit="none",
         monitor="loss",
     )

@@ -9,8 +9,9 @@ The preprocess stage and the registered model both read clips here: a network is
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
@@ -27,6 +29,8 @@ CONTAINERS = (
 )
 # Exact arithmetic, so that processors with other vector units give the same bytes.
 _SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_MAX_HELD_BYTES = 4_000_000  # of a clip's packets; what has more is opened a second time, which then costs little
+_of_thread = threading.local()
 
 Rule = Literal["no_file", "not_a_clip", "no_video", "too_large", "undecodable", "too_short", "too_slow"]
 
@@ -74,20 +78,34 @@ def read_clip(path: Path, decoding: Decoding) -> Clip:
     after `max_decoded_frames`). Raises ClipError where there is nothing to use.
     """
     deadline = time.monotonic() + decoding.max_seconds
-    # Counting packets is cheap, and nearly always one packet is one frame. Where not, the second pass knows better.
-    packets = _count_packets(path, decoding, deadline)
-    expected = min(packets, decoding.max_decoded_frames)
-    for _ in range(2):
-        taken, count, repairs, damage = _decode(path, decoding, evenly_spaced(expected, decoding.frames), deadline)
-        if count == expected:
-            break
-        expected = count
+
+    def decode(packets: Iterator[Packet], stream: VideoStream, expected: int) -> _Decoded:
+        return _decode(packets, stream, decoding, evenly_spaced(expected, decoding.frames), deadline)
+
+    # Counting packets is cheap, and nearly always one packet is one frame. Where not, another pass knows better.
+    decoded: _Decoded | None = None
+    container, stream = _open(path, decoding, deadline)
+    with container:
+        packets, held = _count_packets(container, stream, decoding, deadline)
+        expected = min(packets, decoding.max_decoded_frames)
+        if held is not None:
+            decoded = decode(_replayed(held), stream, expected)
+    for _ in range(2 if decoded is None else 1):
+        if decoded is not None:
+            if decoded.count == expected:
+                break
+            expected = decoded.count
+        container, stream = _open(path, decoding, deadline)
+        with container:
+            decoded = decode(container.demux(stream), stream, expected)
+    assert decoded is not None
+    count, damage = decoded.count, decoded.damage
     if count < decoding.min_frames:
         found = (
             f"{count} frames" if damage is None else f"damaged at frame {damage + 1} of {packets}: {count} good ones"
         )
         raise ClipError("too_short", f"{found}; allowed: {decoding.min_frames} or more")
-    return Clip(np.stack(taken), repairs)
+    return Clip(np.stack(decoded.taken), decoded.repairs)
 
 
 def try_read_clip(folder: Path, decoding: Decoding, name: str) -> Clip | ClipError:
@@ -150,84 +168,107 @@ def _decoder_max_pixels(decoding: Decoding) -> str:
     return str(2 * decoding.max_pixels + 128 * 128)
 
 
-def _count_packets(path: Path, decoding: Decoding, deadline: float) -> int:
-    container, stream = _open(path, decoding, deadline)
-    count = 0
-    with container:
-        try:
-            for packet in container.demux(stream):
-                count += packet.size > 0
-                if count > decoding.max_decoded_frames:
-                    break
-                _check_time(deadline, decoding)
-        except av.ExitError:
-            raise _too_slow(decoding) from None
-        except av.FFmpegError:
-            pass  # the file breaks off here; decoding will meet the same place
-    return count
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What decoding a clip came to."""
+
+    taken: list[np.ndarray]  # the good frames at the places that were asked for
+    count: int  # good frames that there are
+    repairs: tuple[str, ...] = ()  # as `read_clip` names them
+    damage: int | None = None  # how many frames came before the first damage, if any
+
+
+def _count_packets(
+    container: InputContainer, stream: VideoStream, decoding: Decoding, deadline: float
+) -> tuple[int, list[Packet | av.FFmpegError] | None]:
+    """How many packets hold something, and what reading them gave: all of a small clip's packets and the error that
+    ended them, so that the file is not opened again; None of a clip that is large or goes on for too long.
+    """
+    count, size = 0, 0
+    held: list[Packet | av.FFmpegError] = []
+    try:
+        for packet in container.demux(stream):
+            count += packet.size > 0
+            size += packet.size
+            if count > decoding.max_decoded_frames:
+                return count, None
+            if size <= _MAX_HELD_BYTES:
+                held.append(packet)
+            _check_time(deadline, decoding)
+    except av.ExitError:
+        raise _too_slow(decoding) from None
+    except av.FFmpegError as error:
+        held.append(error)  # the file breaks off here; decoding meets the same place
+    return count, held if size <= _MAX_HELD_BYTES else None
+
+
+def _replayed(held: list[Packet | av.FFmpegError]) -> Iterator[Packet]:
+    """Packets and the error after them, as demuxing gave them."""
+    for item in held:
+        if isinstance(item, av.FFmpegError):
+            raise item
+        yield item
 
 
 def _decode(
-    path: Path, decoding: Decoding, wanted: np.ndarray, deadline: float
-) -> tuple[list[np.ndarray], int, tuple[str, ...], int | None]:
-    """The good frames at the positions `wanted`, how many good ones there are, what `read_clip` names as repairs, and
-    how many came before the first damage, if any.
-    """
-    container, stream = _open(path, decoding, deadline)
-    reformatter = VideoReformatter()  # keeps its tables from frame to frame, which is most of the cost of scaling
+    packets: Iterator[Packet], stream: VideoStream, decoding: Decoding, wanted: np.ndarray, deadline: float
+) -> _Decoded:
+    """The good frames at the positions `wanted`. Raises ClipError where no frame comes out."""
     places = set(wanted.tolist())
     taken: list[np.ndarray] = []
     count = 0
     damage: int | None = None
     broken = False  # until a frame comes that needs none before it
     problem = "no frame came out"
-    with container:
-        packets = container.demux(stream)
-        while True:
-            _check_time(deadline, decoding)
-            try:
-                packet = next(packets)
-                frames = packet.decode()
-            except (StopIteration, av.EOFError):
-                break
-            except av.ExitError:
-                raise _too_slow(decoding) from None
-            except av.FFmpegError as error:
-                problem = _reason(error)
-                if not count and isinstance(error, av.ArgumentError) and not stream.codec_context.width:
-                    # What the decoder does with a size that it may not have.
-                    raise ClipError(
-                        "too_large", f"frames of more pixels than allowed: {decoding.max_pixels:,}"
-                    ) from None
-                # Before the first frame it is a stream cut at its start: nothing can be decoded before a whole picture.
-                damage, broken = (count if damage is None else damage, True) if count else (None, False)
+    while True:
+        _check_time(deadline, decoding)
+        try:
+            packet = next(packets)
+            frames = packet.decode()
+        except (StopIteration, av.EOFError):
+            break
+        except av.ExitError:
+            raise _too_slow(decoding) from None
+        except av.FFmpegError as error:
+            problem = _reason(error)
+            if not count and isinstance(error, av.ArgumentError) and not stream.codec_context.width:
+                # What the decoder does with a size that it may not have.
+                raise ClipError("too_large", f"frames of more pixels than allowed: {decoding.max_pixels:,}") from None
+            # Before the first frame it is a stream cut at its start: nothing can be decoded before a whole picture.
+            damage, broken = (count if damage is None else damage, True) if count else (None, False)
+            continue
+        for frame in frames:
+            if frame.is_corrupt and count:
+                damage, broken = count if damage is None else damage, True
+            broken = broken and not (frame.key_frame and not frame.is_corrupt)
+            if broken or frame.is_corrupt:
                 continue
-            for frame in frames:
-                if frame.is_corrupt and count:
-                    damage, broken = count if damage is None else damage, True
-                broken = broken and not (frame.key_frame and not frame.is_corrupt)
-                if broken or frame.is_corrupt:
-                    continue
-                if count == decoding.max_decoded_frames:
-                    return taken, count, ("shortened", *_repairs(damage, broken)), damage
-                _check_size(frame.width * frame.height, decoding)
-                if count in places:
-                    taken.append(_picture(frame, reformatter, decoding))
-                count += 1
+            if count == decoding.max_decoded_frames:
+                return _Decoded(taken, count, ("shortened", *_repairs(damage, broken)), damage)
+            _check_size(frame.width * frame.height, decoding)
+            if count in places:
+                taken.append(_picture(frame, decoding))
+            count += 1
     if not count:
         raise ClipError("undecodable", f"{stream.codec_context.name}: {problem}")
-    return taken, count, _repairs(damage, broken), damage
+    return _Decoded(taken, count, _repairs(damage, broken), damage)
 
 
 def _repairs(damage: int | None, broken: bool) -> tuple[str, ...]:
     return () if damage is None else ("truncated",) if broken else ("damaged",)
 
 
-def _picture(frame: av.VideoFrame, reformatter: VideoReformatter, decoding: Decoding) -> np.ndarray:
-    """A frame as it is meant to be seen, `(size, size, channels)` uint8."""
+def _picture(frame: av.VideoFrame, decoding: Decoding) -> np.ndarray:
+    """A frame as it is meant to be seen, `(size, size, channels)` uint8: a view of the scaled frame's memory."""
+    # It keeps its tables from frame to frame and from clip to clip, which is most of the cost of scaling; no thread may
+    # use that of another.
+    if (reformatter := getattr(_of_thread, "reformatter", None)) is None:
+        reformatter = _of_thread.reformatter = VideoReformatter()
     kind = "gray" if decoding.channels == 1 else "rgb24"
-    small = reformatter.reformat(frame, decoding.size, decoding.size, kind, interpolation=_SCALING, threads=1)
-    return _upright(small.to_ndarray().reshape(decoding.size, decoding.size, decoding.channels), frame)
+    side, channels = decoding.size, decoding.channels
+    (plane,) = reformatter.reformat(frame, side, side, kind, interpolation=_SCALING, threads=1).planes
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(side, plane.line_size)[:, : side * channels]
+    return _upright(rows.reshape(side, side, channels), frame)
 
 
 def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:

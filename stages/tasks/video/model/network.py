@@ -62,6 +62,9 @@ class ClipClassifier(Network):
         self.pooling = TimePooling(params.pooling, size)
         self.output = nn.Linear(self.pooling.output_size, classes)
         self.moments = FeatureMoments(FEATURE_SIZE, classes) if params.moments else None
+        if self.moments is not None:  # neither half begins with an answer that the other has to undo
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 3008)`
