@@ -114,9 +114,7 @@ SETS: Mapping[str, Set] = {
     ),
     "bus": Set(read=partial(_cta, "bus"), recipe="cta", tests=_years(2014, 2018), validation=_years(2011, 2013)),
     "births": Set(
-        read=partial(
-            _column, "US_births_2000-2014_SSA.csv", ["year", "month", "date_of_month"], "%Y-%m-%d", "births"
-        ),
+        read=partial(_column, "US_births_2000-2014_SSA.csv", ["year", "month", "date_of_month"], "%Y-%m-%d", "births"),
         recipe="births",
         tests=_years(2012, 2014),
         validation=_years(2009, 2011),

@@ -25,6 +25,7 @@ YEAR_LAGS = YEAR + np.arange(-7, 8)  # days before it
 SETTINGS = {
     "objective": "huber",  # a series that leaves its level by a hundred deviations would be all that squares see
     "alpha": 1.0,  # deviations up to which errors count by their square
+    "boost_from_average": False,  # from the level, 0: with such series the mean of targets is too far off for the trees
     "metric": "l1",
     "learning_rate": 0.03,
     "num_leaves": 15,
@@ -49,7 +50,8 @@ def lightgbm(train: Windows, validation: Windows, test: Windows, *, refit: Windo
     It reads the days before the origin, what the windows' covariates know of a day ahead, and the values about 52 weeks
     before it, less their own level; where a history is too short for one of them, LightGBM is told that it is missing.
     It learns from the days after the training origins; the mean absolute error on the days after the validation origins
-    says how many trees; with `refit`, so many are then learned anew from those windows. Raises ValueError where LightGBM cannot be loaded, or has fewer than two days to learn from.
+    says how many trees; with `refit`, so many are then learned anew from those windows. Raises ValueError where
+    LightGBM cannot be loaded, or has fewer than two days to learn from.
     """
     library = _library()
     known, held_back = (_Origins.of(windows, evenly(len(windows), _MOST_WINDOWS)) for windows in (train, validation))
