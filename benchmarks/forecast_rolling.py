@@ -56,7 +56,7 @@ BASELINES = {"lightgbm": lightgbm, "ridge": ridge}
 TASK = Task("forecast")
 # Every set is written in Nixtla's long format first.
 LONG: Overlay = {"date_columns": ["ds"], "date_format": "%Y-%m-%d", "value_columns": ["y"], "id_column": "unique_id"}
-M4: Overlay = {"model": {"covariates": [], "context_days": 56}, "train": {"batch_size": 512, "epochs": 10}}
+M4: Overlay = {"model": {"members": 1, "covariates": []}, "train": {"batch_size": 512, "epochs": 5}}
 
 
 def _column(file: str, dates: Sequence[str], form: str, value: str, source: Path, work: Path) -> pd.DataFrame:

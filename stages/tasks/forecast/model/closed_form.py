@@ -1,9 +1,9 @@
 """The linear path in closed form: what the calendar does to a day, and a regression on the past without it.
 
 Gradient descent learns rare days slowly: a date comes once a year, a holiday on a Monday once in six. A ridge
-regression weighs them exactly, in seconds. So the calendar's effect on a day is fitted first, to all training days; it is taken
-out of the past and put back on the days ahead (regression with autocorrelated errors: Hyndman and Athanasopoulos,
-"Forecasting: Principles and Practice", 3rd edition, 10). The recurrent part learns what both leave over.
+regression weighs them exactly, in seconds. So the calendar's effect on a day is fitted first, to all training days; it
+is taken out of the past and put back on the days ahead (regression with autocorrelated errors: Hyndman and
+Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 10). The recurrent part learns what both leave.
 """
 
 from __future__ import annotations
