@@ -37,14 +37,7 @@ from stages.tasks.forecast.evaluate.boosting import lightgbm
 from stages.tasks.forecast.evaluate.evaluate import fully_told
 from stages.tasks.forecast.evaluate.ridge import ridge
 from stages.tasks.forecast.evaluate.scores import Actuals, mean_error, read_actuals
-from stages.tasks.forecast.model.windows import (
-    FeatureEncoder,
-    Windows,
-    origins_of,
-    test_origins,
-    train_origins,
-    validation_origins,
-)
+from stages.tasks.forecast.model.windows import ORIGINS, FeatureEncoder, Windows, origins_of
 from stages.tasks.protocol import Task
 from stages.training import inference
 
@@ -182,7 +175,7 @@ class Trial:
 
     @cached_property
     def actuals(self) -> Actuals:
-        return read_actuals(Windows(self.later, self.params.model, test_origins))
+        return read_actuals(Windows(self.later, self.params.model, ORIGINS["test"]))
 
     def kept(
         self, what: Mapping[str, Any], modules: Sequence[str], make: Callable[[], dict[str, Any]]
@@ -203,7 +196,7 @@ class Trial:
 
         def make() -> dict[str, Any]:
             _, served = trained(self.known, params)
-            windows = Windows(self.later, params.model, test_origins)
+            windows = Windows(self.later, params.model, ORIGINS["test"])
             windows.features = served.features  # what was known of holidays when it learned
             forecast = inference.predict(served, windows, 512, served.forecast)
             levels = params.model.quantiles
@@ -219,9 +212,9 @@ class Trial:
             told = fully_told(self.params.model, description)
             train, validation, every = (
                 Windows(self.known, told, origins)
-                for origins in (train_origins, validation_origins, origins_of(SPLITS))
+                for origins in (ORIGINS["train"], ORIGINS["validation"], origins_of(SPLITS))
             )
-            windows = Windows(self.later, told, test_origins)
+            windows = Windows(self.later, told, ORIGINS["test"])
             windows.features = FeatureEncoder(told, description)
             return {"mean": BASELINES[name](train, validation, windows, refit=every).tolist()}
 
@@ -263,26 +256,16 @@ class Trial:
 
 
 def means(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Each set's means over its tests, and the mean of those."""
-    columns = ["saved, the better", "in the 90 % band"]
-    by_set = {name: [row for row in rows if row["set"] == name] for name in dict.fromkeys(row["set"] for row in rows)}
-    found = [
-        {
-            "set": name,
-            "test": "mean",
-            **{key: float(np.mean([row[key] for row in of])) for key in ("error", *BASELINES, *columns)},
-        }
-        for name, of in by_set.items()
-    ]
-    for title, of in (("of sets", found), ("of tests", rows)):
-        found.append(
-            {
-                "set": "all",
-                "test": f"mean {title}",
-                **{key: float(np.mean([row[key] for row in of if row["set"] != "all"])) for key in columns},
-            }
-        )
-    return found
+    """Each set's means over its tests, the mean of those, and the mean over all tests."""
+    shares = ["saved, the better", "in the 90 % band"]
+
+    def mean(name: str, test: str, of: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> dict[str, Any]:
+        return {"set": name, "test": test, **{key: float(np.mean([row[key] for row in of])) for key in columns}}
+
+    names = dict.fromkeys(row["set"] for row in rows)
+    columns = ["error", *BASELINES, *shares]
+    sets = [mean(name, "mean", [row for row in rows if row["set"] == name], columns) for name in names]
+    return [*sets, mean("all", "mean of sets", sets, shares), mean("all", "mean of tests", rows, shares)]
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....evaluation.bootstrap import evenly
 from ....models.batch import Batch, Dataset
 from ..data.series import HORIZON, SEASON
 from .windows import PAST_DAYS, YEAR, YEAR_OFFSETS, FeatureEncoder
@@ -68,7 +67,8 @@ class ClosedForm(nn.Module):
         The penalty of the second is the one of _PENALTIES with the least absolute error on the last of the windows'
         days, by a fit to the others. Days that were not observed do not count.
         """
-        chosen = evenly(len(train), _MOST_WINDOWS)
+        kept = min(len(train), _MOST_WINDOWS)
+        chosen = np.arange(kept) * len(train) // kept  # evenly over them
         batches = [train.batch(chosen[start : start + _BATCH_SIZE]) for start in range(0, len(chosen), _BATCH_SIZE)]
         every = np.arange(self._first_day, self._first_day + len(self.effects))
         table = self._covariates.effects(every, dates=True)
