@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from .batch import Batch
+from .batch import Batch, Dataset
 
 Losses = Mapping[str, tuple[Tensor, Tensor | float]]
 Predict = Callable[[Callable[[Batch], Tensor]], np.ndarray]
@@ -27,6 +27,9 @@ class Network(nn.Module, ABC):
 
     def load_pretrained(self, prepared: Path) -> None:
         """Before training, replace random weights with those that the prepared data brings; by default none."""
+
+    def start(self, train: Dataset) -> None:
+        """Before the first step, fit to the training data what needs no gradients; by default nothing."""
 
     def lr_multiplier(self, name: str) -> float:
         """What the learning rate is multiplied by for the parameter of this name."""

@@ -60,6 +60,8 @@ def model_params(**values: Any) -> ModelParams:
         "covariates": ["day_of_week", "day_of_year"],
         "holiday_days": 1,
         "last_year": False,
+        "linear": "learned",
+        "dates": False,
         "quantiles": [0.05, 0.25, 0.5, 0.75, 0.95],
     }
     return ModelParams(**{**defaults, **values})

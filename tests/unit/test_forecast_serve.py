@@ -45,6 +45,8 @@ PARAMS = ModelParams(
     covariates=["day_of_year"],
     holiday_days=0,
     last_year=False,
+    linear="learned",
+    dates=False,
     quantiles=[0.05, 0.5, 0.95],
 )
 

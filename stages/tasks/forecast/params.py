@@ -12,6 +12,7 @@ from ...params import AlarmParams, Block, Count, Dropout, Encoding, Positive, Ta
 
 Name = Annotated[str, Field(min_length=1)]
 SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
+CLOSED_FORM_DAYS = 378  # of the past that the linear path in closed form reads, and so the most that is cleaned
 NEEDED_QUANTILES = (0.05, 0.5, 0.95)  # the registered model answers with these
 
 
@@ -90,6 +91,8 @@ class ModelParams(Block):
     covariates: list[Literal["day_of_week", "day_of_year", "holidays", "known_columns", "past_columns"]]
     holiday_days: Annotated[int, Field(ge=0, le=14)]
     last_year: bool
+    linear: Literal["learned", "closed_form"]
+    dates: bool
     quantiles: list[Annotated[float, Field(gt=0, lt=1)]]
 
     @field_validator("quantiles")
@@ -109,6 +112,16 @@ class ModelParams(Block):
         if len(set(covariates)) < len(covariates):
             raise ValueError("each covariate once")
         return covariates
+
+    @model_validator(mode="after")
+    def _closed_form_fits(self) -> ModelParams:
+        if self.linear == "closed_form" and self.decoding == "recursive":
+            raise ValueError("decoding direct where linear is closed_form, which forecasts all seven days at once")
+        if self.linear == "closed_form" and self.context_days > CLOSED_FORM_DAYS:
+            raise ValueError(
+                f"context_days up to {CLOSED_FORM_DAYS} where linear is closed_form; it is {self.context_days}"
+            )
+        return self
 
 
 class EvaluateParams(params.EvaluateParams):

@@ -25,6 +25,7 @@ YEAR_LAGS = YEAR + np.arange(-7, 8)  # days before it
 SETTINGS = {
     "objective": "huber",  # a series that leaves its level by a hundred deviations would be all that squares see
     "alpha": 1.0,  # deviations up to which errors count by their square
+    "boost_from_average": False,  # from the level, 0: with such series the mean of targets is too far off for the trees
     "metric": "l1",
     "learning_rate": 0.03,
     "num_leaves": 15,
@@ -43,13 +44,14 @@ UNSTOPPED_TREES = 100  # where no validation day was observed
 _MOST_WINDOWS = 50_000  # that it learns from or is stopped by; of more, so many evenly over them
 
 
-def lightgbm(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
+def lightgbm(train: Windows, validation: Windows, test: Windows, *, refit: Windows | None = None) -> np.ndarray:
     """Its forecasts of the test windows, `(windows, 7)` in the series' unit.
 
     It reads the days before the origin, what the windows' covariates know of a day ahead, and the values about 52 weeks
     before it, less their own level; where a history is too short for one of them, LightGBM is told that it is missing.
     It learns from the days after the training origins; the mean absolute error on the days after the validation origins
-    says how many trees. Raises ValueError where LightGBM cannot be loaded, or has fewer than two days to learn from.
+    says how many trees; with `refit`, so many are then learned anew from those windows. Raises ValueError where
+    LightGBM cannot be loaded, or has fewer than two days to learn from.
     """
     library = _library()
     known, held_back = (_Origins.of(windows, evenly(len(windows), _MOST_WINDOWS)) for windows in (train, validation))
@@ -66,6 +68,10 @@ def lightgbm(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
             "callbacks": [library.early_stopping(PATIENCE, verbose=False)],
         }
     model = library.train(SETTINGS, data, MOST_TREES if stops else UNSTOPPED_TREES, **stops)
+    if refit is not None:
+        more = _Origins.of(refit, evenly(len(refit), _MOST_WINDOWS))
+        trees = model.best_iteration if stops else UNSTOPPED_TREES
+        model = library.train(SETTINGS, library.Dataset(*more.examples()), trees)
     asked = _Origins.of(test, np.arange(len(test)))
     past = asked.past
     for day in range(HORIZON):

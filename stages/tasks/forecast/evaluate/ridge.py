@@ -18,7 +18,7 @@ _MOST_WINDOWS = 50_000  # that it is fitted to or chosen by; of more, so many ev
 _BATCH_SIZE = 1024
 
 
-def ridge(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
+def ridge(train: Windows, validation: Windows, test: Windows, *, refit: Windows | None = None) -> np.ndarray:
     """Its forecasts of the test windows, `(windows, 7)` in the series' unit.
 
     It reads the scaled values of the context and all that the windows tell of the day ahead, but not what was known of
@@ -34,7 +34,8 @@ def ridge(train: Windows, validation: Windows, test: Windows) -> np.ndarray:
         apart = np.abs(np.einsum("bdf,adf->abd", features, weights) - targets)
         errors += (apart * observed).sum(axis=(1, 2))
         days += observed.sum()
-    best = weights[int(np.argmin(errors)) if days else len(ALPHAS) // 2]
+    chosen = int(np.argmin(errors)) if days else len(ALPHAS) // 2
+    best = (weights if refit is None else _fit(refit))[chosen]
     forecasts = [
         np.einsum("bdf,df->bd", features, best) * batch.context["scale"].numpy() + batch.context["location"].numpy()
         for features, batch in _batches(test, np.arange(len(test)))

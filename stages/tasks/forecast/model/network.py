@@ -9,6 +9,7 @@ blend in and how much wider or narrower the bands must be; both are part of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,15 @@ from torch.nn import functional
 
 from ....data.prepared import open_prepared
 from ....data.store import Split, split_names
-from ....models.batch import Batch
+from ....models.batch import Batch, Dataset
 from ....models.learned import Identities, Learned
 from ....models.network import Losses, Network, Predict
 from ..data.series import HORIZON, SEASON
 from ..params import ModelParams, Params
 from .calibrate import blend_weights, quantile_offsets
+from .closed_form import ClosedForm
 from .decoders import build_decoder
-from .windows import FeatureEncoder, Windows, origins_of
+from .windows import PAST_DAYS, FeatureEncoder, Windows, origins_of
 
 LAST_DAYS = {"train": "train_end", "validation": "validation_end", "test": "length"}  # the day after them, by split
 
@@ -60,6 +62,7 @@ class Forecaster(Network):
         super().__init__()
         self.params = params
         self.features = features
+        self.closed_form = ClosedForm(features) if features.closed_form else None
         self.members = nn.ModuleList(Member(params, features) for _ in range(params.members))
         self.register_buffer("quantiles", torch.tensor(params.quantiles), persistent=False)
         self.register_buffer("blend", torch.ones(HORIZON))
@@ -103,6 +106,11 @@ class Forecaster(Network):
             "absolute_error": ((absolute * weights).sum(), count),
         }
 
+    def start(self, train: Dataset) -> None:
+        """Fit the linear path in closed form, where params ask for one."""
+        if self.closed_form is not None:
+            self.closed_form.fit(train)
+
     def calibrate(self, predict: Predict) -> None:
         """Fit the blend and then the calibration to validation windows."""
 
@@ -144,7 +152,19 @@ class Forecaster(Network):
 
     def _members(self, batch: Batch) -> Tensor:
         """`(members, batch, 7, quantiles)`"""
-        return torch.stack([member(batch) for member in self.members])
+        if self.closed_form is None:
+            return torch.stack([member(batch) for member in self.members])
+        linear = self.closed_form(batch)
+        rest = self._without_calendar(batch, self.closed_form)
+        return torch.stack([member(rest) for member in self.members]) + linear[..., None]
+
+    @staticmethod
+    def _without_calendar(batch: Batch, closed_form: ClosedForm) -> Batch:
+        """The batch with the context's values less what the calendar does to them."""
+        lengths, time = batch.lengths[:, None], torch.arange(batch.values.shape[1], device=batch.values.device)
+        back = (lengths - time).clamp(min=1)  # days before the origin
+        values = closed_form.without_calendar(batch).gather(1, PAST_DAYS - back) * (time < lengths)
+        return replace(batch, values=torch.cat([values[..., None], batch.values[..., 1:]], dim=-1))
 
     def _pinball(self, forecast: Tensor, targets: Tensor) -> Tensor:
         """Twice the pinball loss, averaged over the quantiles: `(…, 7, quantiles)`, `(batch, 7)` to `(…, 7)`.
@@ -161,18 +181,20 @@ class Member(nn.Module):
     The linear one leads from the whole context and from what is known of each day straight to that day, so that the
     recurrent part learns only what a linear regression cannot (Lai et al., "Modeling Long- and Short-Term Temporal
     Patterns with Deep Neural Networks", 2018). It starts at zero: random weights take a short training long to unlearn.
+    With `model.linear: closed_form` it is the ensemble's own (`closed_form.py`), and a member has none.
     """
 
     def __init__(self, params: ModelParams, features: FeatureEncoder) -> None:
         super().__init__()
-        self.linear = Linear(features)
+        self.linear = None if features.closed_form else Linear(features)
         self.decoder = build_decoder(params, features)
         self.head = Head(params.hidden_size, features.day_size, len(params.quantiles), dropout=params.dropout)
         self._middle = params.quantiles.index(0.5)
 
     def forward(self, batch: Batch) -> Tensor:
         """`(batch, 7, quantiles)`, scaled and ascending."""
-        linear, future = self.linear(batch), batch.context["future"]
+        future = batch.context["future"]
+        linear = future.new_zeros(future.shape[:2]) if self.linear is None else self.linear(batch)
 
         def head(states: Tensor, days: slice) -> Tensor:
             outputs = ascending(self.head(states, future[:, days], days), self._middle)

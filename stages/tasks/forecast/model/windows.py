@@ -20,14 +20,15 @@ from ....data.prepared import open_prepared
 from ....data.store import Split, split_names
 from ....models.batch import Batch
 from ..data.series import HORIZON, MIN_HISTORY, calendar_date
-from ..params import ModelParams
+from ..params import CLOSED_FORM_DAYS, ModelParams
 from .covariates import Covariates, standardize
 
 Origins = Callable[[int, int, int], range]  # (train_end, validation_end, length) → the origins of a split
 
 YEAR = 364  # days: the same weekday, a year ago
-_YEAR_OFFSETS = (-7, -1, 0, 1, 7)  # days from there that a day ahead is told of
-LAST_YEAR_SIZE = len(_YEAR_OFFSETS) + 1
+YEAR_OFFSETS = (-7, -1, 0, 1, 7)  # days from there that a day ahead is told of
+PAST_DAYS = CLOSED_FORM_DAYS
+LAST_YEAR_SIZE = len(YEAR_OFFSETS) + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ class FeatureEncoder:
         self._fixed: Sequence[float] | None = None
         if params.scaling != "window":
             self._fixed = data["moments"][""] if params.scaling == "data" else (0.0, 1.0)
-        self.step_size = 1 + self.covariates.known + self.covariates.past + params.last_year
+        # The closed form takes the calendar out of the values: nothing need be told of the calendar of the past.
+        self.closed_form = params.linear == "closed_form"
+        calendar = len(self.covariates.known_columns) if self.closed_form else self.covariates.known
+        self.step_size = 1 + calendar + self.covariates.past + params.last_year
         self.day_size = self.covariates.known + LAST_YEAR_SIZE * params.last_year
 
     def encode(self, histories: Sequence[History]) -> Batch:
@@ -68,6 +72,9 @@ class FeatureEncoder:
         of the day, its past covariates, and the value a year before it; `context` holds `future`
         `(batch, 7, day_size)`, and `location` and `scale` `(batch, 1)`, float64, the mean and the standard deviation of
         the last `scale_days` days, or what `scaling` says instead: a value is `scaled · scale + location`.
+
+        For the closed form, `context` also holds `day` and `history` `(batch,)`, the first day ahead since 1970-01-01
+        and how many days are known before it, and `past` `(batch, PAST_DAYS)`, their scaled values, yesterday last.
         """
         covariates = self.covariates
         lengths = np.array([min(len(history.values), self.context_days) for history in histories])
@@ -75,13 +82,18 @@ class FeatureEncoder:
         future = np.zeros((len(histories), HORIZON, self.day_size), dtype=np.float32)
         moments = np.empty((len(histories), 2))
         next_days = np.array([history.next_day for history in histories])[:, None]
-        days = next_days - lengths[:, None] + np.arange(lengths.max() + HORIZON)
+        read = 0 if self.closed_form else lengths.max()  # days of the past whose calendar is told
+        days = next_days - np.minimum(lengths, read)[:, None] + np.arange(read + HORIZON)
         # Of a short history the row reaches past the last day ahead, where the table of holidays may end.
         calendar = covariates.calendar(np.minimum(days, next_days + HORIZON - 1))
+        past = np.zeros((len(histories), PAST_DAYS if self.closed_form else 0), dtype=np.float32)
         for row, (history, length) in enumerate(zip(histories, lengths.tolist(), strict=True)):
             location, scale = moments[row] = self._moments(history.values)
-            steps = [((history.values[-length:] - location) / scale)[:, None], calendar[row, :length]]
-            ahead = [calendar[row, length : length + HORIZON]]
+            told = min(length, read)
+            steps = [((history.values[-length:] - location) / scale)[:, None]]
+            if not self.closed_form:
+                steps.append(calendar[row, :length])
+            ahead = [calendar[row, told : told + HORIZON]]
             if covariates.known_columns:
                 assert history.known is not None, "a model with known_columns is given them"
                 known = standardize(history.known[len(history.values) - length :], covariates.known_moments)
@@ -96,11 +108,18 @@ class FeatureEncoder:
                 ahead.append(day)
             values[row, :length] = np.concatenate(steps, axis=1)
             future[row] = np.concatenate(ahead, axis=1)
+            if self.closed_form:
+                recent = history.values[-PAST_DAYS:]
+                past[row, PAST_DAYS - len(recent) :] = (recent - location) / scale
         context = {
             "future": torch.from_numpy(future),
             "location": torch.from_numpy(moments[:, :1].copy()),
             "scale": torch.from_numpy(moments[:, 1:].copy()),
         }
+        if self.closed_form:
+            context["past"] = torch.from_numpy(past)
+            context["day"] = torch.from_numpy(next_days[:, 0].astype(np.int64))
+            context["history"] = torch.tensor([len(history.values) for history in histories])
         return Batch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths), context=context)
 
     def step(self, value: Tensor, day: Tensor) -> Tensor:
@@ -110,7 +129,7 @@ class FeatureEncoder:
         known = self.covariates.known
         parts = [value[:, None], day[:, :known], value.new_zeros(len(value), self.covariates.past)]
         if self._params.last_year:
-            same_day = known + _YEAR_OFFSETS.index(0)
+            same_day = known + YEAR_OFFSETS.index(0)
             parts.append(day[:, same_day : same_day + 1])
         return torch.cat(parts, dim=-1)
 
@@ -135,7 +154,7 @@ class FeatureEncoder:
             level = self._moments(values[:end])[0]
             before = values[max(0, end - length) : end]
             steps[length - len(before) :, 0] = (before - level) / scale
-            around = values[end + np.arange(HORIZON)[:, None] + np.array(_YEAR_OFFSETS)]
+            around = values[end + np.arange(HORIZON)[:, None] + np.array(YEAR_OFFSETS)]
             ahead[:, :-1] = (around - level) / scale
             ahead[:, -1] = 1.0
         return steps, ahead
