@@ -28,6 +28,7 @@ class Page:
     text: str
     example: str  # the first lines of a file
     edits: str  # of params.yaml, in YAML
+    short: str  # further ones, for a short series
     commands: list[str]
     said: list[str]  # the last line of preprocess: where all is well, and where it is not
 
@@ -42,9 +43,9 @@ def page(task: str) -> Page:
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     (_, example), *others = blocks
     found = {kind: [block for name, block in others if name == kind] for kind in ("yaml", "sh", "text")}
-    (edits,) = found["yaml"]
+    edits, short = (*found["yaml"], "")[:2]
     commands = [line.partition("#")[0].strip() for block in found["sh"] for line in block.splitlines()]
-    return Page(text, example, edits, commands, [block.strip() for block in found["text"]])
+    return Page(text, example, edits, short, commands, [block.strip() for block in found["text"]])
 
 
 def write(task: str, example: str, data: Path, *, fault: bool = False) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from stages.command import one_line_errors
 from stages.download import download
@@ -48,11 +50,34 @@ def test_what_a_page_says_is_what_comes_out(name: str, tmp_path: Path, capsys: p
     assert str(error.value) == ill
 
 
+def test_the_settings_for_a_short_series_prepare_300_days_which_those_before_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = page("forecast")
+    write("forecast", shown.example, tmp_path / "data")
+    file = tmp_path / "data/sales.csv"
+    lines = file.read_text(encoding="cp1252").splitlines()[: 1 + 2 * 300]
+    file.write_text("\n".join(lines) + "\n", encoding="cp1252")
+    lay_over(shown.params(tmp_path / "data"), Path("params.yaml"), source="page")
+    with (
+        pytest.raises(SystemExit, match="300 days; allowed are at least 568"),
+        one_line_errors("unroll: preprocess forecast"),
+    ):
+        prepare("forecast")
+    capsys.readouterr()
+    lay_over(yaml.safe_load(shown.short), Path("params.yaml"), source="short")
+    prepare("forecast")
+    assert "forecast: 600 values of 2 series; rejected 0" in capsys.readouterr().out
+    settings: Any = load()["forecast"]
+    weeks = settings.prepare.test_days // settings.evaluate.origin_step
+    assert settings.register_.min_examples <= weeks  # of one series
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_a_page_is_short_and_begins_with_ten_lines_of_a_file(name: str) -> None:
     shown = page(name)
     assert len(shown.example.splitlines()) == 10
-    assert len(shown.text.split()) <= 500
+    assert len(shown.text.split()) <= 750
     assert f"dvc repro register@{name}" in shown.commands
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     assert f"(docs/own-data-{name}.md)" in readme
