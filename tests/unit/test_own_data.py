@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -58,13 +59,16 @@ def test_the_settings_for_a_short_series_prepare_300_days_which_those_before_ref
     lines = file.read_text(encoding="cp1252").splitlines()[: 1 + 2 * 300]
     file.write_text("\n".join(lines) + "\n", encoding="cp1252")
     lay_over(shown.params(tmp_path / "data"), Path("params.yaml"), source="page")
-    with pytest.raises(SystemExit, match="300 days; allowed are at least 568"), one_line_errors("unroll: preprocess forecast"):
+    with (
+        pytest.raises(SystemExit, match="300 days; allowed are at least 568"),
+        one_line_errors("unroll: preprocess forecast"),
+    ):
         prepare("forecast")
     capsys.readouterr()
     lay_over(yaml.safe_load(shown.short), Path("params.yaml"), source="short")
     prepare("forecast")
     assert "forecast: 600 values of 2 series; rejected 0" in capsys.readouterr().out
-    settings = load()["forecast"]
+    settings: Any = load()["forecast"]
     weeks = settings.prepare.test_days // settings.evaluate.origin_step
     assert settings.register_.min_examples <= weeks  # of one series
 
