@@ -28,8 +28,8 @@ class Network(nn.Module, ABC):
     def load_pretrained(self, prepared: Path) -> None:
         """Before training, replace random weights with those that the prepared data brings; by default none."""
 
-    def start(self, train: Dataset) -> None:
-        """Before the first step, fit to the training data what needs no gradients; by default nothing."""
+    def fit_without_gradients(self, train: Dataset) -> None:
+        """Before the first step, fit to the training data what has a closed form; by default nothing."""
 
     def lr_multiplier(self, name: str) -> float:
         """What the learning rate is multiplied by for the parameter of this name."""

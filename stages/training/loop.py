@@ -67,7 +67,7 @@ def fit(
     loss or gradient that is not finite and, in the first step, for a monitor that the network does not measure or that
     has no direction.
     """
-    network.start(train)
+    network.fit_without_gradients(train)
     training = _Training(network, train, params, checkpoints, stop_requested, on_step_record)
     training.resume()
     progress = training.progress
@@ -109,7 +109,7 @@ def refit(
     Steps are numbered on from those of `measured`. The rest is as in `fit`.
     """
     before = measured.epochs[-1].steps
-    network.start(data)
+    network.fit_without_gradients(data)
     training = _Training(network, data, params, checkpoints, stop_requested, on_step_record, before)
     training.resume()
     progress = training.progress

@@ -43,7 +43,7 @@ def test_a_date_that_is_no_holiday_is_forecast_from_other_years_where_dates_are_
     errors = {}
     for params in (CLOSED, DATED):
         network = build(params, open_prepared(folder)[1])
-        network.start(Windows(folder, params, train_origins))
+        network.fit_without_gradients(Windows(folder, params, train_origins))
         assert network.closed_form is not None
         windows = Windows(folder, params, test_origins)
         batch = windows.batch(np.arange(len(windows)))
@@ -58,7 +58,7 @@ def test_the_recurrent_part_reads_values_without_the_calendar(tmp_path: Path) ->
     folder = prepared(tmp_path, _dated_series())
     network = build(DATED, open_prepared(folder)[1])
     train = Windows(folder, DATED, train_origins)
-    network.start(train)
+    network.fit_without_gradients(train)
     batch = train.batch(np.array([1200, 1201]))
     assert network.closed_form is not None
     cleaned = network._without_calendar(batch, network.closed_form).values[..., 0]
@@ -82,7 +82,7 @@ def test_a_short_history_is_forecast_alike_alone_and_beside_a_longer_one(tmp_pat
     folder = prepared(tmp_path, _dated_series()[:700])
     network = build(CLOSED, open_prepared(folder)[1]).eval()
     train = Windows(folder, CLOSED, train_origins)
-    network.start(train)
+    network.fit_without_gradients(train)
     alone, beside = network(train.batch(np.array([0]))), network(train.batch(np.array([0, 500])))
     assert torch.isfinite(beside).all()
     torch.testing.assert_close(alone[0], beside[0])
@@ -113,7 +113,7 @@ def test_days_not_observed_teach_nothing(tmp_path: Path) -> None:
     weights = []
     for wrong in (1e4, -1e4):
         network = build(CLOSED, open_prepared(folder)[1])
-        network.start(_PartlyUnseen(Windows(folder, CLOSED, train_origins), wrong))
+        network.fit_without_gradients(_PartlyUnseen(Windows(folder, CLOSED, train_origins), wrong))
         assert network.closed_form is not None
         weights.append(network.closed_form.weights)
     torch.testing.assert_close(weights[0], weights[1])

@@ -106,7 +106,7 @@ class Forecaster(Network):
             "absolute_error": ((absolute * weights).sum(), count),
         }
 
-    def start(self, train: Dataset) -> None:
+    def fit_without_gradients(self, train: Dataset) -> None:
         """Fit the linear path in closed form, where params ask for one."""
         if self.closed_form is not None:
             self.closed_form.fit(train)
