@@ -194,7 +194,7 @@ def trained(
     network.load_pretrained(trial.folder)
     train = ClipDataset(trial.folder, fold.train, params.model.augmentation, seed=seed)
     if network.moments is not None:  # of what this fold learns from, and nothing else
-        network.moments.standardise(train.features(clip) for clip in range(len(train)))
+        network.moments.fit(map(train.features, range(len(train))), train.labels)
     choosing = ClipDataset(trial.folder, fold.choosing, None, seed=0)
     loop.fit(network, train, choosing, params.train, on_epoch=lambda epoch: on_epoch(network))
     return network

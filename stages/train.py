@@ -73,7 +73,7 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
         measured = _fit(task, params, network, checkpoints, report)
         # To learn a batch by heart is a question about the network, and is answered.
         if params.train.refit == "all" and params.train.mode != "overfit":
-            served = _fresh_network(task, params, description, start.get(WEIGHTS_NAME), quiet=True)
+            served = _fresh_network(task, params, description, start.get(WEIGHTS_NAME), split=SPLITS, quiet=True)
             refit = _refit(task, params, served, measured, of_refit, report)
             served.copy_calibration(network)
     if distributed.rank() != 0:
@@ -104,17 +104,23 @@ def _train(task: Task, params: TaskParams, tracked: bool) -> None:
 
 
 def _fresh_network(
-    task: Task, params: TaskParams, description: Mapping[str, Any], start: bytes | None, *, quiet: bool = False
+    task: Task,
+    params: TaskParams,
+    description: Mapping[str, Any],
+    start: bytes | None,
+    *,
+    split: Split = "train",
+    quiet: bool = False,
 ) -> Network:
-    """The task's network as its training begins, the same each time: with fresh weights, or with those of the content
-    of a weights file, `start`, where they fit; which do not is told, unless `quiet`.
+    """The task's network as its training on `split` begins, the same each time: with fresh weights, or with those of
+    the content of a weights file, `start`, where they fit; which do not is told, unless `quiet`.
     """
     from .models.weights import start_from
     from .training import distributed
 
     distributed.configure(seed=params.train.seed, threads=params.train.threads)
     network: Network = task.model().build(params.model, description)
-    network.load_pretrained(task.paths.prepared)
+    network.load_pretrained(task.paths.prepared, split)
     if start is not None:
         fresh = start_from(network, start, f"{task.name}.train.start_from")
         network.copy_calibration(task.model().build(params.model, description))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
+from ..data.store import Split
 from .batch import Batch
 
 Losses = Mapping[str, tuple[Tensor, Tensor | float]]
@@ -25,8 +26,10 @@ class Network(nn.Module, ABC):
         Sums and not means, so that batches, and ranks, of unequal size add up to the exact mean of the whole.
         """
 
-    def load_pretrained(self, prepared: Path) -> None:
-        """Before training, replace random weights with those that the prepared data brings; by default none."""
+    def load_pretrained(self, prepared: Path, split: Split = "train") -> None:
+        """Before training, replace random weights with those that the prepared data brings, or that are found from the
+        examples of `split`, which training learns from; by default none.
+        """
 
     def lr_multiplier(self, name: str) -> float:
         """What the learning rate is multiplied by for the parameter of this name."""

@@ -203,6 +203,10 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     assert network.moments is not None
     np.testing.assert_allclose(network.moments.centre, moments.mean(axis=0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(network.moments.scale, np.maximum(moments.std(axis=0), 0.01), rtol=1e-4)
+    served = build(model, description)
+    served.load_pretrained(prepared, ("train", "validation", "test"))  # as a refit does, which learns from all
+    assert served.moments is not None
+    assert not torch.equal(served.moments.output.weight, network.moments.output.weight)
     report = Report(tmp_path / "report")
     evaluate(network, prepared, params, report)
     assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class
