@@ -193,8 +193,6 @@ def trained(
     network = build(params.model, open_prepared(trial.folder)[1])
     network.load_pretrained(trial.folder)
     train = ClipDataset(trial.folder, fold.train, params.model.augmentation, seed=seed)
-    if network.moments is not None:  # of what this fold learns from, and nothing else
-        network.moments.standardise(train.features(clip) for clip in range(len(train)))
     choosing = ClipDataset(trial.folder, fold.choosing, None, seed=0)
     loop.fit(network, train, choosing, params.train, on_epoch=lambda epoch: on_epoch(network))
     return network

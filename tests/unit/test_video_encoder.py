@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stages.data.prepared import open_prepared
+from stages.data.store import SPLITS
 from stages.evaluation.report import Report
 from stages.models.batch import Batch
 from stages.models.weights import save_network
@@ -196,13 +197,17 @@ def test_the_store_holds_small_frames_and_what_the_encoder_says_to_large_ones(
     assert np.array_equal(batch.values[0].numpy(), test.features(0))
     model = params.model.model_copy(update={"moments": True})
     network = build(model, description).eval()
-    network.load_pretrained(prepared)
     train = dataset(prepared, "train", params, augment=False)
+    network.fit_without_gradients(train)
     clips = np.stack([train.features(example).astype(np.float64) for example in range(len(train))])
     moments = np.concatenate([clips.mean(axis=1), np.sqrt(clips.var(axis=1) + 1e-6)], axis=1)
     assert network.moments is not None
     np.testing.assert_allclose(network.moments.centre, moments.mean(axis=0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(network.moments.scale, np.maximum(moments.std(axis=0), 0.01), rtol=1e-4)
+    served = build(model, description)
+    served.fit_without_gradients(dataset(prepared, SPLITS, params, augment=False))  # as a refit does
+    assert served.moments is not None
+    assert not torch.equal(served.moments.output.weight, network.moments.output.weight)
     report = Report(tmp_path / "report")
     evaluate(network, prepared, params, report)
     assert report.metrics["baseline_single_frame_accuracy"] == 1.0  # here a level is a class

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from stages.models.batch import Batch, pad
@@ -38,11 +42,8 @@ every_kind = pytest.mark.parametrize("changes", KINDS, ids=str)
 
 
 def network_of(changes: dict[str, Any]) -> ClipClassifier:
-    """A network whose output layer says something: with `moments` it begins at nothing."""
     torch.manual_seed(0)
-    network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
-    nn.init.normal_(network.output.weight, std=0.1)
-    return network
+    return build(ModelParams.model_validate({**MODEL_OF_FEATURES, **changes}), ENCODED)
 
 
 def features_of(*lengths: int) -> list[np.ndarray]:
@@ -67,12 +68,27 @@ def test_a_clip_gets_the_answer_from_its_own_features_in_their_order(changes: di
     assert (together[1] - backwards).abs().max() > 1e-5
 
 
+def test_moments_are_scikit_learns_logistic_regression_and_training_leaves_them_as_they_are() -> None:
+    generator = np.random.default_rng(1)
+    labels = np.arange(24) % 3
+    clips = [(generator.normal(size=(9, 20)) + 0.2 * label).astype(np.float32) for label in labels]
+    moments = FeatureMoments(20, 3)
+    batch = replace(batch_of(clips), targets=torch.from_numpy(labels))
+    moments.fit([batch])
+    values = np.stack([np.concatenate([clip.mean(axis=0), clip.std(axis=0)]) for clip in clips])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, tol=1e-8, max_iter=10000))
+    expected = classifier.fit(values, labels).predict_log_proba(values)
+    found = moments(batch.values, batch.lengths).log_softmax(dim=1).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert not [weight for weight in moments.parameters() if weight.requires_grad]
+
+
 def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing() -> None:
     moments = FeatureMoments(FEATURE_SIZE, 3)
     clips = features_of(2, 11, 5)
     batch = batch_of(clips)
     assert not moments(batch.values, batch.lengths).any()
-    moments.standardise(clips)
+    moments.fit([replace(batch, targets=torch.arange(3))])
     nn.init.normal_(moments.output.weight)
     together = moments(batch.values, batch.lengths)
     for row, clip in zip(together, clips, strict=True):
@@ -80,19 +96,26 @@ def test_moments_of_features_know_no_order_and_no_padding_and_begin_at_nothing()
         assert torch.allclose(moments(alone.values, alone.lengths)[0], row, atol=1e-2)
 
 
-@pytest.mark.parametrize("moments", [True, False])
-def test_beside_moments_the_layers_over_time_begin_at_nothing_as_well(moments: bool) -> None:
-    torch.manual_seed(0)
-    network = build(ModelParams.model_validate({**MODEL_OF_FEATURES, "moments": moments}), ENCODED).eval()
+def test_the_layers_over_time_learn_by_themselves_and_answer_with_the_moments() -> None:
+    network, batch = network_of({"dropout": 0.0, "moments": True}), batch_of(features_of(2, 11, 5))
+    assert network.moments is not None
+    alone, measured = (network.train(training).losses(batch)["loss"][0].item() for training in (True, False))
+    nn.init.normal_(network.moments.output.weight)
+    assert network.train().losses(batch)["loss"][0].item() == alone
+    assert network.eval().losses(batch)["loss"][0].item() != pytest.approx(measured)
     with torch.inference_mode():
-        assert network(batch_of(features_of(2, 11, 5))).any() != moments
+        together = network(batch)
+        nn.init.zeros_(network.moments.output.weight)
+        moments = together - network(batch)
+    assert moments.abs().max() > 1e-3
 
 
 @every_kind
 def test_the_gradient_reaches_all_weights(changes: dict[str, Any]) -> None:
     network = network_of(changes).train()
     network.losses(batch_of(features_of(7)))["loss"][0].backward()
-    assert not [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
+    learning = {name: weight for name, weight in network.named_parameters() if not name.startswith("moments.")}
+    assert not [name for name, weight in learning.items() if weight.grad is None or not weight.grad.any()]
 
 
 def test_a_mirrored_clip_has_its_mirrored_features_and_the_same_frames() -> None:

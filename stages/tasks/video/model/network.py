@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ....data.store import Split
-from ....models.batch import Batch
+from ....models.batch import Batch, Dataset
 from ....models.classification import classification_losses
 from ....models.convolution import PictureEncoder
 from ....models.learned import Learned, learned_ids
@@ -43,8 +44,8 @@ class ClipClassifier(Network):
     With `frame_changes` the CNN sees beside each frame what changed since the one before: it forgets places when it
     takes means over them, and a change keeps the direction of a motion.
 
-    Over stored features (`pretrained` frozen) `cnn_lstm` and `transformer` have no CNN and, with `moments`, a linear
-    layer beside them reads the features' moments over the clip. Tuned, the pretrained encoder is their CNN.
+    Over stored features (`pretrained` frozen) `cnn_lstm` and `transformer` have no CNN and, with `moments`, they add to
+    what a logistic regression on the features' moments over the clip says. Tuned, the pretrained encoder is their CNN.
 
     A clip's logits depend neither on its batch nor on the padding.
     """
@@ -62,14 +63,16 @@ class ClipClassifier(Network):
         self.pooling = TimePooling(params.pooling, size)
         self.output = nn.Linear(self.pooling.output_size, classes)
         self.moments = FeatureMoments(FEATURE_SIZE, classes) if params.moments else None
-        if self.moments is not None:  # neither half begins with an answer that the other has to undo
-            nn.init.zeros_(self.output.weight)
-            nn.init.zeros_(self.output.bias)
 
     def forward(self, batch: Batch) -> Tensor:
         """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 3008)`
         float16, to `(batch, classes)` logits.
         """
+        logits = self._in_order(batch)
+        return logits if self.moments is None else logits + self.moments(batch.values, batch.lengths)
+
+    def _in_order(self, batch: Batch) -> Tensor:
+        """What the layers over time answer by themselves."""
         values, lengths = batch.values, batch.lengths
         if self._pretrained is None:
             values = normalize_frames(values, frame_changes=self.frame_changes)
@@ -80,15 +83,17 @@ class ClipClassifier(Network):
         if self.recurrent is not None:
             features = self.recurrent(self.dropout(features), lengths)
         logits: Tensor = self.output(self.dropout(self.pooling(features, lengths)))
-        return logits if self.moments is None else logits + self.moments(batch.values, batch.lengths)
+        return logits
 
     def load_pretrained(self, prepared: Path) -> None:
-        """Load the weights of a pretrained encoder that is tuned; take the moments' scales from the training clips."""
+        """Load the weights of a pretrained encoder that is tuned."""
         if isinstance(self.encoder, PretrainedEncoder):
             self.encoder.pretrained.load_state_dict(load_file(prepared / ENCODER_NAME))
+
+    def fit_without_gradients(self, train: Dataset) -> None:
+        """Fit the regression of moments, where params ask for one."""
         if self.moments is not None:
-            clips = ClipDataset(prepared, "train", None, seed=0)
-            self.moments.standardise(clips.features(example) for example in range(len(clips)))
+            self.moments.fit(train.batch(np.array([example])) for example in range(len(train)))
 
     def lr_multiplier(self, name: str) -> float:
         """Less for the pretrained encoder (Howard and Ruder, "Universal Language Model Fine-tuning for Text
@@ -97,10 +102,15 @@ class ClipClassifier(Network):
         return self._encoder_rate if name.startswith("encoder.pretrained.") else 1.0
 
     def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
-        """The sums of cross-entropy and of right answers, with the number of clips."""
+        """The sums of cross-entropy and of right answers, with the number of clips.
+
+        In training, of what the layers over time answer by themselves: the moments' regression, which is sure of every
+        training clip, would leave them nothing to learn but to contradict it.
+        """
         assert batch.targets is not None
+        logits = self._in_order(batch) if self.training else self(batch)
         smoothing = self.label_smoothing if self.training else 0.0
-        return classification_losses(self(batch), batch.targets, label_smoothing=smoothing)
+        return classification_losses(logits, batch.targets, label_smoothing=smoothing)
 
 
 def _encoder(params: ModelParams, channels: int, pretrained: Pretrained) -> Encoder:
