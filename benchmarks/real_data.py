@@ -40,7 +40,10 @@ def measure(recipe: str, address: str, clone: Path) -> None:
     first, *others = tasks  # a recipe's first task has the data
     override([f"{first}.source.url={address}"], clone / "params.yaml")
     run = functools.partial(subprocess.run, cwd=clone, check=True)
-    for verb, task in [(verb, first) for verb in VERBS] + [(verb, task) for task in others for verb in VERBS[2:]]:
+    stages = [(verb, first) for verb in VERBS]
+    if others:  # what draws is measured by a judge
+        stages += [("judge", first), *((verb, task) for task in others for verb in VERBS[2:])]
+    for verb, task in stages:
         started = time.perf_counter()
         run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
         print(f"{verb}@{task}: {time.perf_counter() - started:.1f} s", flush=True)

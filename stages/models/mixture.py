@@ -73,11 +73,12 @@ class StrokeMixture:
         """The negative logarithm of the probability of pen states `(…)` int64, of the same shape."""
         return functional.nll_loss(self.pen.flatten(0, -2), states.flatten(), reduction="none").view_as(states)
 
-    def draw(self, uniform: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, uniform: Tensor, temperature: Tensor, pen_temperature: Tensor) -> tuple[Tensor, Tensor]:
         """Offsets `(batch, 2)` and pen states `(batch,)` for `uniform` random numbers `(batch, 4)` in [0, 1).
 
-        `temperature` `(batch, 1)` divides the logarithms of both choices and multiplies the variances (equation 8); at
-        0 the likeliest component's mean and the likeliest pen state are left.
+        `temperature` `(batch, 1)` divides the logarithms of the components' weights and multiplies the variances,
+        `pen_temperature` divides the logarithms of the pen's (equation 8, which has one for both); at 0 the likeliest
+        component's mean, or the likeliest pen state, is left.
         """
         component = _chosen(self.log_weights, uniform[:, 0:1], temperature)
         mean_x, mean_y, deviation_x, deviation_y, correlation = (
@@ -90,7 +91,7 @@ class StrokeMixture:
         one, other = radius * angle.cos(), radius * angle.sin()
         tilted = correlation * one + (1 - correlation.square()).sqrt() * other
         offset = torch.stack([mean_x + deviation_x * one, mean_y + deviation_y * tilted], dim=-1)
-        return offset, _chosen(self.pen, uniform[:, 3:4], temperature).squeeze(-1)
+        return offset, _chosen(self.pen, uniform[:, 3:4], pen_temperature).squeeze(-1)
 
 
 def _chosen(logarithms: Tensor, uniform: Tensor, temperature: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def start_from(network: Network, content: bytes, name: str) -> list[str]:
             f"{name}: no layer fits this network; allowed: weights of a network that shares a layer with it"
         )
     network.load_state_dict({**own, **fitting})
-    return list(dict.fromkeys(key.rpartition(".")[0] for key in own if key not in fitting))
+    return list(dict.fromkeys(key.rpartition(".")[0] for key, _ in network.named_parameters() if key not in fitting))
 
 
 def read_weights(content: bytes, name: str) -> dict[str, Tensor]:

@@ -28,8 +28,9 @@ from stages.tasks.drawing import labelled
 from stages.tasks.drawing.evaluate import comparison, recognise
 from stages.tasks.drawing.evaluate.baseline import StepBaseline
 from stages.tasks.drawing.evaluate.evaluate import evaluate
+from stages.tasks.drawing.model.canvas import DOWN, END, PIXELS, START, UP, Canvas
 from stages.tasks.drawing.model.draw import draw, strokes
-from stages.tasks.drawing.model.network import DOWN, END, PIXELS, UP, DrawingDecoder, build, dataset, moves
+from stages.tasks.drawing.model.network import DrawingDecoder, build, dataset, moves
 from stages.tasks.drawing.params import Params
 from stages.tasks.drawing.rows import groups
 from stages.tasks.drawing.serve.predictor import Predictor
@@ -149,7 +150,7 @@ def test_a_drawing_is_made_of_the_steps_that_training_sees():
     endless = network()
     with torch.no_grad():
         endless.output.bias[END] = -50.0
-    (made,) = draw(endless, [1], [3], [0.0], max_points=12)
+    (made,) = draw(endless, [1], [3], [0.0], pen_temperature=0.0, max_points=12)
     values = torch.from_numpy(moves(made, np.array([len(made)])))[None]
     forced = endless(Batch(values=values, lengths=torch.tensor([len(made)]), targets=torch.tensor([1])))
     best = forced.log_weights.argmax(dim=-1, keepdim=True)
@@ -161,23 +162,71 @@ def test_a_drawing_is_made_of_the_steps_that_training_sees():
 
 def test_a_drawing_depends_on_its_seed_alone_and_not_on_the_others():
     classes, seeds, heat = [0, 1] * 50, list(range(100)), [0.7] * 100
-    together = draw(network(), classes, seeds, heat, max_points=40)
+    together = draw(network(), classes, seeds, heat, pen_temperature=0.8, max_points=40)
     for place in (0, 63, 64, 99):
-        (alone,) = draw(network(), [classes[place]], [seeds[place]], [0.7], max_points=40)
+        (alone,) = draw(network(), [classes[place]], [seeds[place]], [0.7], pen_temperature=0.8, max_points=40)
         assert np.array_equal(alone, together[place])
     assert not np.array_equal(together[0], together[2])
 
 
 def test_a_drawing_ends_and_has_at_least_two_points():
-    for drawing in draw(network(), [0] * 64, range(64), [1.0] * 64, max_points=7):
+    for drawing in draw(network(), [0] * 64, range(64), [1.0] * 64, pen_temperature=1.0, max_points=7):
         assert 2 <= len(drawing) <= 7
         assert drawing[-1, 2] == 1
         assert drawing[0, :2].tolist() == [0, 0]
 
 
-def test_at_temperature_zero_the_seed_does_not_matter():
-    one, other = draw(network(), [1, 1], [1, 2], [0.0, 0.0], max_points=20)
+def test_at_temperature_zero_the_seed_decides_the_pen_alone():
+    one, other = draw(network(), [1, 1], [1, 2], [0.0, 0.0], pen_temperature=0.0, max_points=20)
     assert np.array_equal(one, other)
+    steady = network()
+    with torch.no_grad():
+        steady.output.weight[:3] = 0.0  # down, up and end are as likely at each step as at any other
+        steady.output.bias[:3] = torch.log(torch.tensor([0.8, 0.15, 0.05]))
+    cold, warm = (
+        draw(steady, [1] * 64, range(64), [0.0] * 64, pen_temperature=pen, max_points=200) for pen in (0.0, 1.0)
+    )
+    assert {len(drawing) for drawing in cold} == {200}  # the likeliest is always to go on
+    assert len({len(drawing) for drawing in warm}) > 10
+    assert np.mean([len(drawing) for drawing in warm]) == pytest.approx(20, abs=6)  # one in twenty is the last
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_read_step_by_step_is_what_training_reads_at_once(seed):
+    generator = torch.Generator().manual_seed(seed)
+    offsets = torch.randint(-64, 64, (2, 30, 2), generator=generator) / PIXELS
+    offsets[:, 0] = 0
+    pen = torch.randint(DOWN, UP + 1, (2, 30), generator=generator)
+    at_once = Canvas.before_each(offsets, pen).inputs()
+    canvas = Canvas.empty(2, torch.device("cpu"))
+    for step in range(30):
+        assert torch.equal(canvas.inputs(), at_once[:, step])
+        canvas = canvas.after(offsets[:, step], pen[:, step])
+
+
+def test_a_canvas_worked_out_by_hand():
+    """A stroke from (0, 0) to (1, 2), then one that begins at (4, -1) and goes to (3, 0)."""
+    canvas = Canvas.empty(1, torch.device("cpu"))
+    assert canvas.pen.item() == START
+    for x, y, pen in ((0, 0, DOWN), (1, 2, UP), (3, -3, DOWN), (-1, 1, DOWN)):
+        canvas = canvas.after(torch.tensor([[float(x), float(y)]]), torch.tensor([pen]))
+    assert canvas.point.tolist() == [[3, 0]]
+    assert canvas.begin.tolist() == [[4, -1]]
+    assert (canvas.low.tolist(), canvas.high.tolist()) == ([[0, -1]], [[4, 2]])
+    assert [canvas.steps.item(), canvas.steps_of_stroke.item(), canvas.strokes.item()] == [4, 1, 1]
+
+
+def test_strokes_are_learned_in_the_order_that_params_say(store):
+    """The square is closed; it begins at the least y, and of those with the least x, as `sorted` would have it."""
+    found = []
+    for order in ("drawn", "sorted"):
+        model = PARAMS.model.model_copy(update={"stroke_order": order})
+        drawings = dataset(store, "test", PARAMS.model_copy(update={"model": model}), augment=False)
+        found.append(drawings.batch(np.arange(len(drawings))).values)
+        line = int(np.flatnonzero(drawings.targets == 0)[0])
+        steps = drawings.steps(np.array([line]))[0]
+        assert np.array_equal(drawings.moves(np.array([line]))[0], moves(steps, np.array([2])))
+    assert torch.equal(found[0][..., 2], found[1][..., 2])
 
 
 def test_strokes_begin_at_zero():
@@ -378,6 +427,15 @@ def test_a_bad_row_is_told_what_is_allowed(predictor, row, said):
 def test_the_length_of_a_drawing_is_bounded(predictor, most):
     with pytest.raises(ValueError, match="max_points: found .*; allowed: a whole number from 2 to 1000"):
         predictor.predict(pd.DataFrame({"label": ["line"]}), max_points=most)
+
+
+def test_the_pen_has_a_temperature_of_its_own(predictor):
+    frame = pd.DataFrame({"label": ["line"] * 20, "seed": range(20), "temperature": [0.0] * 20})
+    default = predictor.predict(frame)
+    assert default.equals(predictor.predict(frame, pen_temperature=0.7))
+    assert not default.equals(predictor.predict(frame, pen_temperature=0.0))
+    with pytest.raises(ValueError, match=r"pen_temperature: found 2.5; allowed: a number from 0 to 2"):
+        predictor.predict(frame, pen_temperature=2.5)
 
 
 def test_rows_from_a_file(tmp_path):

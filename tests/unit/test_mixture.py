@@ -1,6 +1,7 @@
 """The mixture density of strokes against torch.distributions, and what is drawn from it."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
@@ -58,7 +59,8 @@ def many(count: int, temperature: float) -> tuple[StrokeMixture, torch.Tensor, t
     found = mixture(1)
     wide = StrokeMixture(**{name: getattr(found, name).expand(count, -1) for name in StrokeMixture.__slots__})
     uniform = torch.rand(count, DRAWS, generator=torch.Generator().manual_seed(2))
-    return found, *wide.draw(uniform, torch.full((count, 1), temperature))
+    heat = torch.full((count, 1), temperature)
+    return found, *wide.draw(uniform, heat, heat)
 
 
 def test_at_temperature_one_offsets_and_pen_come_as_often_as_the_mixture_says():
@@ -86,3 +88,15 @@ def test_a_lower_temperature_draws_closer_together():
     spreads = [float(many(20_000, temperature)[1].var(0).sum()) for temperature in (0.1, 0.5, 1.0)]
     assert spreads == sorted(spreads)
     assert spreads[0] < spreads[2] / 2
+
+
+def test_the_pen_has_a_temperature_of_its_own():
+    """The way is the likeliest one, and the pen is drawn as often as its probabilities say."""
+    found, _, _ = many(1, 1.0)
+    wide = StrokeMixture(**{f.name: getattr(found, f.name).expand(20_000, -1) for f in fields(found)})
+    uniform = torch.rand(20_000, 4, generator=torch.Generator().manual_seed(5))
+    cold, warm = torch.zeros(20_000, 1), torch.ones(20_000, 1)
+    offset, pen = wide.draw(uniform, cold, warm)
+    assert len(offset.unique(dim=0)) == 1
+    shares = torch.bincount(pen, minlength=3) / 20_000
+    torch.testing.assert_close(shares, found.pen.exp()[0], rtol=0, atol=0.01)

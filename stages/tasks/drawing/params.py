@@ -12,6 +12,7 @@ from ...params import Block, Count, Dropout, Positive, TaskParams
 from ..sketch.params import PointAugmentationParams, PrepareParams, SourceParams
 
 TEMPERATURE = 0.6  # where a caller of the registered model names none
+PEN_TEMPERATURE = 0.7  # the same; where evaluate names another, a registered model has that one
 MOST_POINTS = 1000  # of one drawing of the registered model
 MAX_TEMPERATURE = 2.0
 Temperature = Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]
@@ -26,6 +27,7 @@ class ModelParams(Block):
     mixtures: Annotated[int, Field(ge=1, le=100)]
     class_embedding: Annotated[int, Field(ge=1, le=4096)]
     dropout: Dropout
+    stroke_order: Literal["drawn", "sorted"]
     augmentation: PointAugmentationParams
 
 
@@ -36,6 +38,7 @@ class EvaluateParams(params.EvaluateParams):
     seed: Count
     samples_per_class: Positive
     temperature: Temperature
+    pen_temperature: Temperature
     max_points: Annotated[int, Field(ge=2, le=MOST_POINTS)]
     shown_temperatures: Annotated[list[Temperature], Field(min_length=1, max_length=6)]
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 from ....models.mixture import PEN_STATES
-from ..model.network import DOWN, PIXELS, START
+from ..model.canvas import DOWN, PIXELS, START
 
 _STEPS = 20_000  # that the mixtures are fitted to; they gain nothing from more
 _LEAST_VARIANCE = 0.25  # square pixels, as the network's deviations have at least half a pixel

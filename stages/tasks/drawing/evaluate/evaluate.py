@@ -16,7 +16,7 @@ from ....progress_bar import busy
 from ....training.distributed import device
 from ....training.inference import evaluating, map_batches
 from ..model.draw import BATCH_SIZE, draw, strokes
-from ..model.network import DrawingDataset, DrawingDecoder, dataset, moves
+from ..model.network import DrawingDataset, DrawingDecoder, dataset
 from ..params import EvaluateParams, Params
 from .baseline import StepBaseline
 from .pictures import EACH, MOST_CLASSES, samples_figure
@@ -73,8 +73,14 @@ def sampled(
     """A drawing `(points, 3)` for each class number and seed, `(drawings,)`, by all ranks together."""
 
     def draw_batch(examples: np.ndarray) -> list[np.ndarray]:
-        heat = [temperature] * len(examples)
-        return draw(network, classes[examples].tolist(), seeds[examples].tolist(), heat, max_points=settings.max_points)
+        return draw(
+            network,
+            classes[examples].tolist(),
+            seeds[examples].tolist(),
+            [temperature] * len(examples),
+            pen_temperature=settings.pen_temperature,
+            max_points=settings.max_points,
+        )
 
     with evaluating(network):
         parts = map_batches(np.ones(len(classes), dtype=np.int64), BATCH_SIZE, draw_batch, title="draw")
@@ -105,12 +111,11 @@ def _report_likelihood(
     steps = test.lengths.astype(np.float64)
     report.add_scores({"nll": _a_step(sums.sum(axis=1), steps), "pen_nll": _a_step(sums[:, 1], steps)})
     train = dataset(folder, "train", params, augment=False)
-    known, lengths = train.steps(evenly(len(train), _BASELINE_DRAWINGS))
+    known, lengths = train.moves(evenly(len(train), _BASELINE_DRAWINGS))
     components, seed = params.model.mixtures, params.evaluate.seed
     with busy("baseline steps"):
-        baseline = StepBaseline(moves(known, lengths), lengths, components=components, seed=seed)
-        unseen, lengths = test.steps(np.arange(len(test)))
-        baseline_nll = _a_step(baseline.surprise(moves(unseen, lengths), lengths), steps)
+        baseline = StepBaseline(known, lengths, components=components, seed=seed)
+        baseline_nll = _a_step(baseline.surprise(*test.moves(np.arange(len(test)))), steps)
     report.add_metrics({"baseline_steps_nll": baseline_nll.value()})
 
     calibrated = reliability_bins(

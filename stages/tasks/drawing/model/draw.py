@@ -9,7 +9,8 @@ import torch
 
 from ....models.counter_rng import uniform
 from ....models.mixture import DRAWS
-from .network import DOWN, END, PIXELS, START, UP, DrawingDecoder, read
+from .canvas import DOWN, END, PIXELS, UP, Canvas
+from .network import DrawingDecoder
 
 BATCH_SIZE = 64
 _LEAST_POINTS = 2  # with fewer a drawing has no extent
@@ -21,19 +22,23 @@ def draw(
     seeds: Sequence[int],
     temperatures: Sequence[float],
     *,
+    pen_temperature: float,
     max_points: int,
 ) -> list[np.ndarray]:
     """One drawing for each class number, seed and temperature: `(points, 3)` int64 of x, y (pixels) and pen_up.
 
-    A drawing is a function of its own three and `max_points` alone: its random numbers are counted from its seed,
-    batches have one size whatever is asked for, and a point lies on a whole pixel before the next step is taken, so
-    that no rounding adds up. It ends after `max_points` (at least 2) where the network would go on. The network must
+    A temperature is that of where the pen goes; whether it stays on the paper is drawn at `pen_temperature`, since a
+    stroke's or a drawing's end is likely nowhere and, sharpened as the way is, never comes.
+
+    A drawing is a function of its own three and of the two that all share: its random numbers are counted from its
+    seed, batches have one size whatever is asked for, and a point lies on a whole pixel before the next step is taken,
+    so that no rounding adds up. It ends after `max_points` (at least 2) where the network would go on. The network must
     be in evaluation mode.
     """
     drawings: list[np.ndarray] = []
     for first in range(0, len(classes), BATCH_SIZE):
         some = slice(first, first + BATCH_SIZE)
-        drawings += _batch(network, classes[some], seeds[some], temperatures[some], max_points)
+        drawings += _batch(network, classes[some], seeds[some], temperatures[some], pen_temperature, max_points)
     return drawings
 
 
@@ -42,6 +47,7 @@ def _batch(
     classes: Sequence[int],
     seeds: Sequence[int],
     temperatures: Sequence[float],
+    pen_temperature: float,
     max_points: int,
 ) -> list[np.ndarray]:
     device = next(network.parameters()).device
@@ -51,23 +57,21 @@ def _batch(
     heat = torch.tensor([*temperatures, *[0.0] * beyond], device=device)[:, None]
     with torch.inference_mode():
         vectors, state = network.start(torch.tensor([*classes, *[0] * beyond], device=device))
-        offset = torch.zeros(BATCH_SIZE, 2, device=device)
-        point = torch.zeros(BATCH_SIZE, 2, device=device)
-        pen = torch.full((BATCH_SIZE,), START, device=device)
+        pen_heat = torch.full_like(heat, pen_temperature)
+        canvas = Canvas.empty(BATCH_SIZE, device)
         ended = torch.arange(BATCH_SIZE, device=device) >= len(classes)
         points, pens = [], []
         for step in range(max_points):
-            mixture, state = network.step(read(offset[:, None], point[:, None], pen[:, None]), vectors, state)
+            mixture, state = network.step(canvas.inputs()[:, None], vectors, state)
             random = torch.from_numpy(uniform(0, step, numbers, DRAWS)).float().to(device)
             # In float32 a number may round to 1, which is no draw.
-            offset, pen = mixture.at_step(0).draw(random.clamp(max=1 - 2**-24), heat)
+            offset, pen = mixture.at_step(0).draw(random.clamp(max=1 - 2**-24), heat, pen_heat)
             if step == 0:
                 offset = torch.zeros_like(offset)
-            offset = (offset * PIXELS).round() / PIXELS
-            point = point + offset
             if step + 1 < _LEAST_POINTS:
                 pen = torch.where(pen == END, torch.full_like(pen, DOWN), pen)
-            points.append(point * PIXELS)
+            canvas = canvas.after((offset * PIXELS).round() / PIXELS, pen)
+            points.append(canvas.point * PIXELS)
             pens.append(pen)
             ended = ended | (pen == END)
             if ended.all():

@@ -13,23 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ....data.store import Split
 from ....models.batch import Batch, pad
 from ....models.learned import Learned, learned_ids
-from ....models.mixture import PEN_STATES, StrokeMixture
+from ....models.mixture import StrokeMixture
 from ....models.network import Network
 from ...sketch.model.drawings import Drawings
 from ...sketch.params import AugmentationParams
 from ..params import ModelParams, Params
+from .canvas import DOWN, END, INPUTS, PIXELS, UP, Canvas
+from .order import in_order
 
-DOWN, UP, END = range(PEN_STATES)  # the pen after a point
-START = PEN_STATES  # before the first point
-PIXELS = 32.0  # about the length of a step: offsets come to the size of one
-_ACROSS = 128.0  # pixels; positions come to the size of one
 _LEAST_DEVIATION = 0.5 / PIXELS  # half a pixel: points lie on whole ones
-_INPUTS = 2 + 2 + PEN_STATES + 1  # offset, position, pen or start
 
 State = tuple[Tensor, Tensor]  # of the LSTM, each (layers, batch, hidden)
 
@@ -47,7 +43,7 @@ def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> Dra
         unused = ("mirror", "break_off", "drop_strokes", "reverse_strokes", "shuffle_strokes")
         chosen = params.model.augmentation.model_dump()
         changes = AugmentationParams(**chosen, **dict.fromkeys(unused, 0.0), never_mirrored=[])
-    return DrawingDataset(folder, split, changes, seed=params.train.seed)
+    return DrawingDataset(folder, split, params, changes)
 
 
 def learned(folder: Path, split: Split) -> Learned:
@@ -59,8 +55,7 @@ class DrawingDecoder(Network):
     """LSTM layers → the mixture of each next step. A step is the offset from the point before and the pen's state after
     it; the first point has no offset.
 
-    The network reads of the step before: its offset, its point as counted from the first one, and the pen; with each
-    of them the class's vector.
+    The network reads what `Canvas` says of the drawing before each step and, with it, the class's vector.
     """
 
     def __init__(self, params: ModelParams, classes: int) -> None:
@@ -68,7 +63,7 @@ class DrawingDecoder(Network):
         self.embedding = nn.Embedding(classes, params.class_embedding)
         self.first_state = nn.Linear(params.class_embedding, 2 * params.layers * params.hidden_size)
         self.layers = nn.LSTM(
-            _INPUTS + params.class_embedding,
+            INPUTS + params.class_embedding,
             params.hidden_size,
             num_layers=params.layers,
             batch_first=True,
@@ -85,7 +80,7 @@ class DrawingDecoder(Network):
         return vectors, (hidden, cell)
 
     def step(self, inputs: Tensor, vectors: Tensor, state: State) -> tuple[StrokeMixture, State]:
-        """Mixtures of `(batch, time)` next steps, from `read`'s inputs, the class vectors and the state before them."""
+        """Mixtures of `(batch, time)` next steps, from `Canvas.inputs`, the class vectors and the state before them."""
         vectors = vectors[:, None].expand(-1, inputs.shape[1], -1)
         outputs, state = self.layers(torch.cat([inputs, vectors], dim=-1), state)
         mixture = StrokeMixture.of(self.output(self.dropout(outputs)), least_deviation=_LEAST_DEVIATION)
@@ -94,10 +89,8 @@ class DrawingDecoder(Network):
     def forward(self, batch: Batch) -> StrokeMixture:
         """The mixture of each step, `(batch, time)`, given the true ones before it."""
         assert batch.targets is not None
-        offsets, pen = batch.values[..., :2], batch.values[..., 2].long()
-        before = functional.pad(pen[:, :-1], (1, 0), value=START)
-        inputs = read(functional.pad(offsets[:, :-1], (0, 0, 1, 0)), offsets.cumsum(dim=1) - offsets, before)
-        return self.step(inputs, *self.start(batch.targets))[0]
+        canvas = Canvas.before_each(batch.values[..., :2], batch.values[..., 2].long())
+        return self.step(canvas.inputs(), *self.start(batch.targets))[0]
 
     def surprise(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The negative log-likelihood of each drawing's offsets and of its pen states, `(batch,)` each, in nats.
@@ -117,20 +110,24 @@ class DrawingDecoder(Network):
         return {"loss": ((offset + pen).sum(), steps), "pen_loss": (pen.sum(), steps)}
 
 
-def read(offsets: Tensor, points: Tensor, pen: Tensor) -> Tensor:
-    """What the network reads of a step: `(batch, time, 2)` offsets and points as counted from the first one, both in
-    PIXELS, and `(batch, time)` pen states or START, as `(batch, time, 8)`.
-    """
-    return torch.cat([offsets, points * (PIXELS / _ACROSS), functional.one_hot(pen, PEN_STATES + 1).float()], dim=-1)
-
-
 class DrawingDataset(Drawings):
     """The drawings of a split as offsets and pen states; changed by an augmentation they are never mirrored."""
 
+    def __init__(self, folder: Path, split: Split, params: Params, augmentation: AugmentationParams | None) -> None:
+        super().__init__(folder, split, augmentation, seed=params.train.seed)
+        self._sorted = params.model.stroke_order == "sorted"
+
+    def moves(self, examples: np.ndarray, *, epoch: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """What the network learns of some drawings, one after the other, as the function `moves` has it, and how many
+        steps each has.
+        """
+        steps, lengths = self.steps(examples, epoch=epoch)
+        return moves(in_order(steps, lengths) if self._sorted else steps, lengths), lengths
+
     def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
         """Values `(batch, time, 3)` float32, offset in PIXELS and pen state; targets `(batch,)` class numbers."""
-        steps, lengths = self.steps(examples, epoch=epoch)
-        values, counts = pad(np.split(moves(steps, lengths), np.cumsum(lengths)[:-1]))
+        steps, lengths = self.moves(examples, epoch=epoch)
+        values, counts = pad(np.split(steps, np.cumsum(lengths)[:-1]))
         return Batch(values=values, lengths=counts, targets=torch.from_numpy(self.targets[examples]))
 
 

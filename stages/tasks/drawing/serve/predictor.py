@@ -16,7 +16,7 @@ from ....serving import predictor
 from ....serving.predictor import Item, Row, as_number, shown
 from ..model.draw import draw, strokes
 from ..model.network import build
-from ..params import MAX_TEMPERATURE, MOST_POINTS, TEMPERATURE, ModelParams
+from ..params import MAX_TEMPERATURE, MOST_POINTS, PEN_TEMPERATURE, TEMPERATURE, ModelParams
 
 MAX_SEED = 2**63 - 1
 _SHOWN = 50  # labels that an error names
@@ -34,7 +34,7 @@ class Predictor(predictor.Predictor):
         "seed": "any",
     }  # a column with gaps has no type
     outputs: ClassVar[Mapping[str, str]] = {"drawing": "string", "points": "long"}
-    options: ClassVar[Mapping[str, int | float | str]] = {"max_points": 250}
+    options: ClassVar[Mapping[str, int | float | str]] = {"max_points": 250, "pen_temperature": PEN_TEMPERATURE}
     requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
 
     def __init__(self, folder: Path) -> None:
@@ -58,8 +58,9 @@ class Predictor(predictor.Predictor):
             raise ValueError(
                 f"max_points: found {shown(options['max_points'])}; allowed: a whole number from 2 to {MOST_POINTS}"
             )
+        pen = float(_number("pen_temperature", options["pen_temperature"], PEN_TEMPERATURE, MAX_TEMPERATURE))
         classes, seeds, temperatures = zip(*examples, strict=True)
-        drawings = draw(self._network, classes, seeds, temperatures, max_points=int(most))
+        drawings = draw(self._network, classes, seeds, temperatures, pen_temperature=pen, max_points=int(most))
         return [[{"drawing": json.dumps(strokes(drawing)), "points": len(drawing)}] for drawing in drawings]
 
     def _class(self, label: object) -> int:

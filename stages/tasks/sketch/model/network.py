@@ -13,9 +13,8 @@ from torch.nn import functional
 
 from ....data.store import Split
 from ....models.batch import Batch, by_length, length_mask
-from ....models.classification import classification_losses
+from ....models.classification import Classifier
 from ....models.learned import Learned, learned_ids
-from ....models.network import Network
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
@@ -40,7 +39,7 @@ def learned(folder: Path, split: Split) -> Learned:
     return learned_ids(folder, split)
 
 
-class SketchClassifier(Network):
+class SketchClassifier(Classifier):
     """Masked mean and maximum of a sequence's outputs → logits. What is before them is the model's `kind`:
 
     `conv_lstm`: Conv1D front → bidirectional recurrent layers of the cell that `cell` names; `gru`: bidirectional GRU
@@ -53,7 +52,7 @@ class SketchClassifier(Network):
     features: tuple[Feature, ...]
 
     def __init__(self, params: ModelParams, classes: int) -> None:
-        super().__init__()
+        super().__init__(label_smoothing=params.label_smoothing)
         sizes = [len(columns(params.features)), *(params.conv_channels if params.kind == "conv_lstm" else [])]
         self.convolutions = nn.ModuleList(
             MaskedConv(before, after, params.kernel_size, stride=stride)
@@ -78,9 +77,8 @@ class SketchClassifier(Network):
             )
         self.features = tuple(params.features)
         self.classify = nn.Linear(2 * self.layers.output_size, classes)
-        self.label_smoothing = params.label_smoothing
 
-    def forward(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
         """`batch.values` `(batch, time, features)` to logits `(batch, classes)`."""
         values, lengths = batch.values, batch.lengths
         for convolution in self.convolutions:
@@ -91,12 +89,6 @@ class SketchClassifier(Network):
         mask = length_mask(lengths, values.shape[1])
         pooled = torch.cat([masked_mean(values, mask), masked_max(values, mask)], dim=1)
         return self.classify(self.dropout(pooled))
-
-    def losses(self, batch: Batch) -> dict[str, tuple[Tensor, float]]:
-        """`loss` and `accuracy`, see `classification_losses`."""
-        assert batch.targets is not None
-        smoothing = self.label_smoothing if self.training else 0.0
-        return classification_losses(self(batch), batch.targets, label_smoothing=smoothing)
 
 
 class MaskedConv(nn.Module):

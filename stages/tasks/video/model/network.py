@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from ....data.store import Split
 from ....models.batch import Batch, Dataset
-from ....models.classification import classification_losses
+from ....models.classification import Classifier, classification_losses
 from ....models.convolution import PictureEncoder
 from ....models.learned import Learned, learned_ids
-from ....models.network import Network
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
 from ..data.columns import ENCODER_NAME, FEATURE_SIZE
@@ -32,7 +31,7 @@ Pretrained = Literal["frozen", "tuned"] | None  # how the preprocess stage's enc
 _CONTEXT = 5
 
 
-class ClipClassifier(Network):
+class ClipClassifier(Classifier):
     """Encoder, layers over time, pooling over time → logits. `kind` names what comes before the pooling:
 
     `cnn_lstm`: a CNN over each frame, then recurrent layers of the cell that `cell` names;
@@ -51,10 +50,9 @@ class ClipClassifier(Network):
     """
 
     def __init__(self, params: ModelParams, channels: int, classes: int, *, pretrained: Pretrained = None) -> None:
-        super().__init__()
+        super().__init__(label_smoothing=params.label_smoothing)
         self._encoder_rate = params.encoder_rate
         self.frame_changes = params.frame_changes
-        self.label_smoothing = params.label_smoothing
         self._pretrained = pretrained
         self.encoder = _encoder(params, channels, pretrained)
         self.recurrent = _layers(params)  # or what stands in its place: weights are stored by this name
@@ -64,7 +62,7 @@ class ClipClassifier(Network):
         self.output = nn.Linear(self.pooling.output_size, classes)
         self.moments = FeatureMoments(FEATURE_SIZE, classes) if params.moments else None
 
-    def forward(self, batch: Batch) -> Tensor:
+    def logits(self, batch: Batch) -> Tensor:
         """A batch of frames `(batch, time, height, width, channels)` uint8, or of their features `(batch, time, 3008)`
         float16, to `(batch, classes)` logits.
         """
