@@ -50,7 +50,6 @@ def connected() -> Iterator[Any]:
     Inside another such block it is that one's connection. Raises ClusterError where there is no Ray or no cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # each rank's own lines
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
@@ -66,7 +65,12 @@ def connected() -> Iterator[Any]:
     environment |= {"PYTHONPATH": search_path(), "RAY_USAGE_STATS_ENABLED": "0"}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        ray.init(address=named, runtime_env={"env_vars": environment}, logging_level="WARNING")
+        ray.init(
+            address=named,
+            runtime_env={"env_vars": environment},
+            logging_level="WARNING",
+            log_to_driver=False,  # what our processes print is sent on as it is, and Ray's own lines lie in its logs
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ClusterError(f"{VARIABLE}={named}: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours

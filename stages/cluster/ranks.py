@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import os
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +39,7 @@ class _Mailbox:
     def __init__(self) -> None:
         self._stop = False
         self._message: str | None = None
+        self._printed: list[tuple[str, str]] = []
 
     def ask_to_stop(self) -> None:
         self._stop = True
@@ -46,8 +50,27 @@ class _Mailbox:
     def tell(self, message: str) -> None:
         self._message = self._message or message
 
-    def message(self) -> str | None:
-        return self._message
+    def print(self, stream: str, text: str) -> None:
+        self._printed.append((stream, text))
+
+    def news(self) -> tuple[list[tuple[str, str]], str | None]:
+        """What was printed since the last call, and what would come again."""
+        printed, self._printed = self._printed, []
+        return printed, self._message
+
+
+class _Printed(io.TextIOBase):
+    """The standard output or error of a rank: whole lines go to the mailbox, as they are."""
+
+    def __init__(self, mailbox: Any, stream: str) -> None:
+        self._mailbox, self._stream, self._begun = mailbox, stream, ""
+
+    def write(self, text: str) -> int:
+        lines, end, rest = (self._begun + text).rpartition("\n")
+        self._begun = rest
+        if end:
+            self._mailbox.print.remote(self._stream, lines + end)
+        return len(text)
 
 
 _of_this_rank: Any = None  # the mailbox, in a process that is a rank
@@ -93,24 +116,32 @@ def run(name: str, count: int, work: Work, *, restarts: int) -> Ended:
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        mailbox = ray.remote(num_cpus=0, max_concurrency=4, scheduling_strategy=here)(_Mailbox).remote()
+        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
         config = {"place": place, "mailbox": mailbox, "work": work}
         with TemporaryDirectory(prefix="unroll-ray-") as storage:
             fitting = _Fitting(_trainer(config, count, gpu=gpu, restarts=restarts, storage=storage))
             asked: float | None = None
             while fitting.wait(_POLL):
-                if message := ray.get(mailbox.message.remote()):
+                if message := _news(ray, mailbox):
                     return Ended(message)
                 if stop_requested() and asked is None:
                     asked = time.monotonic()
                     ray.get(mailbox.ask_to_stop.remote())
                 if asked is not None and time.monotonic() - asked > _STOP_SECONDS:
                     return Ended(stopped=True)
-            if message := ray.get(mailbox.message.remote()):
+            if message := _news(ray, mailbox):
                 return Ended(message)
             if fitting.error is not None:
                 raise ClusterError(_reason(fitting.error, name, count, restarts, described(ray)))
             return Ended(stopped=fitting.value == STATUS)
+
+
+def _news(ray: Any, mailbox: Any) -> str | None:
+    """Print what the ranks have printed; returns what would come again."""
+    printed, message = ray.get(mailbox.news.remote())
+    for stream, text in printed:
+        print(text, end="", file=getattr(sys, stream), flush=True)
+    return message
 
 
 def _has_gpus(ray: Any, name: str, count: int) -> bool:
@@ -126,20 +157,19 @@ def _has_gpus(ray: Any, name: str, count: int) -> bool:
 def _trainer(config: dict[str, Any], count: int, *, gpu: bool, restarts: int, storage: str) -> Any:
     # Driver-side settings of Ray Train, which it reads when it starts.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(_POLL))
+    os.environ["RAY_TRAIN_ENABLE_PRINT_PATCH"] = "0"
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _START_SECONDS)
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
-
-    return TorchTrainer(
+    train, torch = (importlib.import_module(name) for name in ("ray.train", "ray.train.torch"))
+    return torch.TorchTrainer(
         _as_rank,
         train_loop_config=config,
         # Both, since what ranks tell each other beside gradients lies on the CPU.
-        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if gpu else "gloo"),
-        scaling_config=ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker={"CPU": 1}),
-        run_config=RunConfig(
+        torch_config=torch.TorchConfig(backend="cpu:gloo,cuda:nccl" if gpu else "gloo"),
+        scaling_config=train.ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker={"CPU": 1}),
+        run_config=train.RunConfig(
             name=uuid.uuid4().hex,
             storage_path=storage,  # for what Ray Train writes of itself: our states lie in the resume folder
-            failure_config=FailureConfig(max_failures=restarts, controller_failure_limit=restarts),
+            failure_config=train.FailureConfig(max_failures=restarts, controller_failure_limit=restarts),
         ),
     )
 
@@ -150,9 +180,11 @@ def _as_rank(config: dict[str, Any]) -> int:
     _of_this_rank = config["mailbox"]
     import ray
 
+    printed = [_Printed(_of_this_rank, stream) for stream in ("stdout", "stderr")]
     try:
         config["place"].enter()
-        message = config["work"]()
+        with redirect_stdout(printed[0]), redirect_stderr(printed[1]):
+            message = config["work"]()
     except ClusterError as error:
         message = str(error)
     except SystemExit as ended:
