@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +153,12 @@ def shared_place() -> Iterator[Place]:
 
 
 def importable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function as a module of the project has it: a command's own module is called `__main__`, and another
-    process would be sent its code in place of its name.
+    """The same function, or partial of one, as a module of the project has it: a command's own module is called
+    `__main__`, and another process would be sent its code in place of its name.
     """
-    main = sys.modules["__main__"]
-    spec = getattr(main, "__spec__", None)
+    if isinstance(function, partial):
+        return partial(importable(function.func), *function.args, **function.keywords)
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
     if function.__module__ != "__main__" or spec is None:
         return function
     return getattr(importlib.import_module(spec.name), function.__qualname__)
