@@ -29,6 +29,7 @@ from .data.text import AUTO, check_encoding
 from .preprocessing.workers import Crash, ordered_map
 from .progress_bar import ProgressBar
 from .serving.tables import SUFFIXES, Columns, table_writer
+from .serving.threads import processors
 from .tasks.protocol import Rows, Task
 
 if TYPE_CHECKING:
@@ -154,6 +155,9 @@ def _answered_by(
 
     Raises RuntimeError for a chunk that ends its process, each time that it is tried.
     """
+    # The processes share the processors; a cluster lends each of them one. The number of threads changes no answer.
+    alone = connection.address() is None
+    os.environ.setdefault("UNROLL_THREADS", str(max(1, processors() // processes) if alone else 1))
     function = partial(_answer, address, dict(key), dict(params))
     first = 1
     for rows, answers in ordered_map(function, chunks_read, processes=max(processes - 1, 1), join_in=True):
