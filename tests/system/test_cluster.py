@@ -99,6 +99,19 @@ def test_a_rank_that_dies_is_started_again_and_resumes(clone: Clone, cluster: No
     assert result(clone, "sketch") == trained
 
 
+def test_ranks_are_gone_soon_after_who_started_them_and_a_new_start_goes_on(
+    clone: Clone, cluster: Nodes, trained: dict[str, bytes]
+):
+    training = train(clone, cluster)
+    wait_for_checkpoint(training)
+    training.process.kill()
+    training.process.wait()
+    wait_until(lambda: not cluster.workers(RANK), "the end of the ranks", seconds=60)
+    assert not (clone.folder / "weights" / "sketch").exists()
+    assert "going on after step" in ended(train(clone, cluster))
+    assert result(clone, "sketch") == trained
+
+
 def test_more_ranks_than_processors_are_one_line(clone: Clone, cluster: Nodes):
     overlay(clone, {"sketch": {"train": {"ranks": 4}}})
     printed = ended(train(clone, cluster), 1)
