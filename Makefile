@@ -25,7 +25,7 @@ environment: ## make .venv from requirements.lock and requirements-torch.txt
 developer: ## the same with what tests, linters and type checkers need (requirements-dev.lock)
 	@deploy/environment.sh dev
 
-cluster: ## the same with what workers need that start containers (requirements-cluster.lock)
+cluster: ## the same with what workers that start containers need, and Ray (requirements-cluster.lock)
 	@deploy/environment.sh cluster
 
 repro: environment ## run the pipeline (dvc repro), check the registry, show the table

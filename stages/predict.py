@@ -3,9 +3,12 @@
     python -m stages.predict TASK INPUT                            a table on the terminal; CSV into a pipe
     python -m stages.predict TASK INPUT --output answers.parquet   a file, which is there once it is whole
     …  | python -m stages.predict TASK -                           standard input, a record a line (forecast: a CSV)
+    python -m stages.predict TASK INPUT --processes 4              by four processes, each with the model loaded once
 
 Reads INPUT chunk by chunk: a file of millions of lines needs no more memory than one of thousands. What cannot be
 answered keeps its row, with the reason in the column `error`. The exit status is 1 where that is so for all rows.
+Where UNROLL_RAY names a cluster, its processes answer, as many as it has CPUs or `--processes` allows. The table is the
+same, whoever answers.
 """
 
 from __future__ import annotations
@@ -14,15 +17,19 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from .cluster import connection
 from .command import let_threads_sleep
 from .data.text import AUTO, check_encoding
+from .preprocessing.workers import Crash, ordered_map
 from .progress_bar import ProgressBar
 from .serving.tables import SUFFIXES, Columns, table_writer
+from .serving.threads import processors
 from .tasks.protocol import Rows, Task
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_loaded: dict[str, PyFuncModel] = {}  # by address, in each process that answers beside others
 # What people write for a registered model: its name, with an alias or a number or without, or `models:/` and no more.
 _NAME = re.compile(r"[\w-]+(@[\w-]+|/\d+)?|models:/[\w-]+")
 
@@ -94,21 +102,36 @@ def table_columns(model: PyFuncModel, key: Columns, predicted: Collection[str]) 
 
 
 def run(
-    task: Task, source: str, address: str, output: Path | None, params: Mapping[str, Any], *, encoding: str = AUTO
+    task: Task,
+    source: str,
+    address: str,
+    output: Path | None,
+    params: Mapping[str, Any],
+    *,
+    encoding: str = AUTO,
+    processes: int | None = None,
 ) -> bool:
-    """Answer a source; whether any row could be answered, or there was none.
+    """Answer a source; whether any row could be answered, or there was none. `processes`, this one among them, are one
+    by default, and on a cluster as many as it has CPUs.
 
     Raises ValueError or OSError where that cannot be done; the message is for a person.
     """
     reader = task.rows()
     unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded
+    alone = processes == 1 or (processes is None and connection.address() is None)
+    address = address if alone else _pinned(address)
     model = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
     if unknown := params.keys() - set(known):  # MLflow would only warn
         raise ValueError(f"unknown params {sorted(unknown)}; allowed: {', '.join(known) or 'none'}")
     chunks_read = filter(None, chain([first], unread))
-    answered = ((len(rows), predict_chunk(model, reader.KEY, rows, params)) for rows in chunks_read)
+    answered: Iterator[tuple[int, list[Row]]]
+    if alone:
+        answered = ((len(rows), predict_chunk(model, reader.KEY, rows, params)) for rows in chunks_read)
+    else:
+        _loaded[address] = model
+        answered = _answered_by(processes or sys.maxsize, address, reader.KEY, chunks_read, params)
     head = list(islice(answered, 1))
     columns = table_columns(model, reader.KEY, {name for _, rows in head for row in rows for name in row})
     on_screen = output is None and sys.stdout.isatty()  # the table, which no bar may cut up
@@ -125,8 +148,51 @@ def run(
     return bad < written or not written
 
 
+def _answered_by(
+    processes: int, address: str, key: Columns, chunks_read: Iterable[list[Row]], params: Mapping[str, Any]
+) -> Iterator[tuple[int, list[Row]]]:
+    """How many rows each chunk has and its part of the table, in order, by this process and others.
+
+    Raises RuntimeError for a chunk that ends its process, each time that it is tried.
+    """
+    # The processes share the processors; a cluster lends each of them one. The number of threads changes no answer.
+    alone = connection.address() is None
+    os.environ.setdefault("UNROLL_THREADS", str(max(1, processors() // processes) if alone else 1))
+    function = partial(_answer, address, dict(key), dict(params))
+    first = 1
+    for rows, answers in ordered_map(function, chunks_read, processes=max(processes - 1, 1), join_in=True):
+        if isinstance(answers, Crash):
+            raise RuntimeError(f"rows {first:,} to {first + len(rows) - 1:,}: {answers} that was to answer them")
+        yield len(rows), answers
+        first += len(rows)
+
+
+def _answer(address: str, key: Columns, params: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:
+    """`predict_chunk` in whatever process, which loads the model once."""
+    if address not in _loaded:
+        _loaded[address] = _load(address)
+    return predict_chunk(_loaded[address], key, rows, params)
+
+
 def _rows(count: int) -> str:
     return f"{count:,} row" if count == 1 else f"{count:,} rows"
+
+
+def _pinned(address: str) -> str:
+    """The address of the version that an alias stands for now: it may move before the last process asks."""
+    found = re.fullmatch(r"models:/([\w-]+)@([\w-]+)", address)
+    if found is None:
+        return address
+    from .tracking import mlflow_runs
+    from .tracking.store import missing_database
+
+    if missing_database():
+        return address
+    try:
+        version = mlflow_runs.open_client().get_model_version_by_alias(*found.groups())
+    except Exception:  # `_load` says why
+        return address
+    return f"models:/{found[1]}/{version.version}"
 
 
 def _load(address: str) -> PyFuncModel:
@@ -170,6 +236,12 @@ def _encoding(text: str) -> str:
         raise argparse.ArgumentTypeError(f"found {text!r}; allowed: {error}") from None
 
 
+def _count(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number from 1 on")
+    return int(text)
+
+
 def _output(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() not in SUFFIXES:
@@ -203,11 +275,15 @@ def main() -> None:
         metavar="NAME",
         help="of INPUT, such as cp1252; else UTF-8 or by its mark",
     )
+    parser.add_argument(
+        "--processes", type=_count, metavar="N", help="that answer, this one among them; else 1, or a cluster's CPUs"
+    )
     args = parser.parse_args()
     task = Task(args.task)
     address = args.model or f"models:/{task.description().model_name}@champion"
     try:
-        if not run(task, args.input, address, args.output, dict(args.param), encoding=args.encoding):
+        options = {"encoding": args.encoding, "processes": args.processes}
+        if not run(task, args.input, address, args.output, dict(args.param), **options):
             sys.exit(1)
     except BrokenPipeError:  # whoever reads the table has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from ..cluster import connection, mapping
 from ..stopping import end_with_parent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+_END = object()
 _AHEAD = 8  # items handed out per process before the first result is read: bounds what waits in memory
 
 
@@ -23,7 +26,9 @@ class Crash(Exception):
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """The processor cores that this process may use; where UNROLL_RAY names a cluster, no bound is known here."""
+    if connection.address() is not None:
+        return sys.maxsize
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -32,20 +37,38 @@ def ordered_map(
 ) -> Iterator[tuple[Item, Result | Crash]]:
     """`function(item)` for each item, or a Crash where it killed its process; function, items, results are pickled.
 
-    With `join_in` this process works on an item that no other one has begun, rather than wait for the next result:
-    while the others start, and whenever they lag behind. A crash there is a crash of this process.
+    Items are read as they are handed out, a few for each process at once. With `join_in` this process works on an item
+    that no other one has begun, rather than wait for the next result: while the others start, and whenever they lag
+    behind. A crash there is a crash of this process. Where UNROLL_RAY names a cluster, its processes work on them.
     """
-    waiting = deque(items)
-    suspects = 0  # items that were in work when a process died: each is tried again alone, to find the one to blame
-    while waiting:
+    if connection.address() is None:
+        yield from _ordered_map(function, items, processes, join_in)
+        return
+    results = mapping.ordered_map(function, items, processes=processes, ahead=_AHEAD, join_in=join_in)
+    for item, result in results:
+        yield item, Crash(str(result)) if isinstance(result, mapping.Died) else result
+
+
+def _ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int, join_in: bool
+) -> Iterator[tuple[Item, Result | Crash]]:
+    unread, more = iter(items), True
+    again: deque[Item] = deque()  # those that were in work when a process died
+    suspects = 0  # of them, that are to be tried alone, to find the one to blame
+    while more or again:
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(1 if suspects else processes, context, initializer=end_with_parent)
         given: deque[tuple[Item, Future[Result]]] = deque()
         try:
-            while waiting or given:
-                while waiting and len(given) < (1 if suspects else processes * _AHEAD):
-                    item = waiting.popleft()
-                    given.append((item, pool.submit(function, item)))
+            while True:
+                while (more or again) and len(given) < (1 if suspects else processes * _AHEAD):
+                    item = again.popleft() if again else next(unread, _END)
+                    if item is _END:
+                        more = False
+                    else:
+                        given.append((cast(Item, item), pool.submit(function, cast(Item, item))))
+                if not given:
+                    break
                 while join_in and not given[0][1].done():
                     place = next((n for n, (_, future) in enumerate(given) if future.cancel()), None)
                     if place is None:
@@ -61,7 +84,7 @@ def ordered_map(
                 suspects -= 1
             else:
                 suspects = len(given)
-            waiting.extendleft(item for item, _ in reversed(given))
+            again.extendleft(item for item, _ in reversed(given))
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -19,7 +19,7 @@ _GLUE_FILES = frozenset(
     f"stages/{name}.py"
     for name in ("__init__", "command", "params", "params_yaml", "paths", "progress_bar", "stopping")
 )
-_GLUE_FOLDERS = (("stages", "tracking"),)
+_GLUE_FOLDERS = (("stages", "cluster"), ("stages", "tracking"))
 _GLUE_IN_TASKS = ("__init__.py", "params.py", "protocol.py")
 
 

@@ -2,7 +2,8 @@
 
 On one machine nothing else is needed; over several, each machine sets torchrun's variables (`PET_NNODES`,
 `PET_NODE_RANK`, `PET_RDZV_BACKEND`, `PET_RDZV_ENDPOINT`, …) and runs the same command. `torchrun -m stages.train TASK`
-works as well. A rank that dies takes the others with it, and all start again from the last checkpoint.
+works as well. A rank that dies takes the others with it, and all start again from the last checkpoint. Where UNROLL_RAY
+names a cluster, Ray places the ranks there in torchrun's stead.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..cluster import connection, ranks
 from ..stopping import STATUS, stop_signals
 from .distributed import StageError, joined, rank, started_by_torchrun
 
@@ -26,6 +29,9 @@ def run(verb: str, task: str, count: int, work: Callable[..., None], *args: Any)
 
     `verb` and `task` are for messages; the params key is `VERB.ranks`. `work` and what it is given are pickled.
     """
+    if not started_by_torchrun() and connection.address() is not None:
+        _launch_on_cluster(verb, task, count, work, *args)
+        return
     if count > 1 and not started_by_torchrun():
         _launch(verb, task, count, work, *args)
         return
@@ -40,13 +46,27 @@ def stoppable(verb: str, task: str, folder: Path) -> Iterator[Callable[[], bool]
     """
     from .loop import Stopped
 
-    with stop_signals() as stop_requested:
+    with ranks.stop_messages() if ranks.inside() else stop_signals() as stop_requested:
         try:
             yield stop_requested
         except Stopped:
             if rank() == 0:
                 print(f"unroll: {verb} {task}: stopped; the next start goes on from {folder}")
             sys.exit(STATUS)
+
+
+def _launch_on_cluster(verb: str, task: str, count: int, work: Callable[..., None], *args: Any) -> None:
+    """The same as `_launch` on the cluster that UNROLL_RAY names, also for one rank."""
+    rank = partial(_as_rank, verb, count, connection.importable(work), *args)
+    try:
+        ended = ranks.run(f"{verb}.ranks", count, rank, restarts=int(os.environ.get("PET_MAX_RESTARTS", _MAX_RESTARTS)))
+    except connection.ClusterError as error:
+        raise StageError(str(error)) from None
+    if ended.message is not None:
+        raise StageError(ended.message)
+    if ended.stopped:
+        print(f"unroll: {verb} {task}: asked to stop; the next start goes on from the checkpoint", file=sys.stderr)
+        sys.exit(STATUS)
 
 
 def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: Any) -> None:

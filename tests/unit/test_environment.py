@@ -31,7 +31,13 @@ def run(code: str, **variables: str) -> str:
 
 @pytest.mark.parametrize("house", ["stages", "flows"])
 def test_no_tool_reports_home_however_it_is_started(house: str) -> None:
-    names = ("DO_NOT_TRACK", "DVC_NO_ANALYTICS", "MLFLOW_DISABLE_TELEMETRY", "PREFECT_SERVER_ANALYTICS_ENABLED")
+    names = (
+        "DO_NOT_TRACK",
+        "DVC_NO_ANALYTICS",
+        "MLFLOW_DISABLE_TELEMETRY",
+        "PREFECT_SERVER_ANALYTICS_ENABLED",
+        "RAY_USAGE_STATS_ENABLED",
+    )
     assert run(f"import os, {house}; print(*map(os.environ.get, {names}))") == "1 true true false"
 
 

@@ -19,6 +19,7 @@ HOUSES = ("stages", "flows", "benchmarks")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/environment.py", "stages/progress_bar.py", "stages/stopping.py"),
     ("stages/__init__.py", "stages/params_yaml.py", "stages/paths.py", "stages/metrics.py", "stages/data"),
+    ("stages/cluster",),
     ("stages/archives", "stages/fetch", "stages/provenance", "stages/tasks/__init__.py", "stages/tasks/protocol.py"),
     ("stages/params.py", "stages/preprocessing"),
     ("stages/models", "stages/evaluation", "stages/sources"),
@@ -55,7 +56,18 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 WORKSHOPS = (
-    *("archives", "data", "evaluation", "fetch", "models", "monitoring", "preprocessing", "provenance", "registry"),
+    *(
+        "archives",
+        "cluster",
+        "data",
+        "evaluation",
+        "fetch",
+        "models",
+        "monitoring",
+        "preprocessing",
+        "provenance",
+        "registry",
+    ),
     *("serving", "sources", "tracking", "training"),
 )
 KNOW_WHAT_A_TASK_IS = (

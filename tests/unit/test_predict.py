@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import pytest
 
 from stages import predict
 from stages.predict import chunks, main, run
+from stages.preprocessing.workers import Crash
 from stages.registry.packaging import signature
 from stages.serving.lines import lines, suffix
 from stages.serving.predictor import Item, Predictor
@@ -287,6 +289,61 @@ def test_a_missing_file_is_told_before_a_model_is_loaded(tmp_path: Path, monkeyp
     monkeypatch.setattr(predict, "_load", lambda address: pytest.fail("loaded"))
     with pytest.raises(ValueError, match=r"nothing\.txt: no such file"):
         translate(str(tmp_path / "nothing.txt"), tmp_path / "out.csv")
+
+
+def test_several_processes_give_the_table_of_one(
+    tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the pool are stood in for: what each does is done here, and pickled."""
+    asked: list[int] = []
+
+    def here(function, items, *, processes: int, join_in: bool):
+        asked.append(processes)
+        function = pickle.loads(pickle.dumps(function))
+        for item in items:
+            yield item, pickle.loads(pickle.dumps(function(pickle.loads(pickle.dumps(item)))))
+
+    monkeypatch.setattr(predict, "ordered_map", here)
+    monkeypatch.delenv("UNROLL_THREADS", raising=False)
+    monkeypatch.setattr(predict, "processors", lambda: 7)
+    source = sentences(tmp_path, b"\n".join(b"two words" * (number % 7) for number in range(3000)) + b"\n\xff\n")
+    for processes, name in ((1, "one.csv"), (3, "three.csv"), (None, "default.csv")):
+        run(Task("translation"), source, "folder", tmp_path / name, {"times": 2}, processes=processes)
+    assert asked == [2]  # beside this one
+    assert os.environ.pop("UNROLL_THREADS") == "2"  # they share the processors
+    assert (tmp_path / "three.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert (tmp_path / "default.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    assert len(list(csv.DictReader((tmp_path / "three.csv").open(encoding="utf-8")))) == 3001
+
+
+def test_rows_that_end_their_process_are_named(tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(function, items, **options: Any):
+        yield from (
+            (item, Crash("the process died") if number else function(item)) for number, item in enumerate(items)
+        )
+
+    monkeypatch.setattr(predict, "ordered_map", crash)
+    monkeypatch.setenv("UNROLL_THREADS", "1")
+    source = sentences(tmp_path, b"word\n" * 3000)
+    with pytest.raises(RuntimeError, match="^rows 1,025 to 2,048: the process died that was to answer them"):
+        run(Task("translation"), source, "folder", tmp_path / "out.csv", {}, processes=2)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_alias_stands_for_one_version_in_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = SimpleNamespace(get_model_version_by_alias=lambda name, alias: SimpleNamespace(version=f"7{name}{alias}"))
+    monkeypatch.setattr("stages.tracking.store.missing_database", lambda: None)
+    monkeypatch.setattr("stages.tracking.mlflow_runs.open_client", lambda: client)
+    assert predict._pinned("models:/translator@champion") == "models:/translator/7translatorchampion"
+    assert predict._pinned("models:/translator/3") == "models:/translator/3"
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two", "1.5"])
+def test_a_number_of_processes_that_is_none_is_refused(count: str, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict", "sketch", "x.ndjson", f"--processes={count}"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"found '{count}'; allowed: a whole number from 1 on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", Task.names())

@@ -1,0 +1,305 @@
+"""What runs on a cluster, without one: a stand-in for the module `ray` works on an item when asked for its result."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stages.cluster import connection, mapping, ranks
+from stages.cluster.connection import ClusterError
+from stages.preprocessing import workers
+from stages.training import launch
+from stages.training.distributed import StageError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class RayError(Exception):
+    """Those of a cluster."""
+
+
+class RayTaskError(RayError):
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+
+
+class WorkerCrashedError(RayError):
+    """A process died."""
+
+
+class NodeDiedError(RayError): ...
+
+
+class ObjectLostError(RayError): ...
+
+
+class OutOfMemoryError(RayError): ...
+
+
+class StandIn:
+    """As much of the module `ray` as is used; items are worked on when their results are asked for."""
+
+    exceptions = SimpleNamespace(
+        RayTaskError=RayTaskError,
+        WorkerCrashedError=WorkerCrashedError,
+        NodeDiedError=NodeDiedError,
+        ObjectLostError=ObjectLostError,
+        OutOfMemoryError=OutOfMemoryError,
+    )
+
+    def __init__(self, *resources: dict[str, float]) -> None:
+        self._resources = resources
+        self.waiting: list[Callable[[], Any]] = []
+        self.most = 0  # items that were out at once
+
+    def nodes(self) -> list[dict[str, Any]]:
+        alive = [
+            {"Alive": True, "Resources": own, "NodeManagerAddress": name, "NodeManagerHostname": name}
+            for name, own in zip("abc", self._resources, strict=False)
+        ]
+        return [*alive, {"Alive": False, "Resources": {}, "NodeManagerAddress": "d", "NodeManagerHostname": "d"}]
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def remote(self, **options: Any) -> Callable[[Any], Any]:
+        return lambda function: SimpleNamespace(remote=partial(self._submit, function))
+
+    def _submit(self, function: Any, sent: Any, item: Any) -> Callable[[], Any]:
+        self.waiting.append(reference := partial(sent[1], item))
+        self.most = max(self.most, len(self.waiting))
+        return reference
+
+    def wait(self, references: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
+        return [], references
+
+    def get(self, reference: Callable[[], Any]) -> Any:
+        self.waiting = [other for other in self.waiting if other is not reference]
+        try:
+            return reference()
+        except ValueError as error:
+            raise RayTaskError(error) from None
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    """A cluster of two nodes, of a CPU each."""
+    ray = StandIn({"CPU": 1.0}, {"CPU": 1.0})
+    use(ray, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    return ray
+
+
+def use(ray: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def connected() -> Iterator[StandIn]:
+        yield ray
+
+    monkeypatch.setenv("UNROLL_RAY", "head:6379")
+    monkeypatch.setattr(mapping, "connected", connected)
+    monkeypatch.setattr(ranks, "connected", connected)
+
+
+def test_results_come_in_order_and_few_items_are_out_at_once(cluster: StandIn) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = workers.ordered_map(lambda number: -number, items(), processes=50)
+    assert next(results) == (0, 0)
+    assert len(taken) == cluster.most == 2 * workers._AHEAD  # the rest is not read yet
+    assert list(results) == [(number, -number) for number in range(1, 100)]
+    assert cluster.most == 2 * workers._AHEAD
+
+
+def test_this_process_joins_in_and_as_many_results_wait_at_the_most(cluster: StandIn) -> None:
+    here: list[int] = []
+
+    def square(number: int) -> int:
+        if sys._getframe(1).f_code.co_name == "ordered_map":
+            here.append(number)
+        return number * number
+
+    results = list(workers.ordered_map(square, iter(range(60)), processes=1, join_in=True))
+    assert results == [(number, number * number) for number in range(60)]
+    assert here[: workers._AHEAD] == list(range(workers._AHEAD, 2 * workers._AHEAD))
+
+
+def test_an_item_whose_process_died_is_tried_alone_and_then_left_out(cluster: StandIn) -> None:
+    tried: list[int] = []
+
+    def die(number: int) -> int:
+        tried.append(number)
+        if number == 3 or (number == 5 and tried.count(5) == 1):
+            raise WorkerCrashedError
+        return number
+
+    results = dict(workers.ordered_map(die, range(8), processes=2))
+    crash = results.pop(3)
+    assert isinstance(crash, workers.Crash)
+    assert str(crash) == "the process died"  # as without a cluster
+    assert results == {number: number for number in (0, 1, 2, 4, 5, 6, 7)}
+    assert [tried.count(number) for number in (2, 3, 5)] == [1, 2, 2]
+
+
+def test_what_the_function_raises_is_raised(cluster: StandIn) -> None:
+    def refuse(number: int) -> int:
+        raise ValueError(f"row {number}")
+
+    with pytest.raises(ValueError, match="^row 0$"):
+        list(workers.ordered_map(refuse, range(3), processes=2))
+
+
+def test_a_cluster_without_processors_is_no_place_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(StandIn({"CPU": 0.0}), monkeypatch)
+    with pytest.raises(ClusterError, match="no CPU is there.*1 node: a 0 CPUs"):
+        list(workers.ordered_map(abs, [1], processes=1))
+
+
+def test_the_number_of_processors_is_not_known_before_a_cluster_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNROLL_RAY", "auto")
+    assert workers.cores() > 10**6
+    monkeypatch.delenv("UNROLL_RAY")
+    assert workers.cores() == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize("found", ["ray://head:10001", "head", "head:port", "http://head:1", ":6379"])
+def test_an_address_that_is_none_is_refused(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNROLL_RAY", found)
+    with pytest.raises(ClusterError, match=f"UNROLL_RAY: found '{found}'; allowed: HOST:PORT"):
+        connection.address()
+
+
+@pytest.mark.parametrize("found", ["head:6379", "10.0.0.1:6379", "[::1]:6379", "auto"])
+def test_addresses(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNROLL_RAY", found)
+    assert connection.address() == found
+    monkeypatch.setenv("UNROLL_RAY", "")
+    assert connection.address() is None
+
+
+def test_where_nobody_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClusterError, match=r"UNROLL_RAY=127\.0\.0\.1:9: no head node answers there"):
+        connection._ask("127.0.0.1:9")
+
+
+def test_without_ray_a_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNROLL_RAY", "auto")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ClusterError, match="Ray is not installed here; `make cluster`"), connection.connected():
+        pass
+
+
+def test_a_process_goes_on_in_the_folder_and_environment_of_who_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setenv("UNROLL_RAY", "auto")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
+    with connection.shared_place() as place:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        monkeypatch.setattr(sys, "path", [])
+        place.enter()
+        assert Path.cwd() == tmp_path / "project"
+        assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///x.db"
+        assert "UNROLL_RAY" not in os.environ  # what runs there does its work there
+    assert not list(tmp_path.rglob("cluster.*"))
+    with pytest.raises(ClusterError, match=r"node .* does not share the folder .*project/\.resume"):
+        place.enter()  # as on a node with another folder of that name
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("resources", "count", "line"),
+    [
+        ([{"CPU": 2.0}, {"CPU": 1.0}], 4, r"train\.ranks asks for 4 ranks, a CPU each; .* 2 nodes: a 2 CPUs, b 1 CPU$"),
+        ([{"CPU": 8.0, "GPU": 1.0}], 2, r"2 ranks, a GPU and a CPU each; the cluster has 1 node: a 8 CPUs 1 GPU$"),
+    ],
+)
+def test_fewer_processors_than_ranks_are_one_line(
+    resources: list[dict[str, float]], count: int, line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use(StandIn(*resources), monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StageError, match=line):
+        launch.run("train", "sketch", count, print)
+
+
+def test_ranks_get_a_gpu_each_where_there_are_any() -> None:
+    assert ranks._has_gpus(StandIn({"CPU": 4.0, "GPU": 2.0}), "train.ranks", 2)
+    assert not ranks._has_gpus(StandIn({"CPU": 4.0}), "train.ranks", 2)
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [(ranks.Ended(stopped=True), 75), (ranks.Ended(), None), (ranks.Ended("step 3: not finite"), "step 3: not finite")],
+)
+def test_how_ranks_ended_is_how_the_stage_ends(
+    ended: ranks.Ended, status: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setenv("UNROLL_RAY", "auto")
+    monkeypatch.setattr(ranks, "run", lambda *args, **options: given.append((args, options)) or ended)
+    if status is None:
+        launch.run("train", "sketch", 2, print, "x")
+    else:
+        with pytest.raises((SystemExit, StageError)) as error:
+            launch.run("train", "sketch", 2, print, "x")
+        assert getattr(error.value, "code", str(error.value)) == status
+    (name, count, rank), options = given[0]
+    assert (name, count, options) == ("train.ranks", 2, {"restarts": 3})
+    assert rank.args == ("train", 2, print, "x")
+
+
+def test_a_rank_says_what_would_come_again_and_that_it_was_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mailbox = ranks._Mailbox()
+    handle = SimpleNamespace(
+        **{name: SimpleNamespace(remote=getattr(mailbox, name)) for name in ("tell", "print", "news")}
+    )
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda value: value))
+    monkeypatch.setattr(ranks, "_of_this_rank", None)
+    place = SimpleNamespace(enter=lambda: None)
+
+    def rank(work: Callable[[], Any]) -> int:
+        return ranks._as_rank({"mailbox": handle, "place": place, "work": work})
+
+    def stopped() -> None:
+        print("saved", end="\n")
+        print("whole lines only", end="")
+        sys.exit(75)
+
+    assert rank(stopped) == 75
+    assert ranks.inside()
+    assert mailbox.news() == ([("stdout", "saved\n")], None)
+    assert rank(lambda: "step 3: not finite") == 0
+    assert ranks._news(SimpleNamespace(get=lambda value: value), handle) == "step 3: not finite"
+    with pytest.raises(ZeroDivisionError):  # which starts all of them again
+        rank(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+    assert capsys.readouterr().out == ""
+
+
+def test_without_the_variable_nothing_of_ray_is_imported() -> None:
+    code = (
+        "import sys; from stages.training import launch; from stages.preprocessing.workers import ordered_map; "
+        "launch.run('train', 'sketch', 1, print); list(ordered_map(abs, [1], processes=1)); import stages.predict; "
+        "sys.exit('ray' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "UNROLL_RAY"}
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
