@@ -35,6 +35,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """Drawings prepared, clips fetched, two ranks."""
     clone = make_clone(tmp_path_factory.mktemp("cluster"))
     overlay(clone, {"sketch": {"train": {"epochs": 2, "batch_size": 8, "ranks": 2}}})
+    overlay(clone, {"video": {"source": {"clips_per_class": 100}}})  # some time's work for three nodes
     for verb, task in (("download", "sketch"), ("preprocess", "sketch"), ("download", "video")):
         clone.run(sys.executable, "-m", f"stages.{verb}", task)
     return clone
@@ -131,7 +132,10 @@ def test_a_wrong_param_is_one_line_and_no_restart(clone: Clone, cluster: Nodes):
 def test_several_processes_and_a_cluster_answer_as_one(
     clone: Clone, cluster: Nodes, trained: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    model = saved_model(Task("sketch"), clone.folder / "weights" / "sketch", tmp_path, monkeypatch)
+    for name, content in trained.items():
+        (tmp_path / "weights" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "weights" / name).write_bytes(content)
+    model = saved_model(Task("sketch"), tmp_path / "weights", tmp_path, monkeypatch)
     files = sorted((clone.folder / "data" / "sketch" / "raw").rglob("*.ndjson"))
     lines = [line for file in files for line in file.read_text().splitlines()] * 10 + ["nonsense"]
     (tmp_path / "many.ndjson").write_text("\n".join(lines))
