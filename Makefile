@@ -9,6 +9,7 @@ export DVC_NO_ANALYTICS := true
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export RAY_USAGE_STATS_ENABLED := 0
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
   --overrides $(VENV)/without-torch.txt --quiet $(LOCK_OPTIONS)
 # Tests in two processes, each file in one of them.

@@ -38,7 +38,7 @@ def test_no_tool_reports_home_however_it_is_started(house: str) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED",
         "RAY_USAGE_STATS_ENABLED",
     )
-    assert run(f"import os, {house}; print(*map(os.environ.get, {names}))") == "1 true true false"
+    assert run(f"import os, {house}; print(*map(os.environ.get, {names}))") == "1 true true false 0"
 
 
 def test_another_dvc_in_the_way_is_not_used(tmp_path: Path) -> None:
