@@ -160,11 +160,23 @@ def _answered_by(
     os.environ.setdefault("UNROLL_THREADS", str(max(1, processors() // processes) if alone else 1))
     function = partial(_answer, address, dict(key), dict(params))
     first = 1
-    for rows, answers in ordered_map(function, chunks_read, processes=max(processes - 1, 1), join_in=True):
+    unreadable: list[Exception] = []
+    readable = _up_to_error(chunks_read, unreadable)
+    for rows, answers in ordered_map(function, readable, processes=max(processes - 1, 1), join_in=True):
         if isinstance(answers, Crash):
             raise RuntimeError(f"rows {first:,} to {first + len(rows) - 1:,}: {answers} that was to answer them")
         yield len(rows), answers
         first += len(rows)
+    if unreadable:
+        raise unreadable[0]
+
+
+def _up_to_error(chunks_read: Iterable[list[Row]], errors: list[Exception]) -> Iterator[list[Row]]:
+    """The chunks up to one that cannot be read, why in `errors`: those before it are answered first."""
+    try:
+        yield from chunks_read
+    except Exception as error:
+        errors.append(error)
 
 
 def _answer(address: str, key: Columns, params: Mapping[str, Any], rows: Sequence[Row]) -> list[Row]:

@@ -52,7 +52,7 @@ def ordered_map(
                 if item is _END:
                     more = False
                 else:
-                    given.append((cast(Item, item), _Part(value=function(cast(Item, item)))))
+                    given.append((cast(Item, item), _Part.here(function, cast(Item, item))))
             item, part = given.popleft()
             result: Result | Died
             try:
@@ -71,14 +71,24 @@ def ordered_map(
 class _Part:
     """An item's result: worked out here, or somewhere else."""
 
-    def __init__(self, *, reference: Any = None, value: Any = None) -> None:
-        self.reference, self._value = reference, value
+    def __init__(self, *, reference: Any = None, value: Any = None, error: Exception | None = None) -> None:
+        self.reference, self._value, self._error = reference, value, error
+
+    @classmethod
+    def here(cls, function: Callable[[Item], Result], item: Item) -> _Part:
+        """The result, or the error that is raised when those before it have been read."""
+        try:
+            return cls(value=function(item))
+        except Exception as error:
+            return cls(error=error)
 
     def ready(self, ray: Any) -> bool:
         return self.reference is None or bool(ray.wait([self.reference], timeout=0, fetch_local=False)[0])
 
     def result(self, ray: Any) -> Any:
         """Raises what the function has raised, or one of Ray's errors."""
+        if self._error is not None:
+            raise self._error
         if self.reference is None:
             return self._value
         try:

@@ -70,6 +70,8 @@ def _alone_in(work: Path, final: Path) -> Iterator[None]:
     """A folder for the work on `final`, under a lock that lies in it and goes with it."""
     work.parent.mkdir(parents=True, exist_ok=True)
     lock = work / _LOCK_NAME
+    if work.is_symlink() or work.is_file():  # no run of ours leaves one; what a link leads to is not ours to clear
+        work.unlink(missing_ok=True)
     while True:
         with suppress(FileExistsError):
             work.mkdir()

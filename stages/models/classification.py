@@ -70,9 +70,10 @@ def fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     rest spread over the other classes.
     """
     some = np.unique(np.linspace(0, len(logits) - 1, min(len(logits), _MOST)).astype(np.int64))
+    some = some[np.isfinite(logits[some]).all(axis=1)]  # one number that is none would leave no probability
     logits, targets = logits[some].astype(np.float64), targets[some]
     classes = logits.shape[1]
-    if classes == 1:
+    if classes == 1 or not len(some):
         return 1.0
     logits = logits - logits.max(axis=1, keepdims=True)
     right = (len(logits) + 1) / (len(logits) + 2)

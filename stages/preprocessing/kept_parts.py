@@ -66,7 +66,9 @@ class KeptParts:
     def holds(self, key: str) -> bool:
         """Whether there is such a part; it is not read."""
         path = self._path(key)
-        return path is not None and path.is_file()
+        with suppress(OSError):  # of a folder that may not be looked into
+            return path is not None and path.is_file()
+        return False
 
     def find(self, key: str) -> pa.Table | None:
         """A part, None where it is not there. A damaged one is dropped, which a line on standard error says."""

@@ -90,6 +90,10 @@ def _ordered_map(
 
 
 def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """The result, or the error that is raised when those before it have been read."""
     future: Future[Result] = Future()
-    future.set_result(function(item))
+    try:
+        future.set_result(function(item))
+    except Exception as error:
+        future.set_exception(error)
     return future

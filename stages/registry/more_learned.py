@@ -34,7 +34,7 @@ class MoreLearned:
 
 def more_learned(ours: Learned | None, theirs: Learned | None, today: Learned | None) -> MoreLearned | None:
     """What we have learned beside them. What we gained counts of `today`'s data alone, not what our start weights had
-    learned before.
+    learned before; nor do its days count that came after our training, where it is judged late.
 
     None where one does not say, where we gained nothing, or where what they alone have learned is more than a tenth of
     it: other examples are not more.
@@ -47,7 +47,7 @@ def more_learned(ours: Learned | None, theirs: Learned | None, today: Learned | 
     full = [learned.hashes[-1] for learned in (ours, theirs, today) if len(learned.hashes) == MOST_IDS]
     if full:
         ours, theirs, today = (_up_to(min(full), learned) for learned in (ours, theirs, today))
-    new = _beyond(today, theirs)
+    new = _beyond(_both(ours, today), theirs)
     gained, lost = int(new.sum()), int(_beyond(theirs, ours).sum())
     if not gained or lost * LEAST_RATIO > gained:
         return None
@@ -61,17 +61,26 @@ def _up_to(limit: np.uint64, learned: Learned) -> Learned:
     return Learned(learned.hashes[:count], None if learned.days is None else learned.days[:count])
 
 
+def _both(one: Learned, other: Learned) -> Learned:
+    """What is in both."""
+    hashes, mine, theirs = np.intersect1d(one.hashes, other.hashes, assume_unique=True, return_indices=True)
+    if one.days is None or other.days is None:
+        return Learned(hashes)
+    first = np.maximum(one.days[mine, 0], other.days[theirs, 0])
+    last = np.minimum(one.days[mine, 1], other.days[theirs, 1])
+    return Learned(hashes, np.stack([first, last], axis=1))
+
+
 def _beyond(one: Learned, other: Learned) -> np.ndarray:
     """Of each id (1 or 0), or of the days of each series how many, that the one has learned and the other has not."""
-    _, mine, theirs = np.intersect1d(one.hashes, other.hashes, assume_unique=True, return_indices=True)
-    if one.days is None or other.days is None:
+    both = _both(one, other)
+    mine = np.searchsorted(one.hashes, both.hashes)
+    if one.days is None or both.days is None:
         beyond = np.ones(len(one.hashes), dtype=np.int64)
         beyond[mine] = 0
         return beyond
-    first = np.maximum(one.days[mine, 0], other.days[theirs, 0])
-    last = np.minimum(one.days[mine, 1], other.days[theirs, 1])
     beyond = _counts(one.days)
-    beyond[mine] -= _counts(np.stack([first, last], axis=1))
+    beyond[mine] -= _counts(both.days)
     return beyond
 
 

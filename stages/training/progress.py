@@ -51,7 +51,7 @@ class TrainingHistory:
     def still_improving(self) -> bool:
         """Whether the last epoch was better than all before it: more of them may be better still."""
         *before, last = self.monitored
-        return not any(value <= last for value in before)
+        return math.isfinite(last) and not any(value <= last for value in before)
 
 
 @dataclass(kw_only=True, slots=True)

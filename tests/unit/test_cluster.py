@@ -128,7 +128,7 @@ def test_this_process_joins_in_and_as_many_results_wait_at_the_most(cluster: Sta
     here: list[int] = []
 
     def square(number: int) -> int:
-        if sys._getframe(1).f_code.co_name == "ordered_map":
+        if sys._getframe(1).f_code.co_name == "here":
             here.append(number)
         return number * number
 
@@ -160,6 +160,20 @@ def test_what_the_function_raises_is_raised(cluster: StandIn) -> None:
 
     with pytest.raises(ValueError, match="^row 0$"):
         list(workers.ordered_map(refuse, range(3), processes=2))
+
+
+def test_what_it_raises_here_comes_after_the_results_before_it(cluster: StandIn) -> None:
+    last = 2 * workers._AHEAD - 1  # of those that are begun before the first result is read; it is worked out here
+
+    def refuse(number: int) -> int:
+        if number == last:
+            raise ValueError(f"row {number}")
+        return number
+
+    results = workers.ordered_map(refuse, range(100), processes=1, join_in=True)
+    assert [next(results) for _ in range(last)] == [(number, number) for number in range(last)]
+    with pytest.raises(ValueError, match=f"^row {last}$"):
+        next(results)
 
 
 def test_a_cluster_without_processors_is_no_place_to_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,19 @@ def test_what_a_killed_process_leaves_is_cleared_away_by_the_next(tmp_path: Path
     assert names(final) == ["old"]
 
 
+def test_what_a_link_at_the_place_of_the_work_leads_to_is_not_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (tmp_path / ".link.partial").symlink_to("elsewhere")
+    (tmp_path / ".file.partial").touch()
+    for name in ("link", "file"):
+        with fresh_folder(tmp_path / name) as folder:
+            (folder / "new").touch()
+        assert names(tmp_path / name) == ["new"]
+    assert names(tmp_path) == ["elsewhere", "file", "link"]
+    assert names(tmp_path / "elsewhere") == ["kept"]
+
+
 def test_a_link_and_a_file_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").touch()

@@ -12,7 +12,7 @@ import torch
 from stages.data.prepared import open_prepared
 from stages.models.batch import Batch
 from stages.tasks.forecast.data.series import day_number
-from stages.tasks.forecast.model.covariates import _easter
+from stages.tasks.forecast.model.covariates import Covariates, _easter
 from stages.tasks.forecast.model.network import build
 from stages.tasks.forecast.model.windows import PAST_DAYS, Windows, test_origins, train_origins
 
@@ -122,3 +122,27 @@ def test_days_not_observed_teach_nothing(tmp_path: Path) -> None:
 def test_a_recursive_network_has_no_closed_form() -> None:
     with pytest.raises(ValueError, match="decoding direct where linear is closed_form"):
         model_params(linear="closed_form", decoding="recursive")
+
+
+def test_the_table_of_days_holds_all_days_of_the_data() -> None:
+    for first, last in (("1968-05-01", "1970-01-01"), ("2059-01-01", "2063-01-01")):
+        table = Covariates(CLOSED, {"first_day": first, "last_day": last}).table_days
+        assert table[0] < day_number(date.fromisoformat(first)) < day_number(date.fromisoformat(last)) < table[1] - 7
+    assert Covariates(CLOSED, {}).table_days == (day_number(date(1990, 1, 1)), day_number(date(2060, 12, 31)))
+
+
+@pytest.mark.parametrize("before", [np.zeros(100), np.full(50, 500.0)])
+def test_a_series_that_begins_with_a_constant_is_forecast_as_without_it(tmp_path: Path, before: np.ndarray) -> None:
+    values = 1000 + 100 * np.sin(2 * np.pi * np.arange(900) / 7) + np.random.default_rng(0).normal(0, 20, 900)
+    errors = []
+    for number, whole in enumerate((values, np.concatenate([before, values]))):
+        folder = prepared(tmp_path / str(number), whole)
+        network = build(CLOSED, open_prepared(folder)[1])
+        network.fit_without_gradients(Windows(folder, CLOSED, train_origins))
+        windows = Windows(folder, CLOSED, test_origins)
+        batch = windows.batch(np.arange(len(windows)))
+        assert batch.targets is not None
+        assert network.closed_form is not None
+        apart = (network.closed_form(batch) - batch.targets).abs() * batch.context["scale"]
+        errors.append(float(apart.mean()))
+    assert errors[1] < 1.5 * errors[0]  # it was twenty to eighty times as large

@@ -331,3 +331,16 @@ def test_a_model_with_further_columns_can_answer_the_example(told: Predictor, tm
 @pytest.mark.parametrize("count", [14, 15, 27, 28, 400, 12_000])
 def test_two_weeks_or_decades_are_answered(predictor: Predictor, count: int) -> None:
     assert np.isfinite(predictor.predict(series("a", "1990-01-01", count))[["mean", "q05", "q95"]]).all(axis=None)
+
+
+def test_a_closed_form_reads_no_day_that_its_table_does_not_hold(tmp_path: Path) -> None:
+    params = PARAMS.model_copy(update={"linear": "closed_form"})
+    data = {"max_gap_days": 10, "duplicates": "refuse", "first_day": "2015-01-01", "last_day": "2016-01-01"}
+    save_network(tmp_path, build(params, data), params, data, prepared=tmp_path, training={})
+    asked = pd.concat([series("early", "1989-06-01", 400), series("good", "1990-01-01", 400)])
+    found = Predictor(tmp_path).predict(asked, on_error="report")
+    assert found["error"].isna().tolist() == [False] + [True] * 7
+    assert (
+        "from 1989-06-23 to 1990-07-12 are read; allowed are 1990-01-01 to 2060-12-31, whose calendar the model"
+        in (found["error"].iloc[0])
+    )

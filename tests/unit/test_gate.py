@@ -249,6 +249,14 @@ def test_what_start_weights_had_learned_counts_for_nothing_more():
     assert str(found) == "has learned 31 days more"  # and nothing less: the start weights had learned the days before
 
 
+def test_what_came_after_its_training_is_nothing_that_a_version_has_learned():
+    learned, today = series(a=(0, 99)), series(a=(0, 130))
+    assert more_learned(learned, learned, today) is None
+    assert str(more_learned(series(a=(0, 110)), learned, today)) == "has learned 11 days more"
+    ids = Learned.of(Identities("abc"))
+    assert more_learned(ids, ids, Learned.of(Identities("abcdef"))) is None
+
+
 def test_of_more_ids_than_are_kept_those_are_compared_that_both_would_hold(monkeypatch):
     names = [f"drawing {number}" for number in range(1000)]
     for module in ("stages.models.learned", "stages.registry.more_learned"):

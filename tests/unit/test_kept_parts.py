@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -395,6 +396,14 @@ def test_a_file_where_the_folder_belongs_is_told_and_all_is_prepared(
     fault = f"unroll: {folder}: found {file}, a file; allowed: a folder; all is prepared anew, and nothing kept"
     assert capsys.readouterr().err.splitlines() == [fault]
     assert file.read_text() == "mine"
+
+
+def test_a_part_that_may_not_be_looked_at_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert not KeptParts(tmp_path, "way").holds("a" * 64)
 
 
 def test_a_file_where_a_parts_folder_belongs_is_told_once(

@@ -330,6 +330,25 @@ def test_rows_that_end_their_process_are_named(tmp_path: Path, model: Loaded, mo
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_what_stands_before_a_fault_of_the_file_is_answered_by_several_processes_too(
+    model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ahead(function, items, **options: Any):
+        yield from [(item, function(item)) for item in list(items)]  # all are read before the first is answered
+
+    def chunks_read():
+        yield from ([{"number": number, "text": "word"}] for number in range(3))
+        raise ValueError("sentences.txt: damaged")
+
+    monkeypatch.setattr(predict, "ordered_map", ahead)
+    monkeypatch.setenv("UNROLL_THREADS", "1")
+    monkeypatch.setattr(predict, "_loaded", {"folder": model})
+    answered = predict._answered_by(2, "folder", Task("translation").rows().KEY, chunks_read(), {})
+    assert [next(answered)[0] for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(ValueError, match="damaged"):
+        next(answered)
+
+
 def test_an_alias_stands_for_one_version_in_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     client = SimpleNamespace(get_model_version_by_alias=lambda name, alias: SimpleNamespace(version=f"7{name}{alias}"))
     monkeypatch.setattr("stages.tracking.store.missing_database", lambda: None)

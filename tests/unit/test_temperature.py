@@ -121,3 +121,12 @@ def test_weights_from_before_the_temperature_name_no_layer_fresh(tmp_path: Path)
     from safetensors.torch import save
 
     assert start_from(Linear(), save({"scale": torch.ones(())}), "weights") == []
+
+
+def test_logits_that_are_no_numbers_change_no_temperature() -> None:
+    logits, labels = answers(200)
+    bad = np.full((3, 5), [0.0, np.nan, np.inf, -np.inf, 1.0])
+    assert fitted_temperature(np.concatenate([bad, logits]), np.r_[0, 1, 2, labels]) == fitted_temperature(
+        logits, labels
+    )
+    assert fitted_temperature(bad, np.arange(3)) == 1.0

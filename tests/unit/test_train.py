@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from stages.train import _tell_of_last_epoch
@@ -15,6 +17,8 @@ from tests.unit.test_loop import PARAMS
         ("full", "best", (3.0, 1.0, 2.0, 0.5), True),
         ("full", "best", (3.0, 1.0, 0.5, 2.0), False),
         ("full", "best", (3.0, 1.0, 0.5, 0.5), False),
+        ("full", "best", (3.0, 1.0, 0.5, math.nan), False),
+        ("full", "best", (math.nan, 1.0, 2.0, 0.5), True),
         ("full", "last", (3.0, 1.0, 2.0, 0.5), False),
         ("overfit", "best", (3.0, 1.0, 2.0, 0.5), False),
         ("smoke", "best", (3.0,), False),

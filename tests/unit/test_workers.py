@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from stages.preprocessing.workers import Crash, ordered_map
 
@@ -36,6 +37,19 @@ def test_this_process_joins_in_and_results_keep_their_order() -> None:
     assert [item for item, _ in results] == list(range(40))
     assert results[5][1] == os.getpid()  # the other one takes longer to start than this one for a dozen
     assert os.getpid() not in {process for _, process in ordered_map(_process_id, range(4), processes=1)}
+
+
+def _refuse_five(number: int) -> int:
+    if number == 5:
+        raise ValueError("row 5")
+    return number
+
+
+def test_an_error_comes_after_the_results_before_it_wherever_it_is_raised() -> None:
+    results = ordered_map(_refuse_five, range(8), processes=1, join_in=True)  # raised here, while the other one starts
+    assert [next(results) for _ in range(5)] == [(number, number) for number in range(5)]
+    with pytest.raises(ValueError, match="^row 5$"):
+        next(results)
 
 
 def _print_process_and_wait() -> None:

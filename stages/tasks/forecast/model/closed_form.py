@@ -9,6 +9,7 @@ Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 10). The re
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ _CALENDAR_PENALTY = 1.0  # of a day's effect: a date that was seen four times ke
 _PENALTIES = np.logspace(-1, 4, 11)  # one is chosen by the last days of the training windows
 _HELD_BACK, _HELD_BACK_DAYS = 0.2, 365  # of the training windows, the last so many, and no more days
 _MOST_WINDOWS, _BATCH_SIZE = 20_000, 1024
+_FAR = 10  # times the usual: windows with targets farther from zero count less
 
 
 class ClosedForm(nn.Module):
@@ -69,7 +71,8 @@ class ClosedForm(nn.Module):
         """
         kept = min(len(train), _MOST_WINDOWS)
         chosen = np.arange(kept) * len(train) // kept  # evenly over them
-        batches = [train.batch(chosen[start : start + _BATCH_SIZE]) for start in range(0, len(chosen), _BATCH_SIZE)]
+        starts = range(0, len(chosen), _BATCH_SIZE)
+        batches = _tempered([train.batch(chosen[start : start + _BATCH_SIZE]) for start in starts])
         every = np.arange(self._first_day, self._first_day + len(self.effects))
         table = self._covariates.effects(every, dates=True)
         self._fit_effects(batches, table)
@@ -102,9 +105,10 @@ class ClosedForm(nn.Module):
         for batch in batches:
             assert batch.targets is not None
             rows = table[batch.context["day"].numpy() - self._first_day]
-            rows = np.column_stack([rows, np.ones(len(rows))]) * batch.context["weights"].numpy()[:, :1]
+            root = np.sqrt(batch.context["weights"].numpy()[:, :1])
+            rows = np.column_stack([rows, np.ones(len(rows))]) * root
             squares += rows.T @ rows
-            products += rows.T @ batch.targets.double().numpy()[:, 0]
+            products += (rows * root).T @ batch.targets.double().numpy()[:, 0]
         found = np.linalg.solve(squares + _CALENDAR_PENALTY * _all_but_last(size), products)
         self.effects.copy_(torch.from_numpy(table @ found[:-1] + found[-1]))
 
@@ -139,6 +143,26 @@ class ClosedForm(nn.Module):
     def _days(self, batch: Batch, offsets: Tensor) -> Tensor:
         """The places in the tables of days so far from the first one ahead, `(batch, offsets)`."""
         return (batch.context["day"][:, None] + offsets - self._first_day).clamp(0, len(self.effects) - 1)
+
+
+def _tempered(batches: list[Batch]) -> list[Batch]:
+    """The same, with less weight for windows whose targets are far larger than usual: as if they were scaled to the
+    limit. A series that begins with a constant has no scale of its own, and squared, a week of it would count for more
+    than years.
+    """
+    peaks = []
+    for batch in batches:
+        assert batch.targets is not None
+        peaks.append((batch.targets.abs() * batch.context["weights"]).amax(dim=1, keepdim=True))
+    limit = _FAR * torch.cat(peaks).median()
+    if not limit:
+        return batches
+    return [
+        replace(
+            batch, context={**batch.context, "weights": batch.context["weights"] * (limit / peak).clamp(max=1) ** 2}
+        )
+        for batch, peak in zip(batches, peaks, strict=True)
+    ]
 
 
 def _solved(squares: np.ndarray, products: np.ndarray, penalty: float) -> np.ndarray:

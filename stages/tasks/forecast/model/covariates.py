@@ -28,11 +28,12 @@ class Covariates:
     def __init__(self, params: ModelParams, data: Mapping[str, Any]) -> None:
         chosen = params.covariates
         self._week, self._year = "day_of_week" in chosen, "day_of_year" in chosen
-        first_year = (
-            min(FIRST_YEAR, date.fromisoformat(data["first_day"]).year - 1) if data.get("first_day") else FIRST_YEAR
-        )
+        first_year, last_year = FIRST_YEAR, LAST_YEAR
+        if data.get("first_day"):  # as the holidays' table reaches
+            first_year = min(first_year, date.fromisoformat(data["first_day"]).year - 1)
+            last_year = max(last_year, date.fromisoformat(data["last_day"]).year + 1)
         # First and last day of tables of days.
-        self.table_days = (day_number(date(first_year, 1, 1)), day_number(date(LAST_YEAR, 12, 31)))
+        self.table_days = (day_number(date(first_year, 1, 1)), day_number(date(last_year, 12, 31)))
         self._closed_form, self._dates = params.linear == "closed_form", params.dates
         self._holiday_days = params.holiday_days
         self._holidays: np.ndarray | None = None

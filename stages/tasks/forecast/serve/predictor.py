@@ -38,7 +38,7 @@ from ..data.series import (
 )
 from ..model.covariates import Covariates
 from ..model.network import build
-from ..model.windows import History
+from ..model.windows import PAST_DAYS, History
 from ..params import NEEDED_QUANTILES, ModelParams
 
 BATCH_SIZE = 512  # series at a time
@@ -109,17 +109,19 @@ class Predictor(BasePredictor):
         name, rows = series_name("unique_id", item.key["unique_id"] or ""), item.content
         days, series = read_series(rows, duplicates=self._duplicates, max_gap_days=self._max_gap_days)
         next_day = series.start + len(series.values)
-        self._check_holidays(series.start, next_day)
+        self._check_days(series.start, next_day)
         known, past_columns = self._known(rows, days, series), self._past(rows, days, series)
         return name, History(series.values, next_day, known=known, past=past_columns)
 
-    def _check_holidays(self, start: int, next_day: int) -> None:
-        """Raises ValueError for a day that the network looks at and the table of holidays does not hold."""
+    def _check_days(self, start: int, next_day: int) -> None:
+        """Raises ValueError for a day that the network looks at and the table of days does not hold."""
         bounds = self._covariates.days
-        first, last = max(start, next_day - self._network.params.context_days), next_day + HORIZON - 1
+        read_days = PAST_DAYS if self._network.features.closed_form else self._network.params.context_days
+        first, last = max(start, next_day - read_days), next_day + HORIZON - 1
         if bounds and not bounds[0] <= first < last <= bounds[1]:
+            table = "holidays" if "holidays" in self._network.params.covariates else "calendar"
             read, known = (f"{calendar_date(a)} to {calendar_date(b)}" for a, b in ((first, last), bounds))
-            raise ValueError(f"ds: the days from {read} are read; allowed are {known}, whose holidays the model knows")
+            raise ValueError(f"ds: the days from {read} are read; allowed are {known}, whose {table} the model knows")
 
     def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`known_columns` on the series' days and the seven days ahead, `(time + 7, columns)`."""
