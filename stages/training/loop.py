@@ -67,7 +67,8 @@ def fit(
     loss or gradient that is not finite and, in the first step, for a monitor that the network does not measure or that
     has no direction.
     """
-    network.fit_without_gradients(train)
+    if params.mode != "overfit":  # which asks what the gradients learn
+        network.fit_without_gradients(train)
     training = _Training(network, train, params, checkpoints, stop_requested, on_step_record)
     training.resume()
     progress = training.progress

@@ -334,6 +334,18 @@ def test_overfit_learns_one_batch_by_heart_and_smoke_takes_two_steps():
     assert len(validation) == 2 * PARAMS.batch_size
 
 
+@pytest.mark.parametrize(("mode", "fitted"), [("full", [40]), ("smoke", [16]), ("overfit", [])])
+def test_what_has_a_closed_form_is_fitted_to_what_is_learned_but_not_where_gradients_are_asked(
+    mode, fitted, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(Linear, "fit_without_gradients", lambda network, train: asked.append(len(train)))
+    network, chosen = Linear(), PARAMS.model_copy(update={"mode": mode, "epochs": 1})
+    train, validation, params = debug_modes.apply_mode(network, Sums(), Sums(seed=1), chosen)
+    loop.fit(network, train, validation, params)
+    assert asked == fitted
+
+
 def test_overfit_switches_dropout_off():
     stack = RecurrentStack(1, 1, recurrent_dropout=0.5, dropout=0.5)
     attention = nn.MultiheadAttention(1, 1, dropout=0.3)
