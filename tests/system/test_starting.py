@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import IO
 
 import pytest
 
@@ -79,11 +80,12 @@ def test_a_run_of_another_checkout_is_refused(flows: House, other: Clone) -> Non
     assert done.stderr.count("\n") == 1
 
 
-def test_ctrl_c_during_a_flow_is_one_line(flows: House) -> None:
+def training(clone: Clone, environment: dict[str, str]) -> tuple[subprocess.Popen[str], IO[str]]:
+    """A run in a process group of its own that has trained an epoch, and the rest of what it prints."""
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.run", "forecast", "--set", "forecast.train.epochs=2000", "--up-to", "train"],
-        cwd=flows.clone.folder,
-        env={**os.environ, **flows.servers.environment},
+        cwd=clone.folder,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -93,8 +95,13 @@ def test_ctrl_c_during_a_flow_is_one_line(flows: House) -> None:
     for line in process.stdout:
         if "train@forecast: epoch" in line:
             break
+    return process, process.stdout
+
+
+def test_ctrl_c_during_a_flow_is_one_line(flows: House) -> None:
+    process, output = training(flows.clone, {**os.environ, **flows.servers.environment})
     os.killpg(process.pid, signal.SIGINT)
-    said = process.stdout.read()
+    said = output.read()
     assert process.wait(60) == 75, said
     assert "unroll: stopped\n" in said
     assert "Traceback" not in said
@@ -106,22 +113,10 @@ def test_ctrl_c_during_a_flow_is_one_line(flows: House) -> None:
 def test_sigterm_to_all_of_a_run_with_a_temporary_server_ends_it_at_once(other: Clone) -> None:
     """As `timeout` and schedulers send it: the server ends as well, and Prefect would try for a minute to reach it."""
     unset = ("PREFECT_API_URL", "PREFECT_HOME")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.run", "forecast", "--set", "forecast.train.epochs=2000", "--up-to", "train"],
-        cwd=other.folder,
-        env={name: value for name, value in os.environ.items() if name not in unset},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "train@forecast: epoch" in line:
-            break
+    process, output = training(other, {name: value for name, value in os.environ.items() if name not in unset})
     since = time.monotonic()
     os.killpg(process.pid, signal.SIGTERM)
-    said = process.stdout.read()
+    said = output.read()
     assert process.wait(60) == 75, said
     assert time.monotonic() - since < 15
     assert said.endswith("unroll: stopped\n")

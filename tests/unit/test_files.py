@@ -168,24 +168,12 @@ def test_what_a_killed_process_leaves_is_cleared_away_by_the_next(tmp_path: Path
     assert names(final) == ["old"]
 
 
-def test_what_a_link_at_the_place_of_the_work_leads_to_is_not_cleared_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [".{}.partial", "{}"], ids=["of the work", "of the folder"])
+def test_a_link_and_a_file_in_the_place_are_replaced_and_what_a_link_leads_to_stays(tmp_path: Path, place: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "kept").touch()
-    (tmp_path / ".link.partial").symlink_to("elsewhere")
-    (tmp_path / ".file.partial").touch()
-    for name in ("link", "file"):
-        with fresh_folder(tmp_path / name) as folder:
-            (folder / "new").touch()
-        assert names(tmp_path / name) == ["new"]
-    assert names(tmp_path) == ["elsewhere", "file", "link"]
-    assert names(tmp_path / "elsewhere") == ["kept"]
-
-
-def test_a_link_and_a_file_are_replaced(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "kept").touch()
-    (tmp_path / "link").symlink_to("elsewhere")
-    (tmp_path / "file").touch()
+    (tmp_path / place.format("link")).symlink_to("elsewhere")
+    (tmp_path / place.format("file")).touch()
     for name in ("link", "file"):
         with fresh_folder(tmp_path / name) as folder:
             (folder / "new").touch()
