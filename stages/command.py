@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from . import stopping  # noqa: F401  # it notes at once which process has started this one
+from .cluster import connection
 
 if TYPE_CHECKING:
     from .params import TaskParams
@@ -30,6 +31,7 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     )
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
     task = Task(parser.parse_args().task)
+    connection.runs(f"{verb}@{task.name}")
     hint = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
     with one_line_errors(f"unroll: {verb} {task.name}", missing_file=hint):
         from .params import load

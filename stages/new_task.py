@@ -3,9 +3,9 @@
     python -m stages.new_task NAME --like sketch
 
 It copies the task's folder, its block in params.yaml, its entry in dvc.yaml and its pin, all under the new name. The
-copy runs as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first. README.md, "A new
-task", says what each part is. To go back, delete the folder, the block in params.yaml, the entries in dvc.yaml and
-sources/NAME.json.
+copy runs as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first.
+docs/new-task.md says what each part is. To go back, delete the folder, the block in params.yaml, the entries in
+dvc.yaml and sources/NAME.json.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def _with_entry(dag: str, name: str, like: str) -> str:
     copied = entry.group().replace(f"{like}:", f"{name}:").replace(f"dataset_task: {like},", f"dataset_task: {name},")
     copied = copied.replace(f"judge: weights/{like},", f"judge: weights/{name},")
     dag = dag.replace(entry.group(), entry.group() + copied)
-    return re.sub(rf"^( +- (?:dataset|judged)_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
+    data = rf"^( +- dataset_tasks: \{{.*\b{like}: (\{{[^}}]*\}}).*)\}}$"
+    dag = re.sub(data, rf"\1, {name}: \2}}", dag, flags=re.MULTILINE)
+    return re.sub(rf"^( +- judged_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
 
 
 def _renamed(text: str, name: str, like: str) -> str:

@@ -73,6 +73,19 @@ def check_start(start: str) -> str:
     return start
 
 
+class AdditionalParams(Block):
+    """The keys of a `source` block whose data may grow by corrections: `sources/additional.py`."""
+
+    also: list[Annotated[str, Field(min_length=1)]]
+    also_test: bool
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.also)) < len(self.also):
+            raise ValueError("each address of also once")
+        return self
+
+
 class TrainParams(Block):
     """How a network is trained: the same keys for every task."""
 
@@ -82,6 +95,7 @@ class TrainParams(Block):
     ranks: Positive
     threads: Positive
     precision: Literal["float32", "bfloat16", "float16"]
+    compile: bool
     epochs: Positive
     batch_size: Positive
     batch_tokens: Count
@@ -292,7 +306,9 @@ _SIGNATURES = re.compile(rf"[?&]({_SIGNING})=(?!\$\{{)", re.IGNORECASE)
 
 
 def _has_secret(value: object) -> bool:
-    """Whether a value is an address with a password, or with a query that signs it."""
+    """Whether a value is an address with a password, or with a query that signs it; or a list with such a one."""
+    if isinstance(value, list):
+        return any(map(_has_secret, value))
     if not isinstance(value, str) or not re.search(r"://|^\$\{", value):
         return False
     return bool(re.search(r"://[^/?#\s]*:(?!\$\{)[^/?#\s]+@", value) or _SIGNATURES.search(value))

@@ -27,9 +27,17 @@ def project_root(folder: Path = Path()) -> Path:
 
 
 def resume_folder() -> Path:
-    """UNROLL_RESUME, or else `.resume` in the main checkout: what a killed process leaves for the one after it."""
+    """UNROLL_RESUME, or else `.resume` in the main checkout: what a killed process leaves for the one after it. Where
+    the variable is an address, states of trainings lie there (`resume_address`) and all else in `.resume`.
+    """
     named = os.environ.get("UNROLL_RESUME")
-    return Path(named).absolute() if named else project_root() / ".resume"
+    return Path(named).absolute() if named and "://" not in named else project_root() / ".resume"
+
+
+def resume_address() -> str | None:
+    """UNROLL_RESUME where it is an address that fsspec reads, such as s3://bucket/states, without a last slash."""
+    named = os.environ.get("UNROLL_RESUME", "")
+    return named.rstrip("/") if "://" in named else None
 
 
 def by_last_use(files: Iterable[Path]) -> list[tuple[float, Path, int]]:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-_loaded: dict[str, PyFuncModel] = {}  # by address, in each process that answers beside others
+_loaded: dict[str, PyFuncModel] = {}  # by address, in each process that answers
 # What people write for a registered model: its name, with an alias or a number or without, or `models:/` and no more.
 _NAME = re.compile(r"[\w-]+(@[\w-]+|/\d+)?|models:/[\w-]+")
 
@@ -89,15 +89,16 @@ def table_columns(model: PyFuncModel, key: Columns, predicted: Collection[str]) 
     """The table's columns: those of `key`, the model's outputs by its signature, `error`. An output that only some
     params ask for is among them where it has been `predicted`.
     """
-    from mlflow.types.schema import Array, DataType
+    from mlflow.types.schema import Array
 
     columns = dict(key)
     for column in model.metadata.get_output_schema().inputs:
         if not (column.required or column.name in predicted):
             continue
-        inner = column.type.dtype if isinstance(column.type, Array) else column.type
-        assert isinstance(inner, DataType)
-        columns[column.name] = inner.name if inner is column.type else f"list {inner.name}"
+        inner, lists = column.type, ""
+        while isinstance(inner, Array):
+            inner, lists = inner.dtype, f"list {lists}"
+        columns[column.name] = f"{lists}{inner.name}"
     return {**columns, "error": "string"}
 
 
@@ -119,28 +120,22 @@ def run(
     reader = task.rows()
     unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded
-    alone = processes == 1 or (processes is None and connection.address() is None)
-    address = address if alone else _pinned(address)
-    model = _load(address)
+    address = address if _alone(processes) else _pinned(address)
+    model = _loaded[address] = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
     if unknown := params.keys() - set(known):  # MLflow would only warn
         raise ValueError(f"unknown params {sorted(unknown)}; allowed: {', '.join(known) or 'none'}")
     chunks_read = filter(None, chain([first], unread))
-    answered: Iterator[tuple[int, list[Row]]]
-    if alone:
-        answered = ((len(rows), predict_chunk(model, reader.KEY, rows, params)) for rows in chunks_read)
-    else:
-        _loaded[address] = model
-        answered = _answered_by(processes or sys.maxsize, address, reader.KEY, chunks_read, params)
+    answered = answered_chunks(address, reader.KEY, chunks_read, params, processes=processes)
     head = list(islice(answered, 1))
     columns = table_columns(model, reader.KEY, {name for _, rows in head for row in rows for name in row})
     on_screen = output is None and sys.stdout.isatty()  # the table, which no bar may cut up
     read = written = bad = 0
     with table_writer(output, columns) as write, ProgressBar("predict", unit="rows", quiet=on_screen) as bar:
-        for count, rows in chain(head, answered):
+        for asked, rows in chain(head, answered):
             write(rows)
-            bar.update(count)
-            read, written = read + count, written + len(rows)
+            bar.update(len(asked))
+            read, written = read + len(asked), written + len(rows)
             bad += sum(row["error"] is not None for row in rows)
     reading = f"{_rows(read)} read; " if read != written else ""  # of a task that answers groups of them
     where = f" in {output}" if output else ""
@@ -148,27 +143,41 @@ def run(
     return bad < written or not written
 
 
-def _answered_by(
-    processes: int, address: str, key: Columns, chunks_read: Iterable[list[Row]], params: Mapping[str, Any]
-) -> Iterator[tuple[int, list[Row]]]:
-    """How many rows each chunk has and its part of the table, in order, by this process and others.
+def answered_chunks(
+    address: str,
+    key: Columns,
+    chunks_read: Iterable[list[Row]],
+    params: Mapping[str, Any],
+    *,
+    processes: int | None = None,
+) -> Iterator[tuple[list[Row], list[Row]]]:
+    """Each chunk with its part of the table, in order, by this process and others: as many as `run` says.
 
     Raises RuntimeError for a chunk that ends its process, each time that it is tried.
     """
-    # The processes share the processors; a cluster lends each of them one. The number of threads changes no answer.
-    alone = connection.address() is None
-    os.environ.setdefault("UNROLL_THREADS", str(max(1, processors() // processes) if alone else 1))
     function = partial(_answer, address, dict(key), dict(params))
+    if _alone(processes):
+        yield from ((rows, function(rows)) for rows in chunks_read)
+        return
+    # The processes share the processors; a cluster lends each of them one. The number of threads changes no answer.
+    processes = processes or sys.maxsize
+    on_cluster = connection.address() is not None
+    os.environ.setdefault("UNROLL_THREADS", str(1 if on_cluster else max(1, processors() // processes)))
     first = 1
     unreadable: list[Exception] = []
     readable = _up_to_error(chunks_read, unreadable)
     for rows, answers in ordered_map(function, readable, processes=max(processes - 1, 1), join_in=True):
         if isinstance(answers, Crash):
             raise RuntimeError(f"rows {first:,} to {first + len(rows) - 1:,}: {answers} that was to answer them")
-        yield len(rows), answers
+        yield rows, answers
         first += len(rows)
     if unreadable:
         raise unreadable[0]
+
+
+def _alone(processes: int | None) -> bool:
+    """Whether this process answers alone."""
+    return processes == 1 or (processes is None and connection.address() is None)
 
 
 def _up_to_error(chunks_read: Iterable[list[Row]], errors: list[Exception]) -> Iterator[list[Row]]:
@@ -216,6 +225,7 @@ def _load(address: str) -> PyFuncModel:
     from .tracking import mlflow_runs
     from .tracking.store import missing_database, store_error, without_credentials
 
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # a model must not run code while it is read
     missing = missing_database()
     if missing and address.lower().startswith(("models:/", "runs:/")):
         raise ValueError(
@@ -264,8 +274,6 @@ def _output(text: str) -> Path:
 def main() -> None:
     """The command line."""
     let_threads_sleep()
-    # A model must not run code while it is read.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     inputs = "\n".join(f"  {name:<12} {Task(name).rows().INPUT}" for name in Task.names())
     parser = argparse.ArgumentParser(
         prog="python -m stages.predict",

@@ -58,8 +58,8 @@ class _AskedHost(PresentHost):
     def __init__(self) -> None:
         self.left_out: dict[str, str] = {}
 
-    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int) -> Tree:
-        found = super().tree(url, chosen, below=below, max_files=max_files)
+    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int, loose: bool = False) -> Tree:
+        found = super().tree(url, chosen, below=below, max_files=max_files, loose=loose)
         self.left_out |= found.left_out
         return found
 

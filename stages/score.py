@@ -16,6 +16,8 @@ from .command import let_threads_sleep, one_line_errors
 from .tasks.protocol import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlflow.entities.model_registry import ModelVersion
 
     from .monitoring.evaluations import Evaluation
@@ -75,25 +77,31 @@ def score_labelled(task: Task, params: TaskParams, source: str, *, encoding: str
     """
     from .evaluation.report import headline_metric
     from .monitoring.labelled import judge
-    from .predict import chunks, predict_chunk
+    from .predict import answered_chunks, chunks
     from .progress_bar import ProgressBar
-    from .registry.champion import load_model
 
     if task.has_forecasts:
         raise ValueError(f"{task.name} is scored by what has come true of its forecasts; allowed: no file")
     module, reader = task.labelled(), task.rows()
     version, evaluation = _champion(task)
-    model = load_model(version.name, str(version.version))
     answers: list[dict[str, Any]] = []
     targets: list[str] = []
-    without = 0
-    with ProgressBar("score", unit="rows") as bar:
+    read = 0
+
+    def with_targets() -> Iterator[list[dict[str, Any]]]:
+        nonlocal read
         for rows in chunks(reader, source, encoding):
-            known = [row for row in rows if row.get("target") not in (None, "")]
-            without += len(rows) - len(known)
-            targets += [str(row["target"]) for row in known]
-            answers += predict_chunk(model, reader.KEY, known, {}) if known else []
+            read += len(rows)
+            if known := [row for row in rows if row.get("target") not in (None, "")]:
+                yield known
+
+    address = f"models:/{version.name}/{version.version}"
+    with ProgressBar("score", unit="rows") as bar:
+        for rows, answered in answered_chunks(address, reader.KEY, with_targets(), {}):
+            targets += [str(row["target"]) for row in rows]
+            answers += answered
             bar.update(len(rows))
+    without = read - len(targets)
     if not targets:
         raise ValueError(f"{source}: no row of {without:,} says what is right; allowed: {module.LABELS}")
     failed = [str(answer["error"]) for answer in answers if answer.get("error") is not None]

@@ -112,6 +112,8 @@ def _fresh_network(
     from .training import distributed
 
     distributed.configure(seed=params.train.seed, threads=params.train.threads)
+    if params.train.precision != "float32":
+        distributed.keep_few_kernels()
     network: Network = task.model().build(params.model, description)
     network.load_pretrained(task.paths.prepared)
     if start is not None:

@@ -80,7 +80,7 @@ def _publish(archive: Path, staging: Path, folder: Path, names: list[str]) -> li
         if not target.parent.resolve().is_relative_to(home):
             raise ArchiveError(f"{archive}: {name}: {target.parent} leads out of {folder}")
         if target.exists() and not (target.is_file() and filecmp.cmp(staging / name, target, shallow=False)):
-            raise ArchiveError(f"{archive}: {name}: {target} is there already, with other content")
+            raise ArchiveError(f"{archive}: {name}: {target} already exists with different content")
     for name in names:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def _safe_name(archive: Path, raw: str) -> str:
     try:
         sizes = [len(part.encode("utf-8")) for part in parts]
     except UnicodeEncodeError:
-        raise ArchiveError(f"{archive}: {raw!r}: found a name that is no UTF-8") from None
+        raise ArchiveError(f"{archive}: {raw!r}: found a name that is not UTF-8") from None
     if path.startswith("/") or (parts and re.fullmatch("[A-Za-z]:.*", parts[0])):
         raise ArchiveError(f"{archive}: {raw!r}: found an absolute name; allowed are names inside the archive")
     if ".." in parts:
@@ -125,7 +125,7 @@ def _safe_name(archive: Path, raw: str) -> str:
     if any(unicodedata.category(letter) == "Cc" for letter in path):
         raise ArchiveError(f"{archive}: {raw!r}: found a control character in a name")
     if max(sizes, default=0) > _MAX_PART or sum(sizes) + len(sizes) > _MAX_NAME:
-        raise ArchiveError(f"{archive}: {raw[:40]!r}…: found a name that is longer than file systems take")
+        raise ArchiveError(f"{archive}: {raw[:40]!r}…: found a name longer than file systems allow")
     return "/".join(parts)
 
 

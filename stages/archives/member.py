@@ -40,7 +40,7 @@ def archive_errors(archive: Path) -> Iterator[None]:
         raise ArchiveError(f"{archive}: packed in a way that Python cannot unpack: {error}") from None
     except Exception as error:  # damage makes them raise anything: struct.error, IndexError, EOFError, …
         found = str(error) or type(error).__name__
-        raise ArchiveError(f"{archive}: damaged, or no zip, tar or rar: {found}") from None
+        raise ArchiveError(f"{archive}: damaged, or not a zip, tar or rar: {found}") from None
 
 
 class Meter:

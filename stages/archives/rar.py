@@ -67,7 +67,7 @@ def find_tool(archive: str | Path) -> tuple[str, ...]:
             return command
     names = ", ".join(command[0] for command in _TOOLS)
     hint = "on Debian: apt install unar or libarchive-tools"
-    raise ArchiveError(f"{archive}: to unpack a rar one of these programs must be installed: {names} ({hint})")
+    raise ArchiveError(f"{archive}: unpacking a rar needs one of these programs: {names} ({hint})")
 
 
 class _ToolOutput:
@@ -100,7 +100,7 @@ class _ToolOutput:
         ready, _, _ = select.select([self._process.stdout], [], [], _MAX_SILENCE)
         chunk = os.read(self._process.stdout.fileno(), min(size, 2**20)) if ready else b""
         if not chunk:
-            how = "it ended early" if ready else f"nothing came for {_MAX_SILENCE} s"
+            how = "it ended early" if ready else f"no output for {_MAX_SILENCE} s"
             raise ArchiveError(f"{self._archive}: damaged, or {self._tool} cannot unpack it: {how}")
         self._position += len(chunk)
         return chunk

@@ -7,15 +7,13 @@ import os
 import signal
 import socket
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from ..paths import resume_folder, search_path
+from ..paths import search_path
+from . import arrival
 
 VARIABLE = "UNROLL_RAY"
 AUTO = "auto"  # the cluster that runs on this machine
@@ -25,6 +23,9 @@ _AT_START = ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 # Set once it runs, from a message: what stands in Ray's runtime environment is shown in its dashboard, passwords too.
 _FORWARDED = ("AWS_", "AZURE_", "DVC_", "GOOGLE_", "MLFLOW_", "UNROLL_")
 _FORWARDED_NAMES = ("DO_NOT_TRACK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+
+
+_stage: str | None = None  # what this process runs, VERB@TASK
 
 
 class ClusterError(RuntimeError):
@@ -42,6 +43,17 @@ def address() -> str | None:
             f"{VARIABLE}: found {named!r}; allowed: HOST:PORT of a head node, as `ray start` prints it, or {AUTO}"
         )
     return named
+
+
+def runs(stage: str) -> None:
+    """Say which stage of dvc.yaml this process runs."""
+    global _stage
+    _stage = stage
+
+
+def running_stage() -> str | None:
+    """The stage that this process runs; None where it runs none, or nobody has said so."""
+    return _stage
 
 
 @contextmanager
@@ -76,9 +88,11 @@ def connected() -> Iterator[Any]:
         raise ClusterError(f"{VARIABLE}={named}: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
+    ray.cloudpickle.register_pickle_by_value(arrival)
     try:
         yield ray
     finally:
+        ray.cloudpickle.unregister_pickle_by_value(arrival)
         ray.shutdown()
 
 
@@ -107,49 +121,13 @@ def described(ray: Any) -> str:
     return f"{len(found)} node{'s' * (len(found) != 1)}: {', '.join(found)}"
 
 
-@dataclass(frozen=True)
-class Place:
-    """This process's folder and environment, which work on any node goes on in."""
-
-    folder: str
-    markers: tuple[str, ...]  # files that are there as long as the work goes on: who sees them sees these very folders
-    environment: Mapping[str, str]
-
-    def enter(self) -> None:
-        """Go there. Raises ClusterError on a node that has another folder of that name, or none."""
-        for marker in map(Path, self.markers):
-            if not marker.is_file():
-                raise ClusterError(
-                    f"node {socket.gethostname()} does not share the folder {marker.parent} with the machine that "
-                    f"started this; {VARIABLE} needs one that all nodes reach by the same path"
-                )
-        os.chdir(self.folder)
-        os.environ.pop(VARIABLE, None)  # what runs there does its work there
-        os.environ.update(self.environment)
-        if self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
-
-
-@contextmanager
-def shared_place() -> Iterator[Place]:
-    """The present folder, to be entered by processes of any node inside the block."""
-    name = f"cluster.{uuid.uuid4().hex}"
-    markers = [folder / name for folder in dict.fromkeys([Path.cwd() / ".resume", resume_folder()])]
-    for marker in markers:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        marker.touch()
+def forwarded() -> dict[str, str]:
+    """The variables that go with work, but the one that names the cluster."""
     chosen = {
-        name: value
-        for name, value in os.environ.items()
-        if (name.startswith(_FORWARDED) or name in _FORWARDED_NAMES) and name != VARIABLE
+        name: value for name, value in os.environ.items() if name.startswith(_FORWARDED) or name in _FORWARDED_NAMES
     }
-    chosen["UNROLL_RESUME"] = str(resume_folder())
-    try:
-        yield Place(str(Path.cwd()), tuple(map(str, markers)), chosen)
-    finally:
-        for marker in markers:
-            with suppress(OSError):
-                marker.unlink()
+    chosen.pop(VARIABLE, None)
+    return chosen
 
 
 def importable(function: Callable[..., Any]) -> Callable[..., Any]:

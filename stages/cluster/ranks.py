@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -12,11 +14,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ..paths import resume_address
 from ..stopping import STATUS, stop_signals
-from .connection import ClusterError, connected, described, nodes, shared_place
+from . import arrival, outputs, place
+from .arrival import Place, node_folder
+from .connection import ClusterError, connected, described, nodes, running_stage
+from .remote import Cargo, fetch, stage_files
 
 _POLL = 0.5  # seconds between two looks at what was asked or told
 _STOP_SECONDS = 30.0  # that ranks have to save their state in, as torchrun gives them
@@ -31,32 +38,6 @@ class Ended:
 
     message: str | None = None
     stopped: bool = False
-
-
-class _Mailbox:
-    """What the process that started ranks and the ranks tell each other, wherever they are."""
-
-    def __init__(self) -> None:
-        self._stop = False
-        self._message: str | None = None
-        self._printed: list[tuple[str, str]] = []
-
-    def ask_to_stop(self) -> None:
-        self._stop = True
-
-    def stop_requested(self) -> bool:
-        return self._stop
-
-    def tell(self, message: str) -> None:
-        self._message = self._message or message
-
-    def print(self, stream: str, text: str) -> None:
-        self._printed.append((stream, text))
-
-    def news(self) -> tuple[list[tuple[str, str]], str | None]:
-        """What was printed since the last call, and what would come again."""
-        printed, self._printed = self._printed, []
-        return printed, self._message
 
 
 class _Printed(io.TextIOBase):
@@ -83,8 +64,17 @@ def inside() -> bool:
 
 @contextmanager
 def stop_messages() -> Iterator[Callable[[], bool]]:
-    """Inside the block, in a rank: yields what says whether the process that started the ranks was asked to stop."""
+    """Inside the block, in a rank: yields what says whether the process that started the ranks was asked to stop.
+
+    Raises ClusterError where a node would keep the states of the training to itself.
+    """
     import ray
+
+    if place.own_resume() is not None and resume_address() is None:
+        raise ClusterError(
+            f"node {socket.gethostname()} does not share the folder that has the states of the training; UNROLL_RESUME "
+            "needs an address that all nodes reach, as s3://BUCKET/FOLDER, or a folder that they reach by the same path"
+        )
 
     requested, over = threading.Event(), threading.Event()
 
@@ -109,36 +99,59 @@ def run(name: str, count: int, work: Work, *, restarts: int) -> Ended:
 
     A rank or node that dies ends the others, and all start again, up to `restarts` times. Asked to stop, this process
     hands that on and gives the ranks time to save. Raises ClusterError where there is no place for so many ranks, or
-    they died more often than they may.
+    they died more often than they may. Where a node does not share this folder, it is brought what the stage reads, and
+    what the stage writes comes back.
     """
-    with connected() as ray, shared_place() as place, stop_signals() as stop_requested:
+    with connected() as ray, place.opened(ray) as here, stop_signals() as stop_requested:
         gpu = _has_gpus(ray, name, count)
-        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
-        mailbox = ray.remote(num_cpus=0, scheduling_strategy=here)(_Mailbox).remote()
-        config = {"place": place, "mailbox": mailbox, "work": work}
-        with TemporaryDirectory(prefix="unroll-ray-") as storage:
+        mailbox = ray.remote(num_cpus=0, scheduling_strategy=beside)(arrival.Mailbox).remote()
+        config = {"place": here, "mailbox": mailbox, **_sent(here, work)}
+        with TemporaryDirectory(prefix="unroll-ray-") as storage, outputs.Received() as received:
             fitting = _Fitting(_trainer(config, count, gpu=gpu, restarts=restarts, storage=storage))
             asked: float | None = None
             while fitting.wait(_POLL):
-                if message := _news(ray, mailbox):
+                if message := _news(ray, mailbox, received):
                     return Ended(message)
                 if stop_requested() and asked is None:
                     asked = time.monotonic()
                     ray.get(mailbox.ask_to_stop.remote())
                 if asked is not None and time.monotonic() - asked > _STOP_SECONDS:
                     return Ended(stopped=True)
-            if message := _news(ray, mailbox):
+            if message := _news(ray, mailbox, received):
                 return Ended(message)
             if fitting.error is not None:
                 raise ClusterError(_reason(fitting.error, name, count, restarts, described(ray)))
+            received.lay()
             return Ended(stopped=fitting.value == STATUS)
 
 
-def _news(ray: Any, mailbox: Any) -> str | None:
-    """Print what the ranks have printed; returns what would come again."""
-    printed, message = ray.get(mailbox.news.remote())
+def _sent(here: Place, work: Work) -> dict[str, Any]:
+    """The work, with what a node that does not share this folder fetches for the stage, and what it sends back."""
+    if here["code"] is None:
+        return {"work": place.packed((work, []))[0], "outputs": []}
+    stage = running_stage()
+    if stage is None:
+        raise ClusterError("a node does not share this folder, and what to bring there is known of a stage alone")
+    reads, writes = stage_files(stage)
+    files = Cargo().files(reads)
+    store = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if stage.startswith("train@") and (not store or store.startswith(("sqlite:", "file:", "/", "."))):
+        print(
+            "unroll: MLflow: a node does not share this folder, and MLFLOW_TRACKING_URI names no server: what is told "
+            "there is lost, and `register` makes the run up for from the learning curve",
+            file=sys.stderr,
+        )
+    return {"work": place.packed((work, files))[0], "outputs": [path.as_posix() for path in writes]}
+
+
+def _news(ray: Any, mailbox: Any, received: outputs.Received) -> str | None:
+    """Print what the ranks have printed, take what they send; returns what would come again."""
+    printed, pieces, message = ray.get(mailbox.news.remote())
+    for offset, piece in pieces:
+        received.write(offset, piece)
     for stream, text in printed:
         print(text, end="", file=getattr(sys, stream), flush=True)
     return message
@@ -161,7 +174,7 @@ def _trainer(config: dict[str, Any], count: int, *, gpu: bool, restarts: int, st
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _START_SECONDS)
     train, torch = (importlib.import_module(name) for name in ("ray.train", "ray.train.torch"))
     return torch.TorchTrainer(
-        _as_rank,
+        arrival.run_rank,
         train_loop_config=config,
         # Both, since what ranks tell each other beside gradients lies on the CPU.
         torch_config=torch.TorchConfig(backend="cpu:gloo,cuda:nccl" if gpu else "gloo"),
@@ -174,17 +187,21 @@ def _trainer(config: dict[str, Any], count: int, *, gpu: bool, restarts: int, st
     )
 
 
-def _as_rank(config: dict[str, Any]) -> int:
+def as_rank(config: dict[str, Any]) -> int:
     """One rank; what would come again is told, since Ray Train starts again whatever fails."""
     global _of_this_rank
     _of_this_rank = config["mailbox"]
     import ray
 
+    logging.getLogger().setLevel(logging.WARNING)  # Ray has it tell what any library does
     printed = [_Printed(_of_this_rank, stream) for stream in ("stdout", "stderr")]
     try:
-        config["place"].enter()
+        shared = place.enter(config["place"])
+        work, files = place.unpacked(config["work"])
+        if not shared:
+            fetch(node_folder(config["place"]), files)
         with redirect_stdout(printed[0]), redirect_stderr(printed[1]):
-            message = config["work"]()
+            message = work()
     except ClusterError as error:
         message = str(error)
     except SystemExit as ended:
@@ -193,6 +210,10 @@ def _as_rank(config: dict[str, Any]) -> int:
         return STATUS
     if message is not None:
         ray.get(_of_this_rank.tell.remote(message))
+    elif not shared and importlib.import_module("ray.train").get_context().get_world_rank() == 0:
+        outputs.send(
+            [Path(name) for name in config["outputs"]], lambda *piece: ray.get(_of_this_rank.offer.remote(*piece))
+        )
     return 0
 
 

@@ -79,7 +79,7 @@ def _of_several_lines(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
         try:
             cells = next(reader, None)
         except csv.Error as error:  # the next row begins with the next line
-            open_ = f"a quotation mark, from line {begin} on, that nothing closes; allowed: two around a value"
+            open_ = f"a quotation mark opened in line {begin} and never closed; allowed: two around a value"
             yield Row(reader.line_num, [], "", _fault(error, open_))
             continue
         if cells is None:
@@ -93,4 +93,4 @@ def _fault(error: csv.Error, open_: str) -> str:
         return f"found {open_}"
     if _AFTER in str(error):
         return "found text after a closing quotation mark; allowed: quotes around a whole value, doubled within it"
-    return f"found what is no CSV: {error}"
+    return f"found text that is not valid CSV: {error}"

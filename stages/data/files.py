@@ -31,11 +31,19 @@ def write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, under a temporary name first."""
+    """Write a text as UTF-8, under a temporary name first; of several that write the file at once, one at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    while True:
+        with temporary.open("ab") as file:
+            _wait_for(file, path)
+            if not _is_at(file, temporary):  # whoever had it has given it its final name
+                continue
+            file.truncate(0)  # what a killed process left
+            file.write(text.encode())
+            file.flush()
+            temporary.replace(path)
+            return
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def _column(values: Sequence[Any], field: pa.Field) -> pa.Array:
     item = kind.value_type.value_type if vectors else kind.value_type
     if not (pa.types.is_integer(item) or pa.types.is_floating(item)):
         return pa.array(values, kind)
-    dtype = item.to_pandas_dtype()
+    dtype = pa.array([], item).to_numpy(zero_copy_only=False).dtype  # `to_pandas_dtype` would import pandas
     arrays = [np.asarray(v, dtype=dtype) for v in values]
     offsets = np.zeros(len(arrays) + 1, dtype=np.int32)
     np.cumsum([len(a) for a in arrays], out=offsets[1:])

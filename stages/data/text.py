@@ -171,7 +171,7 @@ class Text:
         try:
             yield
         except UnicodeDecodeError as error:  # of encodings whose bytes cannot stand alone, as UTF-16's
-            found = f"found what is no {error.encoding}: {error.reason}"
+            found = f"found bytes that are not {error.encoding}: {error.reason}"
             raise TextError(f"{self._name}: after line {number():,}: {found}; allowed: {self._allowed}") from None
         except _Damaged as error:
             place = f"after line {number():,}: " if number() else ""

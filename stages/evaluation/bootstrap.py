@@ -59,12 +59,6 @@ def accuracy(answers: Sequence[object], truth: Sequence[object], groups: np.ndar
     return mean(np.array([answer == target for answer, target in zip(answers, truth, strict=True)], dtype=bool), groups)
 
 
-def evenly(count: int, limit: int) -> np.ndarray:
-    """The numbers of up to `limit` of `count` examples, evenly over them and always the same, ascending."""
-    kept = min(count, limit)
-    return np.arange(kept) * count // max(kept, 1)
-
-
 def ratio(sums: np.ndarray) -> np.ndarray:
     """The first sum by the second, `(draws, 2)` to `(draws,)`."""
     return sums[:, 0] / sums[:, 1]

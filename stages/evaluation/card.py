@@ -108,7 +108,9 @@ def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
     if simpler := simpler_is_better(report.metrics, metric):
         text = f"**{simpler[0].upper()}{simpler[1:]}.**\n\n{text}"
     if training["mode"] != "full":
-        text += f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no model."
+        text += (
+            f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no usable model."
+        )
     return text
 
 
@@ -117,26 +119,26 @@ def _refit(paths: Paths) -> str:
     if not paths.served.is_dir():
         return ""
     return (
-        "\n\n**Refit:** the numbers here are of a network that has never seen the test split. The one that answers was "
-        "trained anew on training, validation and test data, with the same settings for as many epochs, and keeps the "
-        "calibration of the measured one; nothing was held back that it could be measured on."
+        "\n\n**Refit:** the numbers here belong to a network that has never seen the test split. The network that "
+        "answers was trained anew on training, validation and test data, with the same settings and number of epochs, "
+        "and keeps the calibration of the measured one. It could not be measured itself, since no data were held back."
     )
 
 
 def _metrics(report: Report, metric: str) -> str:
     text = (
-        f"On the {report.split} split, {report.n:,} examples that the network has never seen. In brackets 95 % "
-        f"intervals: the examples were drawn again {RESAMPLES:,} times, those that are alike together"
-        + (f", in {report.groups:,} groups" if report.groups < report.n else "")
-        + ("; so few make an interval look narrower than it is" if report.groups < _FEW_GROUPS else "")
+        f"On the {report.split} split, {report.n:,} examples that the network has never seen. In brackets: 95 % "
+        f"bootstrap intervals from {RESAMPLES:,} resamples of the "
+        + (f"{report.groups:,} groups of similar examples" if report.groups < report.n else "examples")
+        + ("; with so few, the true interval is wider than this one" if report.groups < _FEW_GROUPS else "")
         + ".\n\n"
         + metrics_table(report.metrics, metric)
     )
     if metric in ("accuracy", "exact_match") and report.metrics[metric] == 1:
         text += (
-            f"\n\nNo test example was answered wrongly, and the interval cannot say how often others will be. With "
-            f"{report.n:,} independent examples, {3 / report.n:.1%} wrong answers would still be compatible with that "
-            "(the rule of three: Hanley and Lippman-Hand, 1983); examples that are alike say less."
+            f"\n\nThe model answered no test example wrongly, so the interval says nothing about its error rate. "
+            f"With {report.n:,} independent examples, an error rate of up to {3 / report.n:.1%} is still compatible "
+            "with that (the rule of three: Hanley and Lippman-Hand, 1983); with similar examples, a higher one."
         )
     return text
 
@@ -146,9 +148,9 @@ def _weakest_slices(report: Report, metric: str) -> str:
     ranked = sorted(slices, key=lambda part: part.metric if higher_is_better(metric) else -part.metric)
     kinds = ", ".join(dict.fromkeys(part.slice for part in report.slices))
     if ranked[0].metric == ranked[-1].metric:
-        return f"Nowhere: all parts of the test split ({kinds}) have the same {_spaced(metric)}."
+        return f"No part is weaker: all parts of the test split ({kinds}) have the same {_spaced(metric)}."
     rows = [[p.slice, p.value, f"{p.n:,}", format_interval(p.metric, p.low, p.high)] for p in ranked[:_WORST]]
-    return f"The worst parts of the test split, parted by {kinds}; `slices.csv` has all.\n\n" + _table(
+    return f"The worst parts of the test split, divided by {kinds}; `slices.csv` lists all parts.\n\n" + _table(
         ["by", "part", "n", _spaced(metric)], rows
     )
 
@@ -156,8 +158,8 @@ def _weakest_slices(report: Report, metric: str) -> str:
 def _calibration(report: Report) -> str:
     rows = [[f"{row.expected:.1%}", f"{row.observed:.1%}", f"{row.n:,}"] for row in report.calibration]
     error = report.metrics.get("ece")
-    apart = "" if error is None else f" On average the two are {error:.1%} apart."
-    return f"How often something should come true by what it says, and how often it did.{apart}\n\n" + _table(
+    apart = "" if error is None else f" On average they differ by {error:.1%}."
+    return f"How often something should come true by the stated probability, and how often it did.{apart}\n\n" + _table(
         ["expected", "observed", "n"], rows
     )
 
@@ -185,18 +187,20 @@ def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     best = params.train.choose == "best"
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
     if not best:
-        reached = f"The weights of the last of {training['epochs']} epochs are kept, as `train.choose` says."
+        reached = f"The weights are those of the last of {training['epochs']} epochs, as `train.choose` says."
     if best and training["mode"] == "full" and training["still_improving"]:
         reached += " The network was still improving in its last epoch: `train.epochs` may be too few."
     if "started_from" in training:
         reached += (
-            f" The training started from {training['started_from']}, and the network knows what that one has learned."
+            f" The training started from {training['started_from']}, so it builds on what that network has learned."
         )
     return f"{reached}\n\n" + _table(["param", "value"], ([f"`{k}`", _param(v)] for k, v in values.items()))
 
 
 def _param(value: object) -> str:
     """A value of params.yaml; of an address the host alone, since a card holds no secret and no path of a machine."""
+    if isinstance(value, list) and any(isinstance(one, str) and "://" in one for one in value):
+        return ", ".join(map(_param, value))
     text = str(value)
     return f"({urlsplit(text).hostname or 'a local file'})" if "://" in text else text
 

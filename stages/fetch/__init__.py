@@ -78,7 +78,7 @@ def fetch_all(
     target that does not lie in the record's folder.
     """
     _validate(requests, record.parent, workers)
-    written = {request.target: check_protocol(request.url) for request in requests}
+    written = {request.target: check_protocol(request.address) for request in requests}
     requests = [replace(request, url=check_protocol(from_environment(request.url))) for request in requests]
     stop, lock = threading.Event(), threading.Lock()
     known = None if any(request.size is None for request in requests) else sum(r.size or 0 for r in requests)
@@ -94,7 +94,7 @@ def fetch_all(
                 bar.update(count)
 
         def transfer_of(request: Request) -> Transfer:
-            partial = Partial(partials, f"{request.url}\n{request.lines}\n{request.target}", progress)
+            partial = Partial(partials, _key(request), progress)
             read = web.read if is_web(request.url) else functools.partial(read_file, idle=limits.idle)
             shown = redacted(written[request.target])
             return Transfer(request=request, partial=partial, read=read, limits=limits, stop=stop, shown=shown)
@@ -108,6 +108,11 @@ def fetch_all(
     for transfer in transfers:
         transfer.publish()
     write_record(record, {target: {"url": redacted(url), **fetched[target]} for target, url in written.items()})
+
+
+def _key(request: Request) -> str:
+    """What a partial is known by: an earlier start's is of the same request."""
+    return f"{request.url}\n{request.part}\n{request.target}"
 
 
 def join_url(base: str, *parts: str) -> str:

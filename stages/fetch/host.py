@@ -13,7 +13,7 @@ from .tree import Tree, files_below
 class Host(Protocol):
     """Lists and fetches files. The other one is `sources.pinned.PinnedHost`."""
 
-    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int) -> Tree:
+    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int, loose: bool = False) -> Tree:
         """What lies below an address, as `files_below` says; in the raw folder it is kept in the folder `below`."""
 
     def fetch(self, requests: Sequence[Request], record: Path) -> None:
@@ -23,8 +23,8 @@ class Host(Protocol):
 class PresentHost:
     """The hosts as they are now."""
 
-    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int) -> Tree:
-        return files_below(url, chosen, max_files=max_files)
+    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int, loose: bool = False) -> Tree:
+        return files_below(url, chosen, max_files=max_files, loose=loose)
 
     def fetch(self, requests: Sequence[Request], record: Path) -> None:
         fetch_all(requests, record)

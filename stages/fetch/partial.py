@@ -107,6 +107,20 @@ class Partial:
         self.metadata.finished, self.metadata.complete = True, complete
         write_json(self._metadata_path, asdict(self.metadata))
 
+    def cut_to_lines(self) -> bool:
+        """Leave out what follows the last line feed of a finished partial; whether anything did."""
+        end, start = 0, 0
+        for chunk in self.chunks():
+            end = start + chunk.rfind(b"\n") + 1 if b"\n" in chunk else end
+            start += len(chunk)
+        if end == self.size:
+            return False
+        self._file.truncate(end)
+        self._progress(end - self.size)
+        self.size = end
+        self.finish(complete=False)
+        return True
+
     def chunks(self) -> Iterator[bytes]:
         """The bytes there are, from the first."""
         self._file.seek(0)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 PROTOCOLS = ("https", "http", "s3", "gs", "file")  # beside plain paths
 _PIECE = 2**23  # bytes asked of fsspec at a time
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+VARIABLE = re.compile(r"\$\{(\w+)\}")
 _HINTS = {"NoCredentialsError": "for a public bucket set FSSPEC_S3='{\"anon\": true}' in the environment"}
 _FINAL = (PermissionError, IsADirectoryError, NotADirectoryError, ImportError, ValueError, NotImplementedError)
 
@@ -125,10 +125,12 @@ def check_protocol(url: str) -> str:
 def from_environment(url: str) -> str:
     """A URL with `${NAME}` replaced from the environment: where a password or a signature comes from."""
     try:
-        return _VARIABLE.sub(lambda match: os.environ[match[1]], url)
+        return VARIABLE.sub(lambda match: os.environ[match[1]], url)
     except KeyError as error:
         name = error.args[0]
-        raise DownloadError(f"{redacted(url)}: the environment has no {name}, which the address asks for") from None
+        raise DownloadError(
+            f"{redacted(url)}: the environment variable {name}, which the address uses, is not set"
+        ) from None
 
 
 @contextmanager
@@ -138,7 +140,7 @@ def without_secrets(urls: Iterable[str]) -> Iterator[None]:
         yield
     except DownloadError as error:
         text = str(error)
-        for name in {name for url in urls for name in _VARIABLE.findall(url)}:
+        for name in {name for url in urls for name in VARIABLE.findall(url)}:
             text = text.replace(os.environ.get(name) or f"${{{name}}}", f"${{{name}}}")
         raise type(error)(text) from None
 
@@ -216,7 +218,7 @@ def errors_of(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DownloadError(f"{redacted(url)}: expected the file, found none of that name") from None
+        raise DownloadError(f"{redacted(url)}: found no file of that name") from None
     except _FINAL as error:
         raise DownloadError(f"{redacted(url)}: cannot be read: {one_line(error)}") from None
     except Exception as error:  # each file system has exceptions of its own

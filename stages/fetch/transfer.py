@@ -30,7 +30,9 @@ class Request:
     `lines`: only so many whole lines from the start are wanted; the checksums then apply only if that is all.
     `length`: only so many bytes from the start, where a file may have grown since. `stated`: what a listing said of it,
     so that nobody need ask. `grown_from`: a file here that holds an older version; with `stated`, only what came since
-    is fetched, where the host states a hash that proves the beginning unchanged.
+    is fetched, where the host states a hash that proves the beginning unchanged. `whole_lines`: what follows the last
+    line feed is left out, of a text that somebody is appending to. `named`: what is written down in place of `url`: a
+    path within the repository, which is the same for all of its checkouts.
     """
 
     url: str
@@ -42,6 +44,18 @@ class Request:
     length: int | None = None
     stated: Stated | None = None
     grown_from: Path | None = None
+    whole_lines: bool = False
+    named: str | None = None
+
+    @property
+    def address(self) -> str:
+        """As it is written down."""
+        return self.named or self.url
+
+    @property
+    def part(self) -> str:
+        """Which part of the remote file is wanted, as a key of what is kept of it; its `length` apart."""
+        return "whole" if self.whole_lines else str(self.lines)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +102,8 @@ class Transfer:
                 if proof and self._md5() != proof:
                     self._restart()  # its beginning has changed, too
                     self._complete()
-                return self._check()
+                checked = self._check()
+                return self._check() if self.request.whole_lines and self.partial.cut_to_lines() else checked
         except BlockingIOError:
             raise self._error(f"another process is fetching it into {self.partial.path}") from None
         except OSError as error:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import check_protocol, decoded
-from .remote import DownloadError, Stated, UnreachableError, redacted, stated_by
+from .remote import VARIABLE, DownloadError, Stated, UnreachableError, redacted, stated_by
 
 _DEEPEST = 16  # folders within each other; a link that leads back to where it stands has no end
 
@@ -22,9 +22,9 @@ class Tree:
     left_out: dict[str, str] = field(default_factory=dict)  # name → why it is not fetched
 
 
-def files_below(url: str, chosen: Sequence[str], *, max_files: int) -> Tree:
+def files_below(url: str, chosen: Sequence[str], *, max_files: int, loose: bool = False) -> Tree:
     """Each file below the folders in `url`, at any depth; of those `chosen` alone, where folders of these names lie
-    there.
+    there. With `loose` also the files that lie in no folder there; without, they are left out.
 
     Hidden files are passed over, links on a disk are followed. Empty where there is nothing, or a web server that does
     not list. Raises ValueError where the place cannot be reached, holds more than `max_files` or has no end.
@@ -49,7 +49,7 @@ def files_below(url: str, chosen: Sequence[str], *, max_files: int) -> Tree:
                 folders.append((f"{folder}{name}/", path))
             elif kind != "file":
                 tree.left_out[f"{folder}{name}"] = kind
-            elif not folder:
+            elif not folder and not loose:
                 tree.left_out[name] = "lies in no folder; allowed: FOLDER/file.ext"
             else:
                 tree.files[f"{folder}{name}"] = system.unstrip_protocol(path)
@@ -91,6 +91,8 @@ def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str, dict[str,
 def _kind(system: Any, entry: dict[str, Any], path: str, name: str, *, web: bool) -> str:
     if set(name) & set("/\\\0") or _shown(name) != name:
         return "a name with / or \\, or that is no UTF-8; allowed are names that every disk takes"
+    if VARIABLE.search(name):
+        return "a name with ${…}, which an address takes from the environment; allowed are names without"
     if web and (set(path) & set("?#")):
         return "an address with ? or #; allowed are %3F and %23 in their place"
     if web:  # an index does not say what is a folder, but its links do by the slash that they end in

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _CONNECT = 15.0  # seconds; less where `idle` is
 _REFUSALS = {
     204: "the host has an empty answer in place of the file",
-    401: "the host does not give the file to us",
-    403: "the host does not give the file to us",
+    401: "the host refuses access to the file",
+    403: "the host refuses access to the file",
     404: "the host has no such file",
     410: "the host no longer has the file",
 }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..data.evenly import evenly
 from .batch import Batch
 from .network import Losses, Network, Predict
 
@@ -69,7 +70,7 @@ def fitted_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     ("Probabilistic Outputs for Support Vector Machines", 1999): of n examples each is right to (n + 1) / (n + 2), the
     rest spread over the other classes.
     """
-    some = np.unique(np.linspace(0, len(logits) - 1, min(len(logits), _MOST)).astype(np.int64))
+    some = evenly(len(logits), _MOST)
     some = some[np.isfinite(logits[some]).all(axis=1)]  # one number that is none would leave no probability
     logits, targets = logits[some].astype(np.float64), targets[some]
     classes = logits.shape[1]

@@ -55,9 +55,9 @@ def load_network(
     try:
         network.load_state_dict(load_file(path))
     except SafetensorError as error:
-        raise ValueError(f"{path} is not whole: {error}; delete it and run `dvc checkout`") from None
+        raise ValueError(f"{path} is damaged: {error}; delete it and run `dvc checkout`") from None
     except RuntimeError as error:
-        raise ValueError(f"{path} is of another network: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path} belongs to a different network: {' '.join(str(error).split())}") from None
     network.eval()
     return network, described["data"]
 
@@ -119,7 +119,7 @@ def read_network(folder: Path) -> dict[str, Any]:
     try:
         return read_json(path)
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not whole: {error}; delete it and run `dvc checkout`") from None
+        raise ValueError(f"{path} is damaged: {error}; delete it and run `dvc checkout`") from None
 
 
 def parameters(network: Network) -> int:

@@ -65,11 +65,6 @@ class Observed:
     rejected: Mapping[str, int] = field(default_factory=dict)  # rule → how many more could not be read
 
 
-def evenly(rows: np.ndarray, most: int = MOST_EXAMPLES) -> np.ndarray:
-    """At most so many of some rows, evenly over them, in their order."""
-    return rows if len(rows) <= most else rows[np.arange(most) * len(rows) // most]
-
-
 def profile_of(observed: Observed, counts: Mapping[str, float]) -> dict[str, Any]:
     """The profile of the examples of a training split, and of `counts`, which `Preparation.metrics` gives of all."""
     return {

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..data.evenly import evenly
 from ..data.files import read_json
 from ..data.store import SPLITS
-from ..evaluation.bootstrap import chance_of_being_better, evenly, interval
+from ..evaluation.bootstrap import chance_of_being_better, interval
 from ..evaluation.report import baseline_keys, best_baseline, format_number, headline_metric, simpler_is_better
 from ..metrics import higher_is_better
 from ..models.learned import Learned

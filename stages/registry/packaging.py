@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ def serving_code(task: Task) -> str:
     return code_md5(serving_modules(task))
 
 
-def serving_options(task: Task, params: TaskParams) -> dict[str, int | float | str]:
+def serving_options(task: Task, params: TaskParams) -> dict[str, bool | int | float | str]:
     """The params of the task's `predict` with their defaults: the values that the model was measured with (of the
     `evaluate` block), or else those of the predictor.
     """
@@ -75,7 +75,10 @@ def log_model(task: Task, params: TaskParams, run_id: str) -> tuple[ModelInfo, s
                 model_config={NETWORK: SERVED},
                 pip_requirements=requirements(predictor),
                 signature=signature(
-                    predictor, predictor.extra_inputs(task.paths.measured), serving_options(task, params)
+                    predictor,
+                    predictor.extra_inputs(task.paths.measured),
+                    serving_options(task, params),
+                    unavailable=predictor.unavailable(task.paths.measured),
                 ),
             )
         finally:
@@ -126,10 +129,15 @@ def requirements(predictor: type[Predictor]) -> list[str]:
 
 
 def signature(
-    predictor: type[Predictor], further: Mapping[str, str], options: Mapping[str, int | float | str] | None = None
+    predictor: type[Predictor],
+    further: Mapping[str, str],
+    options: Mapping[str, bool | int | float | str] | None = None,
+    *,
+    unavailable: Collection[str] = (),
 ) -> ModelSignature:
     """MLflow's signature of a predictor: input columns, with those that only some of its models need (`further`),
     output columns, and the params of `predict` with their defaults, the predictor's own where no `options` are given.
+    Params and optional outputs that a model has not (`unavailable`) are left out.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, Array, ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -139,15 +147,20 @@ def signature(
             "any": AnyType(),
             "strings": Array(DataType.string),
             "doubles": Array(DataType.double),
+            "lists of strings": Array(Array(DataType.string)),
+            "lists of doubles": Array(Array(DataType.double)),
         }
         return [ColSpec(special.get(kind, kind), name, required=required) for name, kind in specification.items()]
 
-    kinds = {int: "long", float: "double", str: "string"}
+    kinds = {bool: "boolean", int: "long", float: "double", str: "string"}
+    optional = {name: kind for name, kind in predictor.optional_outputs.items() if name not in unavailable}
     specs = [ParamSpec("on_error", "string", "raise")]
     for name, default in predictor.options.items():
+        if name in unavailable:
+            continue
         specs.append(ParamSpec(name, kinds[type(default)], (options or {}).get(name, default)))
     return ModelSignature(
         inputs=Schema(columns({**predictor.inputs, **further}) + columns(predictor.optional_inputs, required=False)),
-        outputs=Schema(columns(predictor.outputs) + columns(predictor.optional_outputs, required=False)),
+        outputs=Schema(columns(predictor.outputs) + columns(optional, required=False)),
         params=ParamSchema(specs),
     )

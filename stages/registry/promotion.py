@@ -136,9 +136,7 @@ def roll_back(client: MlflowClient, task: Task, review: Review) -> tuple[str, st
         champion_version = str(champion.version)
         previous_champion = champion.tags.get(PREVIOUS_CHAMPION, NONE)
         if previous_champion == NONE:
-            raise PromotionError(
-                f"{name} version {champion_version} is the first champion; there is none to go back to"
-            )
+            raise PromotionError(f"{name} version {champion_version} is the first champion; no earlier champion exists")
         candidate = load_and_try(task, name, previous_champion)
         reason = review.explain(f"back after version {champion_version}")
         make_champion(client, candidate, reason, champion_version=champion_version, tags=review.tags(), go_back=True)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import platform
 import tempfile
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -134,7 +135,13 @@ def remove(client: MlflowClient, version: ModelVersion) -> None:
     def remove_files() -> None:
         model_id = str(version.source).removeprefix("models:/")
         # Files first: a version that was cut off here cannot be loaded, and goes the next time.
-        get_artifact_repository(str(client.get_logged_model(model_id).artifact_location)).delete_artifacts()
+        files = get_artifact_repository(str(client.get_logged_model(model_id).artifact_location))
+        # In a folder, another process that removes the same version takes files from under this one, which then stops
+        # in the middle. Each try leaves fewer files, so the last one finds nothing to remove.
+        while True:
+            with suppress(FileNotFoundError):
+                files.delete_artifacts()
+                break
         client.delete_logged_model(model_id)
 
     found_or_none(remove_files)

@@ -64,6 +64,13 @@ def _text(error: ValueError) -> str:
     return text if len(text) <= _LONGEST_ERROR else f"{text[:_LONGEST_ERROR]}…"
 
 
+def as_flag(name: str, value: object) -> bool:
+    """The value of an option that is on or off. Raises ValueError for any other."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    raise ValueError(f"{name}: found {shown(value)}; allowed: true, false")
+
+
 class Predictor(ABC):
     """A trained network that answers DataFrames. A task's subclass says how to read a row and how to predict a batch.
 
@@ -72,9 +79,11 @@ class Predictor(ABC):
 
     inputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "any" for AnyType
     optional_inputs: ClassVar[Mapping[str, str]] = {}  # columns that a frame may lack
-    outputs: ClassVar[Mapping[str, str]]  # column → MLflow type name; "strings" and "doubles" for arrays
+    # Column → MLflow type name; "strings" and "doubles" for lists, "lists of strings" and "lists of doubles" for lists
+    # of these.
+    outputs: ClassVar[Mapping[str, str]]
     optional_outputs: ClassVar[Mapping[str, str]] = {}  # columns that only some options ask for
-    options: ClassVar[Mapping[str, int | float | str]] = {}  # further params of predict() with their defaults
+    options: ClassVar[Mapping[str, bool | int | float | str]] = {}  # further params of predict() with their defaults
     unit: ClassVar[str] = "rows"  # what an item is, in the plural
     chunk_size: ClassVar[int] = 1024  # items that are read and predicted at a time, which bounds the memory
     few: int = 64  # items that a single thread answers
@@ -89,6 +98,11 @@ class Predictor(ABC):
         has it.
         """
         return {}
+
+    @classmethod
+    def unavailable(cls, folder: Path) -> frozenset[str]:
+        """The options and optional outputs that the model trained in `folder` lacks: its signature leaves them out."""
+        return frozenset()
 
     @abstractmethod
     def read(self, item: Item) -> Any:

@@ -14,7 +14,7 @@ from ..data.csv_rows import row_writer
 
 SUFFIXES = (".csv", ".parquet")
 
-Columns = Mapping[str, str]  # column → MLflow type name, or "list" of one
+Columns = Mapping[str, str]  # column → MLflow type name, or "list" of one, or "list list"
 Rows = Iterable[Mapping[str, Any]]  # each with a value for every column, None where there is none
 Write = Callable[[Rows], None]
 
@@ -61,8 +61,9 @@ def _parquet_writer(path: Path, columns: Columns) -> Iterator[Write]:
         "string": pyarrow.string(),
         "datetime": pyarrow.timestamp("us"),
     }
-    lists = {f"list {name}": pyarrow.list_(kind) for name, kind in types.items()}
-    schema = pyarrow.schema([(name, (types | lists)[kind]) for name, kind in columns.items()])
+    for _ in range(2):
+        types |= {f"list {name}": pyarrow.list_(kind) for name, kind in types.items()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in columns.items()])
     with parquet.ParquetWriter(path, schema) as file:
         yield lambda rows: file.write_table(pyarrow.Table.from_pylist(list(rows), schema=schema))
 

@@ -70,6 +70,10 @@ class Fetched:
 
     def copy(self, content: Content, target: Path) -> bool:
         """Write this content to `target`; False where it is nowhere, or nowhere what its name says."""
+        if not content.bytes:  # no host need be asked for nothing
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(b"")
+            return True
         for source in self._places(content):
             target.parent.mkdir(parents=True, exist_ok=True)
             digest = hashlib.sha256()
@@ -174,7 +178,7 @@ class Fetched:
         return self.folder / "pins" / f"{md5}.json"
 
     def _address(self, request: Request, length: int | None = None) -> str:
-        key = f"{from_environment(request.url)}\n{request.lines}\n{length}"  # hashed: it may hold a password
+        key = f"{from_environment(request.url)}\n{request.part}\n{length}"  # hashed: it may hold a password
         return hashlib.sha256(key.encode()).hexdigest()
 
     def _index(self, request: Request) -> Path:
@@ -241,4 +245,4 @@ def name_of(request: Request, folder: Path) -> str:
 
 def shown(request: Request) -> str:
     """A request's address as pins name it: with `${NAME}` as it is written."""
-    return redacted(check_protocol(request.url))
+    return redacted(check_protocol(request.address))

@@ -12,6 +12,7 @@ from ..fetch import DownloadError, Request, UnreachableError, write_record
 from ..fetch.host import Host, PresentHost
 from ..fetch.tree import Tree
 from . import pins
+from .additional import ONE_MACHINE, is_local
 from .fetched import Fetched, name_of
 from .pins import Pin, PinnedFile
 
@@ -48,9 +49,9 @@ class PinnedHost:
     def __init__(self, task: str, pin: Pin) -> None:
         self._task, self._pin, self._fetched = task, pin, Fetched()
 
-    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int) -> Tree:
+    def tree(self, url: str, chosen: Sequence[str], *, below: str, max_files: int, loose: bool = False) -> Tree:
         names = {n.removeprefix(f"{below}/"): f.url for n, f in self._pin.files.items() if n.startswith(f"{below}/")}
-        return Tree(files=names, left_out=dict(self._pin.left_out))
+        return Tree(files=names, left_out={} if loose else dict(self._pin.left_out))  # of a loose one none was
 
     def fetch(self, requests: Sequence[Request], record: Path) -> None:
         """Write every file as it is pinned. Raises DownloadError where the host no longer has that version."""
@@ -98,7 +99,8 @@ class PinnedHost:
         except UnreachableError as error:
             raise UnreachableError(f"{error}; `dvc pull` may have it") from None
         except DownloadError as error:
-            raise self._other_version(str(error)) from None
+            hint = f"; {ONE_MACHINE}" if any(is_local(file.url) for _, file in missing) else ""
+            raise self._other_version(f"{error}{hint}") from None
 
     def _other_version(self, found: str) -> DownloadError:
         return DownloadError(f"{found}; `python -m stages.refresh {self._task}` pins what is there now, or `dvc pull`")

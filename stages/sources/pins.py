@@ -81,8 +81,10 @@ def path_of(task: str) -> Path:
 
 
 def digest(source: Block) -> str:
-    """The hash of a task's `source` block."""
+    """The hash of a task's `source` block; without `also` that of a block from before there was such a key."""
     values = source.model_dump(mode="json", by_alias=True)
+    if not values.get("also"):
+        values = {key: value for key, value in values.items() if key not in ("also", "also_test")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,6 +13,7 @@
     NAME/evaluate/comparison.py identities(), examples(), scores(): the test split as users would send it to any version
     NAME/serve/predictor.py     Predictor: a DataFrame in, a DataFrame out
     NAME/serve/profile.py       read(): what a user's file looks like, read as the registered model reads it
+    NAME/corrections.py         correction(): what a user says was right, as the task's own files have it
     NAME/rows.py                groups(), example(): rows for the registered model, from a user's files or made up
     NAME/labelled.py            scores(): the registered model's answers to a user's rows that say what is right
     NAME/forecasts.py           origins(), history(), actuals(): in its place, where the future says what was right
@@ -34,17 +35,19 @@ from ..paths import Paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     import numpy as np
     import pandas as pd
 
 # Types of the workshops, which lie above this module.
+Correction: TypeAlias = Any  # feedback.correction.Correction
 Dataset: TypeAlias = Any  # models.batch.Dataset
 Host: TypeAlias = Any  # fetch.host.Host
 Identities: TypeAlias = Any  # models.learned.Identities
 Known: TypeAlias = Any  # preprocessing.profile.Known
 Learned: TypeAlias = Any  # models.learned.Learned
+Limits: TypeAlias = Any  # feedback.correction.Limits
 Network: TypeAlias = Any  # models.network.Network
 Observed: TypeAlias = Any  # preprocessing.profile.Observed
 Predictor: TypeAlias = Any  # serving.predictor.Predictor
@@ -184,6 +187,19 @@ class Rows(Protocol):
         """
 
 
+class Corrections(Protocol):
+    """`corrections.py`: what users say was right, as `feedback/` keeps it."""
+
+    LIMITS: Limits
+    SUFFIX: str  # of a day's file of lines; empty where each correction is a file of its own, in its label's folder
+
+    def correction(self, record: Mapping[str, Any], moment: datetime) -> Correction:
+        """What is kept of a record that was sent at a moment (UTC). Raises FeedbackError where it is none."""
+
+    def identity(self, line: bytes) -> str:
+        """The `identity` of the correction that a line was written for. Raises ValueError for another line."""
+
+
 class Labelled(Protocol):
     """`labelled.py`: a user's rows that say what is right."""
 
@@ -278,6 +294,17 @@ class Task:
     def has_forecasts(self) -> bool:
         """Whether its model is scored by what the future brings, and not by labelled files."""
         return (self.folder / "forecasts.py").is_file()
+
+    @property
+    def has_corrections(self) -> bool:
+        """Whether a user can say what was right: of a forecast the future does."""
+        return (self.folder / "corrections.py").is_file()
+
+    def corrections(self) -> Corrections:
+        """Raises ValueError for a task that takes none."""
+        if not self.has_corrections:
+            raise ValueError(f"{self.name} has no {self.folder.name}/corrections.py: it takes no corrections")
+        return cast(Corrections, self._module("corrections"))
 
     def labelled(self) -> Labelled:
         """Raises ValueError for a task that has none."""

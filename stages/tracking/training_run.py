@@ -89,6 +89,7 @@ class TrainingRun:
             "epoch_seconds": record.seconds,
             "sequences_per_second": record.sequences_per_second,
             "data_wait_share": record.data_wait_share,
+            **({"compiled_graphs": record.compiled_graphs} if record.compiled_graphs else {}),
             "memory_megabytes": self._system.process_megabytes(),
         }
         values = _measured(learning_curve.epoch_row(record)) | measured

@@ -2,7 +2,7 @@
 
 The batches are a pure function of the lengths, the batch size, the seed and the epoch. Any process can make any of them
 at any time, so ranks need not agree on anything, a resumed training goes on in the middle of an epoch, and nothing is
-kept in memory but the pool at hand.
+kept in memory but the pools at hand.
 
 Padding is work thrown away: an epoch takes the examples in random order, a pool of `POOL` batches at a time, sorts the
 pool by length and cuts batches of like lengths from it, which it gives in random order again.
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from threading import Lock
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class BucketBatchSampler:
             self._pool_size = max(POOL, int(POOL * _examples_within(lengths, batch_tokens)))
         self._seed = seed
         self._epoch = epoch
-        self._pool: tuple[int, list[np.ndarray]] = (-1, [])
+        self._pools: dict[int, list[np.ndarray]] = {}  # the two at hand: threads that make batches may be at both
+        self._lock = Lock()
 
     def __len__(self) -> int:
         pools, rest = divmod(len(self._lengths), self._pool_size)
@@ -57,9 +59,10 @@ class BucketBatchSampler:
         if not 0 <= step < len(self):
             raise IndexError(f"step {step} of an epoch of {len(self)} steps")
         number, within = divmod(step, POOL)
-        if self._pool[0] != number:
-            self._pool = (number, self._batches(number))
-        return self._pool[1][within]
+        with self._lock:
+            if number not in self._pools:
+                self._pools = dict([*self._pools.items()][-1:]) | {number: self._batches(number)}
+            return self._pools[number][within]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[step] for step in range(len(self)))

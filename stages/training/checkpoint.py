@@ -4,7 +4,7 @@ It lies in `.resume/SIGNATURE/`, where the signature hashes all that decides the
 data, code or params an old state is never found. It is one safetensors file, tensors and JSON together, with a sha256
 over both: a disk that has lost a bit would give other weights without a word. The state before the newest is kept, so
 that a damaged one costs the time since that, and no result: whatever state a training goes on from, it ends with the
-same bytes.
+same bytes. Where UNROLL_RESUME is an address, the states lie there (`state_mirror.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .state_mirror import StateMirror
+
 _NEWEST, _BEFORE = "checkpoint.safetensors", "checkpoint.before.safetensors"
 _DAMAGED = ".damaged"  # behind the name of a state that was set aside
 _UNREADABLE = (OSError, SafetensorError, ValueError, KeyError)
@@ -44,6 +46,7 @@ class Checkpoints:
         self._steps = steps
         self._saved = time.monotonic()
         self._loaded: tuple[dict[str, Tensor], dict[str, Any]] | None = None
+        self._mirror = StateMirror.of(folder)
 
     @classmethod
     def of(cls, folder: Path) -> Checkpoints:
@@ -51,9 +54,10 @@ class Checkpoints:
         seconds = float(os.environ.get("UNROLL_CHECKPOINT_SECONDS", "30"))
         return cls(folder, seconds=seconds, steps=int(os.environ.get("UNROLL_CHECKPOINT_STEPS", "0")))
 
-    def due(self, step: int) -> bool:
-        """Whether to save after `step` steps of the whole training."""
-        return (self._steps > 0 and step % self._steps == 0) or time.monotonic() - self._saved >= self._seconds
+    def due(self, step: int, *, taken: int = 1) -> bool:
+        """Whether to save after `step` steps of the whole training, `taken` of them since this was last asked."""
+        by_steps = self._steps > 0 and step // self._steps > (step - taken) // self._steps
+        return by_steps or time.monotonic() - self._saved >= self._seconds
 
     def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Save a state; of those before, the newest stays. A disk that refuses leaves both in place, and says so."""
@@ -69,6 +73,8 @@ class Checkpoints:
             with suppress(FileNotFoundError):
                 self._newest.replace(self._before)
             temporary.replace(self._newest)
+            if self._mirror is not None:
+                self._mirror.push(_NEWEST, _BEFORE)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
             saved = any(path.is_file() for path in (self._newest, self._before))
@@ -83,11 +89,14 @@ class Checkpoints:
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The newest state that is whole, or None; a damaged one gets another name, which is told. For one process.
 
-        What `steps` has read and checked is not read again, and not kept.
+        What `steps` has read and checked is not read again, and not kept. Raises ConnectionError where the address
+        that has the states does not answer.
         """
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
             return loaded
+        if self._mirror is not None:
+            self._mirror.pull(_NEWEST, _BEFORE)
         for path in (self._newest, self._before):
             if path.is_file():
                 try:
@@ -95,6 +104,8 @@ class Checkpoints:
                 except _UNREADABLE as error:
                     aside = path.with_name(f"{path.name}{_DAMAGED}")
                     path.replace(aside)
+                    if self._mirror is not None:
+                        self._mirror.rename(path.name, aside.name)
                     older = path is self._newest and self._before.is_file()
                     instead = "trying the one before" if older else "training starts anew"
                     reason = f"damaged ({error}), set aside as {aside.name} until the training has ended; {instead}"
@@ -104,6 +115,8 @@ class Checkpoints:
     def remove(self) -> None:
         """Delete the state: the training has ended and its outputs are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._mirror is not None:
+            self._mirror.remove()
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as process_group
-from torch import Tensor
 
 from ..stopping import end_with_parent
+
+# Keys of the ranks' store: what one of them says, and how many have joined, have heard of it or ended, have left.
+_FAULT, _JOINED, _HEARD, _LEFT = "unroll/fault", "unroll/joined", "unroll/heard", "unroll/left"
+_SECONDS_TO_TELL = 2.0  # between the end of a rank's connections and its words
+_SECONDS_TO_HEAR = 120.0  # a rank that computes hears at its next message
 
 
 class StageError(RuntimeError):
     """A stage cannot go on, and would not if it were started again; the message says why."""
+
+
+PERMANENT = (StageError, ValueError, FileNotFoundError)  # errors that would come again
 
 
 def rank() -> int:
@@ -26,6 +35,11 @@ def rank() -> int:
 def ranks() -> int:
     """How many processes train together."""
     return process_group.get_world_size() if process_group.is_initialized() else 1
+
+
+def together() -> bool:
+    """Whether this process has joined a group, be it the only one in it."""
+    return process_group.is_initialized()
 
 
 def device() -> torch.device:
@@ -43,13 +57,20 @@ def configure(*, seed: int, threads: int) -> None:
         # The CPU's kernels that we use are deterministic as they are, and this call imports the compiler: 4 s.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+        # It would fill all memory that is about to be written with NaN, a kernel more for each tensor.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        # float32 is float32, also where cuDNN would take TF32 by itself; what is to be fast asks for bfloat16.
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
 
 
-def all_reduce(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over all ranks, in place; every rank gets the same bits."""
-    if process_group.is_initialized():
-        process_group.all_reduce(tensor)
-    return tensor
+def keep_few_kernels() -> None:
+    """Bound what oneDNN keeps, before it computes anything: 64 kernels where its own bound is 1,024.
+
+    In half precision it makes a kernel for every shape, and batches by tokens hardly ever have the same one twice: it
+    takes no longer, and a translator's process does not grow by two gigabytes (docs/translation.md).
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 
 def broadcast(value: Any) -> Any:
@@ -100,7 +121,76 @@ def joined(count: int, verb: str) -> Iterator[None]:
             raise StageError(f"{verb}.ranks puts {here} ranks on this machine, which has {gpus} GPUs")
         torch.cuda.set_device(device())
     process_group.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    faults = _Faults()
     try:
-        yield
-    finally:
-        process_group.destroy_process_group()
+        try:
+            yield
+        finally:
+            process_group.destroy_process_group()
+    except PERMANENT as error:
+        if not faults.tell(str(error)):
+            raise RuntimeError(f"rank {faults.rank}: {error}") from error
+        raise
+    except RuntimeError:
+        # A message that did not arrive: its sender may have said why.
+        if message := faults.told():
+            raise StageError(message) from None
+        raise
+    faults.end()
+
+
+class _Faults:
+    """What ranks that cannot go on say to the others, which may not have the same fault and would wait for messages:
+    one machine of several lacks a file. They say it through the store that the ranks found each other by.
+    """
+
+    def __init__(self) -> None:
+        self.rank = process_group.get_rank()
+        self._ranks = process_group.get_world_size()
+        self._store = process_group.distributed_c10d._get_default_store()
+        self._store.add(_JOINED, 1)
+        self._reaches(_JOINED, self._ranks)  # a rank that fails at once would cut off one that still connects
+
+    def tell(self, message: str) -> bool:
+        """Say why this rank ends, with its connections closed. Returns whether all others have heard, or have ended."""
+        try:
+            self._store.set(_FAULT, f"rank {self.rank}: {message}" if self._ranks > 1 else message)
+            self._store.add(_HEARD, 1)
+            heard = self._reaches(_HEARD, self._ranks)
+            self._leave()
+        except RuntimeError:  # the store is gone, with rank 0: it failed by itself, and the launcher ends the others
+            return True
+        return heard
+
+    def end(self) -> None:
+        """This rank has done its work and waits for nobody."""
+        with suppress(RuntimeError):
+            self._store.add(_HEARD, 1)
+            if self.rank:
+                self._store.add(_LEFT, 1)
+
+    def told(self) -> str | None:
+        """What another rank has said, if one has."""
+        try:
+            self._store.wait([_FAULT], timedelta(seconds=_SECONDS_TO_TELL))
+            message = self._store.get(_FAULT).decode()
+            self._store.add(_HEARD, 1)
+            self._leave()
+        except RuntimeError:  # nobody has said anything: a rank was killed
+            return None
+        return message
+
+    def _leave(self) -> None:
+        """The store is in rank 0's process, which goes last."""
+        if self.rank:
+            self._store.add(_LEFT, 1)
+        else:
+            self._reaches(_LEFT, self._ranks - 1)
+
+    def _reaches(self, key: str, count: int) -> bool:
+        until = time.monotonic() + _SECONDS_TO_HEAR
+        while self._store.add(key, 0) < count:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.02)
+        return True

@@ -23,14 +23,19 @@ Result = TypeVar("Result")
 
 def measure(network: Network, dataset: Dataset, batch_size: int) -> dict[str, float]:
     """The network's losses over a whole dataset, each divided once by its whole weight; over all ranks."""
-    totals = Totals()
     device = _device_of(network)
+    names: list[str] = []
+    sums: list[Tensor] = []  # of the batches, on the device, which the host waits for once
     batches = list(by_length(dataset.lengths, batch_size))[distributed.rank() :: distributed.ranks()]
     with evaluating(network):
-        prefetched = Prefetcher(lambda i: dataset.batch(batches[i]), range(len(batches)))
+        prefetched = Prefetcher(lambda i: for_device(dataset.batch(batches[i]), device), range(len(batches)))
         for _, batch in track(prefetched, "measure", unit="batches", total=len(batches)):
             losses = network.losses(batch.to(device))
-            totals.add(dict(zip(sorted(losses), stacked(losses, device).tolist(), strict=True)))
+            names = sorted(losses)
+            sums.append(stacked(losses, device))
+    totals = Totals()
+    for row in torch.stack(sums).tolist() if sums else ():
+        totals.add(dict(zip(names, row, strict=True)))
     whole = Totals()
     for part in distributed.all_gather(totals):
         whole.add(part.sums)
@@ -99,12 +104,24 @@ class Totals:
         return {name: total / weight if weight else math.nan for name, (total, weight) in self.sums.items()}
 
 
+def for_device(batch: Batch, device: torch.device) -> Batch:
+    """A batch on the CPU in memory that the device can copy from by itself, where it is a GPU."""
+    return batch.pinned() if device.type == "cuda" else batch
+
+
 def stacked(losses: Losses, device: torch.device) -> Tensor:
-    """`(names, 2)` float64: the total and the weight of each loss, names in alphabetical order."""
+    """`(names, 2)` float64: the total and the weight of each loss, names in alphabetical order.
+
+    Numbers are written by the device itself: to be copied there they would wait for all that it has still to do.
+    """
     values = [
-        torch.as_tensor(v, dtype=torch.float64, device=device) for _, pair in sorted(losses.items()) for v in pair
+        value.detach().to(device, torch.float64)
+        if isinstance(value, Tensor)
+        else torch.full((), value, dtype=torch.float64, device=device)
+        for _, pair in sorted(losses.items())
+        for value in pair
     ]
-    return torch.stack([value.detach() for value in values]).view(-1, 2)
+    return torch.stack(values).view(-1, 2)
 
 
 def _device_of(network: nn.Module) -> torch.device:

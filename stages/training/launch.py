@@ -9,16 +9,18 @@ names a cluster, Ray places the ranks there in torchrun's stead.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..cluster import connection, ranks
 from ..stopping import STATUS, stop_signals
-from .distributed import StageError, joined, rank, started_by_torchrun
+from . import memory
+from .distributed import PERMANENT, StageError, joined, rank, started_by_torchrun
 
 _MAX_RESTARTS = 3
 _LOCAL = "127.0.0.1"
@@ -35,7 +37,7 @@ def run(verb: str, task: str, count: int, work: Callable[..., None], *args: Any)
     if count > 1 and not started_by_torchrun():
         _launch(verb, task, count, work, *args)
         return
-    with joined(count, verb):
+    with joined(count, verb), memory.one_line():
         work(*args)
 
 
@@ -105,18 +107,26 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
         sys.exit(STATUS)
     except ChildFailedError as error:
         first, failure = error.get_first_failure()
+        status = f"{failure.exitcode}"
+        if failure.exitcode == -signal.SIGKILL:
+            status += " (killed, as the system does where its memory is full)"
         raise RuntimeError(
-            f"rank {first} ended with {failure.exitcode} once more than the {config.max_restarts} restarts allow"
+            f"rank {first} ended with {status} once more than the {config.max_restarts} restarts allow"
         ) from None
     if message := next(filter(None, errors.values()), None):
         raise StageError(message)
 
 
 def _as_rank(verb: str, count: int, work: Callable[..., None], *args: Any) -> str | None:
-    """Run one rank; an error that would come again is returned, since torchrun restarts whatever fails."""
+    """Run one rank; an error that would come again is returned, since torchrun restarts whatever fails.
+
+    Where one rank alone has such an error, `joined` ends the others with its message. Memory that is full on one of
+    several, where no step tells the others of it (validation, the optimizer's first step), may be free after a restart:
+    it ends the rank, and torchrun starts all of them again.
+    """
     try:
-        with joined(count, verb):
+        with joined(count, verb), memory.one_line() if count == 1 else nullcontext():
             work(*args)
-    except (StageError, ValueError, FileNotFoundError) as error:
+    except PERMANENT as error:
         return str(error)
     return None

@@ -12,35 +12,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
 from ..metrics import higher_is_better
-from ..models.batch import Batch, Dataset
-from ..models.counter_rng import mix
+from ..models.batch import Dataset
 from ..models.network import Network
 from ..params import TrainParams
 from ..progress_bar import ProgressBar
 from . import distributed
-from .batch_sampler import BucketBatchSampler, padding, shard
+from .batch_sampler import BucketBatchSampler, padding
 from .checkpoint import Checkpoints
-from .diagnose import explain
-from .distributed import StageError, device
-from .inference import measure, stacked
+from .distributed import device
+from .inference import measure
 from .optimizer import Optimizer
 from .prefetch import Prefetcher
 from .progress import MAX_STEP_RECORDS, Epoch, Progress, StepRecord, StepSums, TrainingHistory
 from .schedule import factor
+from .step import Part, Step, Steps, steps_between_waits
+from .step import TrainingError as TrainingError
 
-
-class TrainingError(StageError):
-    """Training cannot go on; the message says at which epoch and step and why."""
+_FEED_THREADS = 4  # that make batches for a GPU; the order of the batches, and what is in them, is the same
 
 
 class Stopped(Exception):
@@ -63,9 +60,9 @@ def fit(
     The best epoch has the best validation value of `params.monitor`; of those that are level in it, it is the last. To
     choose the last is to train for all epochs, whatever is measured. With `checkpoints`, a training
     that was stopped goes on where it was, and `on_epoch` and `on_step_record` are called for the new ones only. Once
-    `stop_requested` is true on any rank, all ranks raise Stopped after the step at hand. Raises TrainingError for a
-    loss or gradient that is not finite and, in the first step, for a monitor that the network does not measure or that
-    has no direction.
+    `stop_requested` is true on any rank, all ranks raise Stopped after the step at hand, or the few that a GPU has been
+    given beside it (`step.steps_between_waits`). Raises TrainingError for a loss or gradient that is not finite, for
+    full memory and, in the first step, for a monitor that the network does not measure or that has no direction.
     """
     if params.mode != "overfit":  # which asks what the gradients learn
         network.fit_without_gradients(train)
@@ -134,13 +131,6 @@ class _Pace(NamedTuple):
     waited: float  # seconds, for data
 
 
-class _Part(NamedTuple):
-    """This rank's share of a step, or one of `accumulation_steps` parts of it."""
-
-    batch: Batch
-    counts: bool  # a step may have fewer examples than there are parts: who gets none computes one for nothing
-
-
 @dataclass
 class _Training:
     """A training on its way: what a step changes, and how it is saved."""
@@ -159,6 +149,8 @@ class _Training:
         if distributed.ranks() > 1:  # machines of different kinds may draw different first weights from one seed
             self._network.load_state_dict(distributed.broadcast(self._network.state_dict()))
         self.optimizer = Optimizer(self._network, self._params, self._device)
+        self._takes = Steps(self._network, self._dataset, self._params, self.optimizer, self._device)
+        self._steps_between_waits = steps_between_waits(self._device, self._params)
         self._steps_per_epoch = len(self._sampler(0))
         self._steps = self._steps_per_epoch * self._params.epochs
         self._steps_per_record = max(1, math.ceil(self._steps / MAX_STEP_RECORDS))
@@ -167,7 +159,7 @@ class _Training:
 
     @property
     def steps_done(self) -> int:
-        """Steps of the whole training that have been taken."""
+        """Steps of the whole training that have been taken, and noted."""
         return self.progress.epoch * self._steps_per_epoch + self.progress.steps.count
 
     def learning_rate(self, step: int) -> float:
@@ -177,16 +169,28 @@ class _Training:
     def run_epoch(self, epoch: int) -> _Pace:
         """Take the epoch's steps that are left."""
         sampler, first = self._sampler(epoch), self.progress.steps.count
-        batches = Prefetcher(lambda step: self._parts(sampler[step], epoch), range(first, len(sampler)))
+        threads = _FEED_THREADS if self._device.type == "cuda" else 1
+
+        def made(step: int) -> tuple[np.ndarray, list[Part]]:
+            examples = sampler[step]
+            return examples, self._takes.parts(examples, epoch)
+
+        batches = Prefetcher(made, range(first, len(sampler)), threads=threads)
         started, sequences = time.perf_counter(), 0
         self._network.train()
         title = f"epoch {epoch + 1}/{self._params.epochs}"
         with ProgressBar(title, unit="steps", total=len(sampler), done=first) as bar:
-            for step, (examples, parts) in batches:
-                loss = self._step(epoch, step, examples, parts)
+            for within, (examples, parts) in batches:
+                number = epoch * self._steps_per_epoch + within
+                rate = self.learning_rate(number)
+                step = Step(
+                    epoch=epoch, within=within, number=number, learning_rate=rate, examples=examples, parts=parts
+                )
+                self._takes.take(step, stop=self._stop_requested())
                 sequences += len(examples)
                 bar.update()
-                bar.note(f"loss={loss:.4f}")
+                if (within + 1) % self._steps_between_waits == 0 or within + 1 == len(sampler):
+                    bar.note(f"loss={self._note_steps():.4f}")
         return _Pace(time.perf_counter() - started, sequences, batches.waited)
 
     def epoch_record(self, pace: _Pace, validation: Mapping[str, float]) -> Epoch:
@@ -203,6 +207,7 @@ class _Training:
             seconds=seconds,
             sequences_per_second=pace.sequences / seconds if seconds else 0.0,
             data_wait_share=pace.waited / seconds if seconds else 0.0,
+            compiled_graphs=self._takes.compiled_graphs,
         )
 
     def end_epoch(self, record: Epoch) -> None:
@@ -223,82 +228,29 @@ class _Training:
             self._dataset.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens
         )
 
-    def _parts(self, examples: np.ndarray, epoch: int) -> tuple[np.ndarray, list[_Part]]:
-        """The step's examples, and this rank's parts of them."""
-        count = self._params.accumulation_steps
-        parts = []
-        for number in range(distributed.rank() * count, (distributed.rank() + 1) * count):
-            mine = shard(examples, number, distributed.ranks() * count)
-            batch = self._dataset.batch(mine if len(mine) else examples[:1], epoch=epoch)
-            parts.append(_Part(batch.pinned() if self._device.type == "cuda" else batch, len(mine) > 0))
-        return examples, parts
-
-    def _step(self, epoch: int, step: int, examples: np.ndarray, parts: Sequence[_Part]) -> float:
-        """One step of the optimizer; returns the loss."""
-        losses, stop = self._over_ranks(*self._backward(parts, len(examples)))
-        total, weight = losses["loss"]
-        loss = total / weight if weight else 0.0
-        norm = self.optimizer.reduce_gradients(weight)
-        if not (math.isfinite(loss) and (math.isfinite(norm) or self.optimizer.can_skip_step())):
-            names = [self._dataset.name(int(example)) for example in examples]
-            reason = explain(self._network, (part.batch for part in self._seeded(parts)), names, loss=loss, norm=norm)
-            raise TrainingError(f"epoch {epoch}, step {step} (step {self.steps_done} of all): {reason}")
-        learning_rate = self.learning_rate(self.steps_done)
-        self.optimizer.step(learning_rate, self.steps_done)
-        real, padded = padding(self._dataset.lengths, [examples])
-        sums = StepSums(
-            count=1,
-            loss=loss,
-            gradient_norm=norm if math.isfinite(norm) else 0.0,
-            learning_rate=learning_rate,
-            real_steps=real,
-            padded_steps=padded,
-        )
-        self.progress.add_step(sums, losses)
-        if self.progress.unrecorded.count >= self._steps_per_record:
-            self._on_step_record(self.progress.record_steps(self._steps_before + self.steps_done - 1))
-        if stop or (self._checkpoints and self._checkpoints.due(self.steps_done)):
+    def _note_steps(self) -> float:
+        """Wait for the steps taken, note what they came to, save and stop where it is time; the newest one's loss."""
+        found = []
+        for figures in self._takes.figures():
+            found.append(figures)
+            real, padded = padding(self._dataset.lengths, [figures.step.examples])
+            sums = StepSums(
+                count=1,
+                loss=figures.loss,
+                gradient_norm=figures.gradient_norm if math.isfinite(figures.gradient_norm) else 0.0,
+                learning_rate=figures.step.learning_rate,
+                real_steps=real,
+                padded_steps=padded,
+            )
+            self.progress.add_step(sums, figures.losses)
+            if self.progress.unrecorded.count >= self._steps_per_record:
+                self._on_step_record(self.progress.record_steps(self._steps_before + self.steps_done - 1))
+        stop = any(figures.stop for figures in found)
+        if stop or (self._checkpoints and self._checkpoints.due(self.steps_done, taken=len(found))):
             self.save()
         if stop:
             raise Stopped
-        return loss
-
-    def _backward(self, parts: Sequence[_Part], examples: int) -> tuple[list[str], Tensor]:
-        """Forward and backward over this rank's parts; returns the names and the sums of the losses, as `stacked`."""
-        precision = self._params.precision
-        self.optimizer.start_step(examples)
-        names: list[str] = []
-        sums: list[Tensor] = []
-        for batch, counts in self._seeded(parts):
-            with torch.autocast(self._device.type, dtype=getattr(torch, precision), enabled=precision != "float32"):
-                losses = self._network.losses(batch)
-            self.optimizer.backward(losses["loss"][0], counts=counts)
-            names = sorted(losses)
-            sums.append(stacked(losses, self._device) * float(counts))
-        _check_monitor(names, self._params.monitor)  # now, not when the first epoch is over
-        return names, torch.stack(sums).sum(dim=0)
-
-    def _over_ranks(self, names: Sequence[str], sums: Tensor) -> tuple[dict[str, tuple[float, float]], bool]:
-        """The sums of all ranks' losses by name, and whether any rank was asked to stop: one message for both."""
-        message = torch.cat([sums.flatten(), sums.new_tensor([self._stop_requested()])])
-        *numbers, stop = distributed.all_reduce(message).tolist()
-        return dict(zip(names, zip(numbers[::2], numbers[1::2], strict=True), strict=True)), bool(stop)
-
-    def _seeded(self, parts: Sequence[_Part]) -> Iterator[_Part]:
-        """The parts on the device, one by one, the generators seeded for each.
-
-        Dropout is drawn by seed, step, rank and part, so there is no state of generators to keep. `torch.manual_seed`
-        asks for a stack trace for each kind of device that is not there: a percent of a small step.
-        """
-        for number, (batch, counts) in enumerate(parts):
-            state = np.zeros(1, dtype=np.uint64)
-            for counter in (self._params.seed, self.steps_done, distributed.rank(), number):
-                state = mix(state * np.uint64(31) + np.uint64(counter + 1))
-            seed = int(state[0] >> np.uint64(1))
-            torch.default_generator.manual_seed(seed)
-            if self._device.type == "cuda":
-                torch.cuda.manual_seed(seed)
-            yield _Part(batch.to(self._device), counts)
+        return found[-1].loss
 
     def save(self) -> None:
         """Save all that `resume` takes up; rank 0 does."""
@@ -325,13 +277,3 @@ class _Training:
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _check_monitor(names: Sequence[str], monitor: str) -> None:
-    measured = f"this network measures: {', '.join(names)}"
-    try:
-        higher_is_better(monitor)
-    except ValueError as error:
-        raise TrainingError(f"train.monitor: {error}; {measured}") from None
-    if monitor not in names:
-        raise TrainingError(f"train.monitor: found {monitor!r}; {measured}")

@@ -12,14 +12,16 @@ from torch import Tensor, nn
 from ..models.network import Network
 from ..params import TrainParams
 from . import distributed
+from .gradients import GradientBuckets
 
 
 class Optimizer:
     """AdamW over a network's weights, which it changes in place.
 
-    A step is `start_step`, `backward` for each part of it, `reduce_gradients` and `step`. The loss is a mean over
-    weights that are known only when all ranks have computed their parts. Until then the gradient is divided by the
-    number of examples, which keeps it within float16's range; `reduce_gradients` puts the weight in its place.
+    A step is `start_step`, `backward` for each part of it (`start_last` before that of the last one), `reduce`, `clip`
+    and `step`. The loss is a mean over weights that are known only when all ranks have computed their parts. Until then
+    the gradient is divided by the number of examples, which keeps it within float16's range; `clip` puts the weight in
+    its place. What depends on numbers of the step stays on the device: nothing here waits for it.
     """
 
     def __init__(self, network: Network, params: TrainParams, device: torch.device) -> None:
@@ -32,6 +34,8 @@ class Optimizer:
         # Training", 2018).
         self._scaler = torch.amp.GradScaler(device.type, enabled=params.precision == "float16")
         self._average = [weight.clone() for weight in self._values()] if params.ema_decay else []
+        self._buckets = GradientBuckets(self._weights) if distributed.together() else None
+        self._sums: Tensor | None = None
         self._examples = 0
 
     def start_step(self, examples: int) -> None:
@@ -43,32 +47,55 @@ class Optimizer:
         """Add the gradient of a loss summed over examples, or zeros of its shape where it does not count."""
         self._scaler.scale(loss.float() * (float(counts) / self._examples)).backward()
 
-    def reduce_gradients(self, weight: float) -> float:
-        """Sum the gradients over the ranks, make them those of the loss divided by `weight`, and clip them.
+    def start_last(self, sums: Tensor) -> None:
+        """The next `backward` is the step's last; `sums`, float64 `(n,)`, are to be added up over the ranks."""
+        self._sums = sums
+        if self._buckets is not None:
+            self._buckets.start(sums)
 
-        Returns their norm before clipping. A weight of 0 makes them 0: a batch may hold nothing to learn from, such as
-        seven days of which none was observed.
+    def give_up(self, sums: Tensor) -> None:
+        """This rank cannot end the step's backward passes; `reduce` tells the others `sums` and holds nobody up."""
+        self._sums = sums
+        if self._buckets is not None:
+            self._buckets.give_up(sums)
+
+    def reduce(self) -> Tensor:
+        """Sum the gradients over the ranks; returns the sums of `start_last`, over the ranks as well."""
+        assert self._sums is not None
+        return self._sums if self._buckets is None else self._buckets.finish()
+
+    def clip(self, weight: Tensor) -> Tensor:
+        """Make the gradients those of the loss divided by `weight`, and clip them; returns their norm before clipping.
+
+        A weight of 0 makes them 0: a batch may hold nothing to learn from, such as seven days of which none was
+        observed. Weight and norm are float64 `()`.
         """
-        gradients = [p.grad for p in self._weights if p.grad is not None]
-        if distributed.ranks() > 1:  # as one flat tensor: always in the same order, so always the same bits
-            flat = distributed.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
-            parts = flat.split([gradient.numel() for gradient in gradients])
-            torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
         self._scaler.unscale_(self._adamw)
-        return clip_gradients(gradients, self._examples / weight if weight else 0.0, self._params)
+        gradients = [p.grad for p in self._weights if p.grad is not None]
+        return clip_gradients(gradients, torch.where(weight != 0, self._examples / weight, 0.0), self._params)
 
-    def can_skip_step(self) -> bool:
-        """Whether an infinite gradient is float16's, which a smaller scale mends; `step` then changes no weight."""
-        return self._scaler.is_enabled() and self._scaler.get_scale() >= 1.0
+    def is_sound(self, norm: Tensor) -> Tensor:
+        """Whether a gradient of this norm is one to go on with, bool `()`: it is finite, or its infinity is float16's,
+        which a smaller scale mends; `step` then changes no weight.
+        """
+        finite = norm.isfinite()
+        if not self._scaler.is_enabled():
+            return finite
+        return finite | (self._scaler.scale(torch.ones((), device=norm.device)) >= 1.0)
 
-    def step(self, learning_rate: float, steps_done: int) -> None:
-        """Change the weights, then move their average towards them.
+    def step(self, learning_rate: float, steps_done: int, *, skip: Tensor) -> None:
+        """Change the weights, then move their average towards them. Where `skip`, float32 `()`, is 1 and not 0, the
+        weights and their moments stay as they are.
 
         A share of `ema_decay` of the average stays, less at first, when the weights are far from where they will be (as
         in TensorFlow's `ExponentialMovingAverage`).
         """
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate * group["lr_multiplier"]
+        # Fused kernels ask this; float16's scaler puts its own in its place, and waits for the device anyway.
+        self._adamw.found_inf = skip  # type: ignore[attr-defined]
+        if self._scaler.is_enabled() and skip:
+            return
         self._scaler.step(self._adamw)
         self._scaler.update()
         if self._average:
@@ -111,23 +138,22 @@ class Optimizer:
         return [weight.detach() for weight in self._weights]
 
 
-def clip_gradients(gradients: list[Tensor], scale: float, params: TrainParams) -> float:
-    """Multiply the gradients by `scale` and clip them; returns their norm before clipping.
+def clip_gradients(gradients: list[Tensor], scale: Tensor, params: TrainParams) -> Tensor:
+    """Multiply the gradients by `scale`, float64 `()`, and clip them; returns their norm before clipping, float64 `()`.
 
     By value, then by norm (Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks",
     2013).
     """
-    norm = float(nn.utils.get_total_norm(gradients)) * scale
+    norm = nn.utils.get_total_norm(gradients).double() * scale
     bounded = norm
     if params.clip_value:
-        torch._foreach_mul_(gradients, scale)
+        torch._foreach_mul_(gradients, scale.float())
         torch._foreach_clamp_min_(gradients, -params.clip_value)
         torch._foreach_clamp_max_(gradients, params.clip_value)
-        bounded, scale = float(nn.utils.get_total_norm(gradients)), 1.0
-    if params.max_grad_norm and bounded > params.max_grad_norm:
-        scale *= params.max_grad_norm / bounded
-    if scale != 1.0:
-        torch._foreach_mul_(gradients, scale)
+        bounded, scale = nn.utils.get_total_norm(gradients).double(), torch.ones_like(scale)
+    if params.max_grad_norm:
+        scale = torch.where(bounded > params.max_grad_norm, scale * (params.max_grad_norm / bounded), scale)
+    torch._foreach_mul_(gradients, scale.float())
     return norm
 
 

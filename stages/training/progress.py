@@ -13,7 +13,7 @@ MAX_STEP_RECORDS = 1000  # rows of the curve by step
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Epoch:
-    """The figures of an epoch. The last four are for MLflow alone: outputs stay pure."""
+    """The figures of an epoch. The last five are for MLflow alone: outputs stay pure."""
 
     epoch: int
     train: Mapping[str, float]
@@ -25,6 +25,7 @@ class Epoch:
     seconds: float
     sequences_per_second: float
     data_wait_share: float  # of the time, 0 to 1: how long steps waited for their batch
+    compiled_graphs: int  # so far, in this process; 0 without `train.compile`
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,8 +11,8 @@ from ... import params
 from ...params import Block, Count, Dropout, Positive, TaskParams
 from ..sketch.params import PointAugmentationParams, PrepareParams, SourceParams
 
-TEMPERATURE = 0.6  # where a caller of the registered model names none
-PEN_TEMPERATURE = 0.7  # the same; where evaluate names another, a registered model has that one
+# Where a caller of a predictor names none; a registered model has those that evaluate measured it with.
+TEMPERATURE, PEN_TEMPERATURE = 0.6, 0.7
 MOST_POINTS = 1000  # of one drawing of the registered model
 MAX_TEMPERATURE = 2.0
 Temperature = Annotated[float, Field(ge=0, le=MAX_TEMPERATURE)]

@@ -9,7 +9,18 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Fraction, Positive, SplitShare, TaskParams, check_group, heads_divide
+from ...params import (
+    AdditionalParams,
+    Block,
+    Count,
+    Dropout,
+    Fraction,
+    Positive,
+    SplitShare,
+    TaskParams,
+    check_group,
+    heads_divide,
+)
 
 # A category is a file's name, here and at the host: no separators, nothing that begins with a dot.
 Category = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.'()-]{0,79}$")]
@@ -17,7 +28,7 @@ Category = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.'()-]{0,79}$"
 Feature = Literal["offset", "position", "pen", "speed", "direction", "stroke"]
 
 
-class SourceParams(Block):
+class SourceParams(AdditionalParams):
     """Where drawings come from."""
 
     kind: Literal["sample", "quickdraw"]
@@ -32,6 +43,8 @@ class SourceParams(Block):
             raise ValueError("per_category of at least 1 for the sample, which has no whole file")
         if self.kind == "quickdraw" and len(self.categories) < 2:
             raise ValueError("at least 2 categories")
+        if self.kind == "quickdraw" and self.also_test and "sketchrnn" in self.categories.values():
+            raise ValueError("also_test false where a category is sketchrnn: its publisher holds out the test set")
         return self
 
 

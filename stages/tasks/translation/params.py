@@ -9,14 +9,25 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Encoding, Fraction, Positive, SplitShare, TaskParams, check_group
+from ...params import (
+    AdditionalParams,
+    Block,
+    Count,
+    Dropout,
+    Encoding,
+    Fraction,
+    Positive,
+    SplitShare,
+    TaskParams,
+    check_group,
+)
 
 LARGEST_BEAM, LONGEST_TRANSLATION, LARGEST_LENGTH_PENALTY = 32, 1000, 2.0  # also of the registered model
 
 Language = Annotated[str, Field(pattern="^[A-Za-z]{2,8}(_[A-Za-z]{2,8})?$")]
 
 
-class SourceParams(Block):
+class SourceParams(AdditionalParams):
     """Which pairs to fetch, or how many to make."""
 
     kind: Literal["sample", "multi30k", "tatoeba", "tsv"]
@@ -32,6 +43,8 @@ class SourceParams(Block):
             raise ValueError("an address in source.url where source.kind is tsv")
         if self.kind != "sample" and self.source_language == self.target_language:
             raise ValueError(f"two languages; source_language and target_language are both {self.source_language!r}")
+        if self.kind == "multi30k" and self.also_test:
+            raise ValueError("also_test false where kind is multi30k: its publisher holds out the test set")
         return self
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from ... import params
-from ...params import Block, Count, Dropout, Positive, TaskParams, check_group, heads_divide
+from ...params import AdditionalParams, Block, Count, Dropout, Positive, TaskParams, check_group, heads_divide
 
 # A class is a folder's name, here and at the host: no separators, nothing that begins with a dot.
 Class = Annotated[str, Field(pattern=r"^[^./\\][^/\\]{0,99}$")]
@@ -18,7 +18,7 @@ _ENCODED_SIDE = (
 )
 
 
-class SourceParams(Block):
+class SourceParams(AdditionalParams):
     """Where clips come from."""
 
     kind: Literal["sample", "ucf101", "folder"]
@@ -154,6 +154,8 @@ class Params(TaskParams):
     @model_validator(mode="after")
     def _model_reads_features(self) -> Self:
         encoder, changes = self.prepare.encoder, self.model.augmentation
+        if self.source.also_test and self.prepare.split != "group":
+            raise ValueError(f"source.also_test false where prepare.split is {self.prepare.split}, an official split")
         if encoder != "none" and self.model.kind not in ("cnn_lstm", "transformer"):
             raise ValueError(
                 f"model.kind cnn_lstm or transformer where prepare.encoder is {encoder}: its features leave no "

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from ....evaluation.bootstrap import Scores, evenly, mean, ratio
+from ....data.evenly import evenly
+from ....evaluation.bootstrap import Scores, mean, ratio
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
 from ....evaluation.classification import confusion_figure
 from ....evaluation.report import Report

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ...sketch.data.strokes import strokes_of
+
 EACH = 3  # drawings of a class in a group
 MOST_CLASSES = 24
 _MARGIN = 0.06
@@ -35,7 +37,7 @@ def samples_figure(groups: Mapping[str, Sequence[Sequence[np.ndarray]]], classes
 
 def _draw(axes: Axes, drawing: np.ndarray) -> None:
     points = drawing[:, :2].astype(float)
-    for stroke in np.split(points, np.flatnonzero(drawing[:, 2])[:-1] + 1):
+    for stroke in strokes_of(drawing):
         axes.plot(stroke[:, 0], stroke[:, 1], color="#1a365d", linewidth=1.1, marker="." if len(stroke) == 1 else None)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
     half = max(float(np.ptp(points, axis=0).max()), 1.0) * (0.5 + _MARGIN)

@@ -9,6 +9,7 @@ import torch
 
 from ....models.counter_rng import uniform
 from ....models.mixture import DRAWS
+from ...sketch.data.strokes import strokes_of
 from .canvas import DOWN, END, PIXELS, UP, Canvas
 from .network import DrawingDecoder
 
@@ -92,6 +93,5 @@ def _drawing(points: np.ndarray, pens: np.ndarray) -> np.ndarray:
 
 def strokes(drawing: np.ndarray) -> list[list[list[int]]]:
     """`(points, 3)` as Quick, Draw!'s `[[xs, ys], …]`, moved so that the least coordinates are 0."""
-    points = drawing[:, :2] - drawing[:, :2].min(axis=0)
-    parts = np.split(points, np.flatnonzero(drawing[:, 2])[:-1] + 1)
-    return [part.T.tolist() for part in parts]
+    least = drawing[:, :2].min(axis=0)
+    return [(stroke - least).T.tolist() for stroke in strokes_of(drawing)]

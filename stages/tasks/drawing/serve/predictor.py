@@ -34,7 +34,11 @@ class Predictor(predictor.Predictor):
         "seed": "any",
     }  # a column with gaps has no type
     outputs: ClassVar[Mapping[str, str]] = {"drawing": "string", "points": "long"}
-    options: ClassVar[Mapping[str, int | float | str]] = {"max_points": 250, "pen_temperature": PEN_TEMPERATURE}
+    options: ClassVar[Mapping[str, int | float | str]] = {
+        "max_points": 250,
+        "temperature": TEMPERATURE,  # of rows that name none
+        "pen_temperature": PEN_TEMPERATURE,
+    }
     requirements: ClassVar[Sequence[str]] = ("pyarrow", "pydantic", "pyyaml", "safetensors")
 
     def __init__(self, folder: Path) -> None:
@@ -43,23 +47,29 @@ class Predictor(predictor.Predictor):
         names = {name: number for number, name in enumerate(self._classes)}
         self._numbers = {f"#{number + 1}": number for number in names.values()} | names
 
-    def read(self, item: Item) -> tuple[int, int, float]:
-        """Class number, seed and temperature of one row."""
+    def read(self, item: Item) -> tuple[int, int, float | None]:
+        """Class number, seed and temperature of one row; None where it names no temperature."""
         return (
             self._class(item.content["label"]),
             int(_number("seed", item.content.get("seed"), 0, MAX_SEED, whole=True)),
-            float(_number("temperature", item.content.get("temperature"), TEMPERATURE, MAX_TEMPERATURE)),
+            _number("temperature", item.content.get("temperature"), None, MAX_TEMPERATURE),
         )
 
-    def predict_batch(self, examples: Sequence[tuple[int, int, float]], options: Mapping[str, Any]) -> list[list[Row]]:
+    def predict_batch(
+        self, examples: Sequence[tuple[int, int, float | None]], options: Mapping[str, Any]
+    ) -> list[list[Row]]:
         """One row a drawing."""
         most = as_number(options["max_points"])
         if not isinstance(most, int | np.integer) or not 2 <= most <= MOST_POINTS:
             raise ValueError(
                 f"max_points: found {shown(options['max_points'])}; allowed: a whole number from 2 to {MOST_POINTS}"
             )
-        pen = float(_number("pen_temperature", options["pen_temperature"], PEN_TEMPERATURE, MAX_TEMPERATURE))
-        classes, seeds, temperatures = zip(*examples, strict=True)
+        usual, pen = (
+            float(_number(name, options[name], self.options[name], MAX_TEMPERATURE))
+            for name in ("temperature", "pen_temperature")
+        )
+        classes, seeds, named = zip(*examples, strict=True)
+        temperatures = [usual if temperature is None else float(temperature) for temperature in named]
         drawings = draw(self._network, classes, seeds, temperatures, pen_temperature=pen, max_points=int(most))
         return [[{"drawing": json.dumps(strokes(drawing)), "points": len(drawing)}] for drawing in drawings]
 
@@ -71,7 +81,7 @@ class Predictor(predictor.Predictor):
         return self._numbers[label]
 
 
-def _number(name: str, value: Any, default: float, most: float, *, whole: bool = False) -> Any:
+def _number(name: str, value: Any, default: Any, most: float, *, whole: bool = False) -> Any:
     """A number from 0 to `most`, or the default where there is none (None, NaN)."""
     found = as_number(value)
     if value is None or value is pd.NA or (isinstance(found, float | np.floating) and math.isnan(found)):

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from ....evaluation.bootstrap import evenly
+from ....data.evenly import evenly
 from ....progress_bar import ProgressBar
 from ..data.series import HORIZON, SEASON
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ....evaluation.bootstrap import evenly
+from ....data.evenly import evenly
 from ..data.series import HORIZON
 from ..model.covariates import standardize
 from ..model.windows import YEAR, Windows

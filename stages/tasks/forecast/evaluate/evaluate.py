@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ....evaluation.bootstrap import Scores, evenly
+from ....data.evenly import evenly
+from ....evaluation.bootstrap import Scores
 from ....evaluation.calibration import calibration_figure
 from ....evaluation.report import Calibration, Report, Slice
 from ....evaluation.slices import metric_by_slice, slices_figure
@@ -46,7 +47,7 @@ def evaluate(network: Forecaster, folder: Path, params: Params, report: Report) 
     windows = Windows(folder, params.model, rolling_origins(params.evaluate.origins, params.evaluate.origin_step))
     actuals = scores.read_actuals(windows)
     if not actuals.observed.any():
-        raise ValueError("nothing to measure: no day after the origins of the test split was observed")
+        raise ValueError("nothing to measure: the test split has no observed day after its forecast origins")
     forecasts = _forecasts(network, windows, folder, params, report)
     measured = scores.all_scores(actuals, forecasts.mean, forecasts.quantiles, forecasts.levels)
     report.add_scores(_defined(measured))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ....evaluation.bootstrap import evenly
+from ....data.evenly import evenly
 from ....models.batch import Batch
 from ..data.series import HORIZON
 from ..model.windows import Windows

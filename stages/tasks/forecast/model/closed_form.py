@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ....data.evenly import evenly
 from ....models.batch import Batch, Dataset
 from ..data.series import HORIZON, SEASON
 from .windows import PAST_DAYS, YEAR, YEAR_OFFSETS, FeatureEncoder
@@ -69,8 +70,7 @@ class ClosedForm(nn.Module):
         The penalty of the second is the one of _PENALTIES with the least absolute error on the last of the windows'
         days, by a fit to the others. Days that were not observed do not count.
         """
-        kept = min(len(train), _MOST_WINDOWS)
-        chosen = np.arange(kept) * len(train) // kept  # evenly over them
+        chosen = evenly(len(train), _MOST_WINDOWS)
         starts = range(0, len(chosen), _BATCH_SIZE)
         batches = _tempered([train.batch(chosen[start : start + _BATCH_SIZE]) for start in starts])
         every = np.arange(self._first_day, self._first_day + len(self.effects))

@@ -1,7 +1,8 @@
 """Quick, Draw!'s files: which there are, and the records in them, a chunk of a file at a time.
 
 The raw folder holds one folder a form, `simplified/`, `raw/` and `sketchrnn/`, and in it one file a category, named as
-the category is. The label of a drawing is that name, whatever the form.
+the category is. The label of a drawing is that name, whatever the form. Additional files (`data/additional.py`) hold
+drawings of any category, whose label is their `word`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
+from ....data.additional import additional_files, is_only_learned
 from ....data.text import CONVERT, TextError, open_text, undecoded
 from .npz import UnreadableFile, read_npz
 from .parse import BadDrawing, ParsedDrawings, parse, stroke_3
@@ -71,8 +73,13 @@ class RawFile:
     """One file of the raw folder."""
 
     path: Path
-    form: str
-    category: str
+    form: str  # its folder: "simplified", "raw", "sketchrnn", or that of additional files
+    category: str  # empty: each drawing's own, its word
+
+    @property
+    def only_learned(self) -> bool:
+        """Whether its drawings may measure nothing."""
+        return is_only_learned(f"{self.form}/")
 
     @property
     def name(self) -> str:
@@ -95,7 +102,7 @@ class RawFile:
             with open_text(self.path, option="") as text:
                 if text.encoding == "utf-8" and not text.packed:
                     return self
-                copy.parent.mkdir(exist_ok=True)
+                copy.parent.mkdir(parents=True, exist_ok=True)
                 with copy.open("wb") as file:
                     file.writelines(text.chunks())
         except TextError as error:
@@ -110,7 +117,10 @@ class RawFile:
 
 
 def raw_files(raw: Path) -> list[RawFile]:
-    """All files of a raw folder, by category and form. Raises ValueError where there is none."""
+    """All files of a raw folder, by category and form, then the additional ones.
+
+    Raises ValueError where there is none of a category.
+    """
     files = [
         RawFile(path, form, path.name.removesuffix(suffix))
         for form, suffix in SUFFIXES.items()
@@ -118,7 +128,10 @@ def raw_files(raw: Path) -> list[RawFile]:
     ]
     if not files:
         raise ValueError(f"{raw}: no drawings; allowed are files such as simplified/cat.ndjson or sketchrnn/cat.npz")
-    return sorted(files, key=lambda file: (file.category, file.form))
+    additional = [
+        RawFile(path, path.parent.relative_to(raw).as_posix(), "") for path in additional_files(raw, "*.ndjson")
+    ]
+    return [*sorted(files, key=lambda file: (file.category, file.form)), *additional]
 
 
 def _ndjson_records(content: bytes) -> Iterator[Records]:

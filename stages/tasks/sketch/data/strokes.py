@@ -38,6 +38,13 @@ class Strokes:
         return [strokes[a : a + n] for a, n in zip(firsts, self.strokes_per_drawing, strict=True)]
 
 
+def strokes_of(steps: np.ndarray) -> list[np.ndarray]:
+    """The strokes of one drawing, each `(points, 2)` of x and y; `steps` is `(time, 3)`, its third column 1 where the
+    pen is lifted after the point. What follows the last lift is a stroke as well: a drawing may be broken off.
+    """
+    return np.split(steps[:, :2], np.flatnonzero(steps[:-1, 2]) + 1)
+
+
 def starts(lengths: np.ndarray) -> np.ndarray:
     """Where each of some sequences begins that lie one after the other."""
     return np.cumsum(lengths) - lengths

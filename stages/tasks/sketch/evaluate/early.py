@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ....evaluation.bootstrap import Scores, evenly, interval, mean
+from ....data.evenly import evenly
+from ....evaluation.bootstrap import Scores, interval, mean
 from ....models.batch import Batch
 from ....models.network import Network
 from ....training.inference import predict

@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ....data.evenly import evenly
 from ....data.prepared import open_prepared
-from ....evaluation.bootstrap import evenly
 from ....evaluation.classification import mistakes, report_classification
 from ....evaluation.comparison import example_groups
 from ....evaluation.report import Report
@@ -62,7 +62,7 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
 
 def linear_accuracy(train: SketchDataset, test: SketchDataset) -> float:
     """What logistic regression reaches on numbers of strokes and points and the shape of the bounding box, 0 to 1."""
-    some = np.unique(np.linspace(0, len(train) - 1, min(len(train), _BASELINE_DRAWINGS)).astype(np.int64))
+    some = evenly(len(train), _BASELINE_DRAWINGS)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(counts_and_boxes(train, some), train.targets[some])
     return float(model.score(counts_and_boxes(test, np.arange(len(test))), test.targets))

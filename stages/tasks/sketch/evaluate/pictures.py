@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..data.strokes import SIDE
+from ..data.strokes import SIDE, strokes_of
 from ..model.network import SketchDataset
 
 _COLUMNS = 6
@@ -33,7 +33,7 @@ def drawings_figure(drawings: SketchDataset, examples: np.ndarray, probabilities
 
 def draw(axes: Axes, steps: np.ndarray) -> None:
     """The strokes of one drawing, `(steps, 3)`."""
-    strokes = np.split(steps[:, :2].astype(float), np.flatnonzero(steps[:, 2])[:-1] + 1)
+    strokes = strokes_of(steps)
     for number, stroke in enumerate(strokes):
         shade = 0.05 + 0.6 * number / max(1, len(strokes) - 1)
         marker = "." if len(stroke) == 1 else None

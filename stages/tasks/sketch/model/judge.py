@@ -55,6 +55,7 @@ def _training(judge: JudgeParams) -> TrainParams:
         ranks=judge.ranks,
         threads=judge.threads,
         precision="float32",
+        compile=False,
         epochs=judge.epochs,
         batch_size=judge.batch_size,
         batch_tokens=0,

@@ -19,7 +19,7 @@ from ....preprocessing.groups import REPAIR as NO_GROUP
 from ....preprocessing.groups import find_group, is_pattern
 from ..data.canonical import CanonicalDrawings, canonicalize
 from ..data.npz import UnreadableFile
-from ..data.quickdraw import NPZ_SPLITS, Chunk, Records
+from ..data.quickdraw import NPZ_SPLITS, Chunk, RawFile, Records
 from ..data.simplify import compiled
 from ..params import PrepareParams
 
@@ -90,7 +90,7 @@ def _make(chunk: Chunk, content: bytes, params: PrepareParams, parts: KeptParts,
     batches = []
     try:
         for records in chunk.records(content):
-            batches.append(_batch(records, chunk.file.category, params))
+            batches.append(_batch(records, chunk.file, params))
     except UnreadableFile as error:  # a row that stands for the whole file
         row = {"rule": "unreadable_file", "reason": str(error), "content": ""}
         return pa.Table.from_batches([*batches, pa.RecordBatch.from_pylist([row], schema=SCHEMA)], SCHEMA)
@@ -99,7 +99,7 @@ def _make(chunk: Chunk, content: bytes, params: PrepareParams, parts: KeptParts,
     return table
 
 
-def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordBatch:
+def _batch(records: Records, file: RawFile, params: PrepareParams) -> pa.RecordBatch:
     """All drawings of some records, the refused ones without values."""
     drawings = canonicalize(records.drawings, max_points=params.max_points)
     total = len(records.places)
@@ -108,7 +108,7 @@ def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordB
     digests = np.zeros(total, dtype=np.uint64)
     digests[drawings.good] = points_digests(drawings.steps, drawings.lengths)
     rules, reasons, contents = (list[str | None]([None] * total) for _ in range(3))
-    for number, (rule, reason) in _refused(records, drawings, category, params).items():
+    for number, (rule, reason) in _refused(records, drawings, file, params).items():
         rules[number], reasons[number] = rule, reason
         contents[number] = records.contents[number][:_CONTENT_BYTES].decode("utf-8", errors="backslashreplace")
     keys = pa.array(records.keys, pa.string())
@@ -121,10 +121,10 @@ def _batch(records: Records, category: str, params: PrepareParams) -> pa.RecordB
         "group": groups,
         "length": lengths,
         "values": ragged_array(drawings.steps, lengths),
-        "split": _splits(records, drawings, groups, params),
+        "split": _splits(records, drawings, groups, file, params),
         "key_digest": _key_digests(keys),
         "points_digest": digests,
-        "repairs": _repairs(records, drawings, category, groups if params.group else None),
+        "repairs": _repairs(records, drawings, file, groups if params.group else None),
         "rule": rules,
         "reason": reasons,
         "content": contents,
@@ -141,20 +141,23 @@ def ragged_array(steps: np.ndarray, lengths: np.ndarray) -> pa.Array:
 
 
 def _refused(
-    records: Records, drawings: CanonicalDrawings, category: str, params: PrepareParams
+    records: Records, drawings: CanonicalDrawings, file: RawFile, params: PrepareParams
 ) -> dict[int, tuple[str, str]]:
     """Why drawings are refused, by their number: the rule and the reason."""
     refused = {number: (error.rule, str(error)) for number, error in drawings.bad.items()}
     for number, (recognized, word) in enumerate(zip(records.recognized, records.words, strict=True)):
         if number in refused:
             continue
-        if recognized is False and params.unrecognized == "drop":
+        if not file.category:  # `recognized` says what our model guessed, the word what a person has said
+            if word is None:
+                refused[number] = "no_word", "found no word; allowed: an object with the word that says what it shows"
+        elif recognized is False and params.unrecognized == "drop":
             refused[number] = "unrecognized", "recognized is false, and prepare.unrecognized is drop"
-        elif word not in (None, category) and params.other_word == "reject":
+        elif word not in (None, file.category) and params.other_word == "reject":
             refused[number] = (
                 "other_word",
                 (
-                    f"the word is {word!r}, the file's category {category!r}; "
+                    f"the word is {word!r}, the file's category {file.category!r}; "
                     "prepare.other_word: keep would take it under the file's category"
                 ),
             )
@@ -172,14 +175,16 @@ def _groups(records: Records, group: str) -> list[str | None]:
 
 
 def _repairs(
-    records: Records, drawings: CanonicalDrawings, category: str, groups: list[str | None] | None
+    records: Records, drawings: CanonicalDrawings, file: RawFile, groups: list[str | None] | None
 ) -> np.ndarray:
     """`(records,)` uint8: a bit for each of REPAIRS. `groups` is None where none are asked for."""
     repaired = {
         **drawings.repaired,
         "no_key_id": [n for n, key in enumerate(records.keys) if key is None and records.member == "line"],
-        "other_word": [n for n, word in enumerate(records.words) if word not in (None, category)],
-        NO_GROUP: [n for n, group in enumerate(groups or []) if group is None],
+        "other_word": [
+            n for n, word in enumerate(records.words) if file.category and word not in (None, file.category)
+        ],
+        NO_GROUP: [n for n, group in enumerate(groups or []) if group is None and not file.only_learned],
     }
     flags = np.zeros(len(records.places), dtype=np.uint8)
     for bit, rule in enumerate(REPAIRS):
@@ -188,14 +193,17 @@ def _repairs(
 
 
 def _splits(
-    records: Records, drawings: CanonicalDrawings, groups: list[str | None], params: PrepareParams
+    records: Records, drawings: CanonicalDrawings, groups: list[str | None], file: RawFile, params: PrepareParams
 ) -> np.ndarray:
     """`(records,)` int8: the place in SPLITS that each drawing falls to, the same for ever, whatever else comes in.
 
-    The file's own, or else by a hash of the group, or else of the key_id, or else of the points.
+    The file's own, train for what may measure nothing, or else by a hash of the group, or else of the key_id, or else
+    of the points.
     """
     if records.member in NPZ_SPLITS:
         return np.full(len(records.places), SPLITS.index(NPZ_SPLITS[records.member]), np.int8)
+    if file.only_learned:
+        return np.full(len(records.places), SPLITS.index("train"), np.int8)
     names = [(group or key or "").encode() for group, key in zip(groups, records.keys, strict=True)]
     if not all(names):
         for number, steps in zip(drawings.good.tolist(), drawings.sequences(), strict=True):

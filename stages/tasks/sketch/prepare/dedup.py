@@ -25,10 +25,7 @@ class DigestSet:
     def add(self, digests: np.ndarray) -> np.ndarray:
         """Put in `(n,)` uint64; gives `(n,)` bool: whether each was there, or stands further up in this call."""
         values, first = np.unique(digests, return_index=True)
-        known = np.zeros(len(values), dtype=bool)
-        for run in self._runs:
-            place = np.minimum(np.searchsorted(run, values), len(run) - 1)
-            known |= run[place] == values
+        known = self.holds(values)
         again = np.ones(len(digests), dtype=bool)
         again[first] = known
         if not known.all():
@@ -36,6 +33,14 @@ class DigestSet:
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
             self._runs.append(self._merged(self._runs.pop(), self._runs.pop()))
         return again
+
+    def holds(self, digests: np.ndarray) -> np.ndarray:
+        """Whether each of `(n,)` uint64 was put in: `(n,)` bool."""
+        known = np.zeros(len(digests), dtype=bool)
+        for run in self._runs:
+            place = np.minimum(np.searchsorted(run, digests), len(run) - 1)
+            known |= run[place] == digests
+        return known
 
     def _merged(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         total = len(one) + len(other)

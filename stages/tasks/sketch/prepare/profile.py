@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ....data.evenly import evenly
 from ....data.prepared import open_prepared
-from ....preprocessing.profile import Categories, Known, Numbers, Observed, evenly
+from ....preprocessing.profile import MOST_EXAMPLES, Categories, Known, Numbers, Observed
 from ..data.strokes import starts
 
 
@@ -20,7 +21,7 @@ def learned(prepared: Path) -> Observed:
 def current(prepared: Path, rows: np.ndarray, known: Known) -> Observed:
     """Some rows of the prepared data, ascending."""
     store, _ = open_prepared(prepared)
-    rows = evenly(rows)
+    rows = rows[evenly(len(rows), MOST_EXAMPLES)]
     names, codes = np.unique(list(store.values("label", rows)), return_inverse=True)
     groups = None
     if "group" in store.columns:  # one without is its own

@@ -9,6 +9,7 @@ import yaml
 from ....data.text import is_packed
 from ....fetch import Request, join_url
 from ....fetch.host import PRESENT, Host
+from ....sources.additional import additional_requests
 from ....sources.records import Records
 from ..data.quickdraw import SUFFIXES
 from ..params import Params, SourceParams
@@ -25,19 +26,29 @@ def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
         from .sample import write_sample
 
         write_sample(folder / "simplified", per_category=params.per_category, seed=params.seed)
-    else:
-        wanted = requests(params, folder, host)
+    wanted = requests(params, folder, host)
+    if wanted:
         host.fetch(wanted, folder / "downloads.json")
-        for request in wanted:
-            if request.lines and is_packed(request.target):
-                found = f"found {request.target.name} packed by gzip, which has no lines to count"
-                raise ValueError(f"source.per_category: {found}; allowed there: 0, all drawings")
+    for request in wanted:
+        if request.lines and is_packed(request.target):
+            found = f"found {request.target.name} packed by gzip, which has no lines to count"
+            raise ValueError(f"source.per_category: {found}; allowed there: 0, all drawings")
 
 
 def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
-    """One request a category; of an ndjson file only the first `per_category` lines, unless that is 0."""
-    if params.kind == "sample":
-        return []
+    """One request a category, of an ndjson file only for the first `per_category` lines, unless that is 0; and one for
+    each file of drawings that `also` names.
+    """
+    own = [] if params.kind == "sample" else _categories(params, folder)
+    further = additional_requests(params, folder, host, endings=(".ndjson",), takes=_is_of_drawings)
+    return [*own, *further]
+
+
+def _is_of_drawings(name: str) -> bool:
+    return "/" not in name and name.endswith(".ndjson")
+
+
+def _categories(params: SourceParams, folder: Path) -> list[Request]:
     quickdraw = yaml.safe_load(MANIFEST.read_text(encoding="utf-8"))["quickdraw"]
     wanted = []
     for category, form in sorted(params.categories.items()):

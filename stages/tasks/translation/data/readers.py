@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ....data.additional import is_additional
 from ....data.files import read_json, write_json
 from ....data.text import AUTO, Line, open_text, printable
 
@@ -27,7 +28,7 @@ class Part:
     """Files that belong together: one of tab-separated lines, or two whose lines belong together, source first."""
 
     files: Sequence[str]
-    split: Literal["drawn", "test"]  # `test`: its publisher holds it out for testing
+    split: Literal["drawn", "test", "train"]  # `test`: its publisher holds it out; `train`: it may measure nothing
     columns: Sequence[int] = (2,)  # how many a tab-separated line may have; those after the second are passed over
     swapped: bool = False  # the target stands in the first column
 
@@ -46,7 +47,7 @@ class Pair:
     """A record that could be read."""
 
     id: str  # FILE:LINE, counted from 1
-    split: Literal["drawn", "test"]
+    split: Literal["drawn", "test", "train"]
     source: str
     target: str
     further: str = ""  # what stands in a third column
@@ -83,14 +84,16 @@ def read_corpus(folder: Path) -> Corpus:
 def read_pairs(
     folder: Path, corpus: Corpus, encoding: str = AUTO, *, further: bool = False
 ) -> Iterator[Pair | BadRecord]:
-    """Every record of the corpus; held-out parts first, so that a reader can keep their sentences out of training.
+    """Every record of the corpus; held-out parts first, so that a reader can keep their sentences out of training, and
+    those that may measure nothing last, so that it can keep those of all other parts out of them. Additional files are
+    UTF-8, whatever the `encoding` of the others.
 
     Empty lines that follow each other are one BadRecord. With `further` a tab-separated line may have a third column in
     every part. Raises ValueError for a file that is missing, damaged, no text or too large, and for aligned files of
     unequal length.
     """
-    for part in sorted(corpus.parts, key=lambda part: part.split != "test"):
-        for lines, repeats in _records(folder, part, encoding):
+    for part in sorted(corpus.parts, key=lambda part: ("test", "drawn", "train").index(part.split)):
+        for lines, repeats in _records(folder, part, AUTO if is_additional(part.files[0]) else encoding):
             yield _record(part, lines, repeats, further)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ....data.evenly import evenly
 from ....data.prepared import open_prepared
 from ....evaluation.bootstrap import Scores
 from ....evaluation.calibration import calibration_figure, expected_calibration_error, reliability_bins
@@ -70,7 +71,7 @@ def evaluate(network: Translator, folder: Path, params: Params, report: Report) 
         report.add_metrics({"best_possible_exact_match": data["best_possible_exact_match"]})
 
     known, known_targets = (store.column(name)[train.rows] for name in ("source_text", "target_text"))
-    chosen = np.linspace(0, len(train) - 1, min(len(train), NEAREST_SENTENCES)).round().astype(np.int64)
+    chosen = evenly(len(train), NEAREST_SENTENCES)
     baselines = {
         "copy": [without_mark(text) for text in texts],
     }

@@ -4,8 +4,9 @@ A pair is normalised (see `text.py`), then rejected where a side is empty, the p
 the publisher's test set. The split goes by a hash of one side's text, so that all pairs of one source (or of one
 target, as with dates) are on one side; with `prepare.group` by a hash of the group, and a pair whose text stands in
 another split by its group is rejected. Tokenizers learn from the training split alone; pairs that are then too long are
-rejected. Of a test set that its publisher holds out nothing is rejected but what is empty or unreadable, so that scores
-compare with others'.
+rejected. Pairs that may measure nothing (`source.also`) go into training; one whose source, or the text that the split
+goes by, stands in the test or validation split is rejected. Of a test set that its publisher holds out nothing is
+rejected but what is empty or unreadable, so that scores compare with others'.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     with TemporaryDirectory() as temporary:
         clean = Path(temporary) / "pairs.tsv"  # a file of their own, so that memory holds no texts
         pairs = read_pairs(raw, corpus, params.encoding, further=bool(params.group))
-        _write(clean, _clean_pairs(pairs, params, output))
+        additional = any(part.split == "train" for part in corpus.parts)
+        _write(clean, _clean_pairs(pairs, params, output, additional=additional))
         with busy("tokenizers are learned"):
             tokenizers = _tokenizers(clean, params)
         for name, tokenizer in tokenizers.items():
@@ -134,12 +136,16 @@ def _read(path: Path) -> Iterator[CleanPair]:
 
 
 def _clean_pairs(
-    records: Iterable[Pair | BadRecord], params: PrepareParams, output: Preparation
+    records: Iterable[Pair | BadRecord], params: PrepareParams, output: Preparation, *, additional: bool
 ) -> Iterator[CleanPair]:
-    """The pairs that are accepted; the others are rejected with a reason, and repairs are counted."""
+    """The pairs that are accepted; the others are rejected with a reason, and repairs are counted.
+
+    `additional`: whether some of them may measure nothing; they come last.
+    """
     seen: set[bytes] = set()  # digests, 16 bytes each: a million pairs take some 100 MB
     tested: set[bytes] = set()  # sources that the publisher holds out
     sides: dict[bytes, str] = {}  # with groups: text of `split_by` → the split it came into
+    measured: dict[tuple[str, bytes], str] = {}  # where pairs may measure nothing: text of others → test or validation
     for record in track(records, "pairs", unit="pairs"):
         if isinstance(record, BadRecord):
             output.reject(**asdict(record))
@@ -148,8 +154,12 @@ def _clean_pairs(
         target, target_rules = normalise(record.target)
         digest, source_digest = _digest(f"{source}\t{target}"), _digest(source)
         held_out = record.split == "test"
-        group = "" if held_out else _group(record, params.group)
-        split = "test" if held_out else draw_split(source, target, params, group=group, has_test_set=bool(tested))
+        group = "" if record.split != "drawn" else _group(record, params.group)
+        split: str = record.split
+        if split == "drawn":
+            split = draw_split(source, target, params, group=group, has_test_set=bool(tested))
+        split_digest = _digest(split_text(source, target, params))
+        texts = ("source", source_digest), (params.split_by, split_digest)
         side = split
         rule, reason = "", ""
         if not source or not target:
@@ -157,11 +167,14 @@ def _clean_pairs(
             rule, reason = "empty", f"found no text in the {side}; allowed: text in both"
         elif held_out:
             tested.add(source_digest)
+        elif record.split == "train" and (side := next((measured[text] for text in texts if text in measured), "")):
+            rule = "in_test_set" if side == "test" else "in_other_split"
+            reason = f"found its source, or its {params.split_by}, in {side}; allowed there: what nobody learns from"
         elif digest in seen:
             rule, reason = "duplicate", "found the same pair before; allowed: each pair once"
         elif source_digest in tested:
             rule, reason = "in_test_set", "found its source in the publisher's test set; allowed: new sources"
-        elif params.group and (side := sides.setdefault(_digest(split_text(source, target, params)), split)) != split:
+        elif params.group and (side := sides.setdefault(split_digest, split)) != split:
             rule = "in_other_split"
             reason = f"found its {params.split_by} in {side} with another group; allowed: a text in one split"
         if rule:
@@ -169,9 +182,11 @@ def _clean_pairs(
             continue
         for name in sorted({*source_rules, *target_rules}):
             output.repair(name, example=record.id)
-        if params.group and not group and not held_out:
+        if params.group and not group and record.split == "drawn":
             output.repair(NO_GROUP, example=record.id, doubtful=True)
         seen.add(digest)
+        if additional and split != "train":
+            measured |= dict.fromkeys(texts, split)
         yield CleanPair(record.id, split, "yes" if held_out else "", group, source, target)
 
 

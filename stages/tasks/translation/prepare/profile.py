@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ....data.evenly import evenly
 from ....data.prepared import open_prepared
-from ....preprocessing.profile import Categories, Known, Numbers, Observed, evenly
+from ....preprocessing.profile import Categories, Known, Numbers, Observed
 from ..data.tokenizer import UNKNOWN, Tokenizer, load_tokenizers
 
 MOST_SENTENCES = 6_000
@@ -17,7 +18,8 @@ MOST_SENTENCES = 6_000
 def learned(prepared: Path) -> Observed:
     """The training sources of the prepared data, by the tokens that are stored."""
     store, description = open_prepared(prepared)
-    rows = evenly(store.rows("train"), MOST_SENTENCES)
+    rows = store.rows("train")
+    rows = rows[evenly(len(rows), MOST_SENTENCES)]
     tokenizer, _ = load_tokenizers(prepared, description)
     texts, tokens = list(store.values("source_text", rows)), [store.sequence("source", row) for row in rows]
     return Observed(
@@ -30,7 +32,7 @@ def learned(prepared: Path) -> Observed:
 def current(prepared: Path, rows: np.ndarray, known: Known) -> Observed:
     """Some rows of the prepared data, ascending, as the tokenizer of a model reads them."""
     store, _ = open_prepared(prepared)
-    rows = evenly(rows, MOST_SENTENCES)
+    rows = rows[evenly(len(rows), MOST_SENTENCES)]
     tokenizer, _ = load_tokenizers(known.folder, known.data)
     texts = list(store.values("source_text", rows))
     tokens = [np.array(tokenizer.encode(text), dtype=np.int64) for text in texts]

@@ -9,36 +9,48 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
 
-from ....models.weights import load_network
+from ....models.weights import load_network, read_network
 from ....serving import predictor
-from ....serving.predictor import Item, Row, as_number, shown
+from ....serving.predictor import Item, Row, as_flag, as_number, shown
 from ..data.text import normalise
 from ..data.tokenizer import load_tokenizers
-from ..model.network import Translator, build
+from ..model.network import Translator, build, make_batch
 from ..model.translate import Translation, translate
 from ..params import LARGEST_BEAM, LARGEST_LENGTH_PENALTY, LONGEST_TRANSLATION, ModelParams
 
 _CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
 # Sentences searched at a time, and tokens that all their hypotheses may come to: a Transformer keeps vectors of each.
 _BATCH_SIZE, _BATCH_TOKENS = 64, 32_000
+_BATCH_PAIRS = 100_000  # of a source's and a translation's token, of which attention holds a vector each
+_ATTENTION = ("tokens", "attention")
+_N_BEST = ("n_best_translations", "n_best_scores")
 
 
 class Predictor(predictor.Predictor):
     """Answers one translation a row; `score` is the mean log-probability of its tokens, in nats: 0 is certainty.
 
     With a `length_penalty` other than 1, it is their sum over their number to that power. `n_best` above 1 also gives
-    so many different translations with their scores, best first; fewer where the network knows no more.
+    so many different translations with their scores, best first; fewer where the network knows no more. `attention`
+    also gives `tokens`, the text's and the translation's as they are read and written, and how much each of the
+    translation's looked at each of the text's: a list of weights, which sum to 1, for each that was written.
     """
 
     inputs: ClassVar[Mapping[str, str]] = {"text": "string"}
     outputs: ClassVar[Mapping[str, str]] = {"translation": "string", "score": "double"}
-    optional_outputs: ClassVar[Mapping[str, str]] = {"n_best_translations": "strings", "n_best_scores": "doubles"}
-    options: ClassVar[Mapping[str, int | float | str]] = {
+    optional_outputs: ClassVar[Mapping[str, str]] = {
+        "n_best_translations": "strings",
+        "n_best_scores": "doubles",
+        "tokens": "lists of strings",
+        "attention": "lists of doubles",
+    }
+    options: ClassVar[Mapping[str, bool | int | float | str]] = {
         "beam_size": 5,
         "max_length": 100,
         "length_penalty": 1.0,
         "n_best": 1,
+        "attention": False,
     }
     requirements: ClassVar[Sequence[str]] = ("tokenizers",)
 
@@ -48,6 +60,12 @@ class Predictor(predictor.Predictor):
         self._network = network
         self._source, self._target = load_tokenizers(folder, data)
         self._max_tokens: int = data["max_source_tokens"]
+        self._attends = not self.unavailable(folder)
+
+    @classmethod
+    def unavailable(cls, folder: Path) -> frozenset[str]:
+        model = ModelParams.model_validate(read_network(folder)["model"])
+        return frozenset(_ATTENTION) if model.kind == "rnn" and model.attention == "none" else frozenset()
 
     def read(self, item: Item) -> np.ndarray:
         """The source's tokens `(time,)`, after the same normalisation as in training."""
@@ -72,6 +90,9 @@ class Predictor(predictor.Predictor):
     def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         beam_size = _whole("beam_size", options["beam_size"], LARGEST_BEAM)
         max_length = _whole("max_length", options["max_length"], LONGEST_TRANSLATION)
+        attends = as_flag("attention", options["attention"])
+        if attends and not self._attends:
+            raise ValueError("attention: found true; allowed: false, as this model has none (model.attention: none)")
         lists = translate(
             self._network,
             examples,
@@ -81,10 +102,34 @@ class Predictor(predictor.Predictor):
             length_penalty=_length_penalty(options["length_penalty"]),
             n_best=_whole("n_best", options["n_best"], beam_size, ", which is beam_size"),
         )
-        return [[self._row(translations)] for translations in lists]
+        rows = [self._row(translations) for translations in lists]
+        if attends:
+            best = [translations[0].tokens for translations in lists]
+            for row, source, written, weights in zip(rows, examples, best, self._weights(examples, best), strict=True):
+                read = self._source.pieces(source.tolist())
+                row |= {"tokens": [read, self._target.pieces(written)], "attention": weights}
+        return [[row] for row in rows]
 
     def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
-        return list(self.optional_outputs) if options["n_best"] != 1 else []
+        n_best = _N_BEST if options["n_best"] != 1 else ()
+        return [*n_best, *(_ATTENTION if options["attention"] else ())]
+
+    def _weights(self, sources: Sequence[np.ndarray], written: Sequence[list[int]]) -> list[list[list[float]]]:
+        """Of each source `(time,)` and its translation, the weights of attention `(target time, time)`."""
+        pairs = max(map(len, sources)) * (max(map(len, written)) + 1)  # with the end token
+        size = max(1, min(_BATCH_SIZE, _BATCH_PAIRS // pairs))
+        weights: list[list[list[float]]] = []
+        for start in range(0, len(sources), size):
+            read, said = list(sources[start : start + size]), written[start : start + size]
+            with torch.inference_mode():
+                batch = self._network.alignments(
+                    make_batch(read, [np.array(tokens, dtype=np.int64) for tokens in said])
+                )
+            weights += [
+                found[: len(tokens), : len(source)].tolist()
+                for found, tokens, source in zip(batch, said, read, strict=True)
+            ]
+        return weights
 
     def _row(self, translations: Sequence[Translation]) -> Row:
         texts = [self._target.decode(translation.tokens) for translation in translations]

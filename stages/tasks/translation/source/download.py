@@ -4,6 +4,7 @@
     train.LANGUAGE.gz, val.LANGUAGE.gz        multi30k: one sentence a line
     OTHER.txt, _about.txt                     tatoeba: out of its zip; English, the other language, the attribution
     NAME.tsv, .txt, .tsv.gz, .txt.gz          tsv: source, target
+    also/…/NAME.tsv                           what `source.also` names (`data/additional.py`)
     corpus.json                               which file holds what
     downloads.json                            what was fetched from where, where anything was
 
@@ -19,8 +20,10 @@ from typing import Any
 import yaml
 
 from ....archives import extract
+from ....data.additional import is_additional, is_only_learned
 from ....fetch import Request, file_name, join_url
 from ....fetch.host import PRESENT, Host
+from ....sources.additional import additional_requests
 from ....sources.records import Records
 from ..data.readers import Corpus, Part, write_corpus
 from ..params import Params, SourceParams
@@ -37,13 +40,24 @@ def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
     if wanted:
         host.fetch(wanted, folder / RECORD)
     kinds = {"sample": _sample, "multi30k": _multi30k, "tatoeba": _tatoeba, "tsv": _tsv}
-    parts = kinds[params.kind](params, folder, wanted)
+    names = [request.target.relative_to(folder).as_posix() for request in wanted]
+    further = [Part(files=[n], split="train" if is_only_learned(n) else "drawn") for n in names if is_additional(n)]
+    parts = [*kinds[params.kind](params, folder, wanted), *further]
     languages = (params.source_language, params.target_language) if params.kind != "sample" else ("date", "iso8601")
     write_corpus(folder, Corpus(source_language=languages[0], target_language=languages[1], parts=parts))
 
 
 def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
-    """Each file of the corpus, or the archive that holds them."""
+    """Each file of the corpus, or the archive that holds them; then each file of pairs that `also` names."""
+    further = additional_requests(params, folder, host, endings=(".tsv", ".txt"), takes=_is_of_pairs)
+    return [*_own(params, folder), *further]
+
+
+def _is_of_pairs(name: str) -> bool:
+    return "/" not in name and name.endswith((".tsv", ".txt"))
+
+
+def _own(params: SourceParams, folder: Path) -> list[Request]:
     if params.kind == "multi30k":
         manifest = _manifest("multi30k")
         names = [name for part in _multi30k_parts(params) for name in part.files]
@@ -66,6 +80,8 @@ def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[R
 
 def records(params: Params, name: str) -> Records | None:
     """A pair, or a sentence of one language, a line; an archive is compared as a whole."""
+    if is_additional(name):
+        return Records(form="lines")
     return None if params.source.kind == "tatoeba" else Records(form="lines", encoding=params.prepare.encoding)
 
 
@@ -101,7 +117,7 @@ def _other_language(params: SourceParams) -> str:
 def _tatoeba(params: SourceParams, folder: Path, wanted: list[Request]) -> list[Part]:
     manifest, english = _manifest("tatoeba"), _manifest("tatoeba")["english"]
     member = manifest["member"].format(other=_other_language(params))
-    [request] = wanted
+    request = wanted[0]
     url, archive = request.url, request.target
     unpacked = folder / ".unpacked"
     members = (member, manifest["about"])

@@ -105,7 +105,7 @@ def read_clip(path: Path, decoding: Decoding) -> Clip:
             f"{count} frames" if damage is None else f"damaged at frame {damage + 1} of {packets}: {count} good ones"
         )
         raise ClipError("too_short", f"{found}; allowed: {decoding.min_frames} or more")
-    return Clip(np.stack(decoded.taken), decoded.repairs)
+    return Clip(decoded.taken, decoded.repairs)
 
 
 def try_read_clip(folder: Path, decoding: Decoding, name: str) -> Clip | ClipError:
@@ -172,7 +172,7 @@ def _decoder_max_pixels(decoding: Decoding) -> str:
 class _Decoded:
     """What decoding a clip came to."""
 
-    taken: list[np.ndarray]  # the good frames at the places that were asked for
+    taken: np.ndarray  # the good frames at the places that were asked for
     count: int  # good frames that there are
     repairs: tuple[str, ...] = ()  # as `read_clip` names them
     damage: int | None = None  # how many frames came before the first damage, if any
@@ -215,7 +215,9 @@ def _decode(
 ) -> _Decoded:
     """The good frames at the positions `wanted`. Raises ClipError where no frame comes out."""
     places = set(wanted.tolist())
-    taken: list[np.ndarray] = []
+    # Each picture is copied at once, so that the scaler's buffers are used again.
+    taken = np.empty((len(wanted), decoding.size, decoding.size, decoding.channels), np.uint8)
+    pictures = 0
     count = 0
     damage: int | None = None
     broken = False  # until a frame comes that needs none before it
@@ -244,14 +246,15 @@ def _decode(
             if broken or frame.is_corrupt:
                 continue
             if count == decoding.max_decoded_frames:
-                return _Decoded(taken, count, ("shortened", *_repairs(damage, broken)), damage)
+                return _Decoded(taken[:pictures], count, ("shortened", *_repairs(damage, broken)), damage)
             _check_size(frame.width * frame.height, decoding)
             if count in places:
-                taken.append(_picture(frame, decoding))
+                taken[pictures] = _picture(frame, decoding)
+                pictures += 1
             count += 1
     if not count:
         raise ClipError("undecodable", f"{stream.codec_context.name}: {problem}")
-    return _Decoded(taken, count, _repairs(damage, broken), damage)
+    return _Decoded(taken[:pictures], count, _repairs(damage, broken), damage)
 
 
 def _repairs(damage: int | None, broken: bool) -> tuple[str, ...]:
@@ -277,7 +280,7 @@ def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     The matrix has `x' = a x + c y` and `y' = b x + d y`, y downwards, in its first numbers a, b, ·, c, d (FFmpeg's
     libavutil/display.h; ISO/IEC 14496-12, 6.2.2). Its players do the same (`-autorotate`).
     """
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = side_data.get("DISPLAYMATRIX") if len(side_data := frame.side_data) else None
     if matrix is None:
         return picture
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()

@@ -9,6 +9,7 @@ each channel, which the convolution before it takes over (`pretrained.py`). So a
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .columns import EMBEDDING_SIZE, FEATURE_SIZE
+from .columns import EMBEDDING_SIZE, FEATURE_SIZE, GPU
 
 # Blocks, kernel, stride of the first block, by how much a block widens its maps within, channels that come out.
 ROWS = (
@@ -116,10 +117,11 @@ class EfficientNetLite0(nn.Module):
 class FrameEncoder:
     """EfficientNet-Lite0 with the weights of a file that the preprocess stage wrote."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str = "cpu") -> None:
         self._network = EfficientNetLite0()
         self._network.load_state_dict(load_file(path))
-        self._network.eval()
+        self._network.eval().to(device)
+        self._device = device
 
     def features(self, frames: np.ndarray) -> np.ndarray:
         """Frames `(time, height, width, 3)` uint8 to `(time, 3008)` float16, which hold them to 0.05 %."""
@@ -128,14 +130,17 @@ class FrameEncoder:
             for start in range(0, len(frames), _BATCH_SIZE):
                 # A copy, since frames may be mirrored or turned views.
                 part = torch.from_numpy(frames[start : start + _BATCH_SIZE].copy())
-                features[start : start + _BATCH_SIZE] = self._network.features(part).numpy()
+                features[start : start + _BATCH_SIZE] = self._network.features(part.to(self._device)).cpu().numpy()
         return features
 
 
 @cache
 def encoder_of_process(path: Path) -> FrameEncoder:
     """The encoder of a process that works on clip after clip, on one thread: several such processes work side by side,
-    and another number would give other bits.
+    and another number would give other bits. Where the process has been lent a GPU, it is there.
     """
     torch.set_num_threads(1)
-    return FrameEncoder(path)
+    if not (os.environ.get(GPU) and torch.cuda.is_available()):
+        return FrameEncoder(path)
+    torch.backends.cudnn.allow_tf32 = False  # 10 bits of 24: features would differ in their third digit
+    return FrameEncoder(path, "cuda")

@@ -1,5 +1,6 @@
 """The raw folder: clips below `clips/CLASS/`, UCF-101's split lists in `ucfTrainTestlist/`.
 
+Additional clips (`data/additional.py`) lie below `also/SPLIT/N/CLASS/`.
 `left_out.json`, where there is one, says what was not fetched, name → reason.
 """
 
@@ -10,6 +11,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ....data.additional import DRAWN, FOLDER, TRAIN, additional_files
 from ....data.text import open_text
 
 CLIPS = "clips"
@@ -17,6 +19,24 @@ LISTS = "ucfTrainTestlist"
 LEFT_OUT = "left_out.json"
 _SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "testing"}
 _MAX_LINE = 1024  # characters
+_ADDITIONAL = re.compile(f"{FOLDER}/({TRAIN}|{DRAWN})/[0-9]+/")
+
+
+def clip_path(clip: str) -> str:
+    """Where a clip lies in the raw folder, by its id: an additional one by that path itself, any other below CLIPS."""
+    return clip if _ADDITIONAL.match(clip) else f"{CLIPS}/{clip}"
+
+
+def find_additional(raw: Path, classes: Collection[str]) -> dict[str, Place]:
+    """All additional clips by their ids; a folder of one of the `classes` is a class, however the others lie."""
+    clips: dict[str, list[str]] = {}
+    for path in additional_files(raw, "**/*"):
+        name = path.relative_to(raw).as_posix()
+        if match := _ADDITIONAL.match(name):
+            clips.setdefault(match.group(), []).append(name.removeprefix(match.group()))
+    return {
+        f"{folder}{clip}": place for folder, some in clips.items() for clip, place in places_of(some, classes).items()
+    }
 
 
 def find_clips(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from ....evaluation.bootstrap import evenly
+from ....data.evenly import evenly
 from ....models.batch import Batch
 from ..model.clips import ClipDataset
 from ..params import EvaluateParams

@@ -12,7 +12,7 @@ from ....data.prepared import DESCRIPTION_NAME
 from ....evaluation.bootstrap import Scores, accuracy
 from ....evaluation.comparison import example_groups, test_examples, test_ids
 from ....models.learned import Identities
-from ..data.layout import CLIPS
+from ..data.layout import clip_path
 
 
 def identities(prepared: Path) -> Identities:
@@ -23,8 +23,8 @@ def identities(prepared: Path) -> Identities:
 def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
     """The absolute `path` of each clip: the model may run in another folder."""
     store, rows = test_examples(prepared, chosen)
-    folder = (raw / CLIPS).absolute()
-    return pd.DataFrame({"path": [str(folder / store.value("id", row)) for row in rows]})
+    folder = raw.absolute()
+    return pd.DataFrame({"path": [str(folder / clip_path(store.value("id", row))) for row in rows]})
 
 
 def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Scores:

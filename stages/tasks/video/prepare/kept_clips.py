@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from ..data.columns import GPU
 from ..data.decode import Clip, ClipError
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ def read_or_find(
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return read(name), False
-    key = parts.key(content, PurePosixPath(name).suffix)  # FFmpeg looks at it, too, when it guesses the format
+    # FFmpeg looks at the ending, too, when it guesses the format. A GPU gives the features other last bits.
+    key = parts.key(content, PurePosixPath(name).suffix, *([GPU] if os.environ.get(GPU) else []))
     table = parts.find(key)
     if table is not None:
         return from_table(table), True

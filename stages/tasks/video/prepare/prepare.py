@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pyarrow as pa
 
+from ....data.additional import is_only_learned
 from ....data.files import read_json
 from ....data.store import SPLITS, ragged
 from ....preprocessing.groups import REPAIR as NO_GROUP
@@ -24,8 +25,9 @@ from ....progress_bar import track
 from ..data.columns import ENCODED_SIDE, ENCODER_NAME, FEATURE_SIZE, FEATURES, MIRRORED_FEATURES
 from ..data.decode import Clip, ClipError, Decoding, try_read_clip
 from ..data.encode import encode_clip
-from ..data.layout import CLIPS, LEFT_OUT, Place, find_clips, places_of
+from ..data.layout import CLIPS, LEFT_OUT, Place, clip_path, find_additional, find_clips, places_of
 from ..params import PrepareParams
+from .additional import of_known_classes, reject_held_back, reject_repeated, same_bytes
 from .kept_clips import read_or_find
 from .splits import read_official, split_by_group, split_officially
 
@@ -36,7 +38,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     """Decode every clip below `raw/clips`; its class is the folder below `clips` that it lies in, at any depth.
 
     A clip without frames to use, without a class, not in the official lists (where these make the split) or of a class
-    with nothing to train on is rejected. One that breaks off, or goes on for too long, is used as far as it goes.
+    with nothing to train on is rejected; so is an additional one of an unknown class, or with the bytes of another. One
+    that breaks off, or goes on for too long, is used as far as it goes.
 
     With an encoder the output folder holds its weights; with a frozen one the store holds the frames' features as well.
     Raises ValueError where these cannot be read. What a clip came to is kept: the next preparation reads the others.
@@ -47,8 +50,17 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     for name, reason in left_out.items():
         output.reject(id=name, file=name, rule="left_out", reason=reason)
     places = places_of(find_clips(raw / CLIPS))
+    classes = sorted({place.label for place in places.values()} - {""})
+    additional = of_known_classes(find_additional(raw, classes), {*classes}, output)
+    repeated = same_bytes(raw, places, additional)
+    places |= {clip: place for clip, place in additional.items() if clip not in repeated}
     groups = {clip: _group(place, params.group) for clip, place in places.items() if place.label}
-    splits = _split(raw, {clip: group or _own_group(places[clip]) for clip, group in groups.items()}, params)
+    drawn = {c: group or _own_group(places[c]) for c, group in groups.items() if not is_only_learned(c)}
+    splits = _split(raw, drawn, params) | {clip: "train" for clip in groups if is_only_learned(clip)}
+    reject_repeated(repeated, splits, output)
+    held_back = reject_held_back(groups, splits, output)
+    places = {clip: place for clip, place in places.items() if clip not in held_back}
+    splits = {clip: split for clip, split in splits.items() if clip not in held_back}
     accepted = _accepted(places, splits, output)
     classes = sorted({places[clip].label for clip in accepted})
     shape = (params.size, params.size, decoding.channels)
@@ -59,12 +71,14 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     if params.encoded:
         features = [FEATURES, MIRRORED_FEATURES] if params.mirrored else [FEATURES]
         columns |= dict.fromkeys(features, ragged(np.float16, FEATURE_SIZE))
-    parts, read = _reading(raw / CLIPS, params, output.folder / ENCODER_NAME)
+    parts, read = _reading(raw, params, output.folder / ENCODER_NAME)
+    names = {clip_path(clip): clip for clip in accepted}
     counts, found = dict.fromkeys(SPLITS, 0), 0
     with output.store(columns, rows_per_batch=_ROWS_PER_BATCH, metadata={"shape": shape}) as store:
-        function = partial(read_or_find, parts, raw / CLIPS, read)
-        results = ordered_map(function, accepted, processes=min(cores(), len(accepted)))
-        for name, result in track(results, "decode", unit="clips", total=len(accepted)):
+        function = partial(read_or_find, parts, raw, read)
+        results = ordered_map(function, list(names), processes=min(cores(), len(accepted)))
+        for path, result in track(results, "decode", unit="clips", total=len(accepted)):
+            name = names[path]
             clip, kept = (result, False) if isinstance(result, Crash) else result
             found += kept
             if not isinstance(clip, Clip):
@@ -74,7 +88,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
                 continue
             for rule in clip.repairs:
                 output.repair(rule, example=name, doubtful=rule != "shortened")
-            if params.group and not groups[name]:
+            if params.group and not groups[name] and not is_only_learned(name):
                 output.repair(NO_GROUP, example=f"{name}: split by itself", doubtful=True)
             counts[splits[name]] += 1
             row = {"id": name, "split": splits[name], "length": len(clip.frames), "frames": clip.frames}
@@ -85,16 +99,16 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     output.describe({**description, "clips": counts})
 
 
-def _reading(clips: Path, params: PrepareParams, weights: Path) -> tuple[KeptParts, Callable[[str], Clip | ClipError]]:
-    """How a clip below `clips` is read, by its name, and what was read so before. `weights` is the encoder's file."""
+def _reading(raw: Path, params: PrepareParams, weights: Path) -> tuple[KeptParts, Callable[[str], Clip | ClipError]]:
+    """How a clip of the raw folder is read, by its path, and what was read before. `weights` is the encoder's file."""
     decoding = decoding_of(params)
     facts: dict[str, Any] = {"decoding": asdict(decoding), "ffmpeg": av.library_versions}
     libraries = ["av", "numpy", "pyarrow"]
-    read: partial[Clip | ClipError] = partial(try_read_clip, clips, decoding)
+    read: partial[Clip | ClipError] = partial(try_read_clip, raw, decoding)
     if params.encoded:
         import torch
 
-        read = partial(encode_clip, clips, decoding, weights, params.mirrored, params.size)
+        read = partial(encode_clip, raw, decoding, weights, params.mirrored, params.size)
         encoder = hashlib.sha256(weights.read_bytes()).hexdigest()
         facts |= {"encoder": encoder, "mirrored": params.mirrored, "size": params.size}
         facts |= {"processor": torch.backends.cpu.get_cpu_capability()}  # its vector units decide the last bits

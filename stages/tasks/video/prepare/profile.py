@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ....data.evenly import evenly
 from ....data.prepared import open_prepared
-from ....preprocessing.profile import Categories, Known, Numbers, Observed, evenly
+from ....preprocessing.profile import Categories, Known, Numbers, Observed
 
 MOST_CLIPS = 5_000  # a clip is tens to hundreds of kilobytes
 
@@ -22,7 +23,7 @@ def learned(prepared: Path) -> Observed:
 def current(prepared: Path, rows: np.ndarray, known: Known) -> Observed:
     """Some rows of the prepared data, ascending."""
     store, description = open_prepared(prepared)
-    rows = evenly(rows, MOST_CLIPS)
+    rows = rows[evenly(len(rows), MOST_CLIPS)]
     side, _, channels = store.metadata["shape"]
     frames = (store.sequence("frames", row).reshape(-1, side, side, channels) for row in rows)
     labels, groups = (np.array(list(store.values(name, rows))) for name in ("label", "group"))

@@ -13,7 +13,7 @@ from ....models.batch import Batch, by_length, pad
 from ....models.classification import ranked
 from ....models.weights import load_network
 from ....serving import predictor
-from ....serving.predictor import Item, Row, shown
+from ....serving.predictor import Item, Row, as_flag, shown
 from ..data.columns import ENCODER_NAME
 from ..data.decode import Decoding, read_clip
 from ..data.efficientnet import FrameEncoder
@@ -22,10 +22,15 @@ from ..params import ModelParams
 from .local_copy import local_copy
 
 _BATCH_SIZE = 16
+_OVER_TIME = "probabilities_over_time"
 
 
 class Predictor(predictor.Predictor):
-    """Decodes clips as the preprocess stage did, encodes their frames if it did, and names their classes."""
+    """Decodes clips as the preprocess stage did, encodes their frames if it did, and names their classes.
+
+    With `over_time` also what is said to its first frame alone, to its first two, and so on to all of them, of those
+    frames that are read of it: a list of the probabilities of `top5_labels`, in their order, for each.
+    """
 
     inputs: ClassVar[Mapping[str, str]] = {"path": "string"}
     outputs: ClassVar[Mapping[str, str]] = {
@@ -34,6 +39,8 @@ class Predictor(predictor.Predictor):
         "top5_labels": "strings",
         "top5_probabilities": "doubles",
     }
+    optional_outputs: ClassVar[Mapping[str, str]] = {_OVER_TIME: "lists of doubles"}
+    options: ClassVar[Mapping[str, bool | int | float | str]] = {"over_time": False}
     chunk_size: ClassVar[int] = 128  # a clip is half a megabyte and more
     requirements: ClassVar[Sequence[str]] = ("aiohttp", "av", "fsspec")
 
@@ -62,12 +69,30 @@ class Predictor(predictor.Predictor):
             raise ValueError(f"path {shown(path)}: {error}") from None
         return frames if self._encoder is None else self._encoder.features(frames)
 
+    def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
+        return [_OVER_TIME] if options["over_time"] else []
+
     def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
-        rows: list[list[Row]] = [[] for _ in examples]
+        over_time = as_flag("over_time", options["over_time"])
+        rows: list[Row] = [{} for _ in examples]
         for numbers in by_length(np.array([len(clip) for clip in examples]), _BATCH_SIZE):
             values, lengths = pad([examples[number] for number in numbers])
             with torch.inference_mode():
                 logits = self._network(Batch(values=values, lengths=lengths))
             for number, row in zip(numbers, ranked(logits, self._classes), strict=True):
-                rows[number] = [row]
-        return rows
+                rows[number] = dict(row)
+        if over_time:
+            for clip, answer in zip(examples, rows, strict=True):
+                columns = [self._classes.index(name) for name in answer["top5_labels"]]
+                answer[_OVER_TIME] = self._over_time(clip)[:, columns].tolist()
+        return [[row] for row in rows]
+
+    def _over_time(self, clip: np.ndarray) -> np.ndarray:
+        """Probabilities of the classes for each prefix of a clip `(time, …)`: `(time, classes)`."""
+        found = []
+        for start in range(0, len(clip), _BATCH_SIZE):
+            ends = range(start + 1, min(start + _BATCH_SIZE, len(clip)) + 1)
+            values, lengths = pad([clip[:end] for end in ends])
+            with torch.inference_mode():
+                found.append(self._network(Batch(values=values, lengths=lengths)).double().softmax(dim=1))
+        return torch.cat(found).numpy()

@@ -1,6 +1,7 @@
 """Raw clips into a folder: the sample, UCF-101 from its host or a mirror, or any folder or archive of clips.
 
 - `clips/CLASS/…/clip.ext`: every clip at any depth, as it lay at its source, from an archive with the folders around
+- `also/…/CLASS/…/clip.ext`: the clips that `source.also` names (`data/additional.py`)
 - `ucfTrainTestlist/*.txt`: the official split lists, where the source is UCF-101
 - `left_out.json`: the names of what was not fetched and why, where there is anything
 - `downloads.json`: what was fetched from where, where anything was
@@ -19,6 +20,7 @@ from ....data.files import write_json
 from ....fetch import Request, file_name, join_url, redacted
 from ....fetch.host import PRESENT, Host
 from ....fetch.tree import Tree
+from ....sources.additional import OTHER, additional_requests
 from ....sources.records import Records
 from ..data.layout import CLIPS, LEFT_OUT, LISTS, Place, places_of, read_list
 from ..params import Params, SourceParams
@@ -38,16 +40,34 @@ def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
     """
     if params.kind == "sample":
         write_sample(folder / CLIPS, clips_per_class=params.clips_per_class, seed=params.seed)
-        return
-    write = _from_archive if _is_archive(params) else _from_tree
-    _check_classes(_url(params), write(params, folder, host), params)
+    else:
+        write = _from_archive if _is_archive(params) else _from_tree
+        _check_classes(_url(params), write(params, folder, host), params)
+    if further := _additional(params, folder, host):
+        host.fetch(further, folder / RECORD)
 
 
 def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
-    """The archive, with UCF-101 that of its lists; or each clip of a folder, with UCF-101 the lists beside them.
+    """The archive, with UCF-101 that of its lists; or each clip of a folder, with UCF-101 the lists beside them. Then
+    each clip that `also` names.
 
     Raises ValueError as `download` does.
     """
+    return [*_own(params, folder, host), *_additional(params, folder, host)]
+
+
+def _additional(params: SourceParams, folder: Path, host: Host) -> list[Request]:
+    return additional_requests(params, folder, host, endings=(), takes=_is_of_clips)
+
+
+def _is_of_clips(name: str) -> bool:
+    """CLASS/clip.ext at any depth; of the folder `other` only what lies right in it, a class of that name: what lies
+    deeper there is of unknown labels.
+    """
+    return "/" in name and not (name.startswith(f"{OTHER}/") and name.count("/") > 1)
+
+
+def _own(params: SourceParams, folder: Path, host: Host) -> list[Request]:
     if params.kind == "sample":
         return []
     if _is_archive(params):

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import av
 import numpy as np
 
 from ....progress_bar import track
@@ -140,6 +139,8 @@ def encode(frames: np.ndarray, path: Path) -> None:
     Every frame is coded on its own with the same quantiser. Coded against its neighbours, a frame would carry traces of
     where they differ, and a good network could read the motion off them.
     """
+    import av
+
     with av.open(str(path), "w", format="mp4", container_options={"fflags": "+bitexact"}) as container:
         coding = {"preset": "veryfast", "qp": "22", "g": "1"}
         stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND, options=coding)
