@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv from the lock files:  deploy/environment.sh [GROUP …]  (groups: dev, cluster)
+# Make .venv from the lock files:  deploy/environment.sh [GROUP …]  (groups: cluster, demo, dev)
 #
 # Whether it fits is decided by what the lock files hold, not by their age. A new environment is built beside the old one
 # and takes its place when it is whole. A link to the .venv of another checkout serves where it fits and is never changed.
@@ -62,6 +62,7 @@ for part in base "$@"; do
     "and is left as it is; remove the link (rm .venv), and make builds an environment here"
   if [ "$part" = base ]; then build; continue; fi
   say "installing requirements-$part.lock"
-  install "$PWD/.venv" --require-hashes -r "requirements-$part.lock"
+  # A lock holds all that is needed: none of it is to be looked up, or measured by bounds that `make lock` has lifted.
+  install "$PWD/.venv" --no-deps --require-hashes -r "requirements-$part.lock"
   locks "$part" > ".venv/.$part"
 done

@@ -34,6 +34,7 @@ class Resources:
     """What a stage's `meta` asks for. DVC ignores it."""
 
     gpus: int = 0
+    num_gpus: float = 0  # of a GPU, for each process on a Ray cluster that works on a part; stages.cluster reads it
     retries: int = 0
     timeout: float | None = None  # seconds
 
@@ -169,7 +170,7 @@ class Pipeline:
 
     def _reasons(self, stage: DvcStage, seen: Seen) -> Iterator[str]:
         if all(dep.hash_info.value is None for dep in stage.deps):
-            yield "never ran: dvc.lock does not name it"
+            yield "has never run: dvc.lock does not name it"
             return
         if stage.changed_stage():
             yield "its command has changed"

@@ -1,4 +1,4 @@
-"""The champion's forecasts of the days to come, day after day, and how good those of past days were.
+"""The champion's forecasts of the coming days, and scores of its earlier forecasts.
 
 `stages.forecast` and `stages.score` do it, in processes of their own; here it is shown.
 """
@@ -36,12 +36,12 @@ class ForecastOptions(BaseModel):
     tasks: list[
         Annotated[str, AfterValidator(_check_task), WithJsonSchema({"type": "string", "enum": FORECASTING})]
     ] = Field(default=FORECASTING, min_length=1, description="Tasks whose champions forecast")
-    score: bool = Field(default=True, description="Compare the forecasts of past days with what has come, as well")
+    score: bool = Field(default=True, description="Also score earlier forecasts against the values since observed")
 
 
 @flow(name="forecast", persist_result=False)
 def forecast(options: ForecastOptions) -> State[Any]:
-    """Ask champions for the days to come of the newest prepared data, and score what they said of days that came."""
+    """Forecast the days after the newest prepared data with the champions, and score their earlier forecasts."""
     messages = []
     with cancellation.stopping() as stop:
         for name in options.tasks:

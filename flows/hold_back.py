@@ -62,7 +62,7 @@ def held_back(
         if record and known and record.reason and not record.retrain:
             held[name] = record.reason
         elif policy != "on_new_data":
-            held[name] = f"{policy}; a night decides"
+            held[name] = f"{policy}; the next nightly run decides"
     return held
 
 
@@ -104,7 +104,10 @@ def main() -> None:
         sys.exit(f"unroll: hold back: {error}")
     left = [name for name in stale if name.partition("@")[2] not in waiting or name.startswith(("download", "prepro"))]
     if held := [name for name in stale if name not in left]:
-        print(f"unroll: new data has made {' '.join(held)} stale: held back by {KEY}, no fault", file=sys.stderr)
+        print(
+            f"unroll: new data has made {' '.join(held)} stale: held back by {KEY}; this is not an error",
+            file=sys.stderr,
+        )
     print(*left)
 
 

@@ -24,24 +24,26 @@ class PipelineOptions(BaseModel):
     """What to run, and where."""
 
     tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")
-    up_to: Verb = Field(default="register", description="The last stage of each task")
-    force: bool = Field(default=False, description="Run these stages even if nothing has changed")
+    up_to: Verb = Field(default="register", description="Last stage to run for each task")
+    force: bool = Field(default=False, description="Run the chosen stages even if nothing has changed")
     overrides: list[str] = Field(
         default=[],
-        description="Params for this run alone, as sketch.train.epochs=3. It runs beside the checkout and is saved as "
-        "a DVC experiment. Models that it makes stay challengers, whatever they reach; a person may promote them",
+        description="Params for this run only, such as sketch.train.epochs=3. The run uses a copy of the checkout and "
+        "is saved as a DVC experiment. Its models stay challengers, however good, until a person promotes them",
     )
     where: Literal["auto", "here", "pool"] = Field(
         default="auto",
-        description="auto: stages that ask for a GPU go to the pool if this machine has none and a worker is there; "
-        "here: all stages on this machine; pool: all stages on workers of the pool",
+        description="auto: stages that need a GPU run in the pool if this machine has none and a worker is online; "
+        "here: all stages run on this machine; pool: all stages run on workers of the pool",
     )
-    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
-    parallel: int = Field(default=os.cpu_count() or 1, ge=1, description="Stages that run at once on this machine")
+    pool: str = Field(default="gpu", description="Work pool for stages that do not run on this machine")
+    parallel: int = Field(
+        default=os.cpu_count() or 1, ge=1, description="Number of stages that run at the same time on this machine"
+    )
     refresh: bool = Field(
         default=False,
-        description="As a night: ask the sources for something new first, train where monitor.retrain says so, watch "
-        "the champion, make its forecasts. Off: as `dvc repro`, whatever the policy",
+        description="Nightly run: check the sources for new data, retrain if monitor.retrain says so, monitor the "
+        "champion and make its forecasts. Off: run whatever is out of date, as `dvc repro` does, and ignore the policy",
     )
     commit: bool = Field(
         default=False,
@@ -51,7 +53,9 @@ class PipelineOptions(BaseModel):
     @model_validator(mode="after")
     def _starts_from_the_checkout(self) -> PipelineOptions:
         if self.refresh and self.overrides:
-            raise ValueError("found refresh with overrides; allowed: a night starts from the checkout as it is")
+            raise ValueError(
+                "found refresh with overrides; allowed: refresh alone, since a nightly run uses the checkout's params"
+            )
         if self.commit and not self.refresh:
             raise ValueError("found commit without refresh; allowed: both")
         return self

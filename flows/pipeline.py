@@ -70,7 +70,7 @@ def run_pipeline(
     load(checkout.root / PARAMS_FILE)
     plan = placement(checkout, checkout.pipeline.plan(options.targets(), force=options.force), options)
     on_plan(plan)
-    create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where, and why")
+    create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where and why")
     runs = StageRuns(checkout, force=options.force, parallel=options.parallel)
     runs.run(plan)
     return runs.states

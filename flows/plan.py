@@ -2,11 +2,11 @@
 
 python -m flows.plan                                  all stages
 python -m flows.plan sketch video --up-to train       two tasks, as `flows.run` takes them
-python -m flows.plan evaluate@sketch …                these stages, and what they need
+python -m flows.plan evaluate@sketch …                these stages and those they depend on
 python -m flows.plan --json                           for programs
 
-Stages that are up to date stand in one line below the table. What a night would leave as it is, since there are only
-new data, shows as held back by monitor.retrain. By hand (`dvc repro`, `flows.run` without --refresh) it runs.
+One line below the table lists the stages that are up to date. A stage that only new data has made stale, and that a
+nightly run would skip, is shown as held back by monitor.retrain; `dvc repro` and `flows.run` without --refresh run it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MEANING: dict[Verdict, str] = {
     "cached": "unchanged",
     "restore": "from DVC's cache",
     "run": "runs",
-    "wait": "runs if a stage before it changes",
+    "wait": "runs if an earlier stage changes its output",
     "held": f"held back by {KEY}",
 }
 
@@ -97,10 +97,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m flows.plan", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("targets", nargs="*", metavar="TASK|STAGE", help="sketch or train@sketch; all if none is named")
-    parser.add_argument("--up-to", choices=get_args(Verb), metavar="VERB", help="the last stage of each task")
-    parser.add_argument("--force", action="store_true", help="as if everything had changed")
-    parser.add_argument("--json", action="store_true", help="a list of stages with verdict and reasons")
+    parser.add_argument("targets", nargs="*", metavar="TASK|STAGE", help="sketch or train@sketch; default: all")
+    parser.add_argument("--up-to", choices=get_args(Verb), metavar="VERB", help="last stage of each task")
+    parser.add_argument("--force", action="store_true", help="plan as if everything had changed")
+    parser.add_argument("--json", action="store_true", help="print a list of stages with verdict and reasons")
     args = parser.parse_args()
     try:
         params, pipeline = load(), Pipeline(Path())

@@ -1,4 +1,4 @@
-"""A person decides who becomes champion: the flow shows a version beside the champion, waits for a form, acts on it.
+"""A person decides who becomes champion: the flow compares a version with the champion and waits for the decision.
 
 While it waits, it is no process but a row in Prefect's database: server, worker and machine may be restarted. The
 versions that the person was shown are kept there as well, so that these are approved, whatever has become challenger
@@ -52,13 +52,13 @@ class Decision(RunInput):
     """The form that the flow waits for."""
 
     decision: Literal["approve", "reject"] = Field(description="approve: this version becomes champion")
-    by: str = Field(min_length=1, description="Who decides; stands on the version ever after")
-    reason: str = Field(default="", description="Why; stands there, too")
+    by: str = Field(min_length=1, description="Who decides; recorded on the version")
+    reason: str = Field(default="", description="Reason; recorded on the version, too")
 
 
 @flow(name="promote", persist_result=False)
 def promote(candidate: Candidate) -> State[Any]:
-    """Show a model version beside the champion, wait for a person, and move the alias if they approve."""
+    """Compare a model version with the champion, wait for a person to decide, and move the alias if they approve."""
     with cancellation.stopping() as stop:
         shown = cast("dict[str, str] | None", read_flow_run_input(_SHOWN_KEY))
         form = Decision
@@ -84,7 +84,7 @@ def _compare(candidate: Candidate, stop: threading.Event) -> tuple[SideBySide, s
         comparison = SideBySide.model_validate_json((folder / COMPARISON).read_text(encoding="utf-8"))
         version = comparison.candidate.version
         if comparison.champion and comparison.champion.version == version:
-            return Completed(message=f"{comparison.model} version {version} is the champion already")
+            return Completed(message=f"{comparison.model} version {version} is already the champion")
         drawn = pictures.of_folder(folder / CURVE, folder / PICTURES)
     text = comparison_report(Task(candidate.task), comparison, os.environ.get(MLFLOW_UI))
     report = f"{text}\n\n{drawn}" if drawn else text

@@ -5,8 +5,8 @@
     python -m flows.run sketch --set sketch.train.epochs=3
     python -m flows.run --refresh                    what the schedule starts at night
 
-The run shows in the UI if `make up` has started the servers of this checkout, or PREFECT_API_URL names others; else
-Prefect starts a server for as long as the flow lasts. `python -m flows.plan` says beforehand what would run, and why.
+The UI shows the run if `make up` has started this checkout's servers or if PREFECT_API_URL names a server. Otherwise
+Prefect starts a temporary server for the flow. `python -m flows.plan` lists what would run, and why.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ def main() -> None:
         argument_default=argparse.SUPPRESS,  # PipelineOptions has the defaults
     )
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=", ".join(Task.names()))
-    parser.add_argument("--up-to", metavar="VERB", help="the last stage of each task")
-    parser.add_argument("--force", action="store_true", help="run these stages even if nothing has changed")
+    parser.add_argument("--up-to", metavar="VERB", help="last stage to run for each task")
+    parser.add_argument("--force", action="store_true", help="run the chosen stages even if nothing has changed")
     parser.add_argument(
         "--set",
         action="append",
         dest="overrides",
         metavar="KEY=VALUE",
-        help="a param for this run alone; its models stay challengers",
+        help="a param for this run only; its models stay challengers",
     )
     parser.add_argument("--where", metavar="PLACE", help="auto, here or pool")
-    parser.add_argument("--pool", help="work pool for stages that run elsewhere")
-    parser.add_argument("--parallel", type=int, metavar="N", help="stages at once on this machine")
-    parser.add_argument("--refresh", action="store_true", help="as a night: ask the sources, train by the policy")
-    parser.add_argument("--commit", action="store_true", help="with --refresh: a commit on the branch unroll/nightly")
+    parser.add_argument("--pool", help="work pool for stages that do not run on this machine")
+    parser.add_argument("--parallel", type=int, metavar="N", help="number of stages at the same time on this machine")
+    parser.add_argument("--refresh", action="store_true", help="nightly run: check the sources, retrain by the policy")
+    parser.add_argument("--commit", action="store_true", help="with --refresh: commit on the branch unroll/nightly")
     args = vars(parser.parse_args())
     choose_server()
     if "overrides" not in args:  # else the flow runs in another folder

@@ -41,4 +41,4 @@ def save_experiment(checkout: Checkout, stages: Iterable[str], *, name: str) -> 
             checkout.dvc(*("exp", "save", "--force", "--name", name, *stages), on_line=log.debug)
     except StageError as error:
         raise RuntimeError(f"the experiment {name} could not be saved: {error}") from None
-    log.info("saved as the DVC experiment %s; `dvc exp apply %s` brings it into the checkout", name, name)
+    log.info("saved as the DVC experiment %s; `dvc exp apply %s` applies it to the checkout", name, name)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
+from stages.params_yaml import PARAMS_FILE, read
+from stages.sources.additional import is_local
+
 from ..dag import PlannedStage
 from .locks import gpus
 from .stage import Checkout
@@ -23,7 +26,8 @@ class PlacementError(ValueError):
 
 
 def placement(checkout: Checkout, plan: Sequence[PlannedStage], options: PipelineOptions) -> tuple[PlannedStage, ...]:
-    """The plan with the pool of each stage that is to run elsewhere.
+    """The plan with the pool of each stage that is to run elsewhere. A download from a folder of this machine, where
+    `source.also` names one, runs here.
 
     Raises PlacementError, or WorktreeError for uncommitted code.
     """
@@ -38,17 +42,26 @@ def _elsewhere(checkout: Checkout, plan: Sequence[PlannedStage], options: Pipeli
     pipeline, pool = checkout.pipeline, options.pool
     if options.where == "here":
         return set()
-    unfinished = {stage.name for stage in plan if stage.verdict in ("run", "wait")}
+    unfinished = {stage.name for stage in plan if stage.verdict in ("run", "wait")} - _of_this_machine(checkout, plan)
     if options.where == "auto":
         need_gpus = {name for name in unfinished if pipeline.resources(name).gpus}
         return need_gpus if need_gpus and not gpus() and pipeline.has_remote() and has_worker(pool) else set()
     if unfinished and not pipeline.has_remote():
         raise PlacementError(
-            "a stage elsewhere needs a DVC remote that both sides reach: `dvc remote add --default NAME URL`"
+            "a stage on another machine needs a DVC remote that both machines can reach: "
+            "`dvc remote add --default NAME URL`"
         )
     if unfinished and not has_worker(pool):
         raise PlacementError(f"no worker of the pool {pool!r} is online: `prefect worker start --pool {pool}`")
     return unfinished
+
+
+def _of_this_machine(checkout: Checkout, plan: Sequence[PlannedStage]) -> set[str]:
+    """The downloads that read a folder which workers elsewhere do not have."""
+    names = [stage.name for stage in plan if stage.name.startswith("download@")]
+    params = read(checkout.root / PARAMS_FILE) if names else {}
+    addresses = {name: params.get(name.partition("@")[2], {}).get("source", {}).get("also", []) for name in names}
+    return {name for name, also in addresses.items() if any(map(is_local, also))}
 
 
 def has_worker(pool: str) -> bool:

@@ -38,14 +38,16 @@ _TRIES = 3  # workers that a stage is given to, one after another, when they die
 class Order(BaseModel):
     """What a worker needs to run a stage as the coordinator would."""
 
-    stage: str = Field(description="Name of the stage, as train@sketch")
+    stage: str = Field(description="Name of the stage, such as train@sketch")
     commit: str = Field(pattern="^[0-9a-f]{40}$", description="Commit whose code runs")
     params: str = Field(description="params.yaml")
-    lock: str = Field(description="dvc.lock; empty where there is none")
-    pins: dict[str, str] = Field(default_factory=dict, description="Pins of sources that the commit has otherwise")
+    lock: str = Field(description="Content of dvc.lock; empty if there is none")
+    pins: dict[str, str] = Field(
+        default_factory=dict, description="Pins of sources that differ from those in the commit"
+    )
     force: bool = Field(default=False, description="Run it even if nothing has changed")
-    overrides: str = Field(default="", description="Params that the run which ordered it has for itself alone")
-    coordinator: str = Field(default="", description="Flow run that ordered it: the stage ends when that run does")
+    overrides: str = Field(default="", description="Params that apply only to the run that ordered this stage")
+    coordinator: str = Field(default="", description="Flow run that ordered this stage; the stage ends with it")
 
 
 @flow(name="stage", persist_result=False)
@@ -134,7 +136,7 @@ def _pins(checkout: Checkout) -> dict[str, str]:
     """The pins that the worker's commit has otherwise. Raises StageError where they are too large for an order."""
     pins = changed_pins(checkout.root)
     if sum(len(text.encode()) for text in pins.values()) > _MAX_PINS:
-        raise StageError(f"{', '.join(pins)}: too large to be sent to a worker; allowed: commit and push them first")
+        raise StageError(f"{', '.join(pins)}: too large to send to a worker; commit and push them first")
     return pins
 
 
@@ -145,5 +147,5 @@ def _wait(ordered: FlowRun, stop: threading.Event) -> State[Any]:
             if state is not None and state.is_final():
                 return state
             if stop.wait(_POLL):
-                client.set_flow_run_state(ordered.id, Cancelling(message="the run that ordered it was stopped"))
-                raise StoppedError(f"stopped; the run {ordered.name} is told to end")
+                client.set_flow_run_state(ordered.id, Cancelling(message="the run that ordered this stage was stopped"))
+                raise StoppedError(f"stopped; stopping the run {ordered.name}")

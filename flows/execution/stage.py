@@ -99,9 +99,9 @@ class Checkout:
             raise StoppedError(f"dvc {arguments[0]}: stopped")
         tail = "\n".join(line for line in result.tail if line.strip())
         if result.timed_out:
-            raise TimeLimitError(f"not done after {timeout:g} s; it said last:\n{tail}")
+            raise TimeLimitError(f"not finished after {timeout:g} s; its last output:\n{tail}")
         if result.status:
-            raise StageError(f"dvc {arguments[0]} ended with {result.status}; it said last:\n{tail}")
+            raise StageError(f"dvc {arguments[0]} ended with status {result.status}; its last output:\n{tail}")
 
     def _lock_stamp(self) -> tuple[int, int, int] | None:
         try:
@@ -149,7 +149,7 @@ def stage_locks(checkout: Checkout, name: str, on_line: Callable[[str], None]) -
     with ExitStack() as stack:
         descriptors = []
         for other in (other for other in checkout.pipeline if other in wanted):
-            on_wait = partial(on_line, f"waiting: another run is at {other}")
+            on_wait = partial(on_line, f"waiting for another run of {other}")
             lock = locked(checkout.lock_file(other), shared=other != name, stop=checkout.stop, on_wait=on_wait)
             descriptors.append(stack.enter_context(lock))
         yield tuple(descriptors)

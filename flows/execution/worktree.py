@@ -104,7 +104,7 @@ def commit_of(root: Path) -> str:
     changed = [name for name in differing(root) if name not in EXPERIMENT_MAY_CHANGE and not _PIN.fullmatch(name)]
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise WorktreeError(f"a worker elsewhere runs what is committed; commit first: {names}")
+        raise WorktreeError(f"workers on other machines run committed code only; commit first: {names}")
     return git(root, "rev-parse", "HEAD")
 
 

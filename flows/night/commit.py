@@ -32,10 +32,12 @@ def check_committable(root: Path) -> None:
     changed = [name for name in differing(root) if not _is_committed(name)]
     if changed:
         names = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
-        raise CommitRefused(f"no commit on {BRANCH}: found changes of {names}; allowed: code as in HEAD")
+        raise CommitRefused(f"no commit on {BRANCH}: found uncommitted changes in {names}; allowed: code as in HEAD")
     worktrees = git(root, "worktree", "list", "--porcelain").splitlines()
     if f"branch {_REF}" in worktrees:
-        raise CommitRefused(f"no commit on {BRANCH}: found it checked out; allowed: another branch, or HEAD detached")
+        raise CommitRefused(
+            f"no commit on {BRANCH}: this branch is checked out; allowed: another branch, or a detached HEAD"
+        )
 
 
 def commit_night(root: Path, message: str) -> str | None:

@@ -52,7 +52,9 @@ def night(options: PipelineOptions, reporter: Reporter, stop: threading.Event) -
     log = get_run_logger()
     file = project_root() / ".dvc" / "tmp" / "flows" / "night.lock"
     try:
-        with locked(file, stop=stop, on_wait=lambda: log.info("waiting: another night is at work here")) as held:
+        with locked(
+            file, stop=stop, on_wait=lambda: log.info("waiting for another nightly run in this checkout")
+        ) as held:
             questions = Questions(Path(), stop=stop, descriptors=(held,), on_line=log.info)
             return _Night(options, reporter, questions, stop).run()
     except StoppedError as error:
@@ -90,7 +92,7 @@ class _Night:
 
     def _go_on(self) -> None:
         if self._checkout.stop.is_set():
-            raise StoppedError("stopped; the next night goes on with this one's work")
+            raise StoppedError("stopped; the next nightly run continues where this one stopped")
 
     def _refreshed(self) -> list[TaskNight]:
         """Ask the sources; one whose host is away keeps its pin, and the night goes on with the data there are."""
@@ -110,7 +112,7 @@ class _Night:
             try:
                 check_committable(self._root)
             except CommitRefused as error:
-                self._log.warning("%s; the night goes on without", error)
+                self._log.warning("%s; the nightly run continues without it", error)
                 return str(error)
         return ""
 
@@ -121,7 +123,7 @@ class _Night:
             plan = hold_back(plan, held_back(self._latest(), self._params, unfinished(plan)))
         plan = placement(self._checkout, plan, self._options)
         self._reporter.expect(plan)
-        create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where, and why")
+        create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where and why")
         return [stage for stage in plan if stage.name.partition("@")[0] in _OF_DATA]
 
     def _run(self, plan: Sequence[PlannedStage]) -> None:
@@ -161,7 +163,7 @@ class _Night:
                 one.decision = self._decide(one)
             if one.is_told:
                 one.write(self._root, self._began)
-        create_markdown_artifact(report.decisions(self._nights), key="decision", description="What trains, and why")
+        create_markdown_artifact(report.decisions(self._nights), key="decision", description="What trains and why")
         for one in self._nights:
             if one in looked_at or one.news.state != "unchanged":
                 report.emit(one)
@@ -180,7 +182,7 @@ class _Night:
             one.goes_on = before.night
             return Retraining(True, before.reason)
         if watched is None:
-            return Retraining(False, f"{one.policy}: nothing is known of the champion: {one.fault}")
+            return Retraining(False, f"{one.policy}: the champion could not be checked: {one.fault}")
         evidence = Evidence(
             day=self._began.date(),
             last_training=watched.last_training,
@@ -199,7 +201,7 @@ class _Night:
             self._plan = None
         for name, fault in self._ask.weights(starting).items():
             if isinstance(fault, str):
-                self._log.warning("%s: it starts from the weights that were pinned before: %s", name, fault)
+                self._log.warning("%s: training starts from the weights pinned earlier: %s", name, fault)
 
     def _run_models(self) -> list[PlannedStage]:
         """Run what must run and is not held back; returns what is."""
@@ -231,7 +233,7 @@ class _Night:
         noted = self._ask.note([one.owner for one in told if one.champion])
         for owner, fault in noted.items():
             if isinstance(fault, str):
-                self._log.warning("%s: MLflow does not have the night's report: %s", owner, fault)
+                self._log.warning("%s: the report could not be sent to MLflow: %s", owner, fault)
         for one in told:
             done = self._is_done(one.stages(states)) and not isinstance(one.forecast, str)
             one.write(self._root, self._began, done=done)

@@ -65,7 +65,7 @@ class Questions:
                 on_line=self._on_line,
             )
             if self._stop.is_set():
-                raise StoppedError(f"stopped while it was asked for {verb}")
+                raise StoppedError(f"stopped during {verb}")
             last = next((line for line in reversed(result.tail) if line.strip()), f"status {result.status}")
             return {task: _answer(Path(name, f"{task}.json"), kind) or last for task in tasks}
 

@@ -37,16 +37,16 @@ def decisions(nights: Sequence[TaskNight]) -> str:
 def decision(one: TaskNight) -> str:
     """What was decided about the models of a task, and why, in a sentence."""
     if one.failed:
-        return "its data could not be brought up to date: nothing is decided, and the champion stays"
+        return "its data could not be updated, so nothing is decided and the champion stays"
     told = [one.news.summary] if one.news.state in ("away", "refused") else []
     if one.edited:
-        told.append(f"no policy holds back {one.edited.name} ({reasons(one.edited)})")
+        told.append(f"{one.edited.name} runs regardless of the policy ({reasons(one.edited)})")
     if one.decision is None:
-        return "; ".join(told or ["nothing new to learn from"])
+        return "; ".join(told or ["no new data to learn from"])
     models = ", ".join(one.waiting)
     if not one.decision.retrain:
         return "; ".join([f"{models} held back: {one.decision.reason}", *told])
-    cut_short = f", as the night of {one.goes_on} had decided, which was cut short" if one.goes_on else ""
+    cut_short = f", as decided in the interrupted nightly run of {one.goes_on}" if one.goes_on else ""
     return "; ".join([f"{models} trained again{cut_short}: {one.decision.reason}", *told])
 
 
@@ -105,14 +105,14 @@ def show(root: Path, one: TaskNight) -> None:
     ]
     drawn = pictures.markdown({path.stem.replace("_", " "): path.read_bytes() for path in found}) if found else ""
     create_markdown_artifact(
-        f"{text}\n\n{drawn}", key=f"night-{one.owner}", description=f"What the night found out about {one.owner}"
+        f"{text}\n\n{drawn}", key=f"night-{one.owner}", description=f"What the nightly run found out about {one.owner}"
     )
 
 
 def commit_message(began: datetime, nights: Sequence[TaskNight], told: Sequence[str]) -> str:
     """What came, in the subject; what became of it, below."""
     came = [f"{one.owner}: {one.came}" for one in nights if one.came]
-    subject = f"Night of {began:%Y-%m-%d}: {'; '.join(came) or 'no news at the sources'}"
+    subject = f"Night of {began:%Y-%m-%d}: {'; '.join(came) or 'no new data at the sources'}"
     return "\n\n".join([subject, *told]) + "\n"
 
 
@@ -126,7 +126,7 @@ def _report(one: TaskNight, folder: Path, replay: str) -> str:
     score = folder / SCORES_FOLDER / SCORE
     parts += ["## Scores", scores_report(read_json(score)) if score.is_file() else scores]
     if Task(one.owner).has_forecasts and not one.champion:
-        parts += ["## Forecasts", "no version is champion yet, so nobody forecasts"]
+        parts += ["## Forecasts", "no version is champion yet, so there are no forecasts"]
     if one.forecast:
         told = one.forecast if isinstance(one.forecast, str) else one.forecast.summary
         parts += ["## Forecasts", told]

@@ -1,12 +1,12 @@
-"""The past, decided again: which cadence of retraining would have paid.
+"""Replay past data to compare retraining policies: how often should the model have been retrained?
 
     python -m flows.replay forecast --from 2013-01-01 --to 2018-12-31 --every 7d --retrain never,yearly,monthly,on_alarm
 
-On each day of decision, from the data as it stood at its end (data/forecast/raw, cut at that day), each policy decides
-whether to train, the gate decides who becomes champion, and the champion forecasts seven days. It trains with the
-settings of params.yaml; what two policies train on the same day is trained once, and kept in .resume/replay/, so that a
-replay that was stopped goes on. Writes replay/forecast/: forecasts.csv, decisions.csv, replay.json,
-replay.png, report.md; the report of each night shows the newest.
+On each day of decision, using the data up to the end of that day (data/forecast/raw, cut there), each policy decides
+whether to train, the gate decides who becomes champion, and the champion forecasts seven days. Training uses the
+settings of params.yaml. A training that two policies want on the same day runs once; all are kept in .resume/replay/,
+so that a stopped replay continues. Writes replay/forecast/: forecasts.csv, decisions.csv, replay.json, replay.png,
+report.md; the report of each nightly run shows the newest replay.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ def main() -> None:
         prog="python -m flows.replay", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", metavar="TASK", help="forecast")
-    parser.add_argument("--from", dest="first", required=True, metavar="DAY", help="the first day of decision")
-    parser.add_argument("--to", dest="last", required=True, metavar="DAY", help="no day of decision after it")
-    parser.add_argument("--every", default="7d", metavar="DAYS", help="from one to the next (7d)")
-    parser.add_argument("--retrain", required=True, metavar="POLICY,…", help=f"the policies: {', '.join(POLICIES)}")
+    parser.add_argument("--from", dest="first", required=True, metavar="DAY", help="first day of decision")
+    parser.add_argument("--to", dest="last", required=True, metavar="DAY", help="last possible day of decision")
+    parser.add_argument("--every", default="7d", metavar="DAYS", help="interval between days of decision (7d)")
+    parser.add_argument(
+        "--retrain", required=True, metavar="POLICY,…", help=f"policies to compare: {', '.join(POLICIES)}"
+    )
     parser.add_argument(
         "--promotion",
         choices=("gate", "always"),
         default="gate",
-        help="who becomes champion: whom the registry's gate chooses (default), or whatever was trained last",
+        help="who becomes champion: as the registry's gate decides (default), or always the latest training",
     )
-    parser.add_argument("--parallel", type=int, metavar="N", help="trainings at once (as many as there are cores for)")
+    parser.add_argument(
+        "--parallel", type=int, metavar="N", help="trainings at the same time (as many as the cores allow)"
+    )
     args = parser.parse_args()
     with one_line_errors("unroll: replay"):
         from stages.params import load

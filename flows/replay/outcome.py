@@ -35,7 +35,7 @@ def write(task: str, walk: Walk, policies: Sequence[str], facts: Mapping[str, An
     forecasts = pd.concat(walk.forecasts, ignore_index=True)
     came = pd.concat(walk.came, ignore_index=True) if walk.came else None
     if came is None or (table := scored(forecasts, came)).empty:
-        raise ValueError("no forecast day has come; allowed: days of decision before the last day of the data")
+        raise ValueError("no forecast can be scored yet; allowed: days of decision before the last day of the data")
     found = rows(table, walk.decisions, policies)
     everything = forecasts.merge(came[[*KEY, "y"]], on=KEY, how="left")
     everything["trained"] = ["" if pd.isna(day) else calendar_date(int(day)) for day in everything["version"]]

@@ -151,7 +151,7 @@ class RawFiles:
                 fields = tsf_fields(line.strip(), kinds, name_at)
                 try:
                     if len(fields) != len(kinds) + 1:
-                        raise Rejection("columns", f"{len(fields)} fields parted by colons, not {len(kinds) + 1}")
+                        raise Rejection("columns", f"{len(fields)} fields separated by colons, not {len(kinds) + 1}")
                     first = to_day(fields[start_at])
                 except Rejection as error:
                     self._miss(path, number, error)

@@ -65,7 +65,7 @@ def markdown(pictures: Mapping[str, bytes]) -> str:
         )
         if len(text) <= LIMIT:
             return text
-    return f"The pictures ({', '.join(pictures)}) are too large to be shown here."
+    return f"The pictures ({', '.join(pictures)}) are too large to show here."
 
 
 def _data_uri(content: bytes, width: int, quality: int) -> str:

@@ -66,7 +66,7 @@ class Reporter:
         None where it does not say.
         """
         log = get_run_logger()
-        log.info("all stages have ended; now the pictures, and what the registry has made of the models")
+        log.info("all stages have ended; collecting the pictures and the registry's decisions")
         try:
             self._registry.ask()
             with busy("the report", say=log.info):
@@ -75,14 +75,14 @@ class Reporter:
             if self._stop.is_set():
                 return None
             if isinstance(answer, str):
-                log.warning("no word from the registry: %s", answer)
+                log.warning("no answer from the registry: %s", answer)
                 self._show_tables(states, {})
                 return None
             self._warn(answer, states)
             self._show_tables(states, answer.models)
             return answer
         except Exception as error:  # a report that fails must not fail the work that it reports on
-            log.warning("the report is not whole: %s: %s", type(error).__name__, error)
+            log.warning("the report is incomplete: %s: %s", type(error).__name__, error)
         return None
 
     def _warn(self, status: RegistryStatus, states: Mapping[str, State[Any]]) -> None:

@@ -24,7 +24,7 @@ def show_scores(task: str, root: Path = Path()) -> None:
     text = scores_report(read_json(folder / SCORE))
     if picture.is_file():
         text += f"\n\n{pictures.markdown({'errors of the last 90 days': picture.read_bytes()})}"
-    create_markdown_artifact(text, key=f"scores-{task}", description=f"How good the answers of {task} were")
+    create_markdown_artifact(text, key=f"scores-{task}", description=f"How good the forecasts of {task} were")
 
 
 def scores_report(score: Mapping[str, Any]) -> str:

@@ -183,7 +183,7 @@ def _headline(comparison: SideBySide, metric: str) -> str:
     if champion is None:
         return "would be the first champion."
     if metric not in candidate.metrics or metric not in champion.metrics:
-        return f"cannot be compared with the champion: {metric} is not known of both."
+        return f"cannot be compared with the champion: {metric} is not known for both."
     this = f"version {candidate.version}"
     value = candidate.metrics[metric]
     result = compare_with_champion(value, candidate.signature, champion, candidate, metric, this=this)

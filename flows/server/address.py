@@ -38,7 +38,9 @@ def choose_server() -> None:
         if address := os.environ.get("PREFECT_API_URL"):
             check_server(address, home=Path(os.environ.get("PREFECT_HOME", servers.folder)))
         else:
-            tell("unroll: starting a temporary Prefect server, since none is named and `make up` has started none …")
+            tell(
+                "unroll: starting a temporary Prefect server; PREFECT_API_URL names none, `make up` has started none …"
+            )
     except ServersError as error:
         sys.exit(f"unroll: servers: {error}")
 

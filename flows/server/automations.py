@@ -75,7 +75,7 @@ def zombies(flows: Sequence[str]) -> AutomationCore:
     """A run of these flows that was alive and then says nothing for a while is over, whatever became of its machine."""
     return AutomationCore(
         name=ZOMBIES,
-        description="A flow run without a sign of life for 90 seconds has lost its process and its worker.",
+        description="A flow run without a heartbeat for 90 seconds has lost its process and its worker.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.*"},  # any event of the run: its next heartbeat, or its end by whatever name

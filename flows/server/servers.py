@@ -1,13 +1,13 @@
-"""A Prefect server, an MLflow server and workers on this machine, bound to 127.0.0.1.
+"""A Prefect server, an MLflow server, the page to try the models on and workers on this machine, bound to 127.0.0.1.
 
     python -m flows.server.servers up       start what is not running, deploy the flows, print addresses (`make up`)
-    python -m flows.server.servers down     stop just what `up` has started (`make down`)
+    python -m flows.server.servers down     stop the servers that `up` has started (`make down`)
     python -m flows.server.servers status   what runs, and where
 
-UNROLL_PREFECT_PORT and UNROLL_MLFLOW_PORT choose other ports than 4200 and 5000 for `up`; servers that run are found
-wherever they listen. State and logs lie in `.prefect/`.
-Where MLFLOW_TRACKING_URI names a server already, no other one is started. With UNROLL_BACKEND=postgres
-(`make up BACKEND=postgres`) they stand on PostgreSQL: see `backend` and docs/backend.md.
+`up` uses the ports 4200, 5000 and 7860 unless UNROLL_PREFECT_PORT, UNROLL_MLFLOW_PORT and UNROLL_DEMO_PORT choose
+others; running servers are found on any port. State and logs are in `.prefect/`. The page starts only if Gradio is
+installed. If MLFLOW_TRACKING_URI names a server, no MLflow server is started. With UNROLL_BACKEND=postgres
+(`make up BACKEND=postgres`) the servers use PostgreSQL: see `backend` and docs/backend.md.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from ..execution.locks import gpus
 from .backend import BackendError, Postgres
 
 _HOST = "127.0.0.1"
-_PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442"}
+_PORTS = {"prefect": "4200", "mlflow": "5000", "postgres": "5442", "demo": "7860"}
 _COMMANDS = {"prefect": ["prefect", "server", "start"], "mlflow": ["mlflow", "server", "--workers", "1"]}
 _START_SECONDS = 120.0  # for a server to answer: the first start on a slow machine makes its database
 _STOP_SECONDS = 15.0
@@ -62,8 +63,18 @@ class ServersError(RuntimeError):
 class Servers:
     """The servers of one checkout."""
 
-    def __init__(self, root: Path, *, prefect_port: int, mlflow_port: int, postgres_port: int | None = None) -> None:
-        """Servers on these ports; with a port for PostgreSQL on that, without one on sqlite files."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        prefect_port: int,
+        mlflow_port: int,
+        postgres_port: int | None = None,
+        demo_port: int | None = None,
+    ) -> None:
+        """Servers on these ports; with a port for PostgreSQL on that, without one on sqlite files. The page to try the
+        models on is among them where it has a port.
+        """
         self.root = root.resolve()
         self.folder = self.root / ".prefect"
         self.prefect = f"http://{_HOST}:{prefect_port}"
@@ -71,6 +82,8 @@ class Servers:
         elsewhere = self._store.startswith("http")
         self.mlflow = without_credentials(self._store) if elsewhere else f"http://{_HOST}:{mlflow_port}"
         self._ports = {"prefect": prefect_port} | ({} if elsewhere else {"mlflow": mlflow_port})
+        self.demo = f"http://{_HOST}:{demo_port}" if demo_port else None
+        self._demo_port = demo_port
         self._backend = Postgres(self.folder, postgres_port) if postgres_port else None
         self._state = self.folder / _STATE
 
@@ -95,7 +108,9 @@ class Servers:
                 if name not in running:
                     _check_free(name, port)
                 elif os.environ.get(variable := _port_variable(name), str(port)) != str(port):
-                    raise ServersError(f"{name} runs on port {port}; `make down` first, or leave {variable} out")
+                    raise ServersError(
+                        f"{name} already runs on port {port}; run `make down` first, or unset {variable}"
+                    )
             self._start_backend(running)
             make_private(self._store)
             for name, port in self._ports.items():
@@ -111,8 +126,19 @@ class Servers:
                     self._start(f"worker-{pool}", command, {"UNROLL_CHECKOUT": str(self.root)})
             if "mlflow" in self._ports:
                 self._wait("mlflow", lambda: _answers(f"{self.mlflow}/health"))
+            self._start_demo(running)
             for pool in pools:
                 self._wait(f"worker-{pool}", lambda pool=pool: self._has_worker(pool))  # type: ignore[misc]
+
+    def _start_demo(self, running: Mapping[str, psutil.Process]) -> None:
+        """Start the page, which asks MLflow for the models."""
+        if self._demo_port is None or self.demo is None:
+            return
+        if "demo" not in running:
+            _check_free("demo", self._demo_port)
+            command = [sys.executable, "-m", "flows.demo", "--port", str(self._demo_port)]
+            self._start("demo", command, {}, port=self._demo_port)
+        self._wait("demo", lambda: _answers(str(self.demo)))
 
     def down(self) -> list[str]:
         """Stop what `up` has started, and nothing else; returns the names. A worker takes its flow runs with it."""
@@ -153,7 +179,7 @@ class Servers:
         environment = {**os.environ, **self.environment}
         environment.pop("UNROLL_CHECKOUT", None)  # each worker's own; `prefect deploy` would write ours into it
         command = [sys.executable, "-m", "flows.server.deploy"]
-        tell("the flows are deployed …")
+        tell("deploying the flows …")
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
@@ -163,7 +189,7 @@ class Servers:
         chosen = "postgres" if self._backend else "sqlite"
         note = self.folder / _BACKEND_NOTE
         if {"prefect", "mlflow"} & running.keys() and note.exists() and (found := note.read_text()) != chosen:
-            raise ServersError(f"the servers that run stand on {found}, not on {chosen}; `make down` first")
+            raise ServersError(f"the running servers use {found}, not {chosen}; run `make down` first")
         if self._backend is not None:
             if self._backend.own and "postgres" not in running:
                 _check_free("postgres", self._backend.port)
@@ -176,7 +202,7 @@ class Servers:
     def _start(
         self, name: str, command: Sequence[str], environment: Mapping[str, str], *, port: int | None = None
     ) -> None:
-        tell(f"{name} starts; its log is {self._log(name).relative_to(self.root)} …")
+        tell(f"starting {name}; its log is {self._log(name).relative_to(self.root)} …")
         private_file(self._log(name))
         with self._log(name).open("w", encoding="utf-8") as log:
             process = subprocess.Popen(
@@ -271,6 +297,8 @@ def here() -> Servers:
         raise ServersError(f"UNROLL_BACKEND: found {backend!r}; allowed: sqlite, postgres")
     if backend == "sqlite":
         del ports["postgres_port"]
+    if find_spec("gradio") is None:
+        del ports["demo_port"]
     return Servers(Path(), **ports)
 
 
@@ -322,6 +350,8 @@ def _print_addresses(servers: Servers, running: Mapping[str, psutil.Process]) ->
     workers = [name.removeprefix("worker-") for name in running if name.startswith("worker-")]
     print(f"Prefect   {servers.prefect:<28} flows, runs, artifacts")
     print(f"MLflow    {page('experiments', servers.mlflow)}  runs, models")
+    if servers.demo and "demo" in running:
+        print(f"page      {servers.demo:<28} try the models")
     print(f"workers   {', '.join(workers)}")
     print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
     print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")

@@ -3,10 +3,10 @@
     python -m flows.tune forecast --search "forecast.train.learning_rate=log(1e-4, 1e-1)" "forecast.model.layers=[1, 2]"
     python -m flows.tune forecast --search "forecast.model.kind=[gru, lstm, rnn]" --method grid --parallel 2
 
-What is searched is given between quotes, one text for each param: KEY=[a, b, …], =int(low, high), =log_int(low, high),
-=uniform(low, high) or =log(low, high). The best trial is that with the best validation metric; the command that brings
-it into the checkout is printed at the end. The same command with the same --study goes on with a search that was
-stopped. Prefect's server is chosen as `python -m flows.run` does.
+Give each param and its values as one quoted argument: KEY=[a, b, …], =int(low, high), =log_int(low, high),
+=uniform(low, high) or =log(low, high). The best trial has the best validation metric; the last line printed is the
+command that applies it to the checkout. The same command with the same --study continues a search that was stopped.
+The Prefect server is chosen as in `python -m flows.run`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def main() -> None:
     )
     parser.add_argument("task", metavar="TASK", help=", ".join(Task.names()))
     parser.add_argument("--search", required=True, nargs="+", metavar="KEY=VALUES", help="params and their values")
-    parser.add_argument("--method", help="tpe, which learns from the trials before (default), random, or grid")
-    parser.add_argument("--trials", type=int, metavar="N", help="trials of the study in all (20)")
-    parser.add_argument("--parallel", type=int, metavar="N", help="trials at once (1)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of what is drawn (1)")
-    parser.add_argument("--no-prune", dest="prune", action="store_false", help="train every trial to its end")
-    parser.add_argument("--up-to", metavar="VERB", help="the last stage of each trial: train (default) or evaluate")
+    parser.add_argument("--method", help="tpe, which learns from earlier trials (default), random or grid")
+    parser.add_argument("--trials", type=int, metavar="N", help="total number of trials (20)")
+    parser.add_argument("--parallel", type=int, metavar="N", help="trials at the same time (1)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed for sampling the values (1)")
+    parser.add_argument("--no-prune", dest="prune", action="store_false", help="train every trial to the end")
+    parser.add_argument("--up-to", metavar="VERB", help="last stage of each trial: train (default) or evaluate")
     parser.add_argument("--set", action="append", dest="overrides", metavar="KEY=VALUE", help="a param for all trials")
     parser.add_argument("--where", metavar="PLACE", help="auto (default), here or pool")
     parser.add_argument("--pool", help="work pool for stages that run elsewhere (gpu)")
-    parser.add_argument("--study", metavar="NAME", help="of the study; that of the flow run if not given")
+    parser.add_argument("--study", metavar="NAME", help="name of the study; default: the name of the flow run")
     args = vars(parser.parse_args())
     choose_server()
 

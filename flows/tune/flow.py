@@ -76,7 +76,7 @@ def _tune(options: TuneOptions, name: str, threads: ThreadPoolExecutor, stop: th
     if options.method == "grid":
         grid(dimensions)  # refuses what has no end before anything runs
     folder = project_root() / ".prefect" / "studies" / name
-    waiting = partial(log.info, "waiting: another run is at the study %s", name)
+    waiting = partial(log.info, "waiting for another run of the study %s", name)
     with locked(folder / "lock", stop=stop, on_wait=waiting), StudyRun(folder, stop) as run:
         snapshot = study_snapshot(options, dimensions, folder, stop)
         study = Study(
@@ -97,7 +97,7 @@ def _tune(options: TuneOptions, name: str, threads: ThreadPoolExecutor, stop: th
             parent=run.begin(facts),
         )
         if options.prune and options.where == "pool":
-            log.info("trainings on a pool are not pruned: what they measure is known here at their end")
+            log.info("trainings in a pool are not pruned, since their metrics arrive only when they end")
         _search(options, context, study, threads)
         return report(context, study, facts, run)
 
@@ -130,7 +130,7 @@ def _search(options: TuneOptions, context: StudyContext, study: Study, threads: 
         stop_all()
         raise
     if broken:
-        raise UnfinishedError(f"{broken}; the study goes on with this trial when it is started again")
+        raise UnfinishedError(f"{broken}; the study continues with this trial when it is started again")
 
 
 def _trial(context: StudyContext, study: Study, suggestion: Suggestion, stop: threading.Event) -> State[Any]:

@@ -13,29 +13,31 @@ from .study import Method
 class TuneOptions(BaseModel):
     """What to search, and how."""
 
-    task: TaskName = Field(description="Task whose training is searched")
+    task: TaskName = Field(description="Task whose params are searched")
     search: list[str] = Field(
         min_length=1,
-        description="One line for each param: forecast.train.learning_rate=log(1e-4, 1e-1), or =uniform(0, 0.5), "
+        description="One line per param: forecast.train.learning_rate=log(1e-4, 1e-1), or =uniform(0, 0.5), "
         "=int(1, 4), =log_int(8, 256), =[32, 64, 128]",
     )
     method: Method = Field(
-        default="tpe", description="tpe: learns from the trials before; random; grid: each combination"
+        default="tpe", description="tpe: learns from earlier trials; random; grid: every combination"
     )
-    trials: int = Field(default=20, ge=1, description="Trials of the study in all; of a grid, the first ones")
-    parallel: int = Field(default=1, ge=1, description="Trials at once. Only with 1 a study can be repeated exactly")
-    seed: int = Field(default=1, ge=0, description="Seed of what is drawn")
-    prune: bool = Field(default=True, description="End a training whose validation metric is worse than the median")
-    up_to: Literal["train", "evaluate"] = Field(default="train", description="The last stage of each trial")
-    overrides: list[str] = Field(default=[], description="Params for all trials, as forecast.train.epochs=10")
+    trials: int = Field(default=20, ge=1, description="Total number of trials; a grid stops after this many")
+    parallel: int = Field(
+        default=1, ge=1, description="Number of trials at the same time. A study is exactly repeatable only with 1"
+    )
+    seed: int = Field(default=1, ge=0, description="Seed for sampling the values")
+    prune: bool = Field(default=True, description="Stop trials whose validation metric is worse than the median")
+    up_to: Literal["train", "evaluate"] = Field(default="train", description="Last stage of each trial")
+    overrides: list[str] = Field(default=[], description="Params for all trials, such as forecast.train.epochs=10")
     where: Literal["auto", "here", "pool"] = Field(
         default="auto", description="Where the stages of a trial run, as in the flow pipeline"
     )
-    pool: str = Field(default="gpu", description="Work pool for stages that run elsewhere")
+    pool: str = Field(default="gpu", description="Work pool for stages that do not run on this machine")
     study: str = Field(
         default="",
         pattern="^([A-Za-z0-9][A-Za-z0-9-]*)?$",
-        description="Name of the study, that of this run if empty. A study of this name that was stopped goes on",
+        description="Name of the study; empty: the name of this run. The name of a stopped study continues it",
     )
 
     def identity(self) -> dict[str, Any]:

@@ -62,5 +62,5 @@ def report(context: StudyContext, study: Study, facts: StudyFacts, run: StudyRun
         reasons = "\n".join(f"trial {one.number}: {one.message}" for one in records if one.state == "failed")
         return Failed(message=f"{total}\n\n{reasons}")
     command = trials.apply_command(context.name(best.number))
-    get_run_logger().info("best: trial %d; `%s` brings it into the checkout", best.number, command)
+    get_run_logger().info("best: trial %d; `%s` applies it to the checkout", best.number, command)
     return Completed(message=f"{total}; best: trial {best.number}, {context.monitor} {best.objective:.6g}; {command}")

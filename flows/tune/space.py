@@ -119,9 +119,11 @@ def check(dimensions: Sequence[Dimension], params: Mapping[str, Any], read: Sequ
     """
     for one in dimensions:
         if not any(is_below(one.key, key) for key in read):
-            raise SearchError(f"search: {one.key}: no param that decides this training; allowed: {', '.join(read)}")
+            raise SearchError(f"search: {one.key}: not a param of this training; allowed: {', '.join(read)}")
         if one.key.endswith(".train.monitor"):
-            raise SearchError(f"search: {one.key}: trials are compared by it; allowed: as an override for all of them")
+            raise SearchError(
+                f"search: {one.key}: it decides how trials are compared; allowed: as an override for all trials"
+            )
         for value in one.ends():
             _check_value(one.key, value, params)
 
@@ -152,7 +154,7 @@ def _check_value(key: str, value: Any, params: Mapping[str, Any]) -> None:
 def _choice(key: str, values: list[Any], text: str) -> Dimension:
     texts = [_text(value) for value in values]
     if not texts or len(set(texts)) < len(texts):
-        raise SearchError(f"search: {key}: found {text}; allowed: one value or more, none of them twice")
+        raise SearchError(f"search: {key}: found {text}; allowed: one value or more, without repetition")
     return Dimension(key=key, kind="choice", choices=tuple(values))
 
 

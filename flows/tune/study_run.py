@@ -59,9 +59,9 @@ class StudyRun:
         answer = process.read_line(_SECONDS, self._stop)
         if not answer:
             if self._stop.is_set():
-                raise StoppedError("stopped while MLflow was told of the study")
+                raise StoppedError("stopped while sending the study to MLflow")
             reason = process.error() or f"no answer within {_SECONDS:g} s"
-            get_run_logger().warning("MLflow was not told that the study has %s: %s", event, reason)
+            get_run_logger().warning("could not record in MLflow that the study has %s: %s", event, reason)
             self._close()
         return answer
 

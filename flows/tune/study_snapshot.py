@@ -53,7 +53,7 @@ def study_snapshot(
         begun = StudySnapshot.model_validate_json(file.read_text(encoding="utf-8"))
         _check_same(folder.name, begun.identity, options.identity())
         _check_params(folder.name, begun.tree)
-        get_run_logger().info("the study %s goes on, with the files as they were when it began", folder.name)
+        get_run_logger().info("the study %s continues with the files from when it began", folder.name)
         return begun
     new = _new_snapshot(options, dimensions, folder.name, stop)
     temporary = file.with_suffix(".partial")

@@ -86,7 +86,7 @@ def run_trial(context: StudyContext, study: Study, suggestion: Suggestion, *, st
             with _watched(context, study, number, watch, stop=stop):
                 states = _run(context, number, folder, stop)
             if stop.is_set():
-                raise StoppedError("stopped; the study goes on with this trial when it is started again")
+                raise StoppedError("stopped; the study continues with this trial when it is started again")
             if failed := failures(states):
                 raise UnfinishedError("; ".join(failed))
             return _tell_finished(context, study, number, folder, states, stop=stop)

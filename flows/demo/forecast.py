@@ -1,0 +1,183 @@
+"""The tab for series: a CSV or an example in; the seven days ahead with their band, as a picture and a table out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from stages.paths import delete_older
+from stages.serving.lines import records
+
+from . import examples, pictures
+from .context import Context, problem
+from .models import Refused, Version
+from .sides import per_side, two_sides
+
+TASK = "forecast"
+_MAX_ROWS = 200_000
+_SHOWN_DAYS, _SHOWN_SERIES = 90, 200
+_TABLE_SECONDS = 60.0
+_ONE_SERIES = "(one series)"
+_NAMES = {  # what a column is often called
+    "ds": ("ds", "date", "day", "datum", "timestamp", "service_date"),
+    "y": ("y", "value", "sales", "count", "rides", "total_rides", "temp_max"),
+    "unique_id": ("unique_id", "series", "id", "name", "store", "station"),
+}
+
+
+class BadFile(ValueError):
+    """A file that makes no series; the message names the line, what was found and what is allowed."""
+
+
+def build(context: Context) -> None:
+    """Build the tab inside the block that is open."""
+    example = examples.series(context.folder)
+    with gr.Row():
+        with gr.Column(min_width=300):
+            file = gr.File(label="A CSV with a day a row", file_types=[".csv"], height=140)
+            gr.Examples([[str(example)]], file, label="Or this one")
+            with gr.Row():
+                day, value, series = (gr.Dropdown(label=name, min_width=110) for name in ("Day", "Value", "Series"))
+            ask = gr.Button("Forecast", variant="primary")
+        sides = context.sides[TASK] = two_sides()
+        outputs: list[gr.components.Component] = []
+        answers = []
+        for side in sides:
+            with side.body:
+                answers.append(gr.State())
+                shown = gr.Dropdown(label="Show", visible=False)
+                picture = gr.HTML()
+                table = gr.Dataframe(label="Seven days ahead", interactive=False, buttons=[], visible=False)
+                download = gr.DownloadButton("Download the table", visible=False, size="sm")
+                outputs += [answers[-1], shown, picture, table, download]
+                gr.on([shown.input], _show, [answers[-1], shown], [picture, table])
+    columns = [day, value, series]
+    inputs = [file, *columns, context.choice]
+    file.change(partial(_open, context), [file, context.choice], [*columns, *outputs])
+    gr.on([ask.click, context.shown.change], partial(_answer, context), inputs, outputs)
+
+
+def _open(context: Context, path: str | None, choice: str) -> list[object]:
+    """What the columns of a file may be, with the likeliest of each chosen, and the answer for these."""
+    names: list[str] = []
+    if path:
+        try:
+            names = list(next(_read(path, ()), (0, {}))[1])
+        except BadFile as error:
+            raise problem(error, "The file is wrong") from None
+    day, value, series = _likeliest(names)
+    columns = [
+        gr.update(choices=names, value=day),
+        gr.update(choices=names, value=value),
+        gr.update(choices=[_ONE_SERIES, *names], value=series or _ONE_SERIES),
+    ]
+    try:
+        return [*columns, *_answer(context, path, day, value, series, choice)]
+    except gr.Error as error:  # other columns may be meant
+        gr.Warning(error.message, title="No forecast", duration=30)
+        return [*columns, *_answer(context, None, None, None, None, choice)]
+
+
+def _likeliest(names: Sequence[str]) -> tuple[str | None, str | None, str | None]:
+    """Of a file's columns, those that hold the day, the value and the series, by what they are called."""
+    known = {name.lower(): name for name in reversed(names)}
+    guesses = {key: next((known[name] for name in often if name in known), None) for key, often in _NAMES.items()}
+    day = guesses["ds"] or (names[0] if names else None)
+    value = guesses["y"] or next((name for name in names if name not in (day, guesses["unique_id"])), None)
+    return day, value, guesses["unique_id"]
+
+
+def _answer(
+    context: Context, path: str | None, day: str | None, value: str | None, series: str | None, choice: str
+) -> list[object]:
+    """For both sides: the answer, which series there are, and the first one's picture and table."""
+    versions, tables = per_side(context.models, TASK, choice), context.folder / "tables"
+    if not path or not day or not value:
+        return [part for _ in versions for part in _parts(None, tables)]
+    try:
+        frame = read_frame(path, day, value, series if series != _ONE_SERIES else None)
+        return [part for version in versions for part in _parts(_ask(version, frame), tables)]
+    except (BadFile, Refused) as error:
+        raise problem(error, "No forecast") from None
+
+
+def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFrame:
+    """The rows of a CSV as the forecaster takes them, with what else stands there. Raises BadFile, naming the line."""
+    rows: list[dict[str, Any]] = []
+    for number, record in _read(path, [name for name in (day, value, series) if name]):
+        if len(rows) >= _MAX_ROWS:
+            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: as many")
+        _check(number, day, record[day], value, record[value])
+        others = {name: cell for name, cell in record.items() if name not in (day, value, series)}
+        name = record[series].strip() if series else "series"
+        if not name:
+            raise BadFile(f"line {number}: found no {series}; allowed: the name of a series")
+        rows.append({**others, "unique_id": name, "ds": record[day].strip(), "y": record[value].strip() or None})
+    if not rows:
+        raise BadFile("found no rows; allowed: a header, and a row a day")
+    return pd.DataFrame(rows)
+
+
+def _check(number: int, day: str, found_day: str, value: str, found_value: str) -> None:
+    """Say which line a bad day or value stands in, which the model does not know."""
+    if pd.isna(pd.to_datetime(found_day.strip(), format="ISO8601", errors="coerce")):
+        raise BadFile(f"line {number}: found {found_day[:40]!r} as {day}; allowed: a date such as 2015-12-31")
+    try:
+        float(found_value.strip() or 0)
+    except ValueError:
+        raise BadFile(f"line {number}: found {found_value[:40]!r} as {value}; allowed: a number, or nothing") from None
+
+
+def _ask(version: Version | None, frame: pd.DataFrame) -> dict[str, pd.DataFrame] | None:
+    """By series, the days that are shown and those ahead; None where the side has no version."""
+    if version is None:
+        return None
+    answer = version.predict_frame(frame)
+    answer = answer[answer["ds"].notna()]
+    names = list(dict.fromkeys(answer["unique_id"]))[:_SHOWN_SERIES]
+    past = frame[frame["unique_id"].isin(names)]
+    past = past.assign(ds=pd.to_datetime(past["ds"], format="ISO8601", utc=True).dt.tz_localize(None).dt.normalize())
+    past["y"] = pd.to_numeric(past["y"])
+    days = past.dropna(subset=["y"]).groupby(["unique_id", "ds"])["y"].mean().reset_index()
+    return {
+        "history": days.groupby("unique_id").tail(_SHOWN_DAYS),
+        "ahead": answer.drop(columns="error", errors="ignore"),
+    }
+
+
+def _parts(answer: dict[str, pd.DataFrame] | None, tables: Path) -> list[object]:
+    """State, series to choose from, picture, table and download of one side."""
+    if answer is None:
+        return [None, gr.update(choices=[], visible=False), "", gr.update(visible=False), gr.update(visible=False)]
+    names = list(dict.fromkeys(answer["ahead"]["unique_id"]))
+    picture, table = _show(answer, names[0])
+    tables.mkdir(exist_ok=True)
+    delete_older(tables.iterdir(), _TABLE_SECONDS)  # the page has a copy of each
+    path = tables / f"forecast-{secrets.token_hex(8)}.csv"
+    answer["ahead"].to_csv(path, index=False, date_format="%Y-%m-%d")
+    choices = gr.update(choices=names, value=names[0], visible=len(names) > 1)
+    return [answer, choices, picture, table, gr.update(value=str(path), visible=True)]
+
+
+def _show(answer: dict[str, pd.DataFrame] | None, name: str) -> tuple[str, object]:
+    if answer is None or name not in set(answer["ahead"]["unique_id"]):
+        return "", gr.update(visible=False)
+    history, ahead = (part[part["unique_id"] == name] for part in (answer["history"], answer["ahead"]))
+    table = ahead.drop(columns="unique_id").assign(ds=pd.to_datetime(ahead["ds"]).dt.strftime("%Y-%m-%d"))
+    return pictures.forecast(history, ahead), gr.update(value=table.round(2), visible=True)
+
+
+def _read(path: str, required: list[str] | tuple[()]) -> Any:
+    """The records of an uploaded file, each with its line. Raises BadFile without the server's path in it."""
+    try:
+        yield from records(path, required, f"also {', '.join(required)}")
+    except ValueError as error:
+        raise BadFile(str(error).replace(f"{path}: ", "")) from None
+    except UnicodeError:
+        raise BadFile("found no text; allowed: a CSV") from None
