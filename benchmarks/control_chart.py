@@ -1,6 +1,6 @@
 """How often the control chart of `score` cries wolf, and how soon it finds a change.
 
-    python -m benchmarks.control_chart            the tables of docs/living-measured.md, on stretches that chose nothing
+    python -m benchmarks.control_chart            the tables of docs/alarms-measured.md, on stretches that chose nothing
     python -m benchmarks.control_chart power      the last of these tables alone; --picture FILE draws it
     python -m benchmarks.control_chart choose     false alarms and power by limit, on the stretches that choose it
 

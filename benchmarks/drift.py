@@ -24,6 +24,7 @@ from stages.monitoring.drift import changes_of, judged
 from stages.params import TaskParams, load
 from stages.preprocessing.profile import Categories, Known, Numbers, Observed, profile_of
 from stages.tasks.protocol import Task
+from stages.tasks.sketch.data.strokes import strokes_of
 from stages.tasks.sketch.prepare.profile import shape_features
 from stages.tasks.sketch.serve.profile import read as read_drawings
 from stages.tasks.translation.serve.profile import read as read_sentences
@@ -124,9 +125,8 @@ def drawings(name: str, prepared: Path, params: TaskParams, seeds: range) -> lis
     rows = all_rows(prepared)
     known = Known(description, prepared)
     pool = Task("sketch").profile().current(prepared, rows, known)
-    asked = (
-        {"drawing": strokes(store.sequence("values", row)[: -(-store.lengths("values")[row] // 2)])} for row in rows
-    )
+    first_halves = (store.sequence("values", row)[: -(-store.lengths("values")[row] // 2)] for row in rows)
+    asked = ({"drawing": [stroke.T.tolist() for stroke in strokes_of(steps)]} for steps in first_halves)
     halves = read_drawings(([row] for row in asked), known)
     broken = replace(pool, features={**halves.features, "class": pool.features["class"]})
     assert halves.examples == pool.examples
@@ -147,12 +147,6 @@ def drawings(name: str, prepared: Path, params: TaskParams, seeds: range) -> lis
         "half finished, a third": a_third,
     }
     return measure(name, params, pool, changes, seeds)
-
-
-def strokes(steps: np.ndarray) -> list[list[list[int]]]:
-    """Quick, Draw!'s `[[xs, ys], …]` of canonical steps."""
-    ends = np.flatnonzero(steps[:-1, 2]) + 1
-    return [part[:, :2].T.tolist() for part in np.split(steps, ends) if len(part)]
 
 
 def clips(name: str, prepared: Path, params: TaskParams, seeds: range) -> list[dict[str, Any]]:

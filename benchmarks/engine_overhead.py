@@ -6,26 +6,19 @@ clipping, in one process, an epoch in turn.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from stages.data.prepared import open_prepared
-from stages.models.batch import Batch
-from stages.models.network import Network
-from stages.params import TrainParams
 from stages.tasks.protocol import Task
 from stages.training import distributed, loop
-from stages.training.batch_sampler import BucketBatchSampler
 from stages.training.debug_modes import Subset
 
 from . import data
+from .bare_loop import BareLoop, PreparedBatches
 
 STEPS = 100  # of an epoch, or as many as the sample has
 
@@ -64,42 +57,3 @@ def measure(task: Task, work: Path, *, pairs: int) -> dict[str, Any]:
     }
     print(f"  {task.name}: " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()), flush=True)
     return figures
-
-
-class PreparedBatches(Subset):
-    """Examples whose batches of one epoch have been made beforehand; `batches` are in the sampler's order."""
-
-    def prepare(self, params: TrainParams, *, epoch: int) -> None:
-        """Make all batches of an epoch."""
-        sampler = BucketBatchSampler(
-            self.lengths, params.batch_size, seed=params.seed, epoch=epoch, batch_tokens=params.batch_tokens
-        )
-        self.batches = {int(step[0]): super(PreparedBatches, self).batch(step, epoch=epoch) for step in sampler}
-
-    def batch(self, examples: np.ndarray, *, epoch: int | None = None) -> Batch:
-        return self.batches[int(examples[0])]
-
-
-class BareLoop:
-    """What one would write by hand."""
-
-    def __init__(self, network: Network, params: TrainParams) -> None:
-        self._network = network
-        self._params = params
-        groups = [
-            {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": params.weight_decay},
-            {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self._optimizer = torch.optim.AdamW(groups, lr=params.learning_rate, fused=True)
-
-    def epoch(self, batches: Sequence[Batch]) -> float:
-        """Train on the batches; returns seconds."""
-        self._network.train()
-        started = time.perf_counter()
-        for batch in batches:
-            self._optimizer.zero_grad(set_to_none=True)
-            total, weight = self._network.losses(batch)["loss"]
-            (total / weight).backward()
-            nn.utils.clip_grad_norm_(self._network.parameters(), self._params.max_grad_norm)
-            self._optimizer.step()
-        return time.perf_counter() - started

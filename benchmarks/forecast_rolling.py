@@ -3,6 +3,7 @@
     python -m benchmarks.forecast_rolling                              every set, three seeds of the network
     python -m benchmarks.forecast_rolling rail births --seeds 1 --members 1
     python -m benchmarks.forecast_rolling rail --validation            the years before the tests, to choose settings by
+    python -m benchmarks.forecast_rolling rail --tests 2014 --search   beside a search over LightGBM's settings, too
 
 A test is forecast from each of its days, seven days ahead. Chicago's rail and bus are tested on each of the years 2014
 to 2018, births on the last three years, Melbourne's and Seattle's temperature on the last two, M4's whole series on
@@ -13,11 +14,15 @@ choose their penalty and number of trees on the same validation days, and then l
 `saved` is by what share the network's error is smaller than the baseline's, with its 95 % interval over blocks of four
 weeks, or over series; errors are means over the seeds. All on one thread; seconds are the processor's. What was
 measured is kept below `--work` and is not measured again unless code or params change.
+
+`--search` also takes LightGBM as twenty trials of mlforecast's own search choose it (`mlforecast_search.py`, in an
+environment of its own): three minutes a test.
 """
 
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +48,7 @@ from stages.training import inference
 
 from . import command, data
 from .data import Overlay
+from .environments import python_of
 from .refit import FILE, trained
 
 BASELINES = {"lightgbm": lightgbm, "ridge": ridge}
@@ -163,12 +169,17 @@ class Trial:
         """Prepared data whose test days are the test."""
         return self._prepared(self.test[1], len(pd.date_range(*self.test)))
 
-    def _prepared(self, last: str, test_days: int) -> Path:
+    def _csv(self, last: str) -> Path:
+        """The series up to a day."""
         path = self.work / "rolling" / f"{self.name}-{last}.csv"
         if not path.is_file():
             table = SETS[self.name].read(self.source, self.work)
             path.parent.mkdir(parents=True, exist_ok=True)
             table[table["ds"] <= last].to_csv(path, index=False, date_format="%Y-%m-%d")
+        return path
+
+    def _prepared(self, last: str, test_days: int) -> Path:
+        path = self._csv(last)
         cut = {"validation_days": SETS[self.name].held_back[0], "test_days": test_days}
         source = {"kind": "csv", "url": path.resolve().as_uri()}
         return data.prepared(TASK, data.overlaid(self.params, {"source": source, "prepare": cut}), self.work)
@@ -224,7 +235,22 @@ class Trial:
         module = "boosting" if name == "lightgbm" else "ridge"
         return self.kept({"baseline": name, **model}, [f"tasks.forecast.evaluate.{module}"], make)
 
-    def row(self, seeds: Sequence[int]) -> dict[str, Any]:
+    def searched(self) -> dict[str, Any]:
+        """What mlforecast's search reaches; its seconds are of the process that searched."""
+        program = Path(__file__).with_name("mlforecast_search.py")
+        held_back = SETS[self.name].held_back[0]
+
+        def make() -> dict[str, Any]:
+            python, series = python_of("mlforecast", self.work), self._csv(self.test[1])
+            command = [python, program, series, self.test[0], str(held_back)]
+            said = subprocess.run([*map(str, command)], check=True, stdout=subprocess.PIPE, text=True)
+            found = json.loads(said.stdout)
+            mean = np.array(found["mean"])
+            return {"mean": mean.reshape(-1, mean.shape[-1]).tolist(), "searched in": found["seconds"]}
+
+        return self.kept({"baseline": program.read_text(encoding="utf-8")}, [], make)
+
+    def row(self, seeds: Sequence[int], *, search: bool) -> dict[str, Any]:
         """A row of the table."""
         actuals, networks = self.actuals, [self.network(seed) for seed in seeds]
         unit = actuals.scales[actuals.series][:, None] if SETS[self.name].error == "MASE" else 1.0
@@ -249,6 +275,10 @@ class Trial:
                 f"saved, {name}": {"value": saved.value(), "low": low, "high": high},
             }
             row[f"s, {name}"] = found["seconds"]
+        if search:
+            found = self.searched()
+            row["mlforecast, 20 trials"] = float(mean_error(actuals.errors(np.array(found["mean"])) / unit))
+            row["s, mlforecast"] = found["searched in"]
         row["saved, the better"] = 1 - row["error"] / min(row[name] for name in BASELINES)
         row["in the 90 % band"] = float(np.mean([one[actuals.observed].mean() for one in inside]))
         row["s, a seed"] = float(np.mean([network["seconds"] for network in networks]))
@@ -276,6 +306,7 @@ def main() -> None:
     parser.add_argument("--overlay", type=json.loads, default={}, help="JSON laid over the params of every set")
     parser.add_argument("--validation", action="store_true", help="tests before the years that are told")
     parser.add_argument("--tests", nargs="+", metavar="YEAR", help="of those tests, some alone")
+    parser.add_argument("--search", action="store_true", help="mlforecast's search over LightGBM's settings, too")
     args = parser.parse_args()
     command.check(parser, args.sets, list(SETS))
     command.on_cpu()
@@ -285,7 +316,7 @@ def main() -> None:
             if args.tests and test[0][:4] not in args.tests:
                 continue
             trial = Trial(source=args.data, work=args.work, name=name, test=test, overlay=args.overlay)
-            rows.append(trial.row(range(1, args.seeds + 1)))
+            rows.append(trial.row(range(1, args.seeds + 1), search=args.search))
             print(command.table(rows[-1:]), flush=True)
     rows += means(rows)
     print(command.table(rows))

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from stages.data.evenly import evenly
 from stages.data.prepared import open_prepared
-from stages.evaluation.bootstrap import evenly
 from stages.models.weights import load_network
 from stages.tasks.translation.model.network import SentencePairs, Translator, build
 from stages.tasks.translation.model.translate import Translation, translate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import data
+from .environments import python_of
 from .textbook import FEATURES, INPUTS, TextbookDataset
 from .trainee import Trainee, engine, in_turns
 
@@ -23,7 +23,6 @@ EPOCHS = {BOOK_BATCH: BOOK_EPOCHS, FREE_BATCH: 24}  # a larger batch takes fewer
 RATES = {BOOK_BATCH: 0.003, FREE_BATCH: 0.006}  # of the batch sizes, found by trying; Keras has Adam's usual 0.001
 ACCURACY = 0.85  # the mark for the time to an accuracy
 PLACEMENTS = {"1 thread": (1, 1), "2 threads": (1, 2), "2 ranks": (2, 1)}  # name → ranks, threads of each
-REQUIREMENTS = Path(__file__).with_name("requirements-keras.txt")
 
 
 def run(work: Path, source: Path, *, quick: bool) -> dict[str, Any]:
@@ -102,7 +101,7 @@ def figures(trainee: Trainee, mark: float) -> dict[str, Any]:
 
 def keras(folder: Path, work: Path, *, epochs: int) -> Trainee:
     """Keras's side on a prepared folder, by the Python of an environment with Keras below the work folder."""
-    program = [_keras_environment(work), Path(__file__).with_name("textbook_keras.py")]
+    program = [python_of("keras", work), Path(__file__).with_name("textbook_keras.py")]
     command = [*map(str, program), str(_written(folder, work)), str(epochs)]
     return Trainee(f"Keras, batch {BOOK_BATCH}", command, epochs=epochs)
 
@@ -121,16 +120,3 @@ def _written(folder: Path, work: Path) -> Path:
             arrays[f"{split}_targets"] = dataset.targets
         np.savez(path, **arrays)
     return path
-
-
-def _keras_environment(work: Path) -> Path:
-    """The Python of the environment, which is made where it is not there."""
-    folder = work / "keras"
-    python, requirements = folder / "bin" / "python", folder / REQUIREMENTS.name
-    if not requirements.is_file() or requirements.read_bytes() != REQUIREMENTS.read_bytes():
-        print(f"making {folder}", flush=True)
-        subprocess.run(["uv", "venv", "--quiet", "--clear", "--python", "3.11", str(folder)], check=True)
-        install = ["uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
-        subprocess.run([*install, "-r", str(REQUIREMENTS)], check=True)
-        requirements.write_bytes(REQUIREMENTS.read_bytes())
-    return python

@@ -159,8 +159,8 @@ def main() -> None:
 
 def _network_and_data(specification: dict[str, Any], params: TaskParams) -> tuple[Network, Dataset, Dataset]:
     """The network to train, the examples to learn from and those to measure on."""
+    from stages.data.evenly import evenly
     from stages.data.prepared import open_prepared
-    from stages.evaluation.bootstrap import evenly
     from stages.models.weights import WEIGHTS_NAME, start_from
     from stages.tasks.protocol import Task
     from stages.training.debug_modes import Subset

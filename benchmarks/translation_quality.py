@@ -44,15 +44,20 @@ BASE: Overlay = {
 }
 
 
-def measured(trial: Trial) -> Mapping[str, Cell]:
-    """BLEU and chrF of the network's translations, and what it cost to train and to ask."""
+def measured(trial: Trial, *, split: str = _MEASURED) -> Mapping[str, Cell]:
+    """BLEU and chrF of the network's translations of a split, and what it cost to train and to ask."""
     home, training = trial.trained()
     store, description = open_prepared(trial.folder)
-    segments = read_segments(store, description, _MEASURED)
+    segments = read_segments(store, description, split)
     if trial.quick:
         segments = segments.only(np.arange(_QUICK))
-    facts = {"network": home.name, "code": code_md5([_SEARCH_CODE]), "evaluate": trial.params.evaluate.model_dump()}
-    answers = data.kept(trial.work / "translations", facts, lambda: _translations(trial, home, segments))
+    facts = {
+        "network": home.name,
+        "split": split,
+        "code": code_md5([_SEARCH_CODE]),
+        "evaluate": trial.params.evaluate.model_dump(),
+    }
+    answers = data.kept(trial.work / "translations", facts, lambda: _translations(trial, home, segments, split))
     language, groups = description["target_language"], segments.groups
     bleu, chrf = (
         sentence_scores(name, answers["translations"], segments.references, groups, language=language)
@@ -72,12 +77,12 @@ def measured(trial: Trial) -> Mapping[str, Cell]:
     }
 
 
-def _translations(trial: Trial, home: Path, segments: Segments) -> dict[str, Any]:
+def _translations(trial: Trial, home: Path, segments: Segments, split: str) -> dict[str, Any]:
     """The translations, one a segment, and the seconds that they took."""
     params = trial.params
     distributed.configure(seed=params.train.seed, threads=params.train.ranks * params.train.threads)
     network, description = load_network(home, build, ModelParams)
-    pairs = SentencePairs(open_prepared(trial.folder)[0], _MEASURED)
+    pairs = SentencePairs(open_prepared(trial.folder)[0], split)
     sources = [pairs.source(example) for example in segments.examples.tolist()]
     started = time.perf_counter()
     found = translate_split(network, sources, params.evaluate, params.evaluate.beam_size)

@@ -34,8 +34,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stages.data.evenly import evenly
 from stages.data.prepared import open_prepared
-from stages.evaluation.bootstrap import evenly, interval, mean
+from stages.evaluation.bootstrap import interval, mean
 from stages.provenance.hashes import code_md5
 from stages.tasks.video.data.layout import CLIPS
 

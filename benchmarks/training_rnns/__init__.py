@@ -1,1 +1,1 @@
-"""The measurements behind docs/training-rnns.md. `__main__.py` says how to run them."""
+"""The measurements behind docs/training-rnns.md and training-settings.md. `__main__.py` says how to run them."""

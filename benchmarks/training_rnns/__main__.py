@@ -1,4 +1,4 @@
-"""Measures and draws what docs/training-rnns.md says.
+"""Measures and draws what docs/training-rnns.md and training-settings.md say.
 
     python -m stages.download sketch && python -m stages.preprocess sketch
     python -m stages.download forecast && python -m stages.preprocess forecast

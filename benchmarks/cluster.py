@@ -1,0 +1,220 @@
+"""What a Ray cluster costs beside the processes of one machine, and what a second node brings.
+
+    python -m benchmarks.cluster                           three rounds, some ten minutes on two cores
+    python -m benchmarks.cluster --rounds 1                a first look
+
+Stages in a clone of HEAD, whole commands: `preprocess@sketch` of the sample, of the real drawings in `--data` and of
+each of these so many times (one process prepares up to 64 MB, with a cluster or without); `train@sketch` of the sample,
+two epochs, in one rank and in two. Sides, in turn in each round: this machine's processes, then nodes that `ray start`
+starts on this machine, a CPU each, which see the clone. Nodes of one machine share its cores, so two of them show no
+more speed than two processes could.
+
+Figures are medians. Processor time is that of the command and of all processes of the nodes meanwhile, Ray's own too,
+and means something on a busy machine as well. `same_bytes`: all sides wrote the same store, or the same weights.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+from stages.provenance.hashes import file_md5
+from stages.recipe import override
+
+from . import command
+from .data import REPOSITORY
+from .preprocess import enlarge
+
+_HERE = "127.0.0.1"
+_PER_CATEGORY = 200  # of the sample: a training of seconds, since it is the beginning and the end that cost more
+_START_SECONDS = 300
+_SIDES = ("processes", "1 node", "2 nodes")
+
+
+class Nodes:
+    """`ray start --block` processes on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+        self._folder = folder
+        with socket.socket() as listener:
+            listener.bind((_HERE, 0))
+            self.address = f"{_HERE}:{listener.getsockname()[1]}"
+
+    def add(self) -> None:
+        """Start a node of one CPU, the first one as the head, and wait until it is there."""
+        log = self._folder / f"{len(self.started)}.log"
+        options = [f"--address={self.address}"]
+        if not self.started:
+            port = self.address.rpartition(":")[2]
+            options = ["--head", f"--port={port}", f"--temp-dir={self._folder}/r", "--include-dashboard=false"]
+        ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--node-ip-address={_HERE}"]
+        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+        environment["RAY_worker_niceness"] = "0"  # else 15: whatever else runs here would go before this side alone
+        with log.open("wb") as file:
+            settings = ["--num-cpus=1", "--object-store-memory=500000000", *options]
+            self.started.append(subprocess.Popen([*ray, *settings], env=environment, stdout=file, stderr=file))
+        until = time.monotonic() + _START_SECONDS
+        while "runtime started" not in log.read_text(encoding="utf-8"):
+            if self.started[-1].poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"a node did not start: {log.read_text(encoding='utf-8')}")
+            time.sleep(0.2)
+
+    def processor_seconds(self) -> float:
+        """Of all processes of the nodes so far, also of those that have ended."""
+        seconds = 0.0
+        for node in self.started:
+            whole = psutil.Process(node.pid)
+            for process in (whole, *whole.children(recursive=True)):
+                try:
+                    seconds += sum(process.cpu_times()[:4])
+                except psutil.NoSuchProcess:  # it has just ended; its parent knows its time from now on
+                    continue
+        return seconds
+
+    def stop(self) -> None:
+        """End the nodes, the head last."""
+        for node in reversed(self.started):
+            processes = psutil.Process(node.pid).children(recursive=True)
+            node.terminate()
+            node.wait()
+            _, alive = psutil.wait_procs(processes, timeout=10)
+            for process in alive:
+                process.kill()
+
+
+@contextmanager
+def cluster() -> Iterator[Nodes]:
+    """Nodes to be added, which are gone after the block."""
+    # A short path: sockets lie below it, and their addresses are 107 bytes at the most.
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        nodes = Nodes(Path(folder))
+        try:
+            yield nodes
+        finally:
+            nodes.stop()
+
+
+class Checkout:
+    """A clone of HEAD, in which stages run as a person would run them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(folder)], check=True)
+        self._set(f"source.per_category={_PER_CATEGORY}")
+        self._set("train.epochs=2")
+        self._set("prepare.max_rejected_share=0.5")  # some drawings are as symmetric as their copies
+        self._run("download", {})
+        self.sample = folder.with_name("sample")
+        (folder / "data/sketch/raw").rename(self.sample)
+
+    def preprocess(self, raw: Path, variables: Mapping[str, str]) -> str:
+        """Prepare these raw files, none of whose parts is there from before; a hash of the store."""
+        link = self.folder / "data/sketch/raw"
+        link.unlink(missing_ok=True)
+        link.symlink_to(raw)
+        resume = self.folder / "resume"
+        shutil.rmtree(resume, ignore_errors=True)
+        self._run("preprocess", {"UNROLL_RESUME": str(resume), **variables})
+        return file_md5(self.folder / "data/sketch/prepared/sequences.arrow")
+
+    def train(self, ranks: int, variables: Mapping[str, str]) -> str:
+        """Train on what was prepared last; a hash of the weights."""
+        self._set(f"train.ranks={ranks}")
+        self._run("train", variables)
+        return file_md5(self.folder / "weights/sketch/measured/weights.safetensors")
+
+    def _set(self, text: str) -> None:
+        override([f"sketch.{text}"], self.folder / "params.yaml")
+
+    def _run(self, verb: str, variables: Mapping[str, str]) -> None:
+        arguments = [sys.executable, "-m", f"stages.{verb}", "sketch"]
+        environment = {**os.environ, **variables}
+        done = subprocess.run(arguments, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{verb}@sketch ended with {done.returncode}: {done.stderr}")
+
+
+def measure(work: Path, data: Path, *, copies: int, rounds: int) -> dict[str, Any]:
+    """Seconds and processor seconds of each row and side."""
+    real, many = work / "real", work / "many"
+    counts = {}
+    for folder, times in ((real, 1), (many, copies)):
+        counts[folder.name] = enlarge(data, folder / "simplified" / "drawings.ndjson", times)
+    checkout = Checkout(work / "clone")
+    rows: dict[str, Callable[[Mapping[str, str]], str]] = {
+        f"preprocess, {counts['many']:,} drawings": partial(checkout.preprocess, many),
+        f"preprocess, {counts['real']:,} real drawings": partial(checkout.preprocess, real),
+        "preprocess, the sample": partial(checkout.preprocess, checkout.sample),  # the last, which is trained on
+        "train, 1 rank": partial(checkout.train, 1),
+        "train, 2 ranks": partial(checkout.train, 2),
+    }
+    runs: dict[str, dict[str, list[tuple[float, float, str]]]] = {name: defaultdict(list) for name in rows}
+    for _ in range(rounds):
+        with cluster() as nodes:
+            for side in _SIDES:
+                if side != _SIDES[0]:
+                    nodes.add()
+                for name, run in rows.items():
+                    if (name, side) == ("train, 2 ranks", _SIDES[1]):  # more than it has CPUs
+                        continue
+                    runs[name][side].append(_timed(run, nodes))
+                    print(f"{name}, {side}: {runs[name][side][-1][0]:.1f} s", file=sys.stderr, flush=True)
+    return {name: _row(sides) for name, sides in runs.items()}
+
+
+def _timed(run: Callable[[Mapping[str, str]], str], nodes: Nodes) -> tuple[float, float, str]:
+    """Seconds, processor seconds and the hash of what a command writes, on the nodes where there are any."""
+    variables = {"UNROLL_RAY": nodes.address} if nodes.started else {}
+    started, own, theirs = time.perf_counter(), _processor_seconds(), nodes.processor_seconds()
+    written = run(variables)
+    theirs = nodes.processor_seconds() - theirs
+    return time.perf_counter() - started, _processor_seconds() - own + theirs, written
+
+
+def _processor_seconds() -> float:
+    """Of the commands that have ended. Nodes are told apart: they have not."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _row(sides: Mapping[str, list[tuple[float, float, str]]]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for side, runs in sides.items():
+        seconds, processor, _ = zip(*runs, strict=True)
+        figures[side] = f"{median(seconds):.1f} s, {median(processor):.1f} s"
+    figures["same_bytes"] = len({written for runs in sides.values() for _, _, written in runs}) == 1
+    return figures
+
+
+def main() -> None:
+    """The command line."""
+    parser = command.parser("cluster", __doc__, host="quickdraw")
+    parser.add_argument("--copies", type=int, default=16, help="of each real drawing, for the large file (16)")
+    parser.add_argument("--rounds", type=int, default=3, help="of all sides (3)")
+    args = parser.parse_args()
+    command.on_cpu()
+    with tempfile.TemporaryDirectory() as folder:
+        data = args.data / "full" / "simplified"
+        figures = measure(Path(folder), data, copies=args.copies, rounds=args.rounds)
+    print(command.table([{"by the clock, of processors": name, **row} for name, row in figures.items()]))
+    print(command.machine())
+    command.write(args.json, figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""How fast the page to try the models on answers: one visitor in a browser, then many at once, who ask over HTTP.
+
+    python -m benchmarks.demo                              a browser, then 20 visitors for a minute
+    python -m benchmarks.demo --visitors 40 --seconds 30
+
+It starts a page of its own over the registry of this checkout. The browser draws with the mouse: a stroke's time is
+from the end of the stroke to the first change of the bars. Each of the many draws a stroke about once a second, looks
+for moved aliases as an open page does, and now and then has something drawn and translated. Memory is that of the
+page's process, before and after. Needs Gradio (`make demo`), Chromium and the prepared data of `sketch`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+from flows.demo.examples import Drawings
+
+from . import command
+from .data import REPOSITORY
+
+_START_SECONDS = 300.0
+_STROKES = 40  # of the browser, after some that do not count
+_WATCH = """() => {
+  window.times = [];
+  let ended = null;
+  let before = '';
+  const text = () => document.querySelector('#bars').innerText;
+  const svg = document.querySelector('#pad svg');
+  svg.addEventListener('pointerup', () => { ended = performance.now(); before = text(); }, true);
+  const bars = {subtree: true, childList: true, characterData: true, attributes: true};
+  new MutationObserver(() => {
+    if (ended !== null && text() !== before) {
+      window.times.push(performance.now() - ended);
+      ended = null;
+    }
+  }).observe(document.querySelector('#bars'), bars);
+}"""
+
+
+class Page:
+    """A page of its own, on a free port, with all models loaded."""
+
+    def __enter__(self) -> Page:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        arguments = [sys.executable, "-m", "flows.demo", "--port", str(port), "--corrections", "off"]
+        self.process = subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+        self._wait(lambda: httpx.get(self.address).is_success)
+        dependencies = httpx.get(f"{self.address}/config").json()["dependencies"]
+        self._functions = {found["api_name"]: found["id"] for found in dependencies}
+        self._wait(lambda: self.ask("answer_sketch", "[[[0, 90], [0, 90]]]", "champion")["data"][0] is not None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+    def ask(self, name: str, *inputs: object) -> Any:
+        """What a function of the page that waits in no queue answers. Raises httpx.HTTPError where it does not."""
+        body = {"data": inputs, "fn_index": self._functions[name], "session_hash": f"v{threading.get_ident()}"}
+        return httpx.post(f"{self.address}/gradio_api/run/predict", json=body, timeout=60).raise_for_status().json()
+
+    def megabytes(self) -> float:
+        """The memory of the process."""
+        return psutil.Process(self.process.pid).memory_info().rss / 1e6
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise RuntimeError("the page ended; `python -m flows.demo` says why")
+            try:
+                if ready():
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.5)
+        raise RuntimeError(f"the page has not answered within {_START_SECONDS:g} s")
+
+
+def browse(page: Page) -> list[float]:
+    """Milliseconds from the end of a stroke to the bars, of strokes that a browser draws."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+        tab.goto(page.address)
+        tab.locator(".version").first.wait_for()
+        box = tab.locator("#pad svg").bounding_box()
+        assert box is not None
+        tab.evaluate(_WATCH)
+        for number in range(_STROKES + 5):
+            if number % 8 == 0:
+                tab.get_by_role("button", name="Clear", exact=True).click()
+                tab.wait_for_timeout(1000)
+            start = [random.uniform(0.1, 0.9) for _ in range(2)]
+            tab.mouse.move(box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"])
+            tab.mouse.down()
+            for _ in range(12):
+                start = [min(max(part + random.uniform(-0.1, 0.1), 0.02), 0.98) for part in start]
+                tab.mouse.move(box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"])
+            tab.mouse.up()
+            tab.wait_for_timeout(700)
+        times: list[float] = tab.evaluate("() => window.times")
+        browser.close()
+    return times[5:]
+
+
+def visit(page: Page, until: float, seed: int, seconds: dict[str, list[float]], errors: list[str]) -> None:
+    """One of the many, until the time is over."""
+    lot = random.Random(seed)
+    examples = Drawings()
+    while time.monotonic() < until:
+        strokes = json.loads(examples.any_of(lot.choice(list(examples.classes))))
+        for count in range(1, len(strokes) + 1):
+            if time.monotonic() > until:
+                return
+            questions: list[tuple[str, tuple[object, ...]]] = [
+                ("answer_sketch", (json.dumps(strokes[:count]), "champion"))
+            ]
+            if count % 4 == 0:
+                questions.append(("refresh", ("champion", None)))
+            for name, inputs in questions:
+                began = time.monotonic()
+                try:
+                    page.ask(name, *inputs)
+                    seconds[name].append(time.monotonic() - began)
+                except httpx.HTTPError as error:
+                    errors.append(f"{name}: {error}")
+            time.sleep(lot.uniform(0.5, 1.5))
+
+
+def main() -> None:
+    """The command line."""
+    parser = command.parser("demo", __doc__)
+    parser.add_argument("--visitors", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    args = parser.parse_args()
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    with Page() as page:
+        times = browse(page)
+        p50, p95 = np.percentile(times, [50, 95])
+        print(f"one visitor, {len(times)} strokes: bars after {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
+        before, seconds, errors = page.megabytes(), defaultdict[str, list[float]](list), list[str]()
+        until = time.monotonic() + args.seconds
+        many = [
+            threading.Thread(target=visit, args=(page, until, seed, seconds, errors)) for seed in range(args.visitors)
+        ]
+        for one in many:
+            one.start()
+        middle = page.megabytes()
+        for one in many:
+            one.join()
+        after = page.megabytes()
+        figures = {"visitors": args.visitors, "errors": len(errors), "megabytes": [before, middle, after]}
+        for name, values in sorted(seconds.items()):
+            p50, p95 = np.percentile(np.array(values) * 1000, [50, 95])
+            print(f"{args.visitors} visitors: {name}: {len(values)} answers, {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
+            figures[name] = {"answers": len(values), "p50": p50, "p95": p95}
+        print(f"errors: {len(errors)} {errors[:3] or ''}; memory {before:.0f} MB, then {after:.0f} MB")
+        command.write(args.json, figures)
+
+
+if __name__ == "__main__":
+    main()
