@@ -1,4 +1,4 @@
-"""A new task, made as the README says, leaves the tests of every task green."""
+"""A new task, made as docs/new-task.md says, leaves the tests of every task green."""
 
 from __future__ import annotations
 

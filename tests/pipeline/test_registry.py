@@ -201,6 +201,7 @@ def test_a_version_whose_judging_was_cut_short_is_judged_by_the_next_run(store):
     assert store.with_alias("champion") == "1"
 
 
+@pytest.mark.slow
 def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
     store.variants((-1, 0.9))
     store.register()
@@ -210,7 +211,7 @@ def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
     assert store.decisions() == {"1": "champion", "2": "rolled_back"}
     assert store.with_alias("champion") == "1"
     again = store.registry("rollback", "toy", status=1)
-    assert again.strip() == f"unroll: registry: {MODEL} version 1 is the first champion; there is none to go back to"
+    assert again.strip() == f"unroll: registry: {MODEL} version 1 is the first champion; no earlier champion exists"
 
 
 def test_a_rollback_to_a_version_that_does_not_answer_changes_nothing(store):
@@ -236,7 +237,10 @@ def test_a_version_that_does_not_answer_is_marked_and_judged_again_the_next_time
     assert store.decisions() == {"1": "champion"}
 
 
-@pytest.mark.parametrize("machines", [("", ""), ("", "2")], ids=["one machine", "two machines"])
+@pytest.mark.parametrize(
+    "machines",
+    [pytest.param(("", ""), id="one machine"), pytest.param(("", "2"), id="two machines", marks=pytest.mark.slow)],
+)
 def test_two_registrations_at_once_make_one_version_and_one_champion(store, machines):
     processes = [store.start("-m", "stages.register", "toy", machine=machine) for machine in machines]
     said = [process.communicate(timeout=300) for process in processes]
@@ -247,7 +251,13 @@ def test_two_registrations_at_once_make_one_version_and_one_champion(store, mach
     assert len(kept_models(store)) == 1
 
 
-@pytest.mark.parametrize("machines", [("", "", ""), ("", "2", "3")], ids=["one machine", "three machines"])
+@pytest.mark.parametrize(
+    "machines",
+    [
+        pytest.param(("", "", ""), id="one machine"),
+        pytest.param(("", "2", "3"), id="three machines", marks=pytest.mark.slow),
+    ],
+)
 def test_however_often_some_register_at_once_each_content_is_one_version(store, machines):
     store.run(
         "-c",
@@ -281,6 +291,7 @@ def test_a_data_md5_leads_to_the_versions_that_came_from_it(store):
     assert store.registry("list", "--data", "0123456789").strip() == "no version comes from data 0123456789"
 
 
+@pytest.mark.slow
 def test_a_version_of_uncommitted_code_is_proven_with_its_patch(store, tmp_path):
     clone = store.clone
     evaluate = clone.folder / "stages" / "tasks" / "toy" / "evaluate" / "evaluate.py"
@@ -303,6 +314,7 @@ def test_a_version_of_uncommitted_code_is_proven_with_its_patch(store, tmp_path)
     assert printed.strip().endswith("proven: the registered weights reach what was recorded")
 
 
+@pytest.mark.slow
 def test_a_version_is_proven_with_data_from_the_remote(store, tmp_path):
     store.register()
     cache, away = store.clone.folder / ".dvc" / "cache", tmp_path / "away"
@@ -320,6 +332,7 @@ def test_a_version_is_proven_with_data_from_the_remote(store, tmp_path):
     assert "its metrics.json is gone, or not what was recorded" in store.registry("prove", "toy", status=1)
 
 
+@pytest.mark.slow
 def test_what_is_collected_is_not_needed_and_not_forgotten(store):
     store.variants((-1, 0.8), (-0.9, 0.81), (-0.8, 0.82))
     store.register()

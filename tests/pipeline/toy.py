@@ -61,7 +61,7 @@ def add_toy(clone: Clone) -> None:
         "      sketch: {",
     )
     (clone.folder / "sources" / "weights" / "toy.json").write_text("{}\n", encoding="utf-8")
-    clone.edit("dvc.yaml", "dataset_tasks: [", "dataset_tasks: [toy, ")
+    clone.edit("dvc.yaml", "dataset_tasks: {", "dataset_tasks: {toy: {num_gpus: 0}, ")
     commit(clone)
 
 

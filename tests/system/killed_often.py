@@ -25,7 +25,7 @@ from stages.params import TaskParams, load
 from stages.tasks.protocol import Task
 from stages.tracking import training_run
 from stages.train import train
-from stages.training import loop
+from stages.training import step
 
 SETTINGS: tuple[dict[str, Any], ...] = (
     {},
@@ -137,7 +137,7 @@ def chain(task: Task, params: TaskParams, draw: random.Random, whole: dict[str, 
 
         def prepare(kind: str = kind, call: int = call, after: bool = after) -> None:
             if kind == "step":
-                killed_at(loop._Training, "_step", call, after=after)
+                killed_at(step.Steps, "take", call, after=after)
             elif kind == "name":
                 for name in ("replace", "rename"):
                     killed_at(Path, name, call, after=after)

@@ -18,24 +18,37 @@ from .house import free_port, wait_until
 RAY = Path(sys.executable).with_name("ray")
 _HERE = "127.0.0.1"
 _STARTED = "runtime started"  # what `ray start` says
+_NAMESPACE = ("unshare", "--mount", "--propagation=private", "sh", "-c")
 
 
 class Nodes:
-    """The nodes, each with one CPU; processes that connect from here belong to the first, the head."""
+    """The nodes, each with one CPU; processes that connect from here belong to the first, the head.
 
-    def __init__(self, folder: Path) -> None:
+    None of them sees what lies in `hidden`, and each has a folder below `own` for what it is brought.
+    """
+
+    def __init__(self, folder: Path, *, hidden: Path | None = None, own: Path | None = None) -> None:
         self.address = f"{_HERE}:{free_port()}"
-        self._folder = folder
+        self._folder, self._hidden, self._own = folder, hidden, own or folder.with_suffix(".own")
         self._started: list[subprocess.Popen[bytes]] = []
         options = ["--head", f"--port={self.address.rpartition(':')[2]}", f"--temp-dir={folder}"]
-        self.add(*options, "--include-dashboard=false", f"--ray-client-server-port={free_port()}")
+        self._start(*options, "--include-dashboard=false", f"--ray-client-server-port={free_port()}")
 
     def add(self, *options: str) -> None:
-        """Start a node, another one than the head without `options`."""
+        """Start a node more."""
+        self._start(f"--address={self.address}", *options)
+
+    def _start(self, *options: str) -> None:
         log = self._folder.with_suffix(f".{len(self._started)}.log")
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+        # No credentials, and no folder for temporary files that is the tests' own: nodes are other machines.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != "TMPDIR"}
+        environment = {**kept, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+        environment["RAY_worker_niceness"] = "0"  # else 15 more than ours: on a busy machine they would hardly run
+        environment["UNROLL_NODE_FOLDER"] = str(self._own / str(len(self._started)))
         command = [str(RAY), "start", "--block", f"--node-ip-address={_HERE}", "--num-cpus=1"]
-        command += ["--object-store-memory=200000000", *(options or [f"--address={self.address}"])]
+        command += ["--object-store-memory=200000000", *options]
+        if self._hidden is not None:
+            command = [*_NAMESPACE, 'mount -t tmpfs none "$0" && exec "$@"', str(self._hidden), *command]
         with log.open("wb") as file:
             node = subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True)
         self._started.append(node)
@@ -46,13 +59,17 @@ class Nodes:
 
         wait_until(ready, "a node of the cluster", seconds=300)
 
+    def folders(self) -> list[Path]:
+        """Those of the nodes that were brought something, also of dead ones."""
+        return sorted(self._own.iterdir())
+
     def workers(self, title: str) -> list[tuple[psutil.Process, int]]:
         """The living worker processes of a title, `ray::…`, each with the number of its node."""
         found = []
         for number, node in enumerate(self._started):
             for process in psutil.process_iter(["name", "cmdline"]):
                 with suppress(psutil.Error):
-                    if title in " ".join(process.info["cmdline"]) and node.pid == os.getpgid(process.ppid()):
+                    if title in " ".join(process.info["cmdline"] or []) and node.pid == os.getpgid(process.ppid()):
                         found.append((process, number))
         return found
 
@@ -73,6 +90,16 @@ class Nodes:
             self.kill(number)
 
 
+def namespaces_refused() -> bool:
+    """Whether no process may have mounts of its own here."""
+    try:
+        return bool(
+            subprocess.run([*_NAMESPACE, "mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode
+        )
+    except FileNotFoundError:
+        return True
+
+
 def _group(process: psutil.Process) -> int:
     try:
         return os.getpgid(process.pid)
@@ -88,11 +115,11 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 @contextmanager
-def nodes(count: int) -> Iterator[Nodes]:
+def nodes(count: int, *, hidden: Path | None = None, own: Path | None = None) -> Iterator[Nodes]:
     """A cluster of so many nodes."""
     # A short path: sockets lie below it, and their addresses are 107 bytes at the most.
     with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as folder:
-        started = Nodes(Path(folder, "r"))
+        started = Nodes(Path(folder, "r"), hidden=hidden, own=own)
         try:
             for _ in range(count - 1):
                 started.add()

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: `make cluster` installs it"),
 ]
-RANK, PART = "ray::RayTrainWorker", "ray::_in_place"
+RANK, PART = "ray::RayTrainWorker", "ray::run_item"
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,25 @@ def test_ranks_on_a_cluster_train_the_weights_of_torchruns(clone: Clone, cluster
     assert printed.startswith("epoch   0")  # as it is printed without a cluster, once
     assert printed.count("epoch   1") == 1
     assert result(clone, "sketch") == trained
+
+
+def evaluated(clone: Clone, ranks: int) -> dict[str, bytes]:
+    """What the evaluate stage writes in so many ranks."""
+    overlay(clone, {"sketch": {"evaluate": {"ranks": ranks}}})
+    clone.run("rm", "-rf", "plots/sketch/evaluation", "metrics/sketch.json")
+    clone.run(sys.executable, "-m", "stages.evaluate", "sketch")
+    files = clone.folder / "metrics/sketch.json", *(clone.folder / "plots/sketch/evaluation").rglob("*")
+    return {path.name: path.read_bytes() for path in files if path.is_file()}
+
+
+def test_ranks_on_a_cluster_evaluate_as_one_process_does(
+    clone: Clone, cluster: Nodes, trained: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+):
+    assert result(clone, "sketch") == trained
+    alone = evaluated(clone, 1)
+    monkeypatch.setenv("UNROLL_RAY", cluster.address)
+    assert evaluated(clone, 2) == alone
+    assert alone.keys() >= {"sketch.json", "predictions.csv"}
 
 
 def test_asked_to_stop_it_saves_and_says_so_with_its_status(clone: Clone, cluster: Nodes, trained: dict[str, bytes]):

@@ -138,7 +138,7 @@ def test_the_next_night_goes_on_and_the_champion_moves(story: Story, page: Page,
     origin = date(2024, 1, 1) + timedelta(GROWN)
     assert f"origin={origin}/version=2.parquet" in story.stored()
     artifacts = run.artifacts()
-    assert "which was cut short" in artifacts["decision"]
+    assert "interrupted nightly run of" in artifacts["decision"]
     told = artifacts["night-forecast"]
     assert f"| value | {origin} |" in told
     for title in ("## Drift", "## Scores", "## Forecasts", "![score](data:image/webp;base64,"):
@@ -184,7 +184,7 @@ def test_a_night_without_news_does_nothing(story: Story) -> None:
     run = story.night()
     print(f"\na night without news took {time.monotonic() - since:.1f} s")
     assert set(run.tasks().values()) == {"Cached"}
-    assert "nothing new to learn from" in run.artifacts()["decision"]
+    assert "no new data to learn from" in run.artifacts()["decision"]
     assert "night-forecast" not in run.artifacts()
     assert before == (story.tip(), story.stored(), [(path.read_bytes(), path.stat().st_mtime_ns) for path in files])
 
@@ -192,7 +192,7 @@ def test_a_night_without_news_does_nothing(story: Story) -> None:
 def test_two_nights_at_once_share_the_work(story: Story) -> None:
     runs = [story.begin(), story.begin()]
     assert [run.wait() for run in runs] == ["COMPLETED", "COMPLETED"]
-    assert any("waiting: another night is at work here" in run.logs() for run in runs)
+    assert any("waiting for another nightly run in this checkout" in run.logs() for run in runs)
 
 
 def test_code_that_differs_from_head_is_not_committed(story: Story) -> None:
@@ -200,7 +200,10 @@ def test_code_that_differs_from_head_is_not_committed(story: Story) -> None:
     try:
         run = story.begin()
         assert run.wait() == "FAILED"
-        assert f"no commit on {BRANCH}: found changes of stages/new.py; allowed: code as in HEAD" in run.message()
+        assert (
+            f"no commit on {BRANCH}: found uncommitted changes in stages/new.py; allowed: code as in HEAD"
+            in run.message()
+        )
     finally:
         (story.folder / "stages" / "new.py").unlink()
 

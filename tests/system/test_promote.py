@@ -101,6 +101,6 @@ def test_who_approves_beside_a_champion_that_has_gone_meanwhile_changes_nothing(
 
 def test_where_there_is_nothing_to_decide_the_run_says_so(flows, store):
     run = shown(flows, version="1")
-    assert (run.state(), run.message()) == ("COMPLETED", "forecaster version 1 is the champion already")
+    assert (run.state(), run.message()) == ("COMPLETED", "forecaster version 1 is already the champion")
     run = shown(flows, version="99")
     assert (run.state(), run.message()) == ("FAILED", "unroll: promotion: forecaster: there is no version 99")

@@ -73,6 +73,6 @@ def test_a_registry_that_is_away_fails_no_run(flows, forced):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     printed = done.stdout + done.stderr
-    (warning,) = [line for line in printed.splitlines() if "no word from the registry" in line]
+    (warning,) = [line for line in printed.splitlines() if "no answer from the registry" in line]
     assert "unroll: MLflow at http://127.0.0.1:9: " in warning
     assert "secret" not in printed

@@ -96,7 +96,10 @@ def test_a_build_that_fails_leaves_the_environment_that_was_there(checkout, tmp_
     assert [path.name for path in checkout.glob(".venv*")] == [".venv"]
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-cluster.lock", "requirements-dev.lock"])
+LOCKS = ["requirements.lock", "requirements-cluster.lock", "requirements-demo.lock", "requirements-dev.lock"]
+
+
+@pytest.mark.parametrize("name", LOCKS)
 def test_the_locks_have_hashes_and_no_address(name):
     lock = (REPOSITORY / name).read_text(encoding="utf-8")
     assert "--hash=sha256:" in lock
@@ -105,14 +108,25 @@ def test_the_locks_have_hashes_and_no_address(name):
 
 
 def test_the_locks_agree_and_the_pipeline_installs_no_tool_of_the_tests():
-    own, cluster, developer = (
+    own, cluster, demo, developer = (
         dict(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", (REPOSITORY / name).read_text(encoding="utf-8"), re.MULTILINE))
-        for name in ("requirements.lock", "requirements-cluster.lock", "requirements-dev.lock")
+        for name in LOCKS
     )
-    for others in (cluster, developer):
+    for others in (cluster, demo, developer):
         assert not {name for name in others if name in own and own[name] != others[name]}
-    assert not own.keys() & {"pytest", "ruff", "mypy", "playwright", "moto", "duckdb", "polars", "prefect-docker"}
+    assert not own.keys() & {
+        "pytest",
+        "ruff",
+        "mypy",
+        "playwright",
+        "moto",
+        "duckdb",
+        "polars",
+        "prefect-docker",
+        "gradio",
+    }
     assert cluster.keys() <= developer.keys()
+    assert "gradio" not in developer
 
 
 def test_two_new_processes_can_open_a_new_store_at_once(tmp_path):

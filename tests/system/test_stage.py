@@ -126,7 +126,7 @@ def _taken(checkout: Checkout, name: str) -> bool:
 
 
 def test_a_time_limit(checkout: Checkout) -> None:
-    with pytest.raises(TimeLimitError, match="^not done after 3 s"):
+    with pytest.raises(TimeLimitError, match="^not finished after 3 s"):
         run(checkout, "late")
     assert not (checkout.root / "late.txt").exists()
 
@@ -173,7 +173,7 @@ def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
 
 def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(ValueError, match="2 GPUs are asked for"), leased(2, stop=threading.Event()):
+    with pytest.raises(ValueError, match="2 GPUs are requested"), leased(2, stop=threading.Event()):
         pass
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with leased(2, stop=threading.Event()) as lease:

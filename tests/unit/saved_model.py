@@ -22,6 +22,6 @@ def saved_model(task: Task, weights: Path, folder: Path, patch: pytest.MonkeyPat
         code_paths=[str(package)],
         artifacts={"weights": str(weights)},
         pip_requirements=requirements(predictor),
-        signature=signature(predictor, predictor.extra_inputs(weights)),
+        signature=signature(predictor, predictor.extra_inputs(weights), unavailable=predictor.unavailable(weights)),
     )
     return folder / "saved"

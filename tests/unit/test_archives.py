@@ -243,7 +243,7 @@ def test_a_damaged_archive_is_one_clear_error_and_leaves_nothing(tmp_path: Path,
     raw = archive.read_bytes()
     for share in (0.3, 0.6, 0.9):
         archive.write_bytes(raw[: int(len(raw) * share)])
-        with pytest.raises(ArchiveError, match="archive: damaged, or no zip, tar or rar: "):
+        with pytest.raises(ArchiveError, match="archive: damaged, or not a zip, tar or rar: "):
             unpack(archive, tmp_path / "out")
         assert not left(tmp_path / "out")
 
@@ -277,7 +277,7 @@ def test_a_tar_with_a_damaged_header_in_its_middle_is_not_taken_for_a_short_one(
 )
 def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file.zip").write_bytes(content)
-    with pytest.raises(ArchiveError, match="file.zip: damaged, or no zip, tar or rar"):
+    with pytest.raises(ArchiveError, match="file.zip: damaged, or not a zip, tar or rar"):
         unpack(tmp_path / "file.zip", tmp_path / "out")
     with pytest.raises(ArchiveError, match="none.zip: no such file"):
         unpack(tmp_path / "none.zip", tmp_path / "out")
@@ -285,7 +285,7 @@ def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, content: bytes) -
 
 def test_a_file_that_is_there_is_not_overwritten_with_other_content(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"mine")
-    with pytest.raises(ArchiveError, match="a.txt is there already, with other content"):
+    with pytest.raises(ArchiveError, match="a.txt already exists with different content"):
         unpack(zipped(tmp_path / "archive.zip", FILES), tmp_path)
     assert (tmp_path / "a.txt").read_bytes() == b"mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "archive.zip"]
@@ -303,7 +303,7 @@ def test_a_link_that_stands_in_the_folder_is_not_followed_out_of_it(tmp_path: Pa
 def test_a_packed_rar_without_a_tool_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     archive = rarred(tmp_path / "archive.rar", FILES, method=0x33)
-    with pytest.raises(ArchiveError, match="one of these programs must be installed: unrar, unar, bsdtar, 7z, 7zz"):
+    with pytest.raises(ArchiveError, match="unpacking a rar needs one of these programs: unrar, unar, bsdtar, 7z, 7zz"):
         unpack(archive, tmp_path / "out")
 
 

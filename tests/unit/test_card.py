@@ -97,7 +97,7 @@ def test_a_card_has_data_metrics_baselines_slices_limits_and_how_to_load(checkou
         assert line in lines
     assert "| 95.0% | 90.0% | 1,234 |" in lines
     assert "`c5.dir`" in text
-    assert "alike together, in 13 groups; so few make an interval look narrower than it is." in text
+    assert "of the 13 groups of similar examples; with so few, the true interval is wider than this one." in text
     assert "weights of epoch 3" in text
     assert lines[-2:] == [f"    {SIGNATURE}", "    f1 average:macro"]
 
@@ -135,7 +135,7 @@ def test_a_card_of_the_last_epoch_calls_it_no_best_one(checkout: Path) -> None:
     params = load(REPOSITORY / "params.yaml")["sketch"]
     last = params.model_copy(update={"train": params.train.model_copy(update={"choose": "last"})})
     text = model_card(Task("sketch"), last, report(checkout / "plots"), signature=SIGNATURE)
-    assert "The weights of the last of 4 epochs are kept" in text
+    assert "The weights are those of the last of 4 epochs" in text
     assert "were the best" not in text
     assert "still improving" not in text
 
@@ -170,8 +170,8 @@ def test_a_card_holds_no_secret_and_no_path(checkout: Path) -> None:
 
 def test_a_perfect_score_and_a_half_trained_network_are_told_as_what_they_are(checkout: Path) -> None:
     text = made(report(checkout / "perfect", accuracy=1.0))
-    assert "No test example was answered wrongly" in text
-    assert "With 1,234 independent examples, 0.2% wrong answers" in text
+    assert "The model answered no test example wrongly" in text
+    assert "With 1,234 independent examples, an error rate of up to 0.2%" in text
     assert "Not for use" not in text
     write_json(
         Task("sketch").paths.network,
@@ -215,7 +215,7 @@ def test_the_words_name_the_columns_and_the_code_asks_for_them(name: str, monkey
 
 
 BOUNDS = {
-    "drawing": [f"(2 to {MOST_POINTS})", f"(0 to {MAX_TEMPERATURE:g}, {TEMPERATURE:g} where"],
+    "drawing": [f"(2 to {MOST_POINTS})", f"(0 to {MAX_TEMPERATURE:g}, default {TEMPERATURE:g})"],
     "sketch": [f"{MAX_INPUT_POINTS:,} points"],
     "video": [f"{MAX_BYTES >> 30} GiB", f"{MAX_SECONDS:.0f} s"],
     "translation": [f"(1 to {LARGEST_BEAM})", f"(1 to {LONGEST_TRANSLATION} tokens)"],

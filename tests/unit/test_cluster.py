@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from stages.cluster import connection, mapping, ranks
+from stages.cluster import arrival, connection, mapping, outputs, place, ranks, remote
+from stages.cluster.arrival import Place
 from stages.cluster.connection import ClusterError
 from stages.preprocessing import workers
 from stages.training import launch
@@ -60,10 +61,11 @@ class StandIn:
         self._resources = resources
         self.waiting: list[Callable[[], Any]] = []
         self.most = 0  # items that were out at once
+        self.gpus: float | None = None  # asked for by an item
 
     def nodes(self) -> list[dict[str, Any]]:
         alive = [
-            {"Alive": True, "Resources": own, "NodeManagerAddress": name, "NodeManagerHostname": name}
+            {"Alive": True, "NodeID": name, "Resources": own, "NodeManagerAddress": name, "NodeManagerHostname": name}
             for name, own in zip("abc", self._resources, strict=False)
         ]
         return [*alive, {"Alive": False, "Resources": {}, "NodeManagerAddress": "d", "NodeManagerHostname": "d"}]
@@ -72,17 +74,20 @@ class StandIn:
         return value
 
     def remote(self, **options: Any) -> Callable[[Any], Any]:
+        self.gpus = options.get("num_gpus")
         return lambda function: SimpleNamespace(remote=partial(self._submit, function))
 
-    def _submit(self, function: Any, sent: Any, item: Any) -> Callable[[], Any]:
-        self.waiting.append(reference := partial(sent[1], item))
+    def _submit(self, function: Any, *arguments: Any) -> Callable[[], Any]:
+        reference = partial(function, *arguments)
+        if function is arrival.run_item:
+            self.waiting.append(reference)
         self.most = max(self.most, len(self.waiting))
         return reference
 
     def wait(self, references: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
         return [], references
 
-    def get(self, reference: Callable[[], Any]) -> Any:
+    def get(self, reference: Any) -> Any:
         self.waiting = [other for other in self.waiting if other is not reference]
         try:
             return reference()
@@ -104,8 +109,19 @@ def use(ray: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     def connected() -> Iterator[StandIn]:
         yield ray
 
+    @contextmanager
+    def opened(ray: StandIn) -> Iterator[Place]:
+        yield Place(
+            run="", folder=str(Path.cwd()), markers=[], resume="", resume_marker="", variable="", environment={},
+            code=None, code_sha256="", papers=None,
+        )  # fmt: skip
+
     monkeypatch.setenv("UNROLL_RAY", "head:6379")
     monkeypatch.setattr(mapping, "connected", connected)
+    monkeypatch.setattr(place, "opened", opened)
+    monkeypatch.setattr(place, "packed", lambda value: (value, []))
+    monkeypatch.setattr(place, "unpacked", lambda value: value)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(ranks, "connected", connected)
 
 
@@ -176,6 +192,40 @@ def test_what_it_raises_here_comes_after_the_results_before_it(cluster: StandIn)
         next(results)
 
 
+@pytest.mark.parametrize(("gpus", "found", "asked"), [(1.0, 0.25, 0.25), (1.0, 0, 0), (0.0, 0.25, 0)])
+def test_an_item_takes_a_share_of_a_gpu_where_the_stage_asks_and_the_cluster_has_one(
+    gpus: float, found: float, asked: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ray = StandIn({"CPU": 1.0}, {"CPU": 1.0, "GPU": gpus})
+    use(ray, monkeypatch)
+    monkeypatch.setenv("UNROLL_GPU", "")
+    monkeypatch.delenv("UNROLL_GPU")  # as it will be again after the test
+
+    @contextmanager
+    def stage(name: str) -> Iterator[Any]:
+        assert name == "preprocess@video"
+        yield SimpleNamespace(meta={"num_gpus": found})
+
+    monkeypatch.setattr(remote, "_stage", stage)
+    monkeypatch.setattr(connection, "_stage", None)
+    assert dict(workers.ordered_map(os.environ.get, ["UNROLL_GPU"], processes=1)) == {"UNROLL_GPU": None}
+    monkeypatch.setattr(connection, "_stage", "preprocess@video")
+    result = dict(workers.ordered_map(os.environ.get, ["UNROLL_GPU"], processes=1))
+    assert (ray.gpus, result["UNROLL_GPU"]) == (asked, "1" if asked else None)
+
+
+@pytest.mark.parametrize("found", [-1, 1.5, "a half", True])
+def test_a_share_that_is_none_is_refused(found: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def stage(name: str) -> Iterator[Any]:
+        yield SimpleNamespace(meta={"num_gpus": found})
+
+    monkeypatch.setattr(remote, "_stage", stage)
+    monkeypatch.setattr(connection, "_stage", "preprocess@video")
+    with pytest.raises(ClusterError, match=f"preprocess@video: meta.num_gpus: found {found!r}; allowed: 0 to 1"):
+        remote.stage_gpus()
+
+
 def test_a_cluster_without_processors_is_no_place_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
     use(StandIn({"CPU": 0.0}), monkeypatch)
     with pytest.raises(ClusterError, match="no CPU is there.*1 node: a 0 CPUs"):
@@ -214,27 +264,6 @@ def test_without_ray_a_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ClusterError, match="Ray is not installed here; `make cluster`"), connection.connected():
         pass
-
-
-def test_a_process_goes_on_in_the_folder_and_environment_of_who_started_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path / "project")
-    monkeypatch.setenv("UNROLL_RAY", "auto")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
-    with connection.shared_place() as place:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("MLFLOW_TRACKING_URI")
-        monkeypatch.setattr(sys, "path", [])
-        place.enter()
-        assert Path.cwd() == tmp_path / "project"
-        assert os.environ["MLFLOW_TRACKING_URI"] == "sqlite:///x.db"
-        assert "UNROLL_RAY" not in os.environ  # what runs there does its work there
-    assert not list(tmp_path.rglob("cluster.*"))
-    with pytest.raises(ClusterError, match=r"node .* does not share the folder .*project/\.resume"):
-        place.enter()  # as on a node with another folder of that name
-    monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
@@ -287,16 +316,17 @@ def test_how_ranks_ended_is_how_the_stage_ends(
 def test_a_rank_says_what_would_come_again_and_that_it_was_stopped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mailbox = ranks._Mailbox()
+    mailbox = arrival.Mailbox()
     handle = SimpleNamespace(
         **{name: SimpleNamespace(remote=getattr(mailbox, name)) for name in ("tell", "print", "news")}
     )
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda value: value))
     monkeypatch.setattr(ranks, "_of_this_rank", None)
-    place = SimpleNamespace(enter=lambda: None)
+    monkeypatch.setattr(place, "enter", lambda here: True)
+    monkeypatch.setattr(place, "unpacked", lambda work: work)
 
     def rank(work: Callable[[], Any]) -> int:
-        return ranks._as_rank({"mailbox": handle, "place": place, "work": work})
+        return ranks.as_rank({"mailbox": handle, "place": {}, "work": (work, [])})
 
     def stopped() -> None:
         print("saved", end="\n")
@@ -305,9 +335,10 @@ def test_a_rank_says_what_would_come_again_and_that_it_was_stopped(
 
     assert rank(stopped) == 75
     assert ranks.inside()
-    assert mailbox.news() == ([("stdout", "saved\n")], None)
+    assert mailbox.news() == ([("stdout", "saved\n")], [], None)
     assert rank(lambda: "step 3: not finite") == 0
-    assert ranks._news(SimpleNamespace(get=lambda value: value), handle) == "step 3: not finite"
+    news = ranks._news(SimpleNamespace(get=lambda value: value), handle, outputs.Received())
+    assert news == "step 3: not finite"
     with pytest.raises(ZeroDivisionError):  # which starts all of them again
         rank(lambda: 1 // 0)
     assert capsys.readouterr().out == ""

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from stages.data.evenly import evenly
 from stages.data.prepared import open_prepared
 from stages.data.store import SPLITS, SequenceStore, SequenceWriter, schema
-from stages.evaluation.bootstrap import accuracy, evenly
+from stages.evaluation.bootstrap import accuracy
 from stages.evaluation.comparison import example_groups
 from stages.models.learned import FITTED_SPLITS, Identities, Learned
 from stages.models.weights import save_network

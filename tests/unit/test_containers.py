@@ -22,7 +22,10 @@ from flows.execution.supervisor import GRACE
 REPOSITORY = Path(__file__).resolve().parents[2]
 KUBERNETES = "1.34"
 GPU = {"driver": "nvidia", "count": 2, "capabilities": [["gpu"]]}
-MANIFESTS: list[dict[str, Any]] = list(yaml.safe_load_all((REPOSITORY / "deploy/kubernetes.yaml").read_text("utf-8")))
+MANIFESTS, TORCHRUN = (
+    list(yaml.safe_load_all((REPOSITORY / "deploy" / name).read_text("utf-8")))
+    for name in ("kubernetes.yaml", "torchrun.yaml")
+)
 
 
 @pytest.mark.parametrize("name", ["docker", "kubernetes"])
@@ -174,7 +177,9 @@ def test_a_job_that_kubernetes_would_refuse_is_refused_here(path, wrong):
         _validate(job)
 
 
-@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+@pytest.mark.parametrize(
+    "manifest", [*MANIFESTS, *TORCHRUN], ids=lambda each: f"{each['kind']}-{each['metadata']['name']}"
+)
 def test_each_manifest_fits_its_schema_and_a_misspelt_one_does_not(manifest):
     from kubernetes_validate import ValidationError
 
@@ -187,6 +192,50 @@ def test_each_manifest_fits_its_schema_and_a_misspelt_one_does_not(manifest):
         if part in manifest:
             with pytest.raises(ValidationError):
                 _validate({**manifest, part: "x"})
+
+
+def test_the_pods_of_the_ray_cluster_are_pods_of_our_image_and_of_one_version():
+    """KubeRay's own schema is not at hand: what stands around the pods' templates was compared with it once."""
+    from kubernetes_validate import ValidationError
+
+    cluster = yaml.safe_load((REPOSITORY / "deploy/ray.yaml").read_text("utf-8"))
+    assert (cluster["apiVersion"], cluster["kind"]) == ("ray.io/v1", "RayCluster")
+    locked = (REPOSITORY / "requirements-cluster.lock").read_text("utf-8")
+    assert f"\nray=={cluster['spec']['rayVersion']} " in locked
+    namespace = cluster["metadata"]["namespace"]
+    services = {each["metadata"]["name"] for each in MANIFESTS if each["kind"] == "Service"}
+    for group in (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "x", "namespace": namespace},
+            **group["template"],
+        }
+        _validate(pod)
+        with pytest.raises(ValidationError):
+            _validate({**pod, "spec": {**pod["spec"], "container": []}})
+        (container,) = pod["spec"]["containers"]
+        environment = {each["name"]: each["value"] for each in container["env"]}
+        assert container["image"] == _pod("worker")["containers"][0]["image"]
+        assert environment["UNROLL_NODE_FOLDER"].startswith("/resume/")
+        assert environment["MLFLOW_TRACKING_URI"].removeprefix("http://").split(":")[0] in services
+        assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["spec"]["volumes"]}
+
+
+def test_the_pods_that_train_together_find_each_other():
+    """The first one's address is its name below the Service's; each is told how many they are."""
+    service, job = TORCHRUN
+    template = job["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    assert service["spec"] == {"clusterIP": "None", "selector": template["metadata"]["labels"]}
+    assert template["spec"]["subdomain"] == service["metadata"]["name"]
+    assert environment["PET_MASTER_ADDR"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}"
+    assert int(environment["PET_NNODES"]) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert {each["name"] for each in container["volumeMounts"]} == {
+        each["name"] for each in template["spec"]["volumes"]
+    }
 
 
 def test_the_manifests_name_each_other_and_the_pool():

@@ -32,7 +32,7 @@ STAGES = [(verb, task) for verb in PARTS for task in ITEMS.get(verb, TASKS)]
 
 
 def filled(text: str, task: str) -> str:
-    """A line of dvc.yaml for one task. Stages over `dataset_tasks`, which is a list, have the task as `item`."""
+    """A line of dvc.yaml for one task. Stages over `judged_tasks`, which is a list, have the task as `item`."""
     return (
         text.replace("${key}", task)
         .replace("${item}", task)
@@ -81,7 +81,7 @@ def test_code_is_named_by_folders_and_few_of_them():
     assert files == {
         *(f"stages/{verb}.py" for verb in PARTS),
         "stages/metrics.py",
-        "stages/tasks/${item}/manifest.yaml",
+        "stages/tasks/${key}/manifest.yaml",
     }
 
 

@@ -437,6 +437,18 @@ def test_the_pen_has_a_temperature_of_its_own(predictor):
         predictor.predict(frame, pen_temperature=2.5)
 
 
+def test_rows_without_a_temperature_have_the_one_of_the_params(predictor):
+    frame = pd.DataFrame({"label": ["line"] * 20, "seed": range(20)})
+    usual, hot = predictor.predict(frame), predictor.predict(frame, temperature=1.5)
+    assert usual.equals(predictor.predict(frame, temperature=0.6))
+    assert not usual.equals(hot)
+    named = frame.assign(temperature=1.5)
+    assert hot.equals(predictor.predict(named))
+    assert hot.equals(predictor.predict(named, temperature=0.2))  # a row's own goes before
+    with pytest.raises(ValueError, match=r"temperature: found 3; allowed: a number from 0 to 2"):
+        predictor.predict(frame, temperature=3)
+
+
 def test_rows_from_a_file(tmp_path):
     file = tmp_path / "labels.txt"
     file.write_text("face\n\nalarm clock\t0.8\npig\t\t7\npig\tx\n", encoding="utf-8")

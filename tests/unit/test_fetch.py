@@ -142,7 +142,7 @@ def test_what_may_pass_is_tried_again(host: Host, folder: Folder, status: int) -
     [
         (204, "the host has an empty answer in place of the file, found HTTP 204 No Content"),
         (400, "expected the file, found HTTP 400 Bad Request"),
-        (403, "the host does not give the file to us, found HTTP 403 Forbidden"),
+        (403, "the host refuses access to the file, found HTTP 403 Forbidden"),
         (404, "the host has no such file, found HTTP 404 Not Found"),
         (410, "the host no longer has the file, found HTTP 410 Gone"),
     ],

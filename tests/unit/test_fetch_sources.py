@@ -47,7 +47,7 @@ def test_other_file_systems_are_read_by_the_same_rules(folder: Folder, tmp_path:
         (True, url.replace("FILE:", "file:"), None),
         (False, url.replace("FILE:", "file:"), None),
     ]
-    with pytest.raises(DownloadError, match="none.txt: expected the file, found none of that name"):
+    with pytest.raises(DownloadError, match="none.txt: found no file of that name"):
         folder.fetch(folder.request(join_url(base, "none.txt")))
     with pytest.raises(DownloadError, match="expected 3 bytes as the request says, found"):
         folder.fetch(folder.request(url, "size", size=3))
@@ -201,7 +201,7 @@ def test_a_password_comes_from_the_environment_and_is_never_told(monkeypatch: py
     assert from_environment("https://me:${DATA_PASSWORD}@host/a?x=$1") == "https://me:hunter2@host/a?x=$1"
     with pytest.raises(DownloadError) as caught:
         from_environment("https://me:${DATA_PASSWORD}@host/a?${NO_SUCH}")
-    assert str(caught.value) == "https://host/a: the environment has no NO_SUCH, which the address asks for"
+    assert str(caught.value) == "https://host/a: the environment variable NO_SUCH, which the address uses, is not set"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from stages.data import files
-from stages.data.files import fresh_folder
+from stages.data.files import fresh_folder, write_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WRITER = """
@@ -26,6 +26,14 @@ for number in range(40):
     with fresh_folder(Path(sys.argv[1])) as folder:
         for name in "abcd":
             (folder / name).write_text(f"{sys.argv[2]} {number}")
+"""
+TEXT_WRITER = """
+import sys
+from pathlib import Path
+from stages.data.files import write_text
+
+for number in range(200):
+    write_text(Path(sys.argv[1]), f"{sys.argv[2]} {number}" * 50_000)
 """
 KILLED = """
 import os, signal, sys
@@ -85,6 +93,24 @@ def test_writers_in_several_processes_come_one_after_the_other_and_leave_a_whole
     assert names(tmp_path / "parent") == ["out"]
     assert names(tmp_path / "parent" / "out") == ["a", "b", "c", "d"]
     assert len({path.read_text() for path in (tmp_path / "parent" / "out").iterdir()}) == 1
+
+
+def test_a_text_that_several_processes_write_is_always_a_whole_one(tmp_path: Path) -> None:
+    final = tmp_path / "text"
+    final.with_name(".text.partial").write_text("left by a killed process " * 100_000)
+    write_text(final, "first")
+    command = [sys.executable, "-c", TEXT_WRITER, str(final)]
+    writers = [
+        subprocess.Popen([*command, name], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) for name in ("one", "two")
+    ]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        text = final.read_text()
+        seen.add(text)
+        assert text == "first" or text == text[: len(text) // 50_000] * 50_000
+    assert [(writer.communicate()[1], writer.returncode) for writer in writers] == [("", 0)] * 2
+    assert len(seen) > 2
+    assert names(tmp_path) == ["text"]
 
 
 def test_who_waits_says_so_once_and_only_for_the_folder_that_it_writes(

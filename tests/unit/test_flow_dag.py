@@ -75,7 +75,7 @@ def test_stages_come_in_order_with_what_they_wait_for(folder: Path) -> None:
 def test_a_stage_that_never_ran_runs_and_one_that_has_does_not(folder: Path) -> None:
     before = planned(folder)
     assert before["first@a"].verdict == "run"
-    assert before["first@a"].reasons == ("never ran: dvc.lock does not name it",)
+    assert before["first@a"].reasons == ("has never run: dvc.lock does not name it",)
     assert before["second"].verdict == "run"
     repro(folder)
     assert {d.verdict for d in planned(folder).values()} == {"cached"}
@@ -151,7 +151,7 @@ def test_mistakes_are_one_line(folder: Path, tmp_path_factory: pytest.TempPathFa
     with pytest.raises(PipelineError, match="third: no such stage; allowed: first@a, first@b, second"):
         Pipeline(folder).plan(["third"])
     (folder / "dvc.yaml").write_text(DVC_YAML.replace("retries: 2", "tries: 2"))
-    with pytest.raises(PipelineError, match=r"first@a: meta: found tries; allowed: gpus, retries, timeout"):
+    with pytest.raises(PipelineError, match=r"first@a: meta: found tries; allowed: gpus, num_gpus, retries, timeout"):
         Pipeline(folder).resources("first@a")
     with pytest.raises(PipelineError, match="not inside of a DVC repository"):
         Pipeline(tmp_path_factory.mktemp("elsewhere"))

@@ -125,5 +125,5 @@ def test_a_worker_hears_of_params_of_one_run_alone(
 def test_pins_that_are_too_large_for_an_order_must_be_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "changed_pins", lambda root: {"sources/video.json": "x" * 400_001})
     checkout: Any = SimpleNamespace(root=Path())
-    with pytest.raises(StageError, match="sources/video.json: too large .*; allowed: commit and push them first"):
+    with pytest.raises(StageError, match="sources/video.json: too large .*; commit and push them first"):
         remote._pins(checkout)

@@ -148,7 +148,7 @@ def test_pictures_are_made_small_enough_for_the_database(monkeypatch):
     monkeypatch.setattr(pictures, "LIMIT", len(large) - 1)
     assert len(pictures.markdown(drawn)) < len(large)
     monkeypatch.setattr(pictures, "LIMIT", 100)
-    assert pictures.markdown(drawn) == "The pictures (a) are too large to be shown here."
+    assert pictures.markdown(drawn) == "The pictures (a) are too large to show here."
 
 
 def test_a_learning_curve_has_a_panel_for_each_measure_of_both_splits_the_loss_first():

@@ -142,7 +142,7 @@ def test_an_address_is_shown_without_its_secrets(monkeypatch):
     assert ForecastStore("memory://user:${SECRET}@host/x", "forecast").shown == "memory://host/x/forecast"
     with pytest.raises(ValueError, match="nonesuch"):
         ForecastStore("nonesuch://x", "forecast")
-    with pytest.raises(ValueError, match="the environment has no ABSENT"):
+    with pytest.raises(ValueError, match="the environment variable ABSENT"):
         ForecastStore("s3://${ABSENT}/x", "forecast")
 
 

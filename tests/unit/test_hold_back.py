@@ -129,7 +129,7 @@ def test_the_plan_says_that_the_policy_holds_it_back_and_why_it_would_run(folder
     pipeline = Pipeline(folder)
     train = hold_back(pipeline.plan(["train@forecast"]), held_back(pipeline, params("monthly")))[-1]
     assert train.reasons == (
-        "monitor.retrain: monthly; a night decides",
+        "monitor.retrain: monthly; the next nightly run decides",
         f"{Path('data/forecast/prepared')}: modified",
     )
 
@@ -143,7 +143,7 @@ def test_the_last_nights_reason_stands_as_long_as_data_and_policy_are_the_same(f
     )
     write_record(folder, "forecast", record)
     assert held_back(pipeline, params("on_new_data")) == {"forecast": "pause_days"}
-    assert held_back(pipeline, params("monthly")) == {"forecast": "monthly; a night decides"}
+    assert held_back(pipeline, params("monthly")) == {"forecast": "monthly; the next nightly run decides"}
     write_record(folder, "forecast", record.model_copy(update={"data": "other"}))
     assert held_back(pipeline, params("on_new_data")) == {}
 

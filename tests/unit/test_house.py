@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("stages/__init__.py", "stages/params_yaml.py", "stages/paths.py", "stages/metrics.py", "stages/data"),
     ("stages/cluster",),
     ("stages/archives", "stages/fetch", "stages/provenance", "stages/tasks/__init__.py", "stages/tasks/protocol.py"),
-    ("stages/params.py", "stages/preprocessing"),
+    ("stages/params.py", "stages/preprocessing", "stages/feedback"),
     ("stages/models", "stages/evaluation", "stages/sources"),
     ("stages/serving", "stages/training"),
     tuple(f"stages/tasks/{task}" for task in Task.names() if Task(task).description().dataset_task == task),
@@ -50,7 +50,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("flows/night",),
     ("flows/pipeline.py",),
     ("flows/promote.py", "flows/run.py", "flows/forecast.py"),
-    ("flows/tune", "flows/replay"),
+    ("flows/tune", "flows/replay", "flows/demo"),
     ("benchmarks",),
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -61,6 +61,7 @@ WORKSHOPS = (
         "cluster",
         "data",
         "evaluation",
+        "feedback",
         "fetch",
         "models",
         "monitoring",
@@ -72,6 +73,7 @@ WORKSHOPS = (
 )
 KNOW_WHAT_A_TASK_IS = (
     "evaluation",
+    "feedback",
     "monitoring",
     "preprocessing",
     "registry",
@@ -85,7 +87,7 @@ PARTS = (
     ("data",),
     ("source", "prepare", "model"),
     ("evaluate", "serve", "rows"),
-    ("labelled", "forecasts"),
+    ("labelled", "forecasts", "corrections"),
 )
 PART = {part: number for number, parts in enumerate(PARTS) for part in parts}
 

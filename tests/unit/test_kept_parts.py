@@ -275,7 +275,7 @@ def test_the_code_of_a_part_is_what_makes_it_and_no_other(tmp_path: Path, monkey
     assert {"stages/data/text.py", "stages/preprocessing/groups.py"} <= drawings
     task = "stages/tasks/video"
     decoding = {f"{task}/data/decode.py", f"{task}/prepare/kept_clips.py"}
-    encoding = {f"{task}/data/{name}.py" for name in ("columns", "efficientnet", "encode")}
+    encoding = {f"{task}/data/{name}.py" for name in ("efficientnet", "encode")}
     assert decoding <= clips
     assert not encoding & clips
     assert decoding | encoding <= features

@@ -22,6 +22,7 @@ PARAMS = TrainParams(
     ranks=1,
     threads=1,
     precision="float32",
+    compile=False,
     epochs=4,
     batch_size=8,
     batch_tokens=0,
@@ -211,23 +212,28 @@ def test_clipping_limits_the_step():
     assert abs(bound.head.weight.item() - before) < 0.2 * abs(free.head.weight.item() - before)
 
 
+WHOLE = torch.tensor(1.0, dtype=torch.float64)
+
+
 def test_clipping_by_value_cuts_large_values_and_leaves_small_ones():
     gradients = [torch.tensor([3.0, -4.0]), torch.tensor([0.1])]
-    norm = clip_gradients(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 0.0, "clip_value": 0.5}))
-    assert norm == pytest.approx(math.sqrt(25.01))
+    norm = clip_gradients(gradients, WHOLE, PARAMS.model_copy(update={"max_grad_norm": 0.0, "clip_value": 0.5}))
+    assert norm.item() == pytest.approx(math.sqrt(25.01))
     assert gradients[0].tolist() == [0.5, -0.5]
     assert gradients[1].item() == pytest.approx(0.1)
 
 
 def test_clipping_by_norm_keeps_the_direction():
     gradients = [torch.tensor([3.0, -4.0])]
-    assert clip_gradients(gradients, 1.0, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(5.0)
+    norm = clip_gradients(gradients, WHOLE, PARAMS.model_copy(update={"max_grad_norm": 1.0}))
+    assert norm.item() == pytest.approx(5.0)
     torch.testing.assert_close(gradients[0], torch.tensor([0.6, -0.8]))
 
 
 def test_a_gradient_is_scaled_before_it_is_clipped():
     gradients = [torch.tensor([30.0, -40.0])]
-    assert clip_gradients(gradients, 0.01, PARAMS.model_copy(update={"max_grad_norm": 1.0})) == pytest.approx(0.5)
+    norm = clip_gradients(gradients, WHOLE / 100, PARAMS.model_copy(update={"max_grad_norm": 1.0}))
+    assert norm.item() == pytest.approx(0.5)
     torch.testing.assert_close(gradients[0], torch.tensor([0.3, -0.4]))
 
 
@@ -277,6 +283,19 @@ def test_float16_leaves_out_a_step_whose_scaled_gradient_overflows():
     network = Steep()
     before = network.head.weight.item()
     loop.fit(network, Sums(), Sums(), params)
+    assert network.head.weight.item() == before
+
+
+def test_float16_changes_no_weight_by_a_step_whose_loss_alone_is_not_finite():
+    class Lost(Linear):
+        def losses(self, batch: Batch):
+            found = super().losses(batch)
+            return {"loss": (found["loss"][0] + math.inf, found["loss"][1])}
+
+    network = Lost()
+    before = network.head.weight.item()
+    with pytest.raises(loop.TrainingError, match="loss is inf, not finite"):
+        loop.fit(network, Sums(), Sums(), PARAMS.model_copy(update={"precision": "float16"}))
     assert network.head.weight.item() == before
 
 

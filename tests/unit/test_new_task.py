@@ -39,7 +39,8 @@ def test_nothing_of_the_copy_names_the_stages_data_or_model_of_the_first(checkou
     assert "\nhand_gesture:\n" in params
     dag = (checkout / "dvc.yaml").read_text()
     assert f"hand_gesture: {{dataset_task: {'hand_gesture' if own else description.dataset_task}, " in dag
-    assert (", hand_gesture]" in dag) == own
+    assert (", hand_gesture: {num_gpus: 0}}\n" in dag) == own
+    assert (", hand_gesture]\n" in dag) == (like == "sketch")  # the one whose data a judge learns from
     assert (checkout / "sources/hand_gesture.json").is_file() == own
 
 

@@ -123,11 +123,11 @@ def test_what_a_night_has_found_is_there_for_the_next_one(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("night", "expected"),
     [
-        (one(), "nothing new to learn from"),
+        (one(), "no new data to learn from"),
         (one(news=AWAY), AWAY.summary),
         (
             one(failed=True),
-            "its data could not be brought up to date: nothing is decided, and the champion stays",
+            "its data could not be updated, so nothing is decided and the champion stays",
         ),
         (
             one(waiting=("forecast",), decision=Retraining(False, "never: a person trains, by `dvc repro`")),
@@ -139,11 +139,11 @@ def test_what_a_night_has_found_is_there_for_the_next_one(tmp_path: Path) -> Non
         ),
         (
             one(waiting=("forecast",), decision=Retraining(True, "monthly: due"), goes_on="2026-11-30 02:00"),
-            "forecast trained again, as the night of 2026-11-30 02:00 had decided, which was cut short: monthly: due",
+            "forecast trained again, as decided in the interrupted nightly run of 2026-11-30 02:00: monthly: due",
         ),
         (
             one(edited=PlannedStage(name="train@forecast", verdict="run", reasons=("forecast.train.seed: 1 → 2",))),
-            "no policy holds back train@forecast (forecast.train.seed: 1 → 2)",
+            "train@forecast runs regardless of the policy (forecast.train.seed: 1 → 2)",
         ),
     ],
 )
@@ -234,7 +234,7 @@ def test_what_came_in_a_night_that_was_cut_short_stands_in_the_next_ones_commit(
     cut_short = before(done=False, source=NEW.summary)
     assert "92 lines more" in report.commit_message(BEGAN, [one(news=unchanged, before=cut_short)], [])
     done = before(source=NEW.summary)
-    assert "no news at the sources" in report.commit_message(BEGAN, [one(news=unchanged, before=done)], [])
+    assert "no new data at the sources" in report.commit_message(BEGAN, [one(news=unchanged, before=done)], [])
 
 
 def test_a_night_starts_from_the_checkout() -> None:

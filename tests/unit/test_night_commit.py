@@ -78,7 +78,7 @@ def test_code_that_differs_from_head_is_refused(root: Path, change: str) -> None
     (root / name).write_text("other\n")
     if change == "staged":
         git(root, "add", name)
-    with pytest.raises(CommitRefused, match=f"found changes of {name}; allowed: code as in HEAD"):
+    with pytest.raises(CommitRefused, match=f"found uncommitted changes in {name}; allowed: code as in HEAD"):
         commit_night(root, "no")
     assert git(root, "branch", "--list", BRANCH) == ""
 
@@ -86,7 +86,7 @@ def test_code_that_differs_from_head_is_refused(root: Path, change: str) -> None
 def test_a_branch_that_is_checked_out_is_refused(root: Path, tmp_path: Path) -> None:
     git(root, "branch", BRANCH)
     git(root, "worktree", "add", "--quiet", str(tmp_path / "other"), BRANCH)
-    with pytest.raises(CommitRefused, match="found it checked out"):
+    with pytest.raises(CommitRefused, match="this branch is checked out"):
         check_committable(root)
     git(root, "worktree", "remove", str(tmp_path / "other"))
     check_committable(root)

@@ -91,7 +91,7 @@ def test_where_the_registry_is_away_it_starts_from_what_was_pinned_before(monkey
     found = Night(monkeypatch, {"forecast": "models:/forecaster@champion"}, "MLflow is away")
     found.decided(forecast=True)
     assert found.done[-1] == ("run", ["train@forecast"])
-    assert found.warned == ["forecast: it starts from the weights that were pinned before: MLflow is away"]
+    assert found.warned == ["forecast: training starts from the weights pinned earlier: MLflow is away"]
 
 
 def test_the_question_moves_the_pin_to_what_the_weights_are_now(

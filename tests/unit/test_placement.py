@@ -42,6 +42,16 @@ def test_what_must_run_goes_to_the_pool_or_what_asks_for_a_gpu_or_nothing(checko
     assert pools(checkout, where="here") == [None] * 4
 
 
+def test_a_download_of_a_local_folder_of_corrections_runs_here(checkout: Any, tmp_path: Path) -> None:
+    checkout.root = tmp_path
+    plan = [PlannedStage(name=f"download@{task}", verdict="run") for task in ("sketch", "video", "forecast")]
+    corrections = {"sketch": ["s3://bucket/feedback", "feedback/sketch"], "video": ["s3://bucket/feedback"]}
+    lines = [f"{task}: {{source: {{also: {also}}}}}\n" for task, also in corrections.items()]
+    (tmp_path / "params.yaml").write_text("".join([*lines, "forecast: {source: {url: x}}\n"]), encoding="utf-8")
+    placed = placement(checkout, plan, PipelineOptions(where="pool"))
+    assert [stage.pool for stage in placed] == [None, "gpu", "gpu"]
+
+
 def test_all_stays_here_where_a_gpu_is_here_or_nobody_could_take_it(
     checkout: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,5 +65,5 @@ def test_a_pool_that_cannot_be_reached_is_said(checkout: Any) -> None:
         pools(checkout, where="pool", pool="empty")
     checkout.pipeline.has_remote = lambda: False
     assert pools(checkout, where="auto") == [None] * 4
-    with pytest.raises(PlacementError, match="needs a DVC remote that both sides reach"):
+    with pytest.raises(PlacementError, match="needs a DVC remote that both machines can reach"):
         pools(checkout, where="pool")

@@ -343,8 +343,8 @@ def test_what_stands_before_a_fault_of_the_file_is_answered_by_several_processes
     monkeypatch.setattr(predict, "ordered_map", ahead)
     monkeypatch.setenv("UNROLL_THREADS", "1")
     monkeypatch.setattr(predict, "_loaded", {"folder": model})
-    answered = predict._answered_by(2, "folder", Task("translation").rows().KEY, chunks_read(), {})
-    assert [next(answered)[0] for _ in range(3)] == [1, 1, 1]
+    answered = predict.answered_chunks("folder", Task("translation").rows().KEY, chunks_read(), {}, processes=2)
+    assert [next(answered)[0][0]["number"] for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="damaged"):
         next(answered)
 
@@ -596,5 +596,5 @@ def test_of_a_csv_of_sentences_a_quotation_mark_that_nothing_closes_is_refused(t
     (tmp_path / "a.csv").write_text('text,n\n"5 March\n1999",1\n"left open,2\nMay,3\n')
     groups = Task("translation").rows().groups(str(tmp_path / "a.csv"))
     assert next(groups) == [{"number": 3, "text": "5 March\n1999"}]
-    with pytest.raises(ValueError, match="line 5: found a quotation mark, from line 4 on, that nothing closes"):
+    with pytest.raises(ValueError, match="line 5: found a quotation mark opened in line 4 and never closed"):
         next(groups)

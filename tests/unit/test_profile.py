@@ -17,7 +17,6 @@ from stages.preprocessing.profile import (
     cell_counts,
     cells,
     design_effect,
-    evenly,
     profile_of,
     write_profile,
 )
@@ -105,11 +104,6 @@ def test_items_of_one_example_count_as_few_where_they_are_alike():
     assert design_effect(generator.integers(0, 2, 5000), owners, None) == pytest.approx(1, abs=0.2)
     assert design_effect(alike, None, owners) == pytest.approx(10, rel=0.1)
     assert design_effect(alike, None, None) == 1.0
-
-
-def test_rows_are_taken_evenly():
-    assert evenly(np.arange(10), 4).tolist() == [0, 2, 5, 7]
-    assert evenly(np.arange(3), 4).tolist() == [0, 1, 2]
 
 
 def test_level_spread_and_weekly_pattern_are_told_apart():

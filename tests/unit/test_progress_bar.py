@@ -225,4 +225,4 @@ def test_servers_say_which_of_them_starts(tmp_path: Path, capsys: pytest.Capture
     servers = Servers(tmp_path, prefect_port=1, mlflow_port=2)
     servers.folder.mkdir()
     servers._start("prefect", [sys.executable, "-c", ""], {})
-    assert capsys.readouterr().err == "prefect starts; its log is .prefect/prefect.log …\n"
+    assert capsys.readouterr().err == "starting prefect; its log is .prefect/prefect.log …\n"

@@ -47,6 +47,14 @@ def test_a_blocks_other_keys_stay_and_a_mapping_of_data_is_replaced(params, tmp_
     assert sketch.model.augmentation.jitter == jitter
 
 
+@pytest.mark.parametrize("name", ["pairs_5000", "pairs_20000"])
+def test_settings_by_the_number_of_pairs_leave_the_source_as_it_is(params, name):
+    override(["translation.source.kind=tsv", "translation.source.url=file:///data/pairs.tsv"], params)
+    source = load(params)["translation"].source
+    assert apply(REPOSITORY / RECIPES / f"{name}.yaml", params) == ["translation"]
+    assert load(params)["translation"].source == source
+
+
 def test_a_wrong_recipe_leaves_params_as_they_were(params, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("sketch: {train: {epochs: -3}}")

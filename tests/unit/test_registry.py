@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -134,6 +135,30 @@ def test_a_version_that_its_maker_has_removed_meanwhile_is_no_error(monkeypatch)
     monkeypatch.setattr(versions, "remove", gone)
     store: Any = Store(1, 2)
     assert versions.remove_duplicates(store, "m", "abc").version == "1"
+
+
+def test_files_that_another_process_removes_at_the_same_time_are_all_gone_after_it(monkeypatch, tmp_path):
+    files, gone = tmp_path / "artifacts", []
+    (files / "serve").mkdir(parents=True)
+    (files / "MLmodel").write_text("model")
+    client: Any = SimpleNamespace(
+        get_logged_model=lambda model_id: SimpleNamespace(artifact_location=files.as_uri()),
+        delete_logged_model=gone.append,
+        delete_model_version=lambda name, number: gone.append((name, number)),
+    )
+    rmdir = os.rmdir
+
+    def late(path: Any, *, dir_fd: int | None = None) -> None:
+        if path == "serve":
+            rmdir(files / "serve")  # the other process is a moment faster
+            monkeypatch.setattr(os, "rmdir", rmdir)
+        rmdir(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", late)
+    one: Any = SimpleNamespace(name="m", version="2", source="models:/m-1")
+    versions.remove(client, one)
+    assert not files.exists()
+    assert gone == ["m-1", ("m", "2")]
 
 
 def put(cache: Path, content: bytes, suffix: str = "") -> str:

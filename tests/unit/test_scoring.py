@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 
 from flows.reports.scores import scores_report
+from stages import predict, score
 from stages.evaluation.bootstrap import accuracy
 from stages.monitoring import score_files
+from stages.monitoring.evaluations import Evaluation
 from stages.monitoring.labelled import judge
 from stages.monitoring.scoring import Scored, compare, references, verdict
-from stages.score import score_task
+from stages.score import score_labelled, score_task
 from stages.tasks.protocol import Task
 
 START = pd.Timestamp("2020-01-01")
@@ -179,6 +181,44 @@ def test_labelled_answers_are_worse_where_the_interval_of_the_difference_says_so
         "class,cat,50,0.8",
         "class,dog,50,0.8",
     ]
+
+
+class Counting:
+    """A model that says `cat` of drawings with one stroke, `dog` of others."""
+
+    metadata = SimpleNamespace(get_input_schema=lambda: SimpleNamespace(input_names=lambda: ["drawing"]))
+
+    def predict(self, frame: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        return pd.DataFrame({"label": ["cat" if len(each) == 1 else "dog" for each in frame["drawing"]], "error": None})
+
+
+@pytest.mark.parametrize("cluster", ["", "auto"])
+def test_a_labelled_file_is_scored_by_one_process_or_a_clusters(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the cluster are stood in for."""
+    handed_out: list[int] = []
+
+    def on_cluster(function, items, **options: Any):
+        for item in items:
+            handed_out.append(len(item))
+            yield item, function(item)
+
+    evaluation = Evaluation("3", {"accuracy": 0.75}, None)
+    monkeypatch.setattr(score, "_champion", lambda task: (SimpleNamespace(name="m", version=3), evaluation))
+    monkeypatch.setattr(predict, "_loaded", {"models:/m/3": Counting()})
+    monkeypatch.setattr(predict, "ordered_map", on_cluster)
+    monkeypatch.setenv("UNROLL_RAY", cluster)
+    monkeypatch.setenv("UNROLL_THREADS", "1")
+    stroke = [[0, 9], [0, 9]]
+    drawings = [{"word": "cat", "drawing": [stroke]}, {"word": "dog", "drawing": [stroke]}, {"drawing": [stroke]}]
+    file = tmp_path / "known.ndjson"
+    file.write_text("".join(f"{json.dumps(drawing)}\n" for drawing in drawings * 400))
+    found = score_labelled(Task("sketch"), SimpleNamespace(), str(file))  # type: ignore[arg-type]
+    assert (found.metrics["accuracy"]["value"], found.metrics["accuracy"]["n"]) == (0.5, 800)
+    assert found.notes == ("400 rows that do not say what is right are left out",)
+    assert found.verdict == "alarm"
+    assert sum(handed_out) == (800 if cluster else 0)
 
 
 def test_series_that_end_before_the_days_of_the_verdict_are_told():

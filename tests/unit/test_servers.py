@@ -96,7 +96,9 @@ def test_up_does_not_move_a_server_that_runs(
 ) -> None:
     record(checkout, process, prefect=4301, mlflow=5301)
     monkeypatch.setenv("UNROLL_PREFECT_PORT", "4999")
-    with pytest.raises(ServersError, match="prefect runs on port 4301; `make down` first, or leave UNROLL_PREFECT_PO"):
+    with pytest.raises(
+        ServersError, match="prefect already runs on port 4301; run `make down` first, or unset UNROLL_PREFECT_PO"
+    ):
         here().up()
 
 
@@ -114,7 +116,7 @@ def test_a_run_without_a_server_gets_a_temporary_one_and_says_so_at_both_ends(
     assert "PREFECT_API_URL" not in os.environ
     tell_of_the_end()
     first, last = capsys.readouterr().err.splitlines()
-    assert first.startswith("unroll: starting a temporary Prefect server, ")
+    assert first.startswith("unroll: starting a temporary Prefect server; ")
     assert last == "unroll: stopping the temporary Prefect server …"
 
 

@@ -26,6 +26,8 @@ def params(**changes: Any) -> SourceParams:
         "seed": 1,
         "url": HOST,
         "categories": {"alarm clock": "sketchrnn", "eye": "simplified", "duck": "raw"},
+        "also": [],
+        "also_test": False,
     }
     return SourceParams.model_validate({**block, **changes})
 

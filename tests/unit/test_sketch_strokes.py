@@ -13,7 +13,7 @@ import pytest
 from stages.tasks.sketch.data.canonical import canonicalize
 from stages.tasks.sketch.data.parse import parse, stroke_3
 from stages.tasks.sketch.data.simplify import align_and_scale, canonical_steps, reduce_points, resample, simplify
-from stages.tasks.sketch.data.strokes import Strokes
+from stages.tasks.sketch.data.strokes import Strokes, strokes_of
 
 QUICKDRAW = Path(__file__).resolve().parents[3] / "shared" / "data" / "quickdraw"
 needs_data = pytest.mark.skipif(not QUICKDRAW.is_dir(), reason="the shared data is not here")
@@ -210,3 +210,14 @@ def statistics(steps: np.ndarray) -> list[float]:
         *((drawn == 0).any(axis=1).mean(), (np.abs(drawn) == 1).any(axis=1).mean(), (points % 2).mean()),
         *((points == 0).any(axis=1).mean(), (points == 255).any(axis=1).mean(), points.max(axis=0).min()),
     ]
+
+
+@pytest.mark.parametrize(
+    ("lifted", "strokes"),
+    [([0, 1, 0, 1], [2, 2]), ([0, 1, 0, 0], [2, 2]), ([1, 1, 1, 1], [1, 1, 1, 1]), ([0] * 4, [4])],
+)
+def test_strokes_of_a_drawing_end_with_a_lifted_pen_or_with_the_drawing(lifted: list[int], strokes: list[int]) -> None:
+    steps = np.column_stack([np.arange(8).reshape(4, 2), lifted])
+    found = strokes_of(steps)
+    assert list(map(len, found)) == strokes
+    assert np.array_equal(np.concatenate(found), steps[:, :2])

@@ -139,7 +139,7 @@ def test_it_says_why_an_encoding_was_taken(content: bytes, encoding: str, allowe
 
 
 def test_utf16_that_breaks_off_is_told() -> None:
-    with pytest.raises(TextError, match="a.txt: after line 1: found what is no utf-16-le: truncated data"):
+    with pytest.raises(TextError, match="a.txt: after line 1: found bytes that are not utf-16-le: truncated data"):
         found(codecs.BOM_UTF16_LE + "a\nb".encode("utf-16-le")[:-1])
 
 

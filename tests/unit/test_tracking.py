@@ -80,6 +80,7 @@ def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(fol
         seconds=4.0,
         sequences_per_second=50.0,
         data_wait_share=0.01,
+        compiled_graphs=3,
     )
     with training() as run:
         run.metrics({"step_loss": 0.5}, step=29)
@@ -97,6 +98,7 @@ def test_an_epoch_is_told_by_its_number_and_knows_the_step_it_was_reached_at(fol
         "epoch_seconds": 4.0,
         "sequences_per_second": 50.0,
         "data_wait_share": 0.01,
+        "compiled_graphs": 3,
     }
 
 

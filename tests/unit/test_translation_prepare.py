@@ -35,7 +35,7 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no real data beside t
 
 def source_params(**values: Any) -> SourceParams:
     defaults = {"kind": "sample", "url": "", "source_language": "en", "target_language": "de", "pairs": 400, "seed": 1}
-    return SourceParams(**{**defaults, **values})
+    return SourceParams(**{**defaults, "also": [], "also_test": False, **values})
 
 
 def prepare_params(**values: Any) -> PrepareParams:

@@ -18,8 +18,9 @@ from stages.data.prepared import open_prepared
 from stages.evaluation.report import Report
 from stages.models.weights import save_network
 from stages.preprocessing.preparation import Preparation
+from stages.registry.packaging import signature
 from stages.serving.predictor import InvalidRows
-from stages.tasks.translation.data.tokenizer import SubwordTokenizer
+from stages.tasks.translation.data.tokenizer import START, SubwordTokenizer
 from stages.tasks.translation.evaluate.evaluate import evaluate, nearest_translations
 from stages.tasks.translation.evaluate.pictures import alignments, drawable, translations
 from stages.tasks.translation.evaluate.scoring import nearest_reference, scores
@@ -32,7 +33,9 @@ from stages.tasks.translation.source.download import download
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SOURCE = SourceParams(kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1)
+SOURCE = SourceParams(
+    kind="sample", url="", source_language="en", target_language="de", pairs=300, seed=1, also=[], also_test=False
+)
 PREPARE = PrepareParams(
     encoding="auto",
     tokenizer="character",
@@ -126,6 +129,83 @@ def test_more_than_one_translation_is_given_where_asked_for(predictor: Predictor
         assert len(translations) == len(found) == 3
         assert found == sorted(found, reverse=True)
     assert three["n_best_scores"].isna().tolist() == [False] * 4 + [True]
+
+
+def test_attention_is_given_where_asked_for(predictor: Predictor) -> None:
+    """The weights are those that the network's own search reads, step by step, worked out here for one text."""
+    texts = ["<en_US> March 5, 1999", "<de> 5. März 1999", "<fr> 5 mars 1999 "]
+    plain = ask(predictor, *texts, max_length=12)
+    answer = ask(predictor, *texts, None, max_length=12, attention=True, on_error="report")
+    assert list(answer.columns) == ["translation", "score", "tokens", "attention", "error"]
+    assert answer["translation"][:3].tolist() == plain["translation"].tolist()
+    assert answer[["tokens", "attention"]].isna().all(axis=1).tolist() == [False] * 3 + [True]
+    for text, row in zip(texts, answer[:3].to_dict("records"), strict=True):
+        source, target = row["tokens"]
+        assert (source[0], "".join(source)) == (text.partition(" ")[0], text.strip())
+        assert "".join(target) == row["translation"]
+        weights = np.array(row["attention"])
+        assert weights.shape == (len(target), len(source))
+        assert np.allclose(weights.sum(axis=1), 1.0, atol=1e-5)
+    network = predictor._network
+    sources = torch.tensor([predictor._source.encode(texts[1])])
+    written = predictor._target.encode(answer["translation"][1])
+    with torch.inference_mode():
+        memory, state = network.encode(sources, torch.tensor([sources.shape[1]]))
+        decoder: Any = network.decoder
+        decoded, _ = decoder(
+            network.target_embedding(torch.tensor([[START, *written[:-1]]])), state["hidden"][:, 0].transpose(0, 1)
+        )
+        by_hand = (decoded @ memory["values"].transpose(1, 2)).softmax(dim=-1)[0]
+    assert np.allclose(answer["attention"][1], by_hand, atol=1e-5)
+
+
+def test_attention_does_not_depend_on_what_is_asked_beside_it(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [f"<en_US> March {n}, 1999" for n in range(1, 8)] + ["<de> 1.1.1999"]
+    options = {"max_length": 9, "attention": True}
+    together = ask(predictor, *texts, **options)
+    monkeypatch.setattr("stages.tasks.translation.serve.predictor._BATCH_PAIRS", 500)  # three at a time
+    parted = ask(predictor, *texts, **options)
+    for one, other in zip(together["attention"], parted["attention"], strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+    both = ask(predictor, texts[0], **options, n_best=2)
+    assert list(both.columns)[2:] == ["n_best_translations", "n_best_scores", "tokens", "attention"]
+    assert both["tokens"][0] == together["tokens"][0]
+
+
+def test_subwords_are_named_as_they_are_read(subword_predictor: Predictor) -> None:
+    row = ask(subword_predictor, "5 1999", max_length=6, attention=True).iloc[0]
+    source, target = row["tokens"]
+    assert "".join(source) == "▁5▁1999"
+    assert np.array(row["attention"]).shape == (len(target), len(source))
+
+
+@pytest.mark.parametrize("change", [{"attention": "none"}, {"kind": "transformer"}, {"input_feeding": True}], ids=str)
+def test_a_version_names_attention_where_it_has_some(
+    folders: tuple[Path, Path], change: dict[str, Any], tmp_path: Path
+) -> None:
+    params = MODEL.model_copy(update=change)
+    _, data = open_prepared(folders[0])
+    torch.manual_seed(0)
+    save_network(tmp_path, build(params, data), params, data, prepared=folders[0], training={})
+    found = signature(Predictor, {}, unavailable=Predictor.unavailable(tmp_path))
+    has = change != {"attention": "none"}
+    assert ("attention" in [param.name for param in found.params]) == has
+    assert ({"tokens", "attention"} <= set(found.outputs.input_names())) == has
+    predictor = Predictor(tmp_path)
+    if has:
+        row = ask(predictor, "<de> 5.3.1999", max_length=6, attention=True).iloc[0]
+        assert np.allclose(np.sum(row["attention"], axis=1), 1.0, atol=1e-5)
+        return
+    assert ask(predictor, "<de> 5.3.1999", max_length=6)["translation"].notna().all()
+    with pytest.raises(ValueError, match=r"attention: found true; allowed: false, as this model has none"):
+        ask(predictor, "<de> 5.3.1999", attention=True)
+
+
+def test_attention_is_true_or_false(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="attention: found 'yes'; allowed: true, false"):
+        ask(predictor, "<de> 5.3.1999", attention="yes")
 
 
 def test_a_length_penalty_of_0_scores_by_the_sum(predictor: Predictor) -> None:

@@ -96,7 +96,10 @@ def prepared(tmp_path: Path) -> Path:
 
 
 PARAMS = {
-    "source": {"kind": "sample", "url": "", "classes": [], "clips_per_class": 10, "seed": 1, "max_gigabytes": 1.0},
+    "source": {
+        **{"kind": "sample", "url": "", "classes": [], "clips_per_class": 10, "seed": 1, "max_gigabytes": 1.0},
+        **{"also": [], "also_test": False},
+    },
     "prepare": {
         "size": 16,
         "color": "gray",

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
+from stages.models.batch import Batch, pad
 from stages.models.weights import save_network
 from stages.serving.predictor import InvalidRows
-from stages.tasks.video.data.decode import Decoding
+from stages.tasks.video.data.decode import Decoding, read_clip
 from stages.tasks.video.model.network import build
 from stages.tasks.video.params import ModelParams
 from stages.tasks.video.serve.local_copy import local_copy
@@ -68,6 +69,31 @@ def test_answers_come_in_the_order_of_the_rows_whatever_is_beside_them(kind: str
     alone = pd.concat([predictor.predict(pd.DataFrame({"path": [path]})) for path in paths])
     assert together["label"].tolist() == alone["label"].tolist()
     assert np.allclose(together["probability"], alone["probability"], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cnn_lstm", "cnn3d_rnn", "conv_lstm", "cnn3d", "transformer"])
+def test_probabilities_over_time_are_those_of_the_first_frames_alone(kind: str, tmp_path: Path) -> None:
+    predictor = _predictor(tmp_path, kind)
+    paths = [str(write_clip(tmp_path / f"{n}.mp4", 20 * n, frames=6 + 5 * n)) for n in range(3)]
+    frame = pd.DataFrame({"path": [*paths[:2], "missing.mp4", paths[2]]})
+    plain = predictor.predict(frame, on_error="report")
+    answers = predictor.predict(frame, on_error="report", over_time=True)
+    assert list(answers.columns) == [*plain.columns[:-1], "probabilities_over_time", "error"]
+    assert answers[plain.columns].equals(plain)
+    assert answers["probabilities_over_time"].isna().tolist() == [False, False, True, False]
+    for place, path in zip((0, 1, 3), paths, strict=True):
+        row, frames = answers.iloc[place], read_clip(Path(path), DECODING).frames
+        found = np.array(row["probabilities_over_time"])
+        assert found.shape == (len(frames), len(row["top5_labels"]))
+        assert np.allclose(found[-1], row["top5_probabilities"], atol=1e-5)
+        for end in range(1, len(frames) + 1):
+            values, lengths = pad([frames[:end]])
+            with torch.inference_mode():
+                alone = predictor._network(Batch(values=values, lengths=lengths))[0].softmax(dim=0)
+            by_name = dict(zip(DATA["classes"], alone.tolist(), strict=True))
+            assert np.allclose(found[end - 1], [by_name[name] for name in row["top5_labels"]], atol=1e-5)
+    with pytest.raises(ValueError, match="over_time: found 1; allowed: true, false"):
+        predictor.predict(frame, on_error="report", over_time=1)
 
 
 def test_bad_rows_are_named_with_their_reason(predictor: Predictor, tmp_path: Path) -> None:

@@ -52,9 +52,8 @@ def mirror(tmp_path: Path) -> Path:
 
 
 def _params(kind: str, url: str, *classes: str) -> SourceParams:
-    return SourceParams.model_validate(
-        {"kind": kind, "url": url, "classes": list(classes), "clips_per_class": 10, "seed": 1, "max_gigabytes": 0.001}
-    )
+    block = {"kind": kind, "url": url, "classes": list(classes), "clips_per_class": 10, "seed": 1}
+    return SourceParams.model_validate({**block, "max_gigabytes": 0.001, "also": [], "also_test": False})
 
 
 def _clips(folder: Path) -> dict[str, bytes]:
@@ -202,7 +201,10 @@ def test_archives_hold_the_same_as_folders(tmp_path: Path) -> None:
 
 def test_an_archive_that_nothing_here_unpacks_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with serving() as server, pytest.raises(ArchiveError, match=r"UCF101\.rar: to unpack a rar one of these programs"):
+    with (
+        serving() as server,
+        pytest.raises(ArchiveError, match=r"UCF101\.rar: unpacking a rar needs one of these programs"),
+    ):
         download(_params("ucf101", f"{server.url}/UCF101.rar"), tmp_path / "raw")
     assert not server.requests
 

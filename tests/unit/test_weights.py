@@ -34,19 +34,21 @@ def weights(tmp_path: Path) -> Path:
 def test_truncated_weights(weights: Path, size: int) -> None:
     path = weights / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ValueError, match=rf"^{path} is not whole: .*; delete it and run `dvc checkout`$"):
+    with pytest.raises(ValueError, match=rf"^{path} is damaged: .*; delete it and run `dvc checkout`$"):
         load_network(weights, build, Params)
 
 
 def test_a_truncated_description(weights: Path) -> None:
     path = weights / "network.json"
     path.write_text(path.read_text()[:20])
-    with pytest.raises(ValueError, match=rf"^{path} is not whole: .*; delete it and run `dvc checkout`$"):
+    with pytest.raises(ValueError, match=rf"^{path} is damaged: .*; delete it and run `dvc checkout`$"):
         load_network(weights, build, Params)
 
 
 def test_weights_of_another_network(weights: Path) -> None:
     path = weights / "network.json"
     path.write_text(path.read_text().replace("3", "5"))
-    with pytest.raises(ValueError, match=rf"^{weights}/weights.safetensors is of another network: .*size mismatch"):
+    with pytest.raises(
+        ValueError, match=rf"^{weights}/weights.safetensors belongs to a different network: .*size mismatch"
+    ):
         load_network(weights, build, Params)
