@@ -82,7 +82,14 @@ def _with_entry(dag: str, name: str, like: str) -> str:
     dag = dag.replace(entry.group(), entry.group() + copied)
     data = rf"^( +- dataset_tasks: \{{.*\b{like}: (\{{[^}}]*\}}).*)\}}$"
     dag = re.sub(data, rf"\1, {name}: \2}}", dag, flags=re.MULTILINE)
-    return re.sub(rf"^( +- judged_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
+    dag = re.sub(rf"^( +- judged_tasks: \[.*\b{like}\b.*)\]$", rf"\1, {name}]", dag, flags=re.MULTILINE)
+    for names in filter(lambda part: isinstance(part, dict), yaml.safe_load(dag)["vars"]):
+        for key, tasks in names.items():
+            if key in ("dataset_tasks", "judged_tasks") and like in tasks and name not in tasks:
+                raise ValueError(
+                    f"dvc.yaml: vars: {key} spans several lines; allowed is one line, as {name} is added to it"
+                )
+    return dag
 
 
 def _renamed(text: str, name: str, like: str) -> str:

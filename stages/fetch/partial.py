@@ -107,19 +107,19 @@ class Partial:
         self.metadata.finished, self.metadata.complete = True, complete
         write_json(self._metadata_path, asdict(self.metadata))
 
-    def cut_to_lines(self) -> bool:
-        """Leave out what follows the last line feed of a finished partial; whether anything did."""
+    def cut_to_lines(self) -> int:
+        """Leave out what follows the last line feed of a finished partial; returns how many bytes did."""
         end, start = 0, 0
         for chunk in self.chunks():
             end = start + chunk.rfind(b"\n") + 1 if b"\n" in chunk else end
             start += len(chunk)
-        if end == self.size:
-            return False
-        self._file.truncate(end)
-        self._progress(end - self.size)
-        self.size = end
-        self.finish(complete=False)
-        return True
+        cut = self.size - end
+        if cut:
+            self._file.truncate(end)
+            self._progress(-cut)
+            self.size = end
+            self.finish(complete=False)
+        return cut
 
     def chunks(self) -> Iterator[bytes]:
         """The bytes there are, from the first."""

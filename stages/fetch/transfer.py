@@ -103,7 +103,11 @@ class Transfer:
                     self._restart()  # its beginning has changed, too
                     self._complete()
                 checked = self._check()
-                return self._check() if self.request.whole_lines and self.partial.cut_to_lines() else checked
+                if self.request.whole_lines and (cut := self.partial.cut_to_lines()):
+                    why = "its last line has no line end yet"
+                    _log.warning("%s: %s, so its last %s bytes are left out for now", self.shown, why, f"{cut:,}")
+                    checked = self._check()
+                return checked
         except BlockingIOError:
             raise self._error(f"another process is fetching it into {self.partial.path}") from None
         except OSError as error:

@@ -55,6 +55,7 @@ SIGNATURE = "unroll.metrics_signature"
 COLLECTED = "unroll.collected."  # tag of a model, by content: what the gate said of a version that `gc` has removed
 
 _TABLE = 3500  # characters of a table in a description, which has room for 5,000
+_MAX_TRIES = 100  # to remove the files of a version that others remove, too
 _CONTENT = ("model", "weights", "code", "options")  # of a receipt, what decides answers
 
 # In a version's folder among the artifacts of its run.
@@ -138,10 +139,14 @@ def remove(client: MlflowClient, version: ModelVersion) -> None:
         files = get_artifact_repository(str(client.get_logged_model(model_id).artifact_location))
         # In a folder, another process that removes the same version takes files from under this one, which then stops
         # in the middle. Each try leaves fewer files, so the last one finds nothing to remove.
-        while True:
+        for _ in range(_MAX_TRIES):
             with suppress(FileNotFoundError):
                 files.delete_artifacts()
                 break
+        else:
+            raise OSError(
+                f"the files of {version.name} version {version.version} were not removed in {_MAX_TRIES} tries"
+            )
         client.delete_logged_model(model_id)
 
     found_or_none(remove_files)

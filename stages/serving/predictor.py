@@ -132,7 +132,7 @@ class Predictor(ABC):
         """The output rows of each example, in the examples' order; the subclass chooses the network's batches."""
 
     def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
-        """Which of `optional_outputs` the options, all of them given, ask for."""
+        """Which of `optional_outputs` the options, all of them given, ask for. Raises ValueError for a bad option."""
         return ()
 
     def to_items(self, frame: pd.DataFrame) -> list[Item]:
@@ -158,13 +158,14 @@ class Predictor(ABC):
         if twice := sorted({str(c) for c in frame.columns[frame.columns.duplicated()]}):
             raise ValueError(f"columns twice: {twice}; allowed: each once")
         options = {**self.options, **options}
+        requested = self.requested_outputs(options)
         items = self.to_items(frame)
         with threads(few=len(items) <= self.few):
             rows, errors = self._answer(items, on_error, options)
         if errors and on_error == "raise":
             lines = "\n".join(errors)
             raise InvalidRows(f"{len(errors)} of {len(items)} {self.unit} cannot be answered:\n{lines}")
-        columns = [*self.outputs, *self.requested_outputs(options), *(["error"] if on_error == "report" else [])]
+        columns = [*self.outputs, *requested, *(["error"] if on_error == "report" else [])]
         return pd.DataFrame(rows, columns=columns)
 
     def _answer(

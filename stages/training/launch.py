@@ -128,5 +128,5 @@ def _as_rank(verb: str, count: int, work: Callable[..., None], *args: Any) -> st
         with joined(count, verb), memory.one_line() if count == 1 else nullcontext():
             work(*args)
     except PERMANENT as error:
-        return str(error)
+        return str(error) or type(error).__name__  # an empty text would pass for success
     return None

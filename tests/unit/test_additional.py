@@ -98,12 +98,15 @@ def test_what_is_appended_changes_nothing_until_the_next_refresh(tmp_path: Path)
     assert json.loads((tmp_path / "both/corpus.json").read_text())["parts"][-1]["split"] == "train"
 
 
-def test_a_line_that_is_being_written_waits_for_the_next_refresh(tmp_path: Path) -> None:
+def test_a_line_that_is_being_written_waits_for_the_next_refresh(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     params = params_of("translation", "feedback/translation")
     path = translations(("one", "eins"))
     whole = path.read_bytes()
     path.write_bytes(whole + b"two\tzw")
     refresh("translation", params)
+    assert f"{path.name}: its last line has no line end yet, so its last 6 bytes are left out for now" in caplog.text
     assert list(downloaded("translation", params, tmp_path / "half").values()) == [whole]
     unpinned = params_of("translation", "feedback/translation", seed=2)
     assert list(downloaded("translation", unpinned, tmp_path / "unpinned").values()) == [whole]

@@ -51,3 +51,15 @@ def test_a_name_that_is_taken_or_is_no_package_changes_nothing(checkout: Path, n
         copy_task(name, "video", checkout)
     assert sorted(checkout.rglob("*")) == before
     assert (checkout / "dvc.yaml").read_bytes() == (REPOSITORY / "dvc.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(("key", "line"), [("dataset_tasks", "sketch: {num_gpus: 0}, "), ("judged_tasks", "[sketch")])
+def test_a_list_of_tasks_on_several_lines_is_refused_before_anything_is_copied(
+    checkout: Path, key: str, line: str
+) -> None:
+    dag = (checkout / "dvc.yaml").read_text()
+    assert dag.count(line) == 1
+    (checkout / "dvc.yaml").write_text(dag.replace(line, f"{line}\n      "))
+    with pytest.raises(ValueError, match=f"dvc.yaml: vars: {key} spans several lines"):
+        copy_task("hand_gesture", "sketch", checkout)
+    assert not (checkout / "stages/tasks/hand_gesture").exists()

@@ -172,6 +172,13 @@ def test_a_rank_with_full_memory_is_not_started_again(kind: str) -> None:
         launch.run("train", "sketch", 1, work)
 
 
+def test_a_rank_whose_error_has_no_text_does_not_pass_for_one_that_succeeded() -> None:
+    def work() -> None:
+        raise StageError
+
+    assert launch._as_rank("train", 1, work) == "StageError"
+
+
 @pytest.mark.parametrize("kind", FULL)
 def test_one_of_several_ranks_with_full_memory_ends_and_keeps_nobody_waiting(kind: str) -> None:
     """torchrun would hold one that returned, with its connections open, until the others had returned, too."""

@@ -206,6 +206,8 @@ def test_a_version_names_attention_where_it_has_some(
 def test_attention_is_true_or_false(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="attention: found 'yes'; allowed: true, false"):
         ask(predictor, "<de> 5.3.1999", attention="yes")
+    with pytest.raises(ValueError, match="attention: found 'false'; allowed: true, false"):
+        predictor.predict(pd.DataFrame({"text": [""]}), on_error="report", attention="false")  # no row can be answered
 
 
 def test_a_length_penalty_of_0_scores_by_the_sum(predictor: Predictor) -> None:

@@ -112,7 +112,7 @@ class Predictor(predictor.Predictor):
 
     def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
         n_best = _N_BEST if options["n_best"] != 1 else ()
-        return [*n_best, *(_ATTENTION if options["attention"] else ())]
+        return [*n_best, *(_ATTENTION if as_flag("attention", options["attention"]) else ())]
 
     def _weights(self, sources: Sequence[np.ndarray], written: Sequence[list[int]]) -> list[list[list[float]]]:
         """Of each source `(time,)` and its translation, the weights of attention `(target time, time)`."""

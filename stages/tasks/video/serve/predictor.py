@@ -70,7 +70,7 @@ class Predictor(predictor.Predictor):
         return frames if self._encoder is None else self._encoder.features(frames)
 
     def requested_outputs(self, options: Mapping[str, Any]) -> Sequence[str]:
-        return [_OVER_TIME] if options["over_time"] else []
+        return [_OVER_TIME] if as_flag("over_time", options["over_time"]) else []
 
     def predict_batch(self, examples: Sequence[np.ndarray], options: Mapping[str, Any]) -> list[list[Row]]:
         over_time = as_flag("over_time", options["over_time"])
