@@ -98,6 +98,8 @@ def test_bad_values_and_bad_series_are_counted_by_their_values(tmp_path: Path) -
         ("line 123", "value"),
         ("short", "too_short"),
     ]
+    held_back = "prepare.validation_days + test_days, 35, and 21 more"
+    assert rejected[-1]["reason"] == f"20 days; allowed are at least 56 ({held_back})"
 
 
 def test_more_rejected_values_than_allowed_stop_the_stage(tmp_path: Path) -> None:

@@ -129,13 +129,14 @@ def _series(
     columns = [*params.known_columns, *params.past_columns]
     further = np.frombuffer(observations.covariates).reshape(len(days), len(columns))
     known = len(params.known_columns)
+    held_back = params.validation_days + params.test_days
     try:
         series = regularize(
             days,
             values,
             duplicates=params.duplicates,
             max_gap_days=params.max_gap_days,
-            min_days=MIN_HISTORY + HORIZON + params.validation_days + params.test_days,
+            min_days=MIN_HISTORY + HORIZON + held_back,
         )
         covariates = align_covariates(
             days,
@@ -146,7 +147,9 @@ def _series(
             duplicates=params.duplicates,
         )
     except Rejection as error:
-        output.reject(id=name, file="", rule=error.rule, reason=str(error), values=len(days), rows=1)
+        needed = f" (prepare.validation_days + test_days, {held_back}, and {MIN_HISTORY + HORIZON} more)"
+        reason = f"{error}{needed if error.rule == 'too_short' else ''}"
+        output.reject(id=name, file="", rule=error.rule, reason=reason, values=len(days), rows=1)
         return None
     _count(name, days, int((~np.isnan(values)).sum()), series, params, output)
     ahead.add(name, days, further[:, :known], series.start + len(series.values))
