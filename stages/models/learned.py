@@ -92,10 +92,16 @@ class Learned:
             raise ValueError(f"{LEARNED_NAME} does not say what was learned: {error}") from None
 
 
+def ids_of(prepared: Path, rows: np.ndarray) -> Identities:
+    """Some rows of the prepared data, by their ids."""
+    store, _ = open_prepared(prepared)
+    return Identities(store.values("id", rows))
+
+
 def learned_ids(prepared: Path, split: Split) -> Learned:
     """The sequences of some splits of the prepared data, by their ids."""
     store, _ = open_prepared(prepared)
-    return Learned.of(Identities(store.values("id", store.rows(split))))
+    return Learned.of(ids_of(prepared, store.rows(split)))
 
 
 def _hashes(ids: Iterable[str]) -> np.ndarray:

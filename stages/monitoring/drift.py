@@ -143,7 +143,7 @@ def drift_of(task: Task, params: TaskParams, files: Sequence[str] = ()) -> Drift
             rejected = _of_files(profile, observed)
         else:
             learned = learned_by(task, version.name, str(version.version))
-            rows = _new_rows(task.paths.prepared, learned, whole=bool(profile["series"]))
+            rows = _new_rows(task, learned, whole=bool(profile["series"]))
             observed = task.profile().current(task.paths.prepared, rows, known)
             rejected = _of_preparation(profile["prepared"], read_json(task.paths.preparation_metrics))
     changes = changes_of(profile, observed, rejected, partial=bool(files)) if observed.examples else []
@@ -229,25 +229,27 @@ def _known(version: ModelVersion, temporary: Path) -> Known:
             f"{version.name} version {version.version} holds no {NETWORK_NAME}, so that nobody can read it"
         )
     folder = temporary / "known"
-    data = read_json(Path(artifacts.download_artifacts(artifact_uri=network, dst_path=str(folder))))["data"]
+    # MLflow keeps the folders of an address, so that a network's files lie beside it here, too.
+    file = Path(artifacts.download_artifacts(artifact_uri=network, dst_path=str(folder)))
+    data = read_json(file)["data"]
     for name in data.get("assets", ()):
         if name.endswith(".json"):
             artifacts.download_artifacts(artifact_uri=f"{network.rpartition('/')[0]}/{name}", dst_path=str(folder))
-    return Known(data, folder)
+    return Known(data, file.parent)
 
 
-def _new_rows(prepared: Path, learned: Any, *, whole: bool) -> np.ndarray:
+def _new_rows(task: Task, learned: Any, *, whole: bool) -> np.ndarray:
     """The rows of the training and the validation split that were not learned; all of series, which go on.
 
     An example keeps its split, so that one of the test split, whether it is new or not, tells nothing.
     """
-    from ..models.learned import FITTED_SPLITS, Identities
+    from ..models.learned import FITTED_SPLITS
 
-    store, _ = open_prepared(prepared)
+    store, _ = open_prepared(task.paths.prepared)
     if whole:
         return np.arange(len(store))
     rows = store.rows(FITTED_SPLITS)
-    return rows if learned is None else rows[~learned.may_hold(Identities(store.values("id", rows)))]
+    return rows if learned is None else rows[~learned.may_hold(task.model().identities(task.paths.prepared, rows))]
 
 
 def _rows(task: Task, files: Sequence[str]) -> Iterable[list[dict[str, Any]]]:

@@ -128,6 +128,9 @@ class Model(Protocol):
         in `folder`.
         """
 
+    def identities(self, folder: Path, rows: np.ndarray) -> Identities:
+        """By what each of some rows of the store, whatever its split, is known to what `learned` gives, in order."""
+
 
 class Judge(Protocol):
     """`model/judge.py`, of a task whose network judges what others make of its data."""

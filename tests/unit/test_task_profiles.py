@@ -10,6 +10,7 @@ import pytest
 
 from stages.data.prepared import open_prepared
 from stages.fetch.host import PRESENT
+from stages.models.learned import FITTED_SPLITS
 from stages.params import TaskParams, load
 from stages.preprocessing.preparation import Preparation
 from stages.preprocessing.profile import Known, Numbers, profile_of, write_profile
@@ -64,6 +65,17 @@ def test_a_file_looks_as_the_prepared_data_do(sample):
     for one, other in zip(sent.series, stored.series, strict=True):
         assert one.start == other.start
         np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_what_was_not_learned_is_the_test_split_and_nothing_else(sample):
+    task, _, prepared = sample
+    store, _ = open_prepared(prepared)
+    learned = task.model().learned(prepared, FITTED_SPLITS)
+    known = learned.may_hold(task.model().identities(prepared, np.arange(len(store))))
+    if task.name == "forecast":  # a series is one row; its last days are the test split
+        assert known.all()
+    else:
+        assert np.flatnonzero(known).tolist() == np.sort(store.rows(FITTED_SPLITS)).tolist()
 
 
 def test_what_cannot_be_read_is_counted_by_its_rule(sample):

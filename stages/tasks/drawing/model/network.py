@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ....data.store import Split
 from ....models.batch import Batch, pad
-from ....models.learned import Learned, learned_ids
+from ....models.learned import Identities, Learned, ids_of, learned_ids
 from ....models.mixture import StrokeMixture
 from ....models.network import Network
 from ...sketch.model.drawings import Drawings
@@ -49,6 +49,11 @@ def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> Dra
 def learned(folder: Path, split: Split) -> Learned:
     """The drawings that a network is trained and chosen by."""
     return learned_ids(folder, split)
+
+
+def identities(folder: Path, rows: np.ndarray) -> Identities:
+    """Some rows of the store, by their ids."""
+    return ids_of(folder, rows)
 
 
 class DrawingDecoder(Network):

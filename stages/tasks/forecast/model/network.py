@@ -51,6 +51,14 @@ def learned(folder: Path, split: Split) -> Learned:
     return Learned.of(Identities(store.column("id"), np.stack([first, last], axis=1)))
 
 
+def identities(folder: Path, rows: np.ndarray) -> Identities:
+    """Some series of the store with all of their days."""
+    store, _ = open_prepared(folder)
+    first = store.column("start")[rows].astype("datetime64[D]").astype(np.int64)
+    last = first + store.column("length")[rows] - 1
+    return Identities(store.values("id", rows), np.stack([first, last], axis=1))
+
+
 class Forecaster(Network):
     """An ensemble of forecasters over the same batch."""
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ....data.store import Split
 from ....models.batch import Batch, by_length, length_mask
 from ....models.classification import Classifier
-from ....models.learned import Learned, learned_ids
+from ....models.learned import Identities, Learned, ids_of, learned_ids
 from ....models.pooling import masked_max, masked_mean
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
@@ -37,6 +37,11 @@ def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> Ske
 def learned(folder: Path, split: Split) -> Learned:
     """The drawings that a network is trained and chosen by."""
     return learned_ids(folder, split)
+
+
+def identities(folder: Path, rows: np.ndarray) -> Identities:
+    """Some rows of the store, by their ids."""
+    return ids_of(folder, rows)
 
 
 class SketchClassifier(Classifier):

@@ -21,7 +21,7 @@ from .scheduled_sampling import ScheduledSampling
 from .transformer import TransformerTranslator
 from .translator import Translator
 
-__all__ = ["SentencePairs", "Translator", "build", "dataset", "learned", "make_batch"]
+__all__ = ["SentencePairs", "Translator", "build", "dataset", "identities", "learned", "make_batch"]
 
 
 class SentencePairs:
@@ -115,5 +115,11 @@ def learned(folder: Path, split: Split) -> Learned:
     """
     store = SequenceStore(folder / FILE_NAME)
     rows = store.rows(split)
+    return Learned.of(Identities(chain(store.values("source_text", rows), identities(folder, rows).ids)))
+
+
+def identities(folder: Path, rows: np.ndarray) -> Identities:
+    """Some rows of the store, by both texts of the pair."""
+    store = SequenceStore(folder / FILE_NAME)
     pairs = zip(store.values("source_text", rows), store.values("target_text", rows), strict=True)
-    return Learned.of(Identities(chain(store.values("source_text", rows), map("\t".join, pairs))))
+    return Identities(map("\t".join, pairs))

@@ -14,7 +14,7 @@ from ....data.store import Split
 from ....models.batch import Batch, Dataset
 from ....models.classification import Classifier, classification_losses
 from ....models.convolution import PictureEncoder
-from ....models.learned import Learned, learned_ids
+from ....models.learned import Identities, Learned, ids_of, learned_ids
 from ....models.recurrent import RecurrentStack
 from ....models.transformer import TransformerStack
 from ..data.columns import ENCODER_NAME, FEATURE_SIZE
@@ -168,3 +168,8 @@ def dataset(folder: Path, split: Split, params: Params, *, augment: bool) -> Cli
 def learned(folder: Path, split: Split) -> Learned:
     """The clips that a network is trained and chosen by."""
     return learned_ids(folder, split)
+
+
+def identities(folder: Path, rows: np.ndarray) -> Identities:
+    """Some rows of the store, by their ids."""
+    return ids_of(folder, rows)

@@ -5,7 +5,7 @@ from torch import nn
 from ....data.prepared import open_prepared
 from ....models.batch import Batch, pad
 from ....models.classification import classification_losses
-from ....models.learned import learned_ids
+from ....models.learned import ids_of, learned_ids
 from ....models.network import Network
 from ....models.recurrent import RecurrentStack, last_step
 
@@ -51,3 +51,7 @@ def dataset(folder, split, params, *, augment):
 
 def learned(folder, split):
     return learned_ids(folder, split)
+
+
+def identities(folder, rows):
+    return ids_of(folder, rows)
