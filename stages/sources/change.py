@@ -22,7 +22,7 @@ def change_in_words(path: Path, md5: str) -> str:
     except ValueError:  # an older format
         return f"pinned anew, {counted(len(new.files), 'file')}"
     if old.source != new.source:
-        return f"another one, {counted(len(new.files), 'file')}" if new.files else "a sample"
+        return f"another source, {counted(len(new.files), 'file')}" if new.files else "a sample"
     return pins.difference(old, new)[2]
 
 
