@@ -79,8 +79,8 @@ def _picked(text: str, event: gr.EventData) -> tuple[dict[str, Any], list[Stroke
     """What was asked for, and the drawing that an event is about: all of it comes from a visitor."""
     try:
         if len(text) > _COUNT * MAX_TEXT:
-            raise BadStrokes("found too long a text")
+            raise BadStrokes("the text is too long")
         asked = json.loads(text)
         return asked, parse(json.dumps(asked["drawings"][int(event.index)]))
     except (BadStrokes, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise gr.Error("That is none of the drawings.", print_exception=False) from None
+        raise gr.Error("This is not one of the drawings.", print_exception=False) from None

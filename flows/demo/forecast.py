@@ -112,7 +112,7 @@ def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFr
     rows: list[dict[str, Any]] = []
     for number, record in _read(path, [name for name in (day, value, series) if name]):
         if len(rows) >= _MAX_ROWS:
-            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: as many")
+            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: at most that many")
         _check(number, day, record[day], value, record[value])
         others = {name: cell for name, cell in record.items() if name not in (day, value, series)}
         name = record[series].strip() if series else "series"
@@ -120,7 +120,7 @@ def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFr
             raise BadFile(f"line {number}: found no {series}; allowed: the name of a series")
         rows.append({**others, "unique_id": name, "ds": record[day].strip(), "y": record[value].strip() or None})
     if not rows:
-        raise BadFile("found no rows; allowed: a header, and a row a day")
+        raise BadFile("found no rows; allowed: a header, and one row per day")
     return pd.DataFrame(rows)
 
 

@@ -225,7 +225,8 @@ def test_an_event_can_be_matched_by_what_was_decided(monkeypatch: pytest.MonkeyP
 def test_the_commit_says_what_came_and_what_became_of_it() -> None:
     message = report.commit_message(BEGAN, [one()], ["5 stages: 5 Completed", "forecast: …"])
     assert message == (
-        "Night of 2026-12-01: forecast: 1 of 1 file changed, 92 lines more\n\n5 stages: 5 Completed\n\nforecast: …\n"
+        "Nightly run of 2026-12-01: forecast: 1 of 1 file changed, 92 lines more\n\n"
+        "5 stages: 5 Completed\n\nforecast: …\n"
     )
 
 
