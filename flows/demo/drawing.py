@@ -24,9 +24,9 @@ def build(context: Context, pad: gr.HTML, tabs: gr.Tabs) -> None:
     """Build the tab inside the block that is open; what is picked goes to the canvas of another, `pad`."""
     with gr.Row():
         with gr.Column(min_width=260):
-            kind = context.class_list(TASK, label="Draw a …", info="Nothing chosen: whatever it likes.")
+            kind = context.class_list(TASK, label="Draw a …", info="Empty: any class.")
             temperature = gr.Slider(
-                0.05, _HOTTEST, 0.6, step=0.05, label="Temperature", info="Low: what is usual. High: what is daring."
+                0.05, _HOTTEST, 0.6, step=0.05, label="Temperature", info="Low: typical drawings. High: unusual ones."
             )
             draw = gr.Button("Draw four", variant="primary")
             gr.Markdown("Pick a drawing, and the classifier says what it takes it for.", elem_classes="hint")

@@ -40,7 +40,7 @@ def build(context: Context) -> None:
     example = examples.series(context.folder)
     with gr.Row():
         with gr.Column(min_width=300):
-            file = gr.File(label="A CSV with a day a row", file_types=[".csv"], height=140)
+            file = gr.File(label="A CSV with one row per day", file_types=[".csv"], height=140)
             gr.Examples([[str(example)]], file, label="Or this one")
             with gr.Row():
                 day, value, series = (gr.Dropdown(label=name, min_width=110) for name in ("Day", "Value", "Series"))

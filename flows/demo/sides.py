@@ -65,7 +65,7 @@ def _both(choice: str) -> list[str]:
 def _heading(models: Models, task: str, alias: str) -> str:
     version, name = models.get(task, alias), html.escape(models.names[task])
     if version is None:
-        advice = "“make repro” makes one" if alias == CHAMPION else "the next registered version becomes the challenger"
+        advice = "“make repro” makes one" if alias == CHAMPION else "the next version that is registered becomes it"
         text = f"{name} has none yet: {advice}" if models.ready else f"{name} is loaded …"
         return f'<div class="version"><b>{alias}</b><span>{text}</span></div>'
     return (

@@ -89,8 +89,8 @@ def test_a_key_that_stands_twice_is_refused(params):
         ("!!bool x", "found 'x', which is not a valid bool: "),
         ("1:" + ":".join(["59"] * 250) + ".5", "found '1:59:59:"),
         ("!!map [1]", "expected a mapping node, but found sequence"),
-        ("{[1]: 2}", "a key that is neither text nor a number"),
-        ("{{a: 1}: 2}", "a key that is neither text nor a number"),
+        ("{[1]: 2}", "found a key that is neither text nor a number"),
+        ("{{a: 1}: 2}", "found a key that is neither text nor a number"),
     ],
 )
 def test_what_yaml_itself_cannot_read_is_one_line_with_its_place(params, value, found):
