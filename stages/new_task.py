@@ -4,8 +4,8 @@
 
 It copies the task's folder, its block in params.yaml, its entry in dvc.yaml and its pin, all under the new name. The
 copy runs as it is (`dvc repro register@NAME`); then change its parts one by one, `source` first. docs/new-task.md
-describes each part. To undo, delete the folder, the block in params.yaml, the entries in
-dvc.yaml and sources/NAME.json.
+describes each part. To undo, delete the folder, the block in params.yaml, the entries in dvc.yaml and
+sources/NAME.json.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def score_task(task: Task, params: TaskParams) -> Scored:
     if lost:
         which = ", ".join(map(str, lost[:5]))
         notes.append(
-            f"no test days are known for {len(lost):,} of {len(versions):,} versions ({which}); ideal ones stand in"
+            f"no test days are known for {len(lost):,} of {len(versions):,} versions ({which}); ideal ones are used"
         )
     actuals = task.forecasts().actuals(task.paths.prepared, stored.rows["ds"].min().date())
     newest = known.get(versions[-1])

@@ -123,7 +123,7 @@ def test_a_pin_that_moved_says_what_of_the_source_has_changed(folder: Path) -> N
     path.write_text(pin(10, 102, 40))
     assert planned(folder)["first@a"].reasons == ("source: 2 of 3 files changed, 92 lines more",)
     shutil.rmtree(folder / ".fetched")
-    assert planned(folder)["first@a"].reasons == ("source: pinned anew, 3 files",)
+    assert planned(folder)["first@a"].reasons == ("source: new pin, 3 files",)
     path.write_text('{"source": "abc", "files": {}}')
     with pytest.raises(PipelineError, match='sources/a.json: not a pin .*: source: found "abc"; allowed: 64'):
         planned(folder)
