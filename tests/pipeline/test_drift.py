@@ -76,4 +76,4 @@ def test_newly_prepared_data_are_compared_where_they_were_not_learned(store, toy
         toy.edit("stages/tasks/toy/source/download.py", before, after)
     toy.repro("preprocess@toy")
     printed = drift(store, status=3)
-    assert "toy: drift in newly prepared data (750 examples) beside toy-classifier version 1: sum" in printed
+    assert "toy: drift in newly prepared data (750 examples) compared with toy-classifier version 1: sum" in printed
