@@ -1,8 +1,8 @@
 """When and where stages run: Prefect flows over the pipeline that dvc.yaml describes.
 
-What must run is DVC's to decide (`dag`); `pipeline` runs it, `execution` knows how, `reports` shows what came out,
-`server` keeps the servers, `tune` searches. No output of a stage depends on anything here, so no change makes a stage
-run again. Deployments name modules and functions: a renamed flow needs `python -m flows.server.deploy`.
+DVC decides what must run (`dag`); `pipeline` runs it, `execution` knows how, `reports` shows the results, `server`
+runs the servers, `tune` searches. No output of a stage depends on anything here, so no change makes a stage run again.
+Deployments name modules and functions: a renamed flow needs `python -m flows.server.deploy`.
 """
 
 import os

@@ -159,7 +159,7 @@ class Pipeline:
     def decide(self, name: str, *, force: bool = False, seen: Seen | None = None) -> PlannedStage:
         """Whether this stage must run, whatever becomes of those before it; `seen` as in `edited`."""
         if force:
-            return PlannedStage(name=name, verdict="run", reasons=("asked for",))
+            return PlannedStage(name=name, verdict="run", reasons=("requested with force",))
         stage = self._stages[name]
         # dvc.yaml may name a dep twice
         reasons = tuple(dict.fromkeys(self._reasons(stage, {} if seen is None else seen)))
@@ -170,7 +170,7 @@ class Pipeline:
 
     def _reasons(self, stage: DvcStage, seen: Seen) -> Iterator[str]:
         if all(dep.hash_info.value is None for dep in stage.deps):
-            yield "has never run: dvc.lock does not name it"
+            yield "has never run: it is not in dvc.lock"
             return
         if stage.changed_stage():
             yield "its command has changed"

@@ -1,6 +1,6 @@
 """The champion's forecasts of the coming days, and scores of its earlier forecasts.
 
-`stages.forecast` and `stages.score` do it, in processes of their own; here it is shown.
+`stages.forecast` and `stages.score` do the work, in processes of their own; the flow shows the results.
 """
 
 from __future__ import annotations

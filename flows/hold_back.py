@@ -1,12 +1,11 @@
-"""What `TASK.monitor.retrain` keeps a night from training, and how the plan and `make check` know.
+"""Which stages a nightly run does not train, by `TASK.monitor.retrain`, and how the plan and `make check` know.
 
-    … | python -m flows.hold_back     of the stages named on standard input, which are stale, those that may not be
+    … | python -m flows.hold_back     read stale stages from standard input, print those that are not held back
 
-New data makes the stages of a model stale: train, evaluate, register. They *wait* where that alone is the reason: the
-raw data are others than those of the version that was registered last, and nobody has edited their code or params. A
-night decides by the policy whether they run; it never holds back an edit, a first training, or what a training that is
-done still needs. All of it is read from dvc.lock, so that every clone sees the same. `dvc repro` knows no policy and
-runs them.
+New data makes the stages of a model stale: train, evaluate, register. They *wait* if that is the only reason: the raw
+data differ from those of the last registered version, and nobody has edited code or params. A nightly run decides by
+the policy whether they run; it never holds back an edit, a first training, or the stages after a finished training. All
+of this is read from dvc.lock, so that every clone sees the same. `dvc repro` knows no policy and runs them.
 """
 
 from __future__ import annotations

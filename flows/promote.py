@@ -1,8 +1,8 @@
 """A person decides who becomes champion: the flow compares a version with the champion and waits for the decision.
 
-While it waits, it is no process but a row in Prefect's database: server, worker and machine may be restarted. The
-versions that the person was shown are kept there as well, so that these are approved, whatever has become challenger
-meanwhile.
+While it waits, there is no process, only a row in Prefect's database: server, worker and machine may be restarted. The
+versions that the person was shown are kept there as well, so that exactly these are approved, even if another version
+has become challenger meanwhile.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _FORM_KEY = "decision"
 class Candidate(BaseModel):
     """Which version may become champion: the form that starts the flow."""
 
-    task: TaskName = Field(description="Task whose model it is")
+    task: TaskName = Field(description="Task of the model")
     version: Annotated[str, Field(pattern=rf"^({CHALLENGER}|[0-9]+)$")] = Field(
         default=CHALLENGER, description=f"A version's number, or {CHALLENGER}"
     )

@@ -1,8 +1,8 @@
-"""What a pipeline stage does: one verb a file, each run as `python -m stages.VERB TASK`.
+"""What a pipeline stage does: one verb per file, each run as `python -m stages.VERB TASK`.
 
-Beside the verbs stand their workshops, a folder each, and below `tasks/` what differs by task. Imports lead to lower
-floors only, never to Prefect, and a stage's deps in dvc.yaml name the folders that can change its result: the tests
-`test_house.py` and `test_dag.py` say so of every file.
+The folders beside the verbs are their workshops; what differs by task is below `tasks/`. A file imports only from lower
+floors, never Prefect, and a stage's deps in dvc.yaml name the folders that can change its result: the tests
+`test_house.py` and `test_dag.py` check every file.
 """
 
 import sys
@@ -13,7 +13,7 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 13) or any(find_spec(n) is None fo
     sys.exit(
         "unroll: {} (Python {}.{}) is not the project's environment. Activate it with\n"
         "    source .venv/bin/activate\n"
-        "in the project's folder and try again; `make environment` makes it where it is missing.".format(
+        "in the project's folder and try again; `make environment` creates it if it is missing.".format(
             sys.executable, *sys.version_info[:2]
         )
     )

@@ -1,4 +1,4 @@
-"""What command lines share: check params.yaml, run a verb on a task, put in one line what went wrong."""
+"""What command lines share: check params.yaml, run a verb on a task, report an error in one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main(verb: str, purpose: str, run: Callable[[Task, TaskParams], None]) -> No
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
     task = Task(parser.parse_args().task)
     connection.runs(f"{verb}@{task.name}")
-    hint = f"; `dvc repro {verb}@{task.name}` runs this stage and all that it needs"
+    hint = f"; `dvc repro {verb}@{task.name}` runs this stage and all stages that it needs"
     with one_line_errors(f"unroll: {verb} {task.name}", missing_file=hint):
         from .params import load
         from .progress_bar import tell

@@ -4,7 +4,7 @@ python -m stages.download TASK      reads  params.yaml: TASK.source
                                            sources/TASK.json, which `python -m stages.refresh` writes
                                     writes data/TASK/raw/
 
-Where the pin is of another source, the hosts' present files are fetched.
+If the pin belongs to another source, the files that the hosts have now are fetched.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Say whether the input has changed since the champion has learned.
+"""Tell whether the input has changed since the champion was trained.
 
-    python -m stages.drift TASK               what the prepared data hold that the champion has not learned
-    python -m stages.drift TASK FILE …        files that `predict` reads, as the champion reads them
-    python -m stages.drift TASK --json        all of it as JSON on standard output
+    python -m stages.drift TASK               prepared data that the champion was not trained on
+    python -m stages.drift TASK FILE …        files in a format that `predict` reads
+    python -m stages.drift TASK --json        the whole result as JSON on standard output
 
-Writes drift/TASK.json and a picture of each feature into drift/TASK/; they are no outputs of any stage. The verdict is
-none, warning or drift by the limits in params.yaml: TASK.monitor.drift. The exit status is 3 for drift, 0 for none and
-for a warning, 1 where nothing could be compared, since there is no champion or a file cannot be read.
+Writes drift/TASK.json and a picture of each feature into drift/TASK/; neither is an output of a stage. The limits in
+params.yaml, TASK.monitor.drift, decide the verdict: none, warning or drift. The exit status is 3 for drift, 0 for none
+or a warning, and 1 if nothing could be compared because there is no champion or a file cannot be read.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ def main() -> None:
         prog="python -m stages.drift", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="as for stages.predict; else the prepared data")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="files as for stages.predict; default: the prepared data"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_intermixed_args()
     task = Task(args.task)
     hint = f"; `dvc repro preprocess@{task.paths.dataset_task}` prepares the data"

@@ -1,6 +1,6 @@
-"""What our processes, and all that they start, need of their environment: set before any tool reads it.
+"""The environment variables that our processes, and all that they start, need: set before any tool reads them.
 
-`stages` and `flows` do so first of all, so it holds however a command is started.
+`stages` and `flows` set them first of all, so they hold however a command is started.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 python -m stages.evaluate TASK      reads  weights/TASK/measured/, data/TASK/prepared/, params.yaml: TASK.evaluate
                                     writes metrics/TASK.json, plots/TASK/evaluation/, cards/TASK/MODEL_CARD.md
 
-The other params and the counts of metrics/preprocess/TASK.json are read for the card alone.
+The other params and the counts in metrics/preprocess/TASK.json are read only for the card.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Have the champion forecast the days to come of every series in the newest prepared data, and keep what it says.
+"""Have the champion forecast the coming days of every series in the newest prepared data, and store the forecasts.
 
     python -m stages.forecast            every task with a forecast store (params.yaml: TASK.monitor.store)
     python -m stages.forecast forecast   one of them
 
-A series that this version has forecast from this day before is not asked for again. `python -m stages.score TASK` says
-later how good the forecasts were. The Prefect deployment `forecast` does the same.
+A series that this version has already forecast from this day is skipped. Later, `python -m stages.score TASK` tells how
+good the forecasts were. The Prefect deployment `forecast` does the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.forecast", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(names)}; all where none is named")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"one or more of {', '.join(names)}; default: all")
     chosen = parser.parse_args().tasks or names
     let_threads_sleep()
     for name in chosen:

@@ -3,8 +3,8 @@
 python -m stages.judge TASK         reads  data/TASK/prepared/, params.yaml: TASK.judge
                                     writes weights/judge/TASK/
 
-It goes on where it was stopped, as `stages.train` does, and is stopped in the same way. MLflow is told nothing: it is a
-measure, and no model that anyone serves.
+It is stopped and resumed in the same way as `stages.train`. Nothing is logged to MLflow: the network is used to measure
+others and is never served.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether more or less of a metric is better: the one place that says so.
+"""Whether higher or lower values of a metric are better: the only place that says so.
 
 The gate, the tables, early stopping and searches all ask here, by a metric's name in `metrics/TASK.json` or a network's
 `losses()`. A new metric that a model is judged by, or that training monitors, gets its line here.
@@ -25,4 +25,4 @@ def higher_is_better(metric: str) -> bool:
     if metric in _HIGHER or metric in _LOWER:
         return metric in _HIGHER
     known = ", ".join(sorted(_HIGHER | _LOWER))
-    raise ValueError(f"{metric!r}: stages/metrics.py does not say whether more or less of it is better; known: {known}")
+    raise ValueError(f"{metric!r}: stages/metrics.py does not say whether higher or lower is better; known: {known}")

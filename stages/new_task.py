@@ -1,11 +1,11 @@
-"""Begin a new task as a copy of one that is there.
+"""Create a new task as a copy of an existing one.
 
     python -m stages.new_task NAME --like sketch
 
 It copies the task's folder, its block in params.yaml, its entry in dvc.yaml and its pin, all under the new name. The
-copy runs as it is (`dvc repro register@NAME`); then its parts are changed one by one, `source` first.
-docs/new-task.md says what each part is. To go back, delete the folder, the block in params.yaml, the entries in
-dvc.yaml and sources/NAME.json.
+copy runs as it is (`dvc repro register@NAME`); then change its parts one by one, `source` first. docs/new-task.md
+describes each part. To undo, delete the folder, the block in params.yaml, the entries in dvc.yaml and
+sources/NAME.json.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise ValueError(
-            f"found the name {name!r}; allowed are small letters, digits and _, "
-            "such as hand_gesture, and no word of Python's own"
+            f"found the name {name!r}; allowed: lower-case letters, digits and _, "
+            "such as hand_gesture; not a Python keyword"
         )
     if yaml.safe_load(name) != name:
-        raise ValueError(f"found the name {name!r}, which params.yaml would take for no name")
+        raise ValueError(f"found the name {name!r}, which YAML does not read as text; allowed: another name")
     folder = root / "stages/tasks" / name
     params, dag = root / "params.yaml", root / "dvc.yaml"
     if (
@@ -45,7 +45,7 @@ def copy_task(name: str, like: str, root: Path = HERE) -> list[Path]:
         or folder.with_suffix(".py").exists()
         or re.search(rf"^{name}:", params.read_text(encoding="utf-8"), re.MULTILINE)
     ):
-        raise ValueError(f"there is a task {name!r} already, in stages/tasks/ or in params.yaml")
+        raise ValueError(f"the task {name!r} already exists in stages/tasks/ or in params.yaml")
     changed = {
         params: _with_block(params.read_text(encoding="utf-8"), name, like),
         dag: _with_entry(dag.read_text(encoding="utf-8"), name, like),
@@ -68,7 +68,7 @@ def _with_block(params: str, name: str, like: str) -> str:
     """params.yaml with a copy of a task's block, comments and all, at its end."""
     found = re.search(rf"^{like}:\n(?:(?:[ ].*)?\n)*", params, re.MULTILINE)
     if found is None:
-        raise ValueError(f"params.yaml has no block {like!r} that begins in a line of its own")
+        raise ValueError(f"params.yaml has no block {like!r} that starts on a line of its own")
     return f"{params.rstrip()}\n\n{_renamed(found.group(), name, like).rstrip()}\n"
 
 
@@ -87,7 +87,7 @@ def _with_entry(dag: str, name: str, like: str) -> str:
         for key, tasks in names.items():
             if key in ("dataset_tasks", "judged_tasks") and like in tasks and name not in tasks:
                 raise ValueError(
-                    f"dvc.yaml: vars: {key} spans several lines; allowed is one line, as {name} is added to it"
+                    f"dvc.yaml: vars: {key} spans several lines; allowed: one line, since {name} is added to it"
                 )
     return dag
 
@@ -114,8 +114,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.new_task", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", metavar="NAME", help="of the new task")
-    parser.add_argument("--like", choices=Task.names(), required=True, help="the task to begin with")
+    parser.add_argument("name", metavar="NAME", help="name of the new task")
+    parser.add_argument("--like", choices=Task.names(), required=True, help="the task to copy")
     args = parser.parse_args()
     try:
         made = copy_task(args.name, args.like)

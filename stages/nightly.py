@@ -1,12 +1,13 @@
-"""What a night asks of this checkout, task by task; each answer is a JSON file in a folder.
+"""The steps of a nightly run that work on one task at a time; each writes its answer as a JSON file into a folder.
 
-    python -m stages.nightly refresh TASK … --answers FOLDER     is there anything new at the sources? It is pinned
+    python -m stages.nightly refresh TASK … --answers FOLDER     check the sources, and pin what is new
     python -m stages.nightly watch TASK … --answers FOLDER       drift, scores, the last training
-    python -m stages.nightly weights TASK … --answers FOLDER     what `train.start_from` stands for now, is pinned
-    python -m stages.nightly forecast TASK … --answers FOLDER    the champion's forecasts, into the forecast store
-    python -m stages.nightly note TASK … --answers FOLDER        nights/TASK/ goes to the champion's version in MLflow
+    python -m stages.nightly weights TASK … --answers FOLDER     pin what `train.start_from` refers to now
+    python -m stages.nightly forecast TASK … --answers FOLDER    write the champion's forecasts to the forecast store
+    python -m stages.nightly note TASK … --answers FOLDER        copy nights/TASK/ to the champion's version in MLflow
 
-`flows.night` starts it. By hand, `stages.refresh`, `stages.drift`, `stages.score` and `stages.forecast` say more.
+`flows.night` starts it. By hand, run `stages.refresh`, `stages.drift`, `stages.score` and `stages.forecast`: they print
+more.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _drift(task: Task, params: TaskParams) -> dict[str, Any]:
 
 def _scores(task: Task, params: TaskParams) -> dict[str, Any]:
     if not task.has_forecasts:
-        return {"scores_summary": f"by labelled files, `python -m stages.score {task.name} FILE`"}
+        return {"scores_summary": f"scored only on labelled files: `python -m stages.score {task.name} FILE`"}
     from .monitoring.score_files import write
     from .score import score_task
 
@@ -192,7 +193,7 @@ def main() -> None:
     )
     parser.add_argument("verb", choices=_VERBS)
     parser.add_argument("tasks", nargs="+", choices=Task.names(), metavar="TASK")
-    parser.add_argument("--answers", type=Path, required=True, metavar="FOLDER", help="where TASK.json is written")
+    parser.add_argument("--answers", type=Path, required=True, metavar="FOLDER", help="folder for TASK.json")
     args = parser.parse_args()
     let_threads_sleep()
     with one_line_errors("unroll: nightly"):

@@ -1,8 +1,7 @@
-"""params.yaml, checked and made frozen objects once.
+"""params.yaml, checked once and turned into frozen objects.
 
-Every key must stand in params.yaml: a schema here checks a value and never supplies one, so that the file says all
-there is to say and a change of schema changes no result. A mistake is one line that names the key, the value and what
-is allowed.
+Every key must be in params.yaml: a schema here checks a value and never supplies one, so that the file is complete
+and a change of a schema changes no result. Each mistake is one line that names the key, the value and what is allowed.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Block(BaseModel):
 def heads_divide(kind: str, hidden_size: int, heads: int) -> None:
     """Raise ValueError where the network is a transformer whose attention heads cannot share its hidden size alike."""
     if kind == "transformer" and hidden_size % heads:
-        raise ValueError("a hidden_size that the heads divide")
+        raise ValueError("a hidden_size that is a multiple of heads")
 
 
 def check_group(group: str, field: str = "", field_words: str = "") -> str:
@@ -82,7 +81,7 @@ class AdditionalParams(Block):
     @model_validator(mode="after")
     def _each_once(self) -> Self:
         if len(set(self.also)) < len(self.also):
-            raise ValueError("each address of also once")
+            raise ValueError("each address in also once")
         return self
 
 
@@ -213,8 +212,7 @@ class TaskParams(Block):
         measured = self.baselines()
         if unknown := [name for name in self.register_.must_beat if name not in measured]:
             raise ValueError(
-                f"register.must_beat of the baselines that are measured ({', '.join(measured)}); "
-                f"found {', '.join(unknown)}"
+                f"only measured baselines in register.must_beat ({', '.join(measured)}); found {', '.join(unknown)}"
             )
         return self
 
@@ -229,10 +227,10 @@ def load(path: Path = PARAMS_FILE) -> dict[str, TaskParams]:
     raw = read(path)
     parsed: dict[str, TaskParams] = {}
     allowed = Task.names()
-    mistakes = [f"{name}: not a task; a task is one of {', '.join(allowed)}" for name in raw if name not in allowed]
+    mistakes = [f"{name}: not a task; allowed: {', '.join(allowed)}" for name in raw if name not in allowed]
     for name in allowed:
         if name not in raw:
-            mistakes.append(f"{name}: missing; every task in stages/tasks/ has a block of params")
+            mistakes.append(f"{name}: missing; every task in stages/tasks/ needs a block")
             continue
         owner = Task(name).description().dataset_task
         try:
@@ -260,7 +258,9 @@ def _with_data_blocks(raw: Mapping[str, Any], name: str, owner: str) -> Any:
         return blocks
     for block in _DATA_BLOCKS:
         if block in blocks:
-            raise ParamsError(f"{name}.{block}: unknown key; {name} learns from the data of {owner}: {owner}.{block}")
+            raise ParamsError(
+                f"{name}.{block}: unknown key; {name} uses the data of {owner}; set it in {owner}.{block}"
+            )
     return {**blocks, **{block: owners[block] for block in _DATA_BLOCKS if block in owners}}
 
 
@@ -275,7 +275,7 @@ def describe(error: ValidationError, prefix: str) -> list[str]:
         if kind == "missing":
             if key in renamed:
                 continue  # its old name is reported
-            reason = "missing; every key must stand in params.yaml"
+            reason = "missing; params.yaml must contain every key"
         elif kind == "extra_forbidden" and key in RENAMED:
             reason = f"unknown key; renamed to {RENAMED[key]}"
         elif kind == "extra_forbidden":
@@ -293,7 +293,7 @@ def describe(error: ValidationError, prefix: str) -> list[str]:
 
 
 # params.yaml is committed, and dvc.lock, MLflow and Prefect repeat what stands there. The value is not shown.
-_SECRET = "holds a password or a signature; allowed: ${NAME} in its place, which is taken from the environment"
+_SECRET = "holds a password or a signature; allowed: ${NAME} instead, which is read from the environment"
 _SIGNING = "|".join(
     [
         *("x-amz-(signature|credential|security-token)", "x-goog-(signature|credential)"),
@@ -333,7 +333,7 @@ if __name__ == "__main__":
     argparse.ArgumentParser(prog="python -m stages.params", description=f"Check {PARAMS_FILE}.").parse_args()
     try:
         params = load()
-        print(f"{PARAMS_FILE}: in order ({', '.join(params)})")
+        print(f"{PARAMS_FILE}: valid ({', '.join(params)})")
         for name, block in params.items():
             for note in block.notes():
                 print(f"{PARAMS_FILE}: note: {name}.{note}")

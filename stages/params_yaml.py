@@ -24,7 +24,7 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
         raise ParamsError(f"{path}: no such file in {Path.cwd()}; run from the project's folder") from None
     if not isinstance(raw, dict):
         found = "the file is empty" if raw is None else f"found {type(raw).__name__}"
-        raise ParamsError(f"{path}: {found}; allowed is a mapping from task to its blocks")
+        raise ParamsError(f"{path}: {found}; allowed: a mapping from tasks to their blocks")
     return raw
 
 
@@ -61,7 +61,7 @@ class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
         except (ValueError, TypeError, AttributeError, LookupError, OverflowError) as error:  # of PyYAML's constructors
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
-                None, None, f"found {str(node.value)[:100]!r}, which is no {kind}: {error}", node.start_mark
+                None, None, f"found {str(node.value)[:100]!r}, which is not a valid {kind}: {error}", node.start_mark
             ) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -69,9 +69,11 @@ class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
         for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(None, None, "a key is no word or number", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, "found a key that is neither text nor a number", key_node.start_mark
+                )
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"found the key {key!r} twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

@@ -1,7 +1,7 @@
-"""Where each stage of a task puts what it makes, below the project's folder. dvc.yaml names the same paths.
+"""Where each stage of a task writes its outputs, below the project's folder. dvc.yaml names the same paths.
 
-Beside them: where the main checkout lies, the folder for what outlives a killed process, and how folders that may be
-deleted at any time are bounded.
+Also here: how to find the main checkout, the folder for what outlives a killed process, and the size limits of folders
+that may be deleted at any time.
 """
 
 from __future__ import annotations

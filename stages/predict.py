@@ -1,14 +1,14 @@
-"""Answer a file with a registered model: a table with a row for each drawing, clip or sentence, or a day of a series.
+"""Predict with a registered model: one row for each drawing, clip, sentence, or day of a series.
 
     python -m stages.predict TASK INPUT                            a table on the terminal; CSV into a pipe
-    python -m stages.predict TASK INPUT --output answers.parquet   a file, which is there once it is whole
-    …  | python -m stages.predict TASK -                           standard input, a record a line (forecast: a CSV)
-    python -m stages.predict TASK INPUT --processes 4              by four processes, each with the model loaded once
+    python -m stages.predict TASK INPUT --output answers.parquet   a file, which appears only when it is complete
+    …  | python -m stages.predict TASK -                           standard input, one record per line (forecast: CSV)
+    python -m stages.predict TASK INPUT --processes 4              four processes, each of which loads the model once
 
-Reads INPUT chunk by chunk: a file of millions of lines needs no more memory than one of thousands. What cannot be
-answered keeps its row, with the reason in the column `error`. The exit status is 1 where that is so for all rows.
-Where UNROLL_RAY names a cluster, its processes answer, as many as it has CPUs or `--processes` allows. The table is the
-same, whoever answers.
+Reads INPUT chunk by chunk: a file of millions of lines needs no more memory than one of thousands. A record that cannot
+be answered keeps its row, with the reason in the column `error`. The exit status is 1 if no row could be answered.
+If UNROLL_RAY names a cluster, processes on the cluster answer: one per CPU, or as many as `--processes` allows. The
+table is the same either way.
 """
 
 from __future__ import annotations
@@ -69,14 +69,14 @@ def predict_chunk(model: PyFuncModel, key: Columns, rows: Sequence[Row], params:
     try:
         outputs = model.predict(frame, params={**params, "on_error": "report"})
     except MlflowException as error:
-        raise ValueError(next(iter(error.message.splitlines()), "MLflow refuses the rows")) from error
+        raise ValueError(next(iter(error.message.splitlines()), "MLflow rejects the rows")) from error
     assert isinstance(outputs, pd.DataFrame)
     outputs = outputs.astype(object).where(outputs.notna(), None)
     predictions = cast("list[Row]", outputs.to_dict("records"))
     if not key:
         return predictions
     if len(predictions) != len(valid):
-        raise ValueError(f"the model gave {len(predictions)} answers to {len(valid)} rows; allowed is one a row")
+        raise ValueError(f"the model gave {len(predictions)} answers to {len(valid)} rows; allowed: one per row")
     answers = iter(predictions)
     table: list[Row] = []
     for row in rows:
@@ -168,7 +168,7 @@ def answered_chunks(
     readable = _up_to_error(chunks_read, unreadable)
     for rows, answers in ordered_map(function, readable, processes=max(processes - 1, 1), join_in=True):
         if isinstance(answers, Crash):
-            raise RuntimeError(f"rows {first:,} to {first + len(rows) - 1:,}: {answers} that was to answer them")
+            raise RuntimeError(f"rows {first:,} to {first + len(rows) - 1:,}: {answers} while answering them")
         yield rows, answers
         first += len(rows)
     if unreadable:
@@ -221,7 +221,7 @@ def _load(address: str) -> PyFuncModel:
     if _NAME.fullmatch(address) and not Path(address).exists():
         registered = f"models:/{address.removeprefix('models:/')}"
         newest = "" if re.search("[@/]", registered[8:]) else "@champion"
-        raise ValueError(f"{address}: no such folder; of a registered model the address is {registered}{newest}")
+        raise ValueError(f"{address}: no such folder; the address of a registered model is {registered}{newest}")
     from .tracking import mlflow_runs
     from .tracking.store import missing_database, store_error, without_credentials
 
@@ -229,7 +229,7 @@ def _load(address: str) -> PyFuncModel:
     missing = missing_database()
     if missing and address.lower().startswith(("models:/", "runs:/")):
         raise ValueError(
-            f"{address}: no models are registered: there is no {missing}; MLFLOW_TRACKING_URI names another store"
+            f"{address}: no models are registered: {missing} does not exist; MLFLOW_TRACKING_URI sets another store"
         )
     try:
         if not missing:  # a question leaves no new store behind
@@ -260,7 +260,7 @@ def _encoding(text: str) -> str:
 
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number of 1 or more")
     return int(text)
 
 
@@ -278,25 +278,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m stages.predict",
         description=__doc__,
-        epilog=f"what INPUT may be, here or at any address that fsspec reads:\n{inputs}",
+        epilog=f"what INPUT may be, on this machine or at any address that fsspec reads:\n{inputs}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
-    parser.add_argument("input", metavar="INPUT", help="what to answer, see below")
-    parser.add_argument("--model", metavar="URI", help="models:/NAME/VERSION or a folder; else models:/NAME@champion")
-    parser.add_argument("--output", type=_output, metavar="FILE", help=f"ends in {' or '.join(SUFFIXES)}")
+    parser.add_argument("input", metavar="INPUT", help="the records to answer, see below")
     parser.add_argument(
-        "--param", type=_param, action="append", default=[], metavar="NAME=VALUE", help="of the model: beam_size=1"
+        "--model", metavar="URI", help="models:/NAME/VERSION or a folder; default: models:/NAME@champion"
+    )
+    parser.add_argument("--output", type=_output, metavar="FILE", help=f"file that ends in {' or '.join(SUFFIXES)}")
+    parser.add_argument(
+        "--param",
+        type=_param,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="param of the model: beam_size=1",
     )
     parser.add_argument(
         "--encoding",
         type=_encoding,
         default=AUTO,
         metavar="NAME",
-        help="of INPUT, such as cp1252; else UTF-8 or by its mark",
+        help="encoding of INPUT, such as cp1252; default: by its byte order mark, else UTF-8",
     )
     parser.add_argument(
-        "--processes", type=_count, metavar="N", help="that answer, this one among them; else 1, or a cluster's CPUs"
+        "--processes",
+        type=_count,
+        metavar="N",
+        help="processes that answer, this one included; default: 1, or a cluster's CPUs",
     )
     args = parser.parse_args()
     task = Task(args.task)

@@ -3,10 +3,10 @@
 python -m stages.preprocess TASK    reads  data/TASK/raw/, params.yaml: TASK.prepare
                                     writes data/TASK/prepared/, metrics/preprocess/TASK.json, profiles/TASK.json
 
-It ends with a line that says what was taken, rejected, repaired and filled, with the first example of each rule;
-`warning:` stands before it where that is more than 1 %. Where too much was rejected, what and why lies in
-data/TASK/rejected.parquet. What the parts of the raw data (clips, chunks of drawings) came to is kept in
-.resume/prepared/, and a line on standard error says how many were found there; the folder may be deleted.
+The last line says how much was accepted, rejected, repaired and filled, with the first example of each rule; it starts
+with `warning:` if that is more than 1 %. If too much was rejected, data/TASK/rejected.parquet lists what and why.
+Results for parts of the raw data (clips, chunks of drawings) are kept in .resume/prepared/, and a line on standard
+error says how many were reused; the folder may be deleted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How far long work is: a bar on a terminal; in a log a line a minute, and none for what takes less.
+"""Progress of long work: a bar on a terminal; in a log one line per minute, and none for what takes less.
 
-Of ranks that work together, the first alone tells. What is told goes to standard error, and decides no result.
+Of several ranks, only the first reports. Progress goes to standard error and affects no result.
 """
 
 from __future__ import annotations

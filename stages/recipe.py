@@ -1,11 +1,11 @@
 """Switch to a recipe: a real data set with settings that suit it, run as a DVC experiment.
 
-    python -m stages.recipe NAME        lay recipes/NAME.yaml over params.yaml and run its task's stages
-    python -m stages.recipe --list      the recipes and what they are
-    git checkout params.yaml dvc.lock && dvc repro      go back
+    python -m stages.recipe NAME        apply recipes/NAME.yaml to params.yaml and run its task's stages
+    python -m stages.recipe --list      list the recipes, with a description
+    git checkout params.yaml dvc.lock && dvc repro      undo
 
-A recipe holds only the keys it changes. params.yaml keeps its comments. A mapping that is a value, such as a recipe's
-categories, is replaced as a whole.
+A recipe contains only the keys it changes. params.yaml keeps its comments. A value that is a mapping, such as a
+recipe's categories, is replaced as a whole.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def override(assignments: Sequence[str], params: Path = PARAMS_FILE) -> list[str
         task, *names = key.strip().split(".")
         if not separator or len(names) < 2:
             raise ParamsError(
-                f"override: found {assignment!r}; allowed: TASK.BLOCK.KEY=VALUE, as sketch.train.epochs=3"
+                f"override: found {assignment!r}; allowed: TASK.BLOCK.KEY=VALUE, such as sketch.train.epochs=3"
             )
         block = overlay.setdefault(task, {})
         for name in names[:-1]:
@@ -71,7 +71,7 @@ def lay_over(overlay: Mapping[str, Any], params: Path, *, source: str) -> list[s
     document = yaml.load(before)
     for task, blocks in overlay.items():
         if task not in Task.names():
-            raise ParamsError(f"{source}: {task}: not a task; a task is one of {', '.join(Task.names())}")
+            raise ParamsError(f"{source}: {task}: not a task; allowed: {', '.join(Task.names())}")
         try:
             lay_within(document[task], blocks, Task(task).params_type())
         except (KeyError, TypeError) as error:
@@ -103,7 +103,7 @@ def main() -> None:
         prog="python -m stages.recipe", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", nargs="?", help=", ".join(available()))
-    parser.add_argument("--list", action="store_true", help="show the recipes")
+    parser.add_argument("--list", action="store_true", help="list the recipes")
     parser.add_argument("--only-params", action="store_true", help="change params.yaml and run nothing")
     args = parser.parse_args()
     if args.list or args.name is None:
@@ -111,12 +111,12 @@ def main() -> None:
             print(f"{name:<12} {purpose}")
         return
     if args.name not in available():
-        sys.exit(f"unroll: recipe {args.name!r}: no such file in {RECIPES}/; there are: {', '.join(available())}")
+        sys.exit(f"unroll: recipe {args.name!r}: no such file in {RECIPES}/; allowed: {', '.join(available())}")
     try:
         tasks = apply(RECIPES / f"{args.name}.yaml")
     except ParamsError as error:
         sys.exit(str(error))
-    print(f"{RECIPES}/{args.name}.yaml laid over {PARAMS_FILE}, on top of any edits there (`git diff {PARAMS_FILE}`)")
+    print(f"applied {RECIPES}/{args.name}.yaml to {PARAMS_FILE}, on top of any edits there (`git diff {PARAMS_FILE}`)")
     if not args.only_params:
         targets = [f"register@{task}" for task in tasks]
         sys.exit(subprocess.run([sys.executable, "-m", "dvc", "exp", "run", *targets], check=False).returncode)

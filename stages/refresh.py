@@ -1,13 +1,13 @@
-"""Ask the hosts of sources whether there is something newer, fetch it, look at it, and pin it.
+"""Ask the hosts of the sources for newer files, fetch them, check them, and pin them.
 
 python -m stages.refresh                  all tasks with data of their own
 python -m stages.refresh forecast         one task
-python -m stages.refresh --check          only tell; the pins stay
-python -m stages.refresh --weights [TASK] which weights `train.start_from` stands for now: sources/weights/TASK.json
+python -m stages.refresh --check          only report; the pins stay
+python -m stages.refresh --weights [TASK] pin what `train.start_from` refers to now: sources/weights/TASK.json
 
-It writes sources/TASK.json, on which the download stage depends. What is fetched lies in .fetched/, where download
-takes it from. Status 0: all is as it should be; 1: with --check there is something new, or a source has rewritten or
-lost what it held before and is refused (params.yaml, TASK.monitor.rewritten_past); 75: a host is away, its pin stays.
+It writes sources/TASK.json, on which the download stage depends. Fetched files are kept in .fetched/, where download
+reads them. Status 0: success; 1: something is new (with --check), or a source was refused, since it has rewritten or
+lost earlier data (params.yaml, TASK.monitor.rewritten_past); 75: a host is unreachable, its pin stays.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def _of_raw(raw: Path, empty: Pin) -> Pin:
 
 
 def _compared_with_raw(path: Path, raw: Path, old: Pin) -> str:
-    compared = f"compared with {raw}" if old.files else f"{raw} has none to compare with"
+    compared = f"compared with {raw}" if old.files else f"{raw} has no files to compare with"
     return f"{path} named no file; {compared}"
 
 
@@ -207,7 +207,7 @@ def _downloaded(path: Path, entry: Mapping[str, Any], url: str, said: Stated) ->
 
 
 def _nothing_new(pin: Pin) -> str:
-    return f"nothing new in {pins.counted(len(pin.files), 'file')}" if pin.files else "a sample, which is made here"
+    return f"nothing new in {pins.counted(len(pin.files), 'file')}" if pin.files else "a built-in sample"
 
 
 def _result(old: Pin | None, new: Pin, found: Findings, rewritten_past: str) -> Refreshed:
@@ -216,18 +216,16 @@ def _result(old: Pin | None, new: Pin, found: Findings, rewritten_past: str) -> 
 
     if old is None:
         said = (
-            f"pinned for the first time: {pins.counted(len(new.files), 'file')}"
-            if new.files
-            else "a sample, which is made here"
+            f"pinned for the first time: {pins.counted(len(new.files), 'file')}" if new.files else "a built-in sample"
         )
         return Refreshed(state="new", summary=said, files=len(new.files), files_changed=len(new.files))
     changed, lines, said = pins.difference(old, new)
     if found.faults and rewritten_past == "refuse":
-        way_out = "pin and data stay; monitor.rewritten_past: accept takes it"
-        summary = f"refused, since its past is not what it was: {in_words(found.faults)}; {way_out}"
+        way_out = "pin and data stay; set monitor.rewritten_past: accept to take it"
+        summary = f"refused, since its earlier data have changed: {in_words(found.faults)}; {way_out}"
         return Refreshed(state="refused", summary=summary, files=len(old.files))
     if found.faults:
-        said += f"; its past is not what it was: {in_words(found.faults)}"
+        said += f"; its earlier data have changed: {in_words(found.faults)}"
     if found.notes:
         said += f"; {in_words(found.notes)}"
     return Refreshed(state="new", summary=said, files=len(new.files), files_changed=changed, lines_added=lines)
@@ -239,9 +237,11 @@ def main() -> None:
         prog="python -m stages.refresh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     allowed = Task.names()
-    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"of {', '.join(allowed)}; all if none is named")
-    parser.add_argument("--check", action="store_true", help="only tell")
-    parser.add_argument("--weights", action="store_true", help="pin the weights that trainings start from instead")
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"one or more of {', '.join(allowed)}; default: all")
+    parser.add_argument("--check", action="store_true", help="only report")
+    parser.add_argument(
+        "--weights", action="store_true", help="pin the weights that trainings start from, not the sources"
+    )
     args = parser.parse_args()
     if args.weights and args.check:
         parser.error("--weights: found with --check; allowed: alone, since it pins what params.yaml names")

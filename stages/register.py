@@ -1,4 +1,4 @@
-"""Hand a trained and measured network to the MLflow registry.
+"""Register a trained and measured network with MLflow.
 
 python -m stages.register TASK      reads  weights/TASK/, metrics/TASK.json, params.yaml: TASK.register
                                     writes receipts/TASK.json, a model version in MLflow

@@ -1,9 +1,10 @@
-"""`make repro`: `dvc repro`, then the check that the registry has what came out, then a table.
+"""`make repro`: run `dvc repro`, check that the registry has the results, and print a table.
 
-    python -m stages.repro [TARGET …]   any arguments of `dvc repro`
+    python -m stages.repro [TARGET …]   takes any arguments of `dvc repro`
 
-`dvc repro` alone does the same work; this adds what DVC cannot see: a store that was wiped, or that never saw a result
-restored from a cache. Asked to stop (SIGTERM, Ctrl-C), it waits until the stage has saved its state: status 75.
+`dvc repro` alone does the same work; this adds what DVC cannot see: a registry that was wiped, or that never saw a
+result restored from a cache. On SIGTERM or Ctrl-C, it waits until the stage has saved its state, and ends with status
+75.
 """
 
 from __future__ import annotations

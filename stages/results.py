@@ -1,6 +1,6 @@
-"""What each task reached on its test split, a table a task.
+"""The results of each task on its test split, one table per task.
 
-    python -m stages.results [TASK …]    all tasks where none is named
+    python -m stages.results [TASK …]    default: all tasks
 
 It reads metrics/TASK.json, as `dvc metrics show` does; `dvc metrics diff` compares with another commit.
 """

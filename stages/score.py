@@ -1,10 +1,10 @@
-"""How good a champion's answers are today, beside what its evaluation had found.
+"""Compare how good a champion's answers are now with its evaluation.
 
-    python -m stages.score forecast            the forecasts in the store, as far as the newest data has come
-    python -m stages.score sketch FILE         a file that `predict` reads and that says what is right
+    python -m stages.score forecast            the stored forecasts, up to the end of the newest data
+    python -m stages.score sketch FILE         a file that `predict` reads, with the right answers in it
 
-Prints a line, and leaves `scores/TASK/score.json` with the verdict, none or alarm, tables and a picture there. The
-exit status is 0 for either verdict.
+Prints one line, and writes `scores/TASK/score.json` with the verdict, none or alarm, tables and a picture.
+The exit status is 0 for either verdict.
 """
 
 from __future__ import annotations
@@ -41,13 +41,11 @@ def score_task(task: Task, params: TaskParams) -> Scored:
     store = ForecastStore(monitor.store, task.name)
     stored = store.read()
     notes = (
-        [f"{store.shown}: {len(stored.skipped):,} files passed over, such as {stored.skipped[0]}"]
-        if stored.skipped
-        else []
+        [f"{store.shown}: {len(stored.skipped):,} files skipped, such as {stored.skipped[0]}"] if stored.skipped else []
     )
     if not len(stored.rows):
         raise ValueError(
-            f"{store.shown}: no forecasts yet; first run `python -m stages.forecast {task.name}`, and score once a day "
+            f"{store.shown}: no forecasts yet; first run `python -m stages.forecast {task.name}`, and score when a day "
             f"that it forecasts has come and is prepared (`dvc repro preprocess@{task.name}`)"
         )
     versions = sorted(set(stored.rows["version"].tolist()))
@@ -56,7 +54,7 @@ def score_task(task: Task, params: TaskParams) -> Scored:
     if lost:
         which = ", ".join(map(str, lost[:5]))
         notes.append(
-            f"of {len(lost):,} of {len(versions):,} versions ({which}) no test days are known: ideal ones stand in"
+            f"no test days are known for {len(lost):,} of {len(versions):,} versions ({which}); ideal ones are used"
         )
     actuals = task.forecasts().actuals(task.paths.prepared, stored.rows["ds"].min().date())
     newest = known.get(versions[-1])
@@ -81,7 +79,7 @@ def score_labelled(task: Task, params: TaskParams, source: str, *, encoding: str
     from .progress_bar import ProgressBar
 
     if task.has_forecasts:
-        raise ValueError(f"{task.name} is scored by what has come true of its forecasts; allowed: no file")
+        raise ValueError(f"{task.name} is scored on its stored forecasts; found a file; allowed: none")
     module, reader = task.labelled(), task.rows()
     version, evaluation = _champion(task)
     answers: list[dict[str, Any]] = []
@@ -103,9 +101,9 @@ def score_labelled(task: Task, params: TaskParams, source: str, *, encoding: str
             bar.update(len(rows))
     without = read - len(targets)
     if not targets:
-        raise ValueError(f"{source}: no row of {without:,} says what is right; allowed: {module.LABELS}")
+        raise ValueError(f"{source}: none of {without:,} rows has a right answer; allowed: {module.LABELS}")
     failed = [str(answer["error"]) for answer in answers if answer.get("error") is not None]
-    notes = [f"{without:,} rows that do not say what is right are left out"] if without else []
+    notes = [f"{without:,} rows without a right answer are left out"] if without else []
     if failed:
         notes.append(f"{len(failed):,} rows could not be answered and count as wrong, such as: {failed[0]}")
     metric = headline_metric(evaluation.metrics, task.description())
@@ -120,7 +118,7 @@ def _champion(task: Task) -> tuple[ModelVersion, Evaluation]:
     evaluation = evaluation_of(client, version)
     if evaluation is None:
         raise ValueError(
-            f"{version.name} version {version.version}: its metrics are gone from the registry: nothing to compare with"
+            f"{version.name} version {version.version}: the registry has lost its metrics: nothing to compare with"
         )
     return version, evaluation
 
@@ -137,8 +135,12 @@ def main() -> None:
         prog="python -m stages.score", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
-    parser.add_argument("file", nargs="?", metavar="FILE", help="not for a task that forecasts")
-    parser.add_argument("--encoding", default="auto", metavar="NAME", help="of FILE, such as cp1252; else UTF-8")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="file with right answers; not for a task that forecasts"
+    )
+    parser.add_argument(
+        "--encoding", default="auto", metavar="NAME", help="encoding of FILE, such as cp1252; default: UTF-8"
+    )
     args = parser.parse_args()
     let_threads_sleep()
     task = Task(args.task)
@@ -156,7 +158,7 @@ def main() -> None:
             print(f"{task.name}: {note}")
         print(f"{task.name}: {scored.verdict}: {scored.summary}; see {FOLDER / task.name}")
         if scored.verdict == "alarm":
-            print(f"{task.name}: what to do at an alarm stands in docs/living.md")
+            print(f"{task.name}: docs/living.md describes what to do after an alarm")
 
 
 if __name__ == "__main__":

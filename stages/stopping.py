@@ -1,4 +1,4 @@
-"""What ends a process from outside: a scheduler's SIGTERM, a person's Ctrl-C, the end of who started it."""
+"""What ends a process from outside: a scheduler's SIGTERM, a person's Ctrl-C, the end of its parent process."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Train a task's network and, where params ask for it, refit it on all data.
+"""Train a task's network and, if params ask for it, refit it on all data.
 
 python -m stages.train TASK         reads  data/TASK/prepared/, sources/weights/TASK.json,
                                            params.yaml: TASK.model, TASK.train
-                                    writes weights/TASK/measured/, with train.refit: all also weights/TASK/served/,
+                                    writes weights/TASK/measured/, weights/TASK/served/ (only with train.refit: all),
                                            plots/TASK/training.csv, plots/TASK/steps.csv, a run in MLflow
 
-A training that was stopped, whether asked to or killed, goes on from its newest state in .resume/ when it is started
-again. Asked to stop (SIGTERM, Ctrl-C), it saves its state and ends with status 75.
+A training that was stopped or killed resumes from its newest state in .resume/ when it is started again. On SIGTERM or
+Ctrl-C, it saves its state and ends with status 75.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _fresh_network(
         fresh = start_from(network, start, f"{task.name}.train.start_from: {params.train.start_from}")
         network.copy_calibration(task.model().build(params.model, description))
         if not quiet:
-            left = f"; fresh, since they do not fit: {', '.join(fresh)}" if fresh else ""
+            left = f"; these layers start fresh, since they do not fit: {', '.join(fresh)}" if fresh else ""
             print(f"train {task.name}: starting from {params.train.start_from}{left}", flush=True)
     return network
 
@@ -232,7 +232,7 @@ def _reported(
             found = ((state.steps(), state.folder) for state in states)
             resumed, folder = next((pair for pair in found if pair[0] is not None), (None, None))
             if resumed is not None:
-                print(f"train {task.name}: going on after step {resumed}, from {folder}", flush=True)
+                print(f"train {task.name}: resuming after step {resumed}, from {folder}", flush=True)
             if tracked:
                 count = parameters(network)
                 run = stack.enter_context(

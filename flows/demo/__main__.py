@@ -1,9 +1,9 @@
 """The page to try the registered models on.
 
     python -m flows.demo                      on http://127.0.0.1:7860 (`make demo` installs Gradio first)
-    python -m flows.demo --port 8000          on another port; UNROLL_DEMO_PORT names one, too
-    python -m flows.demo --host 0.0.0.0       for others, who then cannot hand in corrections
-    python -m flows.demo --corrections on     whatever the address
+    python -m flows.demo --port 8000          on another port; UNROLL_DEMO_PORT sets it, too
+    python -m flows.demo --host 0.0.0.0       for others, who then cannot send corrections
+    python -m flows.demo --corrections on     on any address
 
 The models are those of MLFLOW_TRACKING_URI, or of this checkout's own store.
 """
@@ -41,7 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--host", default=HERE, help="address to listen on (%(default)s)")
     parser.add_argument("--port", default=os.environ.get("UNROLL_DEMO_PORT", "7860"), help="port (%(default)s)")
-    parser.add_argument("--corrections", choices=["auto", "on", "off"], default="auto", help="auto: on 127.0.0.1 alone")
+    parser.add_argument("--corrections", choices=["auto", "on", "off"], default="auto", help="auto: only on 127.0.0.1")
     args = parser.parse_args()
     if not args.port.isdigit() or not 0 < int(args.port) < 65536:
         sys.exit(f"unroll: demo: --port: found {args.port!r}; allowed: a whole number from 1 to 65535")
@@ -92,7 +92,7 @@ def serve(host: str, port: int, folder: Path, *, corrections: bool) -> None:
             ssr_mode=False,
         )
     except OSError as error:
-        sys.exit(f"unroll: demo: {error}; --port or UNROLL_DEMO_PORT chooses another")
+        sys.exit(f"unroll: demo: {error}; choose another with --port or UNROLL_DEMO_PORT")
     tell(f"the page is on http://{host}:{port}")
     models.watch()  # the page is there while they are loaded
     with suppress(KeyboardInterrupt):  # SIGTERM, too: stages/stopping.py

@@ -52,7 +52,7 @@ class Context:
             is_new = self.corrections.add(task, champion.classes if champion else (), record)
         except Refusal as error:
             raise problem(error, "Not kept") from None
-        gr.Info("It is kept." if is_new else "It was kept before.", title="Thank you", duration=4)
+        gr.Info("It was saved." if is_new else "It had already been saved.", title="Thank you", duration=4)
 
 
 def problem(reason: object, title: str) -> gr.Error:

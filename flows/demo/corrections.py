@@ -54,7 +54,7 @@ class Corrections:
         the store does not take it.
         """
         if self._open is None:
-            raise Refusal("this page takes no corrections")
+            raise Refusal("this page does not accept corrections")
         with self._lock:
             self._check_rate()
             key = (task, tuple(classes))
@@ -72,9 +72,9 @@ class Corrections:
         while self._taken and self._taken[0] <= now - _DAY:
             self._taken.popleft()
         if sum(taken > now - 60 for taken in self._taken) >= MAX_A_MINUTE:
-            raise Refusal(f"{MAX_A_MINUTE} corrections have come within a minute; try again in a while")
+            raise Refusal(f"{MAX_A_MINUTE} corrections were received within a minute; try again later")
         if len(self._taken) >= MAX_A_DAY:
-            raise Refusal(f"{MAX_A_DAY:,} corrections have come within a day; more are taken tomorrow")
+            raise Refusal(f"{MAX_A_DAY:,} corrections were received within a day; try again tomorrow")
 
 
 def open_corrections(folder: Path) -> Corrections:

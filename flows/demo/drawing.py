@@ -24,9 +24,9 @@ def build(context: Context, pad: gr.HTML, tabs: gr.Tabs) -> None:
     """Build the tab inside the block that is open; what is picked goes to the canvas of another, `pad`."""
     with gr.Row():
         with gr.Column(min_width=260):
-            kind = context.class_list(TASK, label="Draw a …", info="Nothing chosen: whatever it likes.")
+            kind = context.class_list(TASK, label="Draw a …", info="Empty: any class.")
             temperature = gr.Slider(
-                0.05, _HOTTEST, 0.6, step=0.05, label="Temperature", info="Low: what is usual. High: what is daring."
+                0.05, _HOTTEST, 0.6, step=0.05, label="Temperature", info="Low: typical drawings. High: unusual ones."
             )
             draw = gr.Button("Draw four", variant="primary")
             gr.Markdown("Pick a drawing, and the classifier says what it takes it for.", elem_classes="hint")
@@ -79,8 +79,8 @@ def _picked(text: str, event: gr.EventData) -> tuple[dict[str, Any], list[Stroke
     """What was asked for, and the drawing that an event is about: all of it comes from a visitor."""
     try:
         if len(text) > _COUNT * MAX_TEXT:
-            raise BadStrokes("found too long a text")
+            raise BadStrokes("the text is too long")
         asked = json.loads(text)
         return asked, parse(json.dumps(asked["drawings"][int(event.index)]))
     except (BadStrokes, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise gr.Error("That is none of the drawings.", print_exception=False) from None
+        raise gr.Error("This is not one of the drawings.", print_exception=False) from None

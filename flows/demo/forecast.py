@@ -40,7 +40,7 @@ def build(context: Context) -> None:
     example = examples.series(context.folder)
     with gr.Row():
         with gr.Column(min_width=300):
-            file = gr.File(label="A CSV with a day a row", file_types=[".csv"], height=140)
+            file = gr.File(label="A CSV with one row per day", file_types=[".csv"], height=140)
             gr.Examples([[str(example)]], file, label="Or this one")
             with gr.Row():
                 day, value, series = (gr.Dropdown(label=name, min_width=110) for name in ("Day", "Value", "Series"))
@@ -112,7 +112,7 @@ def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFr
     rows: list[dict[str, Any]] = []
     for number, record in _read(path, [name for name in (day, value, series) if name]):
         if len(rows) >= _MAX_ROWS:
-            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: as many")
+            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: at most that many")
         _check(number, day, record[day], value, record[value])
         others = {name: cell for name, cell in record.items() if name not in (day, value, series)}
         name = record[series].strip() if series else "series"
@@ -120,7 +120,7 @@ def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFr
             raise BadFile(f"line {number}: found no {series}; allowed: the name of a series")
         rows.append({**others, "unique_id": name, "ds": record[day].strip(), "y": record[value].strip() or None})
     if not rows:
-        raise BadFile("found no rows; allowed: a header, and a row a day")
+        raise BadFile("found no rows; allowed: a header, and one row per day")
     return pd.DataFrame(rows)
 
 

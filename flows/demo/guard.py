@@ -41,7 +41,7 @@ class Guard:
             return
         bounded = not scope["path"].rstrip("/").endswith(UPLOAD)
         if not bounded and self._kept() > MAX_KEPT:
-            await _refuse(send, 507, "too many files have come within an hour; try again in a while")
+            await _refuse(send, 507, "too many files were received within an hour; try again later")
             return
         headers = {name.lower(): value for name, value in scope["headers"]}
         if bounded and _length(headers.get(b"content-length", b"0")) > MAX_BODY:
@@ -79,7 +79,7 @@ def open_no_address() -> None:
     from gradio import processing_utils
 
     def refuse(*_: object, **__: object) -> NoReturn:
-        raise ValueError("found an address; allowed: a file that is uploaded")
+        raise ValueError("found an address; allowed: an uploaded file")
 
     async def refuse_soon(*_: object, **__: object) -> NoReturn:
         refuse()

@@ -29,7 +29,7 @@ def parse(text: Any) -> list[Stroke]:
     try:
         strokes = json.loads(text)
     except (ValueError, RecursionError):
-        raise BadStrokes("drawing: found no JSON; allowed: [[xs, ys, ts], …]") from None
+        raise BadStrokes("drawing: not JSON; allowed: [[xs, ys, ts], …]") from None
     if not isinstance(strokes, list) or len(strokes) > MAX_STROKES:
         found = f"{len(strokes):,} strokes" if isinstance(strokes, list) else type(strokes).__name__
         raise BadStrokes(f"drawing: found {found}; allowed: a list of at most {MAX_STROKES} strokes")
@@ -61,8 +61,8 @@ def _check(stroke: Any) -> None:
         raise BadStrokes("drawing: found a stroke that is not [xs, ys] or [xs, ys, ts]")
     if not stroke[0] or len({len(values) for values in stroke}) != 1:
         raise BadStrokes(
-            "drawing: found a stroke whose lists are empty or of several lengths; allowed: a value a point"
+            "drawing: found a stroke whose lists are empty or differ in length; allowed: one value per point"
         )
     for value in (value for values in stroke for value in values):
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MAX_COORDINATE:
-            raise BadStrokes(f"drawing: found a value that is no number of at most {_MAX_COORDINATE:,.0f}")
+            raise BadStrokes(f"drawing: found a value that is not a number of at most {_MAX_COORDINATE:,.0f}")

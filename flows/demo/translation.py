@@ -15,7 +15,7 @@ from .sides import per_side, two_sides
 TASK = "translation"
 _MAX_TEXT = 2000  # characters
 _N_BEST = 5
-_COLUMNS = ["translation", "log-probability a token"]
+_COLUMNS = ["translation", "log-probability per token"]
 
 
 def build(context: Context) -> None:

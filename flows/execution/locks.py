@@ -60,7 +60,7 @@ def leased(count: int, *, stop: threading.Event, on_wait: Callable[[], None] = l
     """
     devices = gpus() if count else ()
     if devices and len(devices) < count:
-        raise ValueError(f"{count} GPUs are requested under `meta`; this machine has {len(devices)}")
+        raise ValueError(f"{count} GPUs are requested under `meta` in dvc.yaml; this machine has {len(devices)}")
     if not devices:
         yield Lease(devices=(), descriptors=())
         return

@@ -1,7 +1,7 @@
 """A stage on a worker in another clone, on this machine or on any other. What they share is a DVC remote.
 
-The coordinator pushes what the stage reads and orders it: commit, params.yaml, dvc.lock, pins of sources. The worker
-lays all that out in a worktree of its clone, pulls, runs the stage as anybody would, and pushes DVC's run cache. The
+The coordinator pushes what the stage reads, and orders the stage: commit, params.yaml, dvc.lock, pins of sources. The
+worker puts these into a worktree of its clone, pulls, runs the stage with `dvc repro`, and pushes DVC's run cache. The
 coordinator then finds the result there, as if it had computed it before. No git push, no shared disk.
 """
 

@@ -1,10 +1,10 @@
-"""A command that lives no longer than the process that started it.
+"""Run a command that ends, at the latest, with the process that started it.
 
     python -m flows.execution.supervisor COMMAND …
 
-runs the command until it ends, or until standard input does. A flow holds the other end of that pipe: when it closes
-it, is cancelled, or dies by `kill -9`, the kernel closes the pipe, and the command ends with all that it has started:
-first by SIGTERM, so that a training saves its state, then by SIGKILL.
+runs the command until it ends or standard input closes. A flow holds the other end of that pipe: when the flow closes
+it, is cancelled, or dies by `kill -9`, the kernel closes the pipe, and the command and all processes that it started
+are ended: first by SIGTERM, so that a training saves its state, then by SIGKILL.
 """
 
 from __future__ import annotations

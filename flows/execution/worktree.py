@@ -123,7 +123,7 @@ def write_pin(root: Path, name: str, text: str) -> None:
     """Lay out a pin that was sent. Raises WorktreeError for any other file: what orders a stage writes nothing else."""
     if not _PIN.fullmatch(name):
         raise WorktreeError(
-            f"{name}: not a pin of a source; allowed: {FOLDER.as_posix()}/TASK.json, or in its weights/"
+            f"{name}: not a pin of a source; allowed: {FOLDER.as_posix()}/TASK.json or its weights/TASK.json"
         )
     (root / name).parent.mkdir(parents=True, exist_ok=True)
     (root / name).write_text(text, encoding="utf-8")

@@ -65,7 +65,7 @@ def commit_night(root: Path, message: str) -> str | None:
     options = [option for parent in parents for option in ("-p", parent)]
     commit = git(root, "commit-tree", tree, *options, "-m", message, environment=_identity(root))
     try:
-        git(root, "update-ref", "-m", "a night of unroll", _REF, commit, tip or _NOBODY)
+        git(root, "update-ref", "-m", "unroll: nightly run", _REF, commit, tip or _NOBODY)
     except WorktreeError as error:
         raise CommitRefused(f"no commit on {BRANCH}: another process has moved it: {error}") from None
     return commit

@@ -176,7 +176,7 @@ class _Night:
 
     def _decide(self, one: TaskNight) -> Retraining:
         if self._options.force:
-            return Retraining(True, "asked for: force")
+            return Retraining(True, "requested with force")
         before, watched = one.before, one.watched
         if before and before.retrain and not before.done and before.data == one.data:
             one.goes_on = before.night

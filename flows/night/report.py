@@ -112,7 +112,7 @@ def show(root: Path, one: TaskNight) -> None:
 def commit_message(began: datetime, nights: Sequence[TaskNight], told: Sequence[str]) -> str:
     """What came, in the subject; what became of it, below."""
     came = [f"{one.owner}: {one.came}" for one in nights if one.came]
-    subject = f"Night of {began:%Y-%m-%d}: {'; '.join(came) or 'no new data at the sources'}"
+    subject = f"Nightly run of {began:%Y-%m-%d}: {'; '.join(came) or 'no new data at the sources'}"
     return "\n\n".join([subject, *told]) + "\n"
 
 

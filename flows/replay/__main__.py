@@ -5,7 +5,7 @@
 On each day of decision, using the data up to the end of that day (data/forecast/raw, cut there), each policy decides
 whether to train, the gate decides who becomes champion, and the champion forecasts seven days. Training uses the
 settings of params.yaml. A training that two policies want on the same day runs once; all are kept in .resume/replay/,
-so that a stopped replay continues. Writes replay/forecast/: forecasts.csv, decisions.csv, replay.json, replay.png,
+so that a stopped replay can continue. Writes replay/forecast/: forecasts.csv, decisions.csv, replay.json, replay.png,
 report.md; the report of each nightly run shows the newest replay.
 """
 

@@ -30,7 +30,7 @@ class Plan:
 def check_task(name: str) -> Task:
     """Raises OptionError for a task without days."""
     if name != TASK:
-        raise OptionError(f"found {name!r}; allowed: {TASK}, the task whose data has days")
+        raise OptionError(f"found {name!r}; allowed: {TASK}, the only task with daily data")
     return Task(name)
 
 

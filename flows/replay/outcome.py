@@ -49,7 +49,7 @@ def write(task: str, walk: Walk, policies: Sequence[str], facts: Mapping[str, An
 
 
 def _report(found: Sequence[Row], facts: Mapping[str, Any]) -> str:
-    who = "the gate says who is champion" if facts["promotion"] == "gate" else "every training is promoted"
+    who = "the gate decides who is champion" if facts["promotion"] == "gate" else "every training is promoted"
     parts = [f"{facts['from']} to {facts['to']}, decided every {facts['every']}; {who}."]
     parts += [markdown_table(head, body, align="l" + "r" * (len(head) - 1)) for head, *body in tables(found)]
     return "\n\n".join(parts) + "\n"

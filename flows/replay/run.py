@@ -53,7 +53,7 @@ def replay(task: Task, params: Params, plan: Plan, *, every: str, promotion: Pro
 def _raw_files(task: Task, params: Params, plan: Plan) -> RawFiles:
     raw = RawFiles(task.paths.raw, params.prepare)
     if raw.undated:
-        tell(f"replay: {raw.undated:,} lines without a readable day are left out, such as {raw.example}")
+        tell(f"replay: {raw.undated:,} lines without a readable date are left out, such as {raw.example}")
     if day_number(plan.days[-1]) > raw.last_day:
         last = calendar_date(raw.last_day)
         raise OptionError(

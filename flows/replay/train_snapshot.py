@@ -1,9 +1,9 @@
-"""The train and evaluate stages on a snapshot, of which MLflow is told nothing. Started by `trainings` in its folder.
+"""The train and evaluate stages on a snapshot, without a run in MLflow. `trainings` starts it in the snapshot's folder.
 
 python -m flows.replay.train_snapshot TASK
 
-Of the baselines those of `register.must_beat` are measured, without those that are fitted at every origin: they take
-longer than the training.
+Only the baselines of `register.must_beat` are measured, except those that are fitted at every origin: these take longer
+than the training.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Trainings:
         try:
             self._lock.acquire()
         except Timeout:
-            raise RuntimeError(f"another replay is running; it holds {self._kept / 'lock'}") from None
+            raise RuntimeError(f"another replay is running and holds {self._kept / 'lock'}") from None
         return self
 
     def __exit__(
@@ -173,7 +173,7 @@ class Trainings:
             try:
                 while process.poll() is None:
                     if self._ended.wait(_POLL):
-                        raise Stopped("the replay was stopped; the next start goes on from its trainings' states")
+                        raise Stopped("the replay was stopped; the next start resumes its trainings")
             finally:
                 _end(process)
         if process.returncode:

@@ -106,7 +106,7 @@ class Reporter:
         if results:
             create_markdown_artifact(metrics_table(results), key="metrics", description="Metrics of the test split")
         if (ui := os.environ.get(MLFLOW_UI)) and (text := links_table(models, tasks_of(states), ui)):
-            create_markdown_artifact(text, key="links", description="Pages of MLflow")
+            create_markdown_artifact(text, key="links", description="Pages in MLflow")
 
     def _show_pictures(self, states: Mapping[str, State[Any]]) -> None:
         """Those of tasks in which a stage ran; an earlier run shows those of the others."""

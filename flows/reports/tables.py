@@ -147,7 +147,7 @@ def version_link(model: str, version: Version, ui: str) -> str:
 def run_link(version: Version, ui: str) -> str:
     """A link in Markdown to the page of a version's run."""
     if not version.run_id:
-        return "no longer there"
+        return "deleted"
     return f"[{version.run_id[:8]}]({pages.run_page(version.experiment_id, version.run_id, ui)})"
 
 
@@ -194,7 +194,7 @@ def _headline(comparison: SideBySide, metric: str) -> str:
 def _measured_on(version: Version) -> str:
     signature = parse_signature(version.signature)
     if not signature:
-        return "How it was measured is not known."
+        return "It is not known how it was measured."
     return f"Measured on {signature.get('n', '?')} examples of data `{signature.get('data', '?')[:12]}`."
 
 

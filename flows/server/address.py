@@ -38,9 +38,7 @@ def choose_server() -> None:
         if address := os.environ.get("PREFECT_API_URL"):
             check_server(address, home=Path(os.environ.get("PREFECT_HOME", servers.folder)))
         else:
-            tell(
-                "unroll: starting a temporary Prefect server; PREFECT_API_URL names none, `make up` has started none …"
-            )
+            tell("unroll: starting a temporary Prefect server; none is set by PREFECT_API_URL or `make up` …")
     except ServersError as error:
         sys.exit(f"unroll: servers: {error}")
 
@@ -62,8 +60,8 @@ def check_server(address: str, *, home: Path | None = None) -> None:
         found = _home(address) if here_too else None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServersError(
-            f"no Prefect server answers at {shown} ({error}); `make up` starts this checkout's, and without "
-            f"PREFECT_API_URL it is found"
+            f"no Prefect server answers at {shown} ({error}); `make up` starts this checkout's server, which is "
+            f"found without PREFECT_API_URL"
         ) from None
     if home and found and (found.parent / "dvc.yaml").is_file() and found.resolve() != home.resolve():
         raise ServersError(

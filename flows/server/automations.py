@@ -1,9 +1,9 @@
-"""What the server does by itself: it marks runs that have died unseen as Crashed, and calls a webhook when one fails.
+"""Automations on the server: mark runs whose process has disappeared as Crashed, and call a webhook when a run fails.
 
     UNROLL_WEBHOOK=https://… python -m flows.server.deploy
 
-`flows.server.deploy` makes both; without UNROLL_WEBHOOK it takes the second one away. The webhook is sent JSON by
-POST: flow, run, state, message, link.
+`flows.server.deploy` creates both; without UNROLL_WEBHOOK it removes the second one. The webhook receives JSON by POST:
+flow, run, state, message, link.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """PostgreSQL under Prefect's and MLflow's servers, in place of sqlite files: `make up BACKEND=postgres`.
 
-UNROLL_POSTGRES_URL names a server that is there, such as postgresql://me:password@host:5432; else one is started from
-the programs of this machine, on 127.0.0.1 with a password of its own. Passwords are passed on in the environment of the
-servers alone: they stand in no command line, log or file but `.prefect/postgres.password`.
+UNROLL_POSTGRES_URL names a running server, such as postgresql://me:password@host:5432; otherwise one is started from
+the programs of this machine, on 127.0.0.1 with a password of its own. Passwords are passed only in the environment
+of the servers: they are in no command line, log or file except `.prefect/postgres.password`.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Postgres:
         if done.returncode:
             reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
             raise BackendError(
-                f"PostgreSQL in {self.data}: {reason}; its user must be able to enter that folder: "
-                f"UNROLL_POSTGRES_FOLDER names another"
+                f"PostgreSQL in {self.data}: {reason}; its user must have access to that folder; "
+                f"set UNROLL_POSTGRES_FOLDER to another one"
             )
 
     def url(self, database: str) -> str:
@@ -147,8 +147,8 @@ def program(name: str) -> str:
     installed = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
     if not found and not installed:
         raise BackendError(
-            f"no program {name!r}: install PostgreSQL (Debian: apt-get install postgresql), or name a server in "
-            f"UNROLL_POSTGRES_URL"
+            f"{name} not found: install PostgreSQL (Debian: apt-get install postgresql), or set "
+            f"UNROLL_POSTGRES_URL to a server"
         )
     return found or str(installed[-1])
 
@@ -160,5 +160,5 @@ def _as_user() -> list[str]:
     try:
         pwd.getpwnam(_SYSTEM_USER)
     except KeyError:
-        raise BackendError(f"PostgreSQL refuses to run as root, and there is no user {_SYSTEM_USER!r}") from None
+        raise BackendError(f"PostgreSQL refuses to run as root, and the user {_SYSTEM_USER!r} does not exist") from None
     return ["setpriv", f"--reuid={_SYSTEM_USER}", f"--regid={_SYSTEM_USER}", "--init-groups"]

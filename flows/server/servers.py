@@ -1,7 +1,7 @@
-"""A Prefect server, an MLflow server, the page to try the models on and workers on this machine, bound to 127.0.0.1.
+"""A Prefect server, an MLflow server, a page to try the models, and workers, on this machine and bound to 127.0.0.1.
 
     python -m flows.server.servers up       start what is not running, deploy the flows, print addresses (`make up`)
-    python -m flows.server.servers down     stop the servers that `up` has started (`make down`)
+    python -m flows.server.servers down     stop the servers that `up` started (`make down`)
     python -m flows.server.servers status   what runs, and where
 
 `up` uses the ports 4200, 5000 and 7860 unless UNROLL_PREFECT_PORT, UNROLL_MLFLOW_PORT and UNROLL_DEMO_PORT choose
@@ -260,7 +260,7 @@ def _check_free(name: str, port: int) -> None:
         try:
             probe.bind((_HOST, port))
         except OSError:
-            message = f"{name}: port {port} is taken by another program; {_port_variable(name)} chooses another"
+            message = f"{name}: port {port} is in use by another program; set {_port_variable(name)} to another port"
             raise ServersError(message) from None
 
 

@@ -2,12 +2,12 @@
 
 `python -m flows.tune` starts it from the command line; the deployment `tune`, from Prefect's UI.
 
-The objective is the value of the *validation* metric that a trial's training monitors, `train.monitor`, in the epoch
-whose weights it keeps. The test split has no say: whoever chooses by it measures nothing with it afterwards. Each trial
-that trained to its end is a DVC experiment and a run of MLflow below that of the study; nothing is registered.
+The objective is the *validation* metric that a trial's training monitors, `train.monitor`, in the epoch whose weights
+it keeps. The test split plays no part: a test split used for choosing no longer measures anything. Each trial that
+trained to its end is a DVC experiment and an MLflow run below that of the study; nothing is registered.
 
-A study goes on where it was stopped when one is started with the same name. Its trials all run with the files as they
-were when it began.
+A study that was stopped resumes when one is started with the same name. All its trials run with the files as they were
+when it began.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A study in MLflow: one run, below which the trainings of its trials stand.
+"""A study in MLflow: one parent run, with the trainings of its trials as child runs.
 
     python -m flows.tune.mlflow_run FOLDER
 
-makes or finds the run and prints its id. At the line `end` on standard input it logs what came out and links the
-trainings; where standard input ends before, the study was stopped, and so the run is KILLED.
+creates or finds the run and prints its id. At the line `end` on standard input it logs the results and links the
+trainings; if standard input closes before, the study was stopped, and the run becomes KILLED.
 
-A process of its own, since MLflow takes seconds to import, and since it outlives the flow. FOLDER holds
-`study.json` (the fields of `StudyFacts`) and, in the end, `trials.csv` and `trials.png`.
+It is a process of its own, since MLflow takes seconds to import, and since it outlives the flow. FOLDER contains
+`study.json` (the fields of `StudyFacts`) and, at the end, `trials.csv` and `trials.png`.
 """
 
 from __future__ import annotations

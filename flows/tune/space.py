@@ -1,4 +1,4 @@
-"""What a search varies, and between which values: one line for each param.
+"""The params that a search varies, and their values: one line for each param.
 
 forecast.train.learning_rate=log(1e-4, 1e-1)     numbers, evenly in their logarithm
 forecast.model.dropout=uniform(0, 0.5)           numbers, evenly
@@ -78,7 +78,8 @@ def dimension(text: str) -> Dimension:
     key, separator, values = (part.strip() for part in text.partition("="))
     if not separator or len(key.split(".")) < 3:
         raise SearchError(
-            f"search: found {text!r}; allowed: TASK.BLOCK.KEY=VALUES, as forecast.train.learning_rate=log(1e-4, 1e-1)"
+            f"search: found {text!r}; allowed: TASK.BLOCK.KEY=VALUES, "
+            "such as forecast.train.learning_rate=log(1e-4, 1e-1)"
         )
     try:
         match = _RANGE.fullmatch(values)
@@ -119,10 +120,10 @@ def check(dimensions: Sequence[Dimension], params: Mapping[str, Any], read: Sequ
     """
     for one in dimensions:
         if not any(is_below(one.key, key) for key in read):
-            raise SearchError(f"search: {one.key}: not a param of this training; allowed: {', '.join(read)}")
+            raise SearchError(f"search: {one.key}: the training does not read this param; allowed: {', '.join(read)}")
         if one.key.endswith(".train.monitor"):
             raise SearchError(
-                f"search: {one.key}: it decides how trials are compared; allowed: as an override for all trials"
+                f"search: {one.key}: it decides how trials are compared; set it as an override for all trials"
             )
         for value in one.ends():
             _check_value(one.key, value, params)
@@ -154,7 +155,7 @@ def _check_value(key: str, value: Any, params: Mapping[str, Any]) -> None:
 def _choice(key: str, values: list[Any], text: str) -> Dimension:
     texts = [_text(value) for value in values]
     if not texts or len(set(texts)) < len(texts):
-        raise SearchError(f"search: {key}: found {text}; allowed: one value or more, without repetition")
+        raise SearchError(f"search: {key}: found {text}; allowed: one or more values, each once")
     return Dimension(key=key, kind="choice", choices=tuple(values))
 
 

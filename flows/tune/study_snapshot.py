@@ -103,12 +103,15 @@ def _check_params(study: str, tree: str) -> None:
             load(file)
         except ParamsError as error:
             mistake = str(error).splitlines()[0].removeprefix(f"{file}: ")
-            raise SearchError(f"study {study}: its params.yaml is older: {mistake}; allowed: another name") from None
+            raise SearchError(
+                f"study {study}: its params.yaml is no longer valid: {mistake}; allowed: another name"
+            ) from None
 
 
 def _check_same(study: str, begun: Mapping[str, Any], present: Mapping[str, Any]) -> None:
     for key, value in present.items():
         if begun[key] != value:
             raise SearchError(
-                f"study {study}: begun with {key} {begun[key]!r}; found {value!r}; allowed: the same, or another name"
+                f"study {study}: begun with {key} {begun[key]!r}; found {value!r}; "
+                "allowed: the same value, or another name"
             )

@@ -45,7 +45,7 @@ def markdown(
     table = markdown_table(["trial", *params, f"validation {monitor}", "epochs", "state", "experiment"], rows)
     if best is None:
         return table
-    return f"{table}\n\nTo apply the best one to the checkout:\n\n```sh\n{apply_command(name(best.number))}\n```"
+    return f"{table}\n\nTo apply the best trial to the checkout:\n\n```sh\n{apply_command(name(best.number))}\n```"
 
 
 def apply_command(experiment: str) -> str:

@@ -1,4 +1,4 @@
-"""Downloads over https, http, s3, gs and from disks; each file whole and checked, or not there.
+"""Downloads over https, http, s3, gs and from disks; a file is either complete and checked, or absent.
 
 A broken connection is resumed where it broke, by this run or the next; a remote file that has changed begins anew.
 All files get their final names together, after the last has come, so that a folder is never half of something. The
@@ -136,13 +136,13 @@ def file_name(url: str) -> str:
     """The file's name in an address, decoded. Raises ValueError where it would lead elsewhere or is hidden."""
     name = decoded(PurePosixPath(redacted(url)).name)
     if not name or name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
-        raise ValueError(f"{redacted(url)}: found {name!r} as the file's name; allowed is a name without / and \\")
+        raise ValueError(f"{redacted(url)}: found {name!r} as the file's name; allowed: a name without / and \\")
     return name
 
 
 def _validate(requests: Sequence[Request], folder: Path, workers: int) -> None:
     if workers < 1:
-        raise ValueError(f"found workers={workers}; allowed are 1 and more")
+        raise ValueError(f"found workers={workers}; allowed: 1 or more")
     seen: set[Path] = set()
     home = folder.resolve()
     for request in requests:
@@ -151,7 +151,7 @@ def _validate(requests: Sequence[Request], folder: Path, workers: int) -> None:
         if request.target in seen:
             raise ValueError(f"{request.target} is the target of two requests")
         if request.lines is not None and request.lines < 1:
-            found = f"found lines={request.lines}; allowed are 1 and more, or None for all"
+            found = f"found lines={request.lines}; allowed: 1 or more, or None for all"
             raise ValueError(f"{redacted(request.url)}: {found}")
         seen.add(request.target)
 
@@ -201,7 +201,7 @@ def write_record(record: Path, fetched: Mapping[Path, Mapping[str, Any]]) -> Non
         try:
             entries = {entry["file"]: entry for entry in json.loads(record.read_text(encoding="utf-8"))}
         except (ValueError, TypeError, KeyError):
-            raise ValueError(f"{record}: found no record of downloads; delete it and fetch again") from None
+            raise ValueError(f"{record}: not a record of downloads; delete it and fetch again") from None
     for target, entry in fetched.items():
         name = Path(os.path.relpath(target, record.parent)).as_posix()
         entries[name] = {**entry, "file": name}

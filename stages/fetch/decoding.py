@@ -28,4 +28,4 @@ def inflated(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
                 raise TransientError(f"the {encoding} body is damaged: {error}") from None
             left = decoder.unused_data
     if not begun or not decoder.eof:
-        raise TransientError(f"the connection closed before the {encoding} body had ended")
+        raise TransientError(f"the connection closed before the {encoding} body ended")

@@ -118,7 +118,7 @@ def check_protocol(url: str) -> str:
     chained = "::" in re.sub(r"\[[^\]/]*\]", "", url)  # within brackets it is a part of an IPv6 address
     if chained or (separator and protocol.lower() not in PROTOCOLS):
         allowed = f"a path, or an address that begins with {', '.join(f'{name}://' for name in PROTOCOLS)}, without ::"
-        raise DownloadError(f"{redacted(url)}: not an address that is read; allowed: {allowed}")
+        raise DownloadError(f"{redacted(url)}: not a supported address; allowed: {allowed}")
     return f"{protocol.lower()}://{rest}" if separator else url
 
 
@@ -179,7 +179,7 @@ def read_file(url: str, start: int, stop: int | None, version: Version | None, *
             yield piece
             position += len(piece)
         if now.differs(version_of(describe())):
-            raise CannotResume("the file changed while it was read")
+            raise CannotResume("the file changed while it was being read")
 
     info = describe()
     if info.get("type") == "directory":
@@ -218,7 +218,7 @@ def errors_of(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise DownloadError(f"{redacted(url)}: found no file of that name") from None
+        raise DownloadError(f"{redacted(url)}: no such file") from None
     except _FINAL as error:
         raise DownloadError(f"{redacted(url)}: cannot be read: {one_line(error)}") from None
     except Exception as error:  # each file system has exceptions of its own

@@ -104,7 +104,7 @@ class Transfer:
                     self._complete()
                 checked = self._check()
                 if self.request.whole_lines and (cut := self.partial.cut_to_lines()):
-                    why = "its last line has no line end yet"
+                    why = "its last line is not complete yet"
                     _log.warning("%s: %s, so its last %s bytes are left out for now", self.shown, why, f"{cut:,}")
                     checked = self._check()
                 return checked
@@ -171,7 +171,7 @@ class Transfer:
         if error.unreachable and not self._reached:
             allowed = min(allowed, _UNREACHED_ATTEMPTS)
         if wait > limits.longest_wait:
-            asks = f"; it asks to wait {wait:,.0f} s, allowed are {limits.longest_wait:,g} s"
+            asks = f"; it asks to wait {wait:,.0f} s, allowed: {limits.longest_wait:,g} s"
             raise self._away(f"{error}{asks}{self._kept()}")
         if self._failures >= allowed or self._restarts >= limits.attempts:
             raise self._away(f"{error}{self._kept()}")
@@ -286,12 +286,12 @@ class Transfer:
         if self.stop.is_set():
             raise Cancelled
         if time.monotonic() > self._deadline:
-            found = f"expected within {self.limits.total:,g} s, found {self.partial.size:,} bytes by then"
+            found = f"not complete after {self.limits.total:,g} s, {self.partial.size:,} bytes received"
             raise self._error(f"{found}{self._kept()}")
 
     def _kept(self) -> str:
         size = self.partial.size
-        return f"; the {size:,} bytes that came are kept for the next start" if size else ""
+        return f"; the next start resumes from the {size:,} bytes received" if size else ""
 
     def _away(self, text: str) -> UnreachableError:
         return UnreachableError(f"{self.shown}: {text}")

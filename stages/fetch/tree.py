@@ -39,7 +39,7 @@ def files_below(url: str, chosen: Sequence[str], *, max_files: int, loose: bool 
     while folders:
         folder, place = folders.pop()
         if folder.count("/") > _DEEPEST:
-            raise ValueError(f"{url}: {folder}: more than {_DEEPEST} folders deep; allowed are as many")
+            raise ValueError(f"{url}: {folder}: folders nested too deeply; allowed: at most {_DEEPEST} levels")
         entries = list(_entries(system, place))
         asked_for = not folder and any(name in chosen for name, _, _, _ in entries)
         for name, kind, path, info in entries:
@@ -56,7 +56,7 @@ def files_below(url: str, chosen: Sequence[str], *, max_files: int, loose: bool 
                 tree.stated[f"{folder}{name}"] = stated_by(info)
         seen += len(entries)
         if len(tree.files) > max_files or seen > 2 * max_files:
-            raise ValueError(f"{url}: more than {max_files:,} files; allowed are as many")
+            raise ValueError(f"{url}: too many files; allowed: at most {max_files:,}")
     return tree
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _CONNECT = 15.0  # seconds; less where `idle` is
 _REFUSALS = {
-    204: "the host has an empty answer in place of the file",
+    204: "the host sent an empty answer instead of the file",
     401: "the host refuses access to the file",
     403: "the host refuses access to the file",
     404: "the host has no such file",
@@ -89,14 +89,14 @@ class Web:
             with self._client.stream(method, url, headers=headers) as response:
                 yield response
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
-            raise DownloadError(f"{redacted(url)}: not a URL that can be followed: {one_line(error)}") from None
+            raise DownloadError(f"{redacted(url)}: cannot be fetched: {one_line(error)}") from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             port = urlsplit(url).port
             where = f"{host}:{port}" if port else host
             reason = f"cannot reach {where}: is there a network? ({one_line(error)})"
             raise TransientError(reason, unreachable=True) from None
         except httpx.TimeoutException:
-            raise TransientError(f"no byte came for {self._idle:g} s") from None
+            raise TransientError(f"no data received for {self._idle:g} s") from None
         except httpx.RequestError as error:
             raise TransientError(f"the connection broke: {one_line(error)}") from None
 
@@ -126,7 +126,7 @@ class Web:
             # The host compresses although identity was asked for: neither its length nor its hash is the file's.
             self._without_ranges.add(url)
             if encoding not in ENCODINGS:
-                allowed = f"allowed are identity, {', '.join(ENCODINGS)}"
+                allowed = f"allowed: identity, {', '.join(ENCODINGS)}"
                 raise DownloadError(f"{redacted(url)}: found the content encoding {encoding[:40]!r}; {allowed}")
             return Response(chunks=inflated(response.iter_raw(), encoding), version=_version(headers))
         chunks, version, md5 = response.iter_raw(), _version(headers), _stated_md5(headers)

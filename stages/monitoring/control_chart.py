@@ -1,6 +1,6 @@
-"""A control chart for forecasts: when have a model's errors changed for good, and when is it just a bad day?
+"""A control chart for forecasts: has a model's error changed for good, or was it just a bad day?
 
-It sees one number a day and series: how far the day lay from the median, in units of the band that the model itself
+It sees one number per series and day: how far the day lay from the median, in units of the band that the model itself
 gave (`standardized`). From that, three charts, each a CUSUM (Page, 1954, https://doi.org/10.1093/biomet/41.1-2.100):
 
 - `level`: forecasts are too low or too high, by one standard deviation of the error or more (k = 0.5, both sides).
@@ -8,7 +8,7 @@ gave (`standardized`). From that, three charts, each a CUSUM (Page, 1954, https:
 - `weekday`: errors repeat themselves from week to week: the product of a day's error with those of the same weekday
   one and two weeks before, each less the mean of its last seven days, so that a level alone is no pattern.
 
-What makes a CUSUM of real errors cry wolf is dealt with thus:
+Three properties of real errors would make a CUSUM raise false alarms; each is dealt with:
 
 - Errors are not normal, and bands are not quite right: a day counts by its rank among the errors of the version's own
   test split, as a normal score (28 values of an ideal model stand beside them, so that few days can be ranked, too).

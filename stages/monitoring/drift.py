@@ -88,12 +88,13 @@ class Drift:
     def summary(self) -> str:
         """One sentence."""
         changed = [feature for feature in self.features if feature.verdict == self.verdict != "none"]
-        against = f"beside {self.model} version {self.version}"
+        against = f"compared with {self.model} version {self.version}"
         if not self.examples:
-            return f"{self.task}: none: nothing in {self.what} that the champion has not learned, {against}"
+            unseen = f"that {self.model} version {self.version} was not trained on"
+            return f"{self.task}: none: no examples in {self.what} {unseen}"
         if not changed:
             looked = f"{len(self.features)} features of {self.examples:,} examples in {self.what}"
-            return f"{self.task}: none: no change that is sure and large in {looked}, {against}"
+            return f"{self.task}: none: no significant and large change in {looked}, {against}"
         shown = "; ".join(f"{one.name} {one.effect:.2f} ({one.before} → {one.now})" for one in changed[:3])
         more = f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         return f"{self.task}: {self.verdict} in {self.what} ({self.examples:,} examples) {against}: {shown}{more}"
@@ -148,8 +149,8 @@ def drift_of(task: Task, params: TaskParams, files: Sequence[str] = ()) -> Drift
             rejected = _of_preparation(profile["prepared"], read_json(task.paths.preparation_metrics))
     changes = changes_of(profile, observed, rejected, partial=bool(files)) if observed.examples else []
     if files and not changes:
-        found = f"found {observed.examples:,} examples" if observed.examples else "found no example"
-        reason = f"{found}; allowed are files with enough of what {version.name} version {version.version} has learned"
+        found = f"found {observed.examples:,} examples" if observed.examples else "found no examples"
+        reason = f"{found}; allowed: files with enough of what {version.name} version {version.version} was trained on"
         raise ValueError(f"{', '.join(files)}: nothing could be compared: {reason}")
     return Drift(
         task=task.name,
@@ -205,8 +206,8 @@ def _profile(client: MlflowClient, version: ModelVersion, task: Task, temporary:
     if profile.get("format") != FORMAT:
         found = "no profile" if not profile else f"a profile of format {profile.get('format')}"
         raise ValueError(
-            f"{version.name} version {version.version} has {found}, since other code made it; "
-            f"`dvc repro register@{task.name}` gives one to the version that it registers"
+            f"{version.name} version {version.version} has {found}, since it was made by other code; "
+            f"`dvc repro register@{task.name}` registers a version that has one"
         )
     return profile
 
@@ -225,9 +226,7 @@ def _known(version: ModelVersion, temporary: Path) -> Known:
     files = list(found(f"models:/{version.name}/{version.version}/artifacts"))
     network = next((file for file in files if file.endswith(f"/{NETWORK_NAME}")), None)
     if network is None:
-        raise ValueError(
-            f"{version.name} version {version.version} holds no {NETWORK_NAME}, so that nobody can read it"
-        )
+        raise ValueError(f"{version.name} version {version.version} has no {NETWORK_NAME}, so it cannot be loaded")
     folder = temporary / "known"
     # MLflow keeps the folders of an address, so that a network's files lie beside it here, too.
     file = Path(artifacts.download_artifacts(artifact_uri=network, dst_path=str(folder)))

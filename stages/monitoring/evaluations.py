@@ -1,4 +1,4 @@
-"""What `evaluate` had found of a version before anybody used it: what later answers are compared with."""
+"""What `evaluate` found for a version before it was used: later answers are compared with it."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class ForecastStore:
             return 0
         fault = _fault(rows, origin)
         if fault:
-            raise ValueError(f"{self.shown}: a forecast from {origin} is not stored: {fault}")
+            raise ValueError(f"{self.shown}: the forecast from {origin} was not stored: {fault}")
         before = self.forecasts(origin, version)
         known = rows["unique_id"].isin([] if before is None else before["unique_id"])
         new = rows.loc[~known, list(COLUMNS)]
@@ -94,7 +94,9 @@ class ForecastStore:
         with self._errors():
             found = self._system.find(self._root) if self._system.exists(self._root) else []
         names = {path: path[len(self._root) + 1 :] for path in sorted(found) if not path.endswith(_PARTIAL)}
-        skipped = [f"{name}: not named origin=DATE/version=N.parquet" for name in names.values() if not _named(name)]
+        skipped = [
+            f"{name}: the name is not origin=DATE/version=N.parquet" for name in names.values() if not _named(name)
+        ]
         paths = [path for path, name in names.items() if _named(name)]
         with ThreadPoolExecutor(_READERS) as readers:
             read = list(readers.map(self._read_or_reason, paths))
@@ -114,7 +116,7 @@ class ForecastStore:
     def _read(self, path: str) -> pd.DataFrame:
         table = self._read_or_reason(path)
         if isinstance(table, str):
-            raise ValueError(f"{self.shown}: {path[len(self._root) + 1 :]}: {table}; remove the file, or put it right")
+            raise ValueError(f"{self.shown}: {path[len(self._root) + 1 :]}: {table}; remove or repair the file")
         return table
 
     def _read_or_reason(self, path: str) -> pd.DataFrame | str:
@@ -168,26 +170,28 @@ def _fault(table: pd.DataFrame, origin: date) -> str:
     import pandas as pd
 
     if missing := [name for name in COLUMNS if name not in table.columns]:
-        return f"found columns {', '.join(map(str, table.columns))[:200]}; {', '.join(missing)} missing"
+        return f"found columns {', '.join(map(str, table.columns))[:200]}; missing: {', '.join(missing)}"
     if table.empty:
         return "found no rows"
     numbers = table[["mean", *QUANTILES]]
     if not all(pd.api.types.is_numeric_dtype(kind) for kind in numbers.dtypes):
-        return "mean and quantiles are no numbers"
+        return "mean or a quantile is not a number"
     if not pd.api.types.is_datetime64_dtype(table["ds"]):
-        return "ds holds no days"
+        return "ds is not a column of days"
     if table["unique_id"].isna().any() or not table["unique_id"].map(lambda name: isinstance(name, str)).all():
-        return "unique_id holds no names"
+        return "unique_id is not a column of names"
     values = numbers.to_numpy(dtype=np.float64)
     if not np.isfinite(values).all():
-        return f"a number of series {table['unique_id'][~np.isfinite(values).all(axis=1)].iloc[0]!r} is not finite"
+        return (
+            f"series {table['unique_id'][~np.isfinite(values).all(axis=1)].iloc[0]!r} has a number that is not finite"
+        )
     low, middle, high = (numbers[name] for name in QUANTILES)
     if (crossed := (low > middle) | (middle > high)).any():
         name, *found = table.loc[crossed, ["unique_id", *QUANTILES]].iloc[0]
         said = ", ".join(f"{quantile} {value:g}" for quantile, value in zip(QUANTILES, found, strict=True))
         return f"the quantiles of series {name!r} cross: {said}"
     if (timed := table["ds"] != table["ds"].dt.normalize()).any():
-        return f"ds {table['ds'][timed].iloc[0]} has a time of day; allowed are days"
+        return f"ds {table['ds'][timed].iloc[0]} has a time of day; allowed: days"
     ahead = (table["ds"] - pd.Timestamp(origin)).dt.days
     if not ahead.between(0, _LONGEST).all():
         return f"ds {table['ds'][~ahead.between(0, _LONGEST)].iloc[0]:%Y-%m-%d} does not follow the origin {origin}"

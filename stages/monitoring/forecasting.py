@@ -1,4 +1,4 @@
-"""The champion is asked for the days to come of every series in the newest data; its answers go to the store."""
+"""Have the champion forecast the coming days of every series in the newest data, and store its answers."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ def forecast_task(task: Task, params: TaskParams) -> Forecasted:
                         rows += store.write(origin, version, found)
                         answered += found["unique_id"].nunique()
     if count == len(origins) and not answered:
-        raise ValueError(f"version {version} answers none of {count:,} series, such as {faults[0]}")
+        raise ValueError(f"version {version} cannot answer any of {count:,} series, such as {faults[0]}")
     oldest, newest = (day.isoformat() for day in (min(origins.values()), max(origins.values())))
     since = f" from {newest} on" if oldest == newest else f", each from the day after its last, {oldest} to {newest},"
     summary = f"version {version} has forecast {answered:,} of {len(origins):,} series{since} in {store.shown}"
     if count < len(origins):
-        summary += f"; {len(origins) - count:,} stood there before"
+        summary += f"; {len(origins) - count:,} were already stored"
     if faults:
-        summary += f"; {len(faults):,} it cannot answer, such as {faults[0]}"
+        summary += f"; {len(faults):,} could not be answered, such as {faults[0]}"
     return Forecasted(
         rows=rows,
         series=answered,

@@ -1,4 +1,4 @@
-"""Answers to examples whose right answers somebody knows, beside what `evaluate` had found on the test split."""
+"""Answers to labelled examples, compared with what `evaluate` found on the test split."""
 
 from __future__ import annotations
 

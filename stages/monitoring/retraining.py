@@ -40,15 +40,15 @@ def decide(monitor: MonitorParams, evidence: Evidence) -> Retraining:
     """What the policy says of this evidence. A first training waits for no policy, and the pause holds for all."""
     last = evidence.last_training
     if last is None:
-        return Retraining(True, "there is no version yet: a first training waits for no policy")
+        return Retraining(True, "there is no version yet, so the first training runs whatever the policy")
     wanted = _by_policy(monitor.retrain, evidence, last)
     free = last + timedelta(days=monitor.pause_days)
     if wanted.retrain and evidence.day < free:
         ago = (evidence.day - last).days
         return Retraining(
             False,
-            f"{wanted.reason}, but pause_days: {monitor.pause_days} days lie between two trainings; the last was on "
-            f"{last}, {ago} {'day' if ago == 1 else 'days'} ago, and the next may be on {free}",
+            f"{wanted.reason}, but pause_days requires {monitor.pause_days} days between two trainings; the last was "
+            f"on {last}, {ago} {'day' if ago == 1 else 'days'} ago, and the next may be on {free}",
         )
     return wanted
 
@@ -56,7 +56,7 @@ def decide(monitor: MonitorParams, evidence: Evidence) -> Retraining:
 def _by_policy(policy: str, evidence: Evidence, last: date) -> Retraining:
     match policy:
         case "on_new_data":
-            return Retraining(True, "on_new_data: there are data that the model has not learned from")
+            return Retraining(True, "on_new_data: there are data that the model was not trained on")
         case "on_drift":
             return _by_verdict(policy, evidence.drift, "drift", evidence.drift_summary)
         case "on_alarm":
@@ -64,24 +64,24 @@ def _by_policy(policy: str, evidence: Evidence, last: date) -> Retraining:
         case "monthly":
             due = (evidence.day.year, evidence.day.month) > (last.year, last.month)
             when = f"the last training was on {last}"
-            later = f"{when}, a month before this one" if due else f"{when}, in this month"
+            later = f"{when}, in an earlier month" if due else f"{when}, in this month"
             return Retraining(due, f"monthly: {later}")
         case "never":
-            return Retraining(False, "never: a person trains, by `dvc repro`")
+            return Retraining(False, "never: only a person trains, with `dvc repro`")
     raise ValueError(f"monitor.retrain: found {policy!r}")
 
 
 _WORDS = {
     "on_drift": {
         "drift": "the input has drifted",
-        "warning": "the input may have drifted, and a warning is no drift",
+        "warning": "the input may have drifted, but a warning does not count as drift",
         "none": "the input has not drifted",
-        "unknown": "whether the input has drifted is not known",
+        "unknown": "it is not known whether the input has drifted",
     },
     "on_alarm": {
         "alarm": "the answers have become worse",
-        "none": "the answers are as good as they were measured",
-        "unknown": "whether the answers are still good is not known",
+        "none": "the answers are as good as in the evaluation",
+        "unknown": "it is not known whether the answers are still good",
     },
 }
 

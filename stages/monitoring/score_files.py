@@ -1,6 +1,6 @@
 """What `score` leaves below `scores/TASK/`, each file there as a whole or not at all.
 
-score.json    verdict, alarms, metrics beside those of the evaluation, what was passed over
+score.json    verdict, alarms, metrics beside those of the evaluation, what was skipped
 table.csv     forecasts: a row for each day of a series on the charts
 slices.csv    metrics by days ahead, day and series, or by class
 score.png     forecasts: the last 90 days of errors against their band, alarms marked

@@ -1,4 +1,4 @@
-"""The last 90 days of errors against the band that the model gave, alarms marked."""
+"""The errors of the last 90 days against the model's own band, with alarms marked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def score_picture(table: pd.DataFrame) -> Figure:
     for axes, name in zip(grid, shown, strict=True):
         _panel(axes, recent[recent["unique_id"] == name], name)
     more = f"; {len(names) - len(shown):,} more series are not shown" if len(names) > len(shown) else ""
-    figure.suptitle(f"What came less the median that was forecast, {DAYS} days{more}", fontsize=10)
+    figure.suptitle(f"Observed value minus forecast median, {DAYS} days{more}", fontsize=10)
     return figure
 
 

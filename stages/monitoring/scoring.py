@@ -87,7 +87,7 @@ def compare(
     if not len(scored):
         what = f"{len(forecasts):,} days are forecast" if len(forecasts) else "nothing is forecast yet"
         empty = pd.DataFrame(columns=["slice", "value", "n", *METRICS])
-        summary = f"nothing to compare: {what}, none of them has come"
+        summary = f"nothing to compare: {what}, and none of them has an observed value"
         return Scored(verdict="none", alarms=(), summary=summary, metrics={}, table=days, slices=empty)
     last = scored["ds"].max()
     recent = scored[scored["ds"] > last - pd.Timedelta(days=RECENT_DAYS)]
@@ -112,7 +112,7 @@ def _without_forecasts(actuals: pd.DataFrame, last: pd.Timestamp) -> tuple[str, 
     count = days.nunique()
     return (
         f"{count:,} {'day has' if count == 1 else 'days have'} come since {last:%Y-%m-%d} without a forecast, up to "
-        f"{days.max():%Y-%m-%d}: `python -m stages.forecast` goes on from there",
+        f"{days.max():%Y-%m-%d}: `python -m stages.forecast` continues from there",
     )
 
 
@@ -129,7 +129,7 @@ def _not_in_verdict(forecasts: pd.DataFrame, days: pd.DataFrame, alarm: AlarmPar
         behind = f"{_series(len(ended))}, {alarm.recent_days} or more days behind the others"
         notes.append(f"{behind}, such as {ended.index[0]!r}, last scored on {ended.iloc[0]:%Y-%m-%d}")
     if len(never):
-        lost = f"{_series(len(never))}, of which no day that was forecast has come"
+        lost = f"{_series(len(never))}, for which no forecast day has an observed value"
         notes.append(f"{lost}, such as {never.index[0]!r}, forecast up to {never.iloc[0]:%Y-%m-%d}")
     return tuple(f"the verdict leaves out {note}" for note in notes)
 
@@ -146,14 +146,14 @@ def verdict(days: pd.DataFrame, alarm: AlarmParams) -> tuple[bool, str]:
     count = raised["unique_id"].nunique()
     when = f"in the {alarm.recent_days} days up to {last:%Y-%m-%d}"
     if not count:
-        return False, f"no alarm {when}, of {_series(of)}"
+        return False, f"no alarm {when} in {_series(of)}"
     chance = _at_least(count, of, 1 - (1 - _FALSE_ALARMS_A_DAY) ** alarm.recent_days)
     found = [f"{_WORDS[chart]} ({chart})" for chart in CHARTS if raised["alarms"].str.contains(chart).any()]
     some = raised.iloc[-1]
     told = f"{count:,} of {_series(of)} with an alarm {when}, such as {some.unique_id} on {some.ds:%Y-%m-%d}: errors "
     told += " and ".join(found)
     if chance > alarm.chance:
-        told += f"; false alarms bring as many with a chance of {chance:.0%}, so it is none"
+        told += f"; the probability of as many false alarms is {chance:.0%}, so this is not an alarm"
     return chance <= alarm.chance, told
 
 

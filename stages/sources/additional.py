@@ -108,11 +108,11 @@ def _as_it_lies(listed: str, tree: Tree) -> str:
 def _nothing(address: str, others: list[str]) -> str:
     if others:
         shown = ", ".join(others[:_SHOWN]) + (f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else "")
-        return f"holds no file that is learned from; found {shown}"
+        return f"no file in it can be used for training; found {shown}"
     hint = f"; {ONE_MACHINE}" if is_local(address) else ""
-    return f"no such folder, or nothing in it; remove the address, or see that corrections lie there{hint}"
+    return f"no such folder, or it is empty; remove the address, or put corrections there{hint}"
 
 
 ONE_MACHINE = (
-    "a path is of one machine: download must run there, or the address be one that all machines reach (s3, gs, https)"
+    "a path exists on one machine only: run download there, or use an address that all machines reach (s3, gs, https)"
 )

@@ -16,13 +16,13 @@ def change_in_words(path: Path, md5: str) -> str:
     new = pins.read(path)
     earlier = Fetched(path.parent.parent).pin(md5) or _committed(path)
     if earlier is None or hashlib.md5(earlier.encode(), usedforsecurity=False).hexdigest() != md5:
-        return f"pinned anew, {counted(len(new.files), 'file')}"
+        return f"new pin, {counted(len(new.files), 'file')}"
     try:
         old = pins.parse(earlier)
     except ValueError:  # an older format
-        return f"pinned anew, {counted(len(new.files), 'file')}"
+        return f"new pin, {counted(len(new.files), 'file')}"
     if old.source != new.source:
-        return f"another one, {counted(len(new.files), 'file')}" if new.files else "a sample"
+        return f"another source, {counted(len(new.files), 'file')}" if new.files else "a sample"
     return pins.difference(old, new)[2]
 
 

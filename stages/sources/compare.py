@@ -58,12 +58,12 @@ class Compared:
             number = counted(self.foretold.number, "row")
             found.append(f"{number} without a value changed, the first {self.foretold.example}")
         if self.repeated.number:
-            found.append(f"{counted(self.repeated.number, 'row')} came again, the first {self.repeated.example}")
+            found.append(f"{counted(self.repeated.number, 'row')} repeated, the first {self.repeated.example}")
         if self.differing.number:
             found.append(f"{self.differing.number:,} of them with other values, the first {self.differing.example}")
         if self.ahead.number:
-            lie = "lies" if self.ahead.number == 1 else "lie"
-            found.append(f"{counted(self.ahead.number, 'row')} {lie} in the future, the first {self.ahead.example}")
+            dated = "is" if self.ahead.number == 1 else "are"
+            found.append(f"{counted(self.ahead.number, 'row')} {dated} in the future, the first {self.ahead.example}")
         return found
 
 

@@ -10,7 +10,7 @@ def cache_folder() -> Path:
     """Where DVC's cache of this checkout keeps its files. Raises RuntimeError where DVC does not say."""
     found = cache_folder_or_none()
     if found is None:
-        raise RuntimeError(f"{Path.cwd()}: no folder of DVC, so there is no cache; run from the project's folder")
+        raise RuntimeError(f"{Path.cwd()}: not a DVC project, so there is no cache; run from the project's folder")
     return found
 
 

@@ -165,7 +165,7 @@ class Fetched:
         """Only what is here is dropped: DVC's cache, and a raw folder, are DVC's."""
         if path == self._path(content.sha256):
             path.unlink(missing_ok=True)
-            print(f"unroll: {path} no longer holds what its name says; dropped", file=sys.stderr)
+            print(f"unroll: {path} no longer has the hash in its name; removed", file=sys.stderr)
 
     def _keep(self, path: Path, entry: dict[str, Any]) -> tuple[Content, Version]:
         version = Version(etag=entry["etag"], generation=entry["generation"])

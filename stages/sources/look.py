@@ -56,7 +56,7 @@ def _of_file(
     """The faults and the notes on one file, of which the `sides` are the older and the newer one."""
     old, new = sides
     if new is None:
-        raise FileNotFoundError("a file that had just been fetched is gone, or damaged; refresh again")
+        raise FileNotFoundError("a file that was just fetched is missing or damaged; refresh again")
     grown = only_grew(before, after, new)
     if grown and (how is None or how.form != "csv" or old is None):
         return [], []
@@ -64,7 +64,7 @@ def _of_file(
     if how is None:
         return [sizes], []
     if old is None:
-        return [f"{sizes}, and the earlier ones are no longer here to be compared (`dvc pull` may have them)"], []
+        return [f"{sizes}, and the earlier content is no longer here to compare with (`dvc pull` may have it)"], []
     try:
         if is_archive(old) and is_archive(new):
             return _of_archives(old, new, how, today)

@@ -24,7 +24,7 @@ def host_of(task: str, source: Block) -> Host:
     """The host for a task's `source` block: as its pin says or, where that is of another block, as hosts are now."""
     pin = pins.read(pins.path_of(task))
     if pin.source != pins.digest(source):
-        return UnpinnedHost(task, "is of another source")
+        return UnpinnedHost(task, "belongs to another source")
     return PinnedHost(task, pin) if pin.files else UnpinnedHost(task, "names no file")
 
 
@@ -37,7 +37,7 @@ class UnpinnedHost(PresentHost):
     def fetch(self, requests: Sequence[Request], record: Path) -> None:
         super().fetch(requests, record)
         if not self._told:
-            found = f"{pins.path_of(self._task)} {self._why}, so the files are those that the host has now"
+            found = f"{pins.path_of(self._task)} {self._why}, so the files that the host has now were fetched"
             way_out = f"`python -m stages.refresh {self._task}` pins them"
             print(f"unroll: download {self._task}: {found}; {way_out}", file=sys.stderr)
         self._told = True
@@ -62,7 +62,7 @@ class PinnedHost:
                 missing = self._copy(missing)
                 self._from_hosts(missing)
                 for _, file in self._copy(missing):
-                    raise self._other_version(f"{file.url} is no longer what {pins.path_of(self._task)} names")
+                    raise self._other_version(f"{file.url} no longer matches {pins.path_of(self._task)}")
                 self._fetched.prune({file.content.sha256 for _, file in named})
         write_record(
             record,
@@ -103,4 +103,5 @@ class PinnedHost:
             raise self._other_version(f"{error}{hint}") from None
 
     def _other_version(self, found: str) -> DownloadError:
-        return DownloadError(f"{found}; `python -m stages.refresh {self._task}` pins what is there now, or `dvc pull`")
+        pins_it = f"`python -m stages.refresh {self._task}` pins what is there now"
+        return DownloadError(f"{found}; {pins_it}, and `dvc pull` may have the earlier version")

@@ -125,7 +125,7 @@ def difference(old: Pin, new: Pin) -> tuple[int, int | None, str]:
     if grown:
         words.append(f"{counted(abs(grown), 'line')} {'more' if grown > 0 else 'fewer'}")
     if not words:
-        words = ["what is left out, or an address, has changed"]
+        words = ["an address, or the list of files left out, has changed"]
     return len(changed) + len(came) + len(went), grown, ", ".join(words)
 
 
@@ -151,7 +151,7 @@ def _parsed(value: object) -> Pin:
     for name in files:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or str(path) != name or name == "." or not name.isprintable():
-            raise ValueError(f"files: found the name {name[:80]!r}; allowed is a relative path without ..")
+            raise ValueError(f"files: found the name {name[:80]!r}; allowed: a relative path without ..")
     for name, why in left_out.items():
         _check(isinstance(why, str), f"left_out: {name[:80]}", why, "text")
     digest = values["source"]
@@ -191,10 +191,10 @@ def _is_count(value: object) -> bool:
 
 
 _OF_CONTENT: Mapping[str, tuple[str, Callable[[object], bool]]] = {
-    "bytes": ("a number of 0 or more", _is_count),
+    "bytes": ("a whole number of 0 or more", _is_count),
     "sha256": ("64 hexadecimal digits", _is_hex(64)),
     "md5": ("32 hexadecimal digits", _is_hex(32)),
-    "lines": ("a number of 0 or more, or none", lambda value: value is None or _is_count(value)),
+    "lines": ("a number of 0 or more, or null", lambda value: value is None or _is_count(value)),
     "complete": ("true or false", lambda value: isinstance(value, bool)),
 }
 

@@ -107,7 +107,7 @@ def test_asked_to_stop_it_saves_and_says_so_with_its_status(clone: Clone, cluste
     printed = ended(training, 75)
     assert "train sketch: stopped; the next start goes on from" in printed
     assert "Traceback" not in printed
-    assert "going on after step" in ended(start(clone, "sketch"))  # torchrun's ranks take up the state
+    assert "resuming after step" in ended(start(clone, "sketch"))  # torchrun's ranks take up the state
     assert result(clone, "sketch") == trained
 
 
@@ -115,7 +115,7 @@ def test_a_rank_that_dies_is_started_again_and_resumes(clone: Clone, cluster: No
     training = train(clone, cluster)
     wait_for_checkpoint(training)
     cluster.workers(RANK)[-1][0].kill()
-    assert "going on after step" in ended(training)
+    assert "resuming after step" in ended(training)
     assert result(clone, "sketch") == trained
 
 
@@ -128,7 +128,7 @@ def test_ranks_are_gone_soon_after_who_started_them_and_a_new_start_goes_on(
     training.process.wait()
     wait_until(lambda: not cluster.workers(RANK), "the end of the ranks", seconds=60)
     assert not (clone.folder / "weights" / "sketch").exists()
-    assert "going on after step" in ended(train(clone, cluster))
+    assert "resuming after step" in ended(train(clone, cluster))
     assert result(clone, "sketch") == trained
 
 
@@ -208,5 +208,5 @@ def test_a_node_that_dies_while_ranks_train_is_replaced(clone: Clone, cluster: N
     wait_for_checkpoint(training)
     cluster.kill(1)
     cluster.add()
-    assert "going on after step" in ended(training)
+    assert "resuming after step" in ended(training)
     assert result(clone, "sketch") == trained

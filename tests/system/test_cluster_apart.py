@@ -131,7 +131,7 @@ def test_a_training_comes_to_the_bytes_of_torchruns_though_a_node_dies(
     cluster.kill(1)
     cluster.add()
     printed = ended(training)
-    assert "going on after step" in printed
+    assert "resuming after step" in printed
     assert result(clone, "sketch") == trained
     assert not fs.find(f"{BUCKET}/states")
 

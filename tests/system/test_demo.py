@@ -218,7 +218,7 @@ def test_a_correction_is_on_the_disk_once(demo: Demo, page: Page, clock: list[li
     word = page.get_by_label("It was a …")
     word.fill("tree")
     word.press("Enter")
-    for said in ("It is kept.", "It was kept before."):
+    for said in ("It was saved.", "It had already been saved."):
         page.get_by_role("button", name="Hand in").filter(visible=True).click()
         expect(page.get_by_text(said)).to_be_visible()
     (file,) = (demo.feedback / "sketch").glob("*.ndjson")

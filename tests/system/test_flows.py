@@ -47,7 +47,10 @@ def test_the_forecast_flow_keeps_what_the_champion_says_and_scores_it(flows: Hou
     (file,) = (flows.clone.folder / "forecasts").rglob("*.*")
     assert file.match("forecasts/forecast/origin=2016-01-01/version=*.parquet")
     assert "has forecast" in first.message()
-    assert "nothing to compare: 7 days are forecast, none of them has come" in first.artifacts()["scores-forecast"]
+    assert (
+        "nothing to compare: 7 days are forecast, and none of them has an observed value"
+        in first.artifacts()["scores-forecast"]
+    )
     assert flows.clone.run("git", "status", "--porcelain", "--untracked-files=no") == ""
 
 

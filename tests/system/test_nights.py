@@ -123,7 +123,7 @@ def test_a_night_that_is_killed_while_it_trains_leaves_the_champion(story: Story
     run.process().send_signal(signal.SIGKILL)
     wait_until(lambda: not stage_processes(story.folder), "no process of a stage", seconds=30)
     assert run.wait() == "CRASHED"
-    assert "on_new_data: there are data that the model has not learned from" in run.artifacts()["decision"]
+    assert "on_new_data: there are data that the model was not trained on" in run.artifacts()["decision"]
     assert (story.champion(), story.tip()) == ("1", before)
     record = story.record()
     assert (record["retrain"], record["done"]) == (True, False)

@@ -125,7 +125,7 @@ def test_a_dead_worker_is_replaced_and_the_training_goes_on(far: Far) -> None:
     assert run.wait(seconds=400) == "COMPLETED", run.message()
     orders = far.ordered(run, "train@forecast")
     assert [order.state() for order in orders] == ["CRASHED", "COMPLETED"]
-    assert "going on after step" in orders[1].logs()
+    assert "resuming after step" in orders[1].logs()
     assert time.monotonic() - since < 300
 
 

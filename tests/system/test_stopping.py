@@ -86,7 +86,7 @@ def test_a_killed_worker_and_the_run_after_it(flows: House) -> None:
     assert run.wait() == "CRASHED"
     flows.servers.up()  # starts what is not running
     again = in_training(flows, seed=3)
-    wait_until(lambda: "going on after step" in again.logs(), "the line that says so", seconds=20)
+    wait_until(lambda: "resuming after step" in again.logs(), "the line that says so", seconds=20)
     again.cancel()
     assert again.wait() == "CANCELLED"
 

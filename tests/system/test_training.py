@@ -154,7 +154,7 @@ def test_killed_in_mid_training_and_started_again(undisturbed: tuple[Clone, str,
     assert (len(children) >= ranks) == (ranks > 1)
     # Ranks see that their launcher is gone: they would train on beside their successors.
     assert psutil.wait_procs(children, timeout=15)[1] == []
-    assert "going on after step" in finish(start(clone, task))
+    assert "resuming after step" in finish(start(clone, task))
     assert result(clone, task) == written
     assert not list(clone.folder.glob(".resume/*/checkpoint.safetensors"))
 
@@ -207,7 +207,7 @@ def test_asked_to_stop_it_saves_and_says_so_with_its_status(sketch: tuple[Clone,
     assert status == 75, printed
     assert "the next start goes on" in printed
     assert "Traceback" not in printed
-    assert "going on after step" in finish(start(clone, "sketch"))
+    assert "resuming after step" in finish(start(clone, "sketch"))
     assert result(clone, "sketch") == written
 
 
@@ -218,7 +218,7 @@ def test_a_rank_that_dies_is_started_again_and_resumes(sketch: tuple[Clone, dict
     training.wait_for_checkpoint()
     ranks = [child for child in training.children() if "spawn_main" in " ".join(child.cmdline())]
     ranks[-1].kill()
-    assert "going on after step" in finish(training)
+    assert "resuming after step" in finish(training)
     assert result(clone, "sketch") == written
 
 

@@ -94,7 +94,7 @@ def test_a_search_ends_with_the_best_trial_which_one_command_applies(flows: Hous
     assert again.message() == run.message()
     other = flows.start("tune/tune", options={**options, "seed": 2})
     assert other.wait() == "FAILED"
-    assert other.message() == "study rates: begun with seed 1; found 2; allowed: the same, or another name"
+    assert other.message() == "study rates: begun with seed 1; found 2; allowed: the same value, or another name"
 
     with worktree(flows.clone.folder, "HEAD") as folder:  # as a checkout of somebody else's
         beside = Clone(folder)

@@ -106,7 +106,7 @@ def test_a_line_that_is_being_written_waits_for_the_next_refresh(
     whole = path.read_bytes()
     path.write_bytes(whole + b"two\tzw")
     refresh("translation", params)
-    assert f"{path.name}: its last line has no line end yet, so its last 6 bytes are left out for now" in caplog.text
+    assert f"{path.name}: its last line is not complete yet, so its last 6 bytes are left out for now" in caplog.text
     assert list(downloaded("translation", params, tmp_path / "half").values()) == [whole]
     unpinned = params_of("translation", "feedback/translation", seed=2)
     assert list(downloaded("translation", unpinned, tmp_path / "unpinned").values()) == [whole]
@@ -141,7 +141,7 @@ def test_corrections_that_are_taken_away_or_changed_are_refused(tmp_path: Path) 
     assert (result.state, f"also/train/1/{path.name} is gone" in result.summary) == ("refused", True)
     shutil.rmtree("feedback")
     result = refresh("translation", params)
-    assert (result.state, "feedback/translation: no such folder, or nothing in it" in result.summary) == (
+    assert (result.state, "feedback/translation: no such folder, or it is empty" in result.summary) == (
         "refused",
         True,
     )
@@ -150,20 +150,18 @@ def test_corrections_that_are_taken_away_or_changed_are_refused(tmp_path: Path) 
 
 
 def test_an_address_with_nothing_to_learn_from_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"source\.also: feedback/video: no such folder, or nothing in it; .*s3, gs"):
+    with pytest.raises(ValueError, match=r"source\.also: feedback/video: no such folder, or it is empty; .*s3, gs"):
         refresh("video", params_of("video", "feedback/video"))
-    with pytest.raises(
-        ValueError, match=r"s3://nowhere/x: no such folder, or nothing in it; remove the address, or see"
-    ):
+    with pytest.raises(ValueError, match=r"s3://nowhere/x: no such folder, or it is empty; remove the address, or put"):
         Task("sketch").source().requests(params_of("sketch", "s3://nowhere/x").source, Path("raw"), _EmptyBucket())
     Path("notes").mkdir()
     Path("notes/a.txt").write_text("x")
-    with pytest.raises(ValueError, match=r"notes: holds no file that is learned from; found a\.txt"):
+    with pytest.raises(ValueError, match=r"notes: no file in it can be used for training; found a\.txt"):
         refresh("sketch", params_of("sketch", "notes"))
     Path("notes/a.ndjson").symlink_to("nowhere")
     with pytest.raises(ValueError, match=r"notes: a\.ndjson: a link to nothing"):
         refresh("sketch", params_of("sketch", "notes"))
-    with pytest.raises(DownloadError, match=r"gone\.ndjson: found no file of that name"):
+    with pytest.raises(DownloadError, match=r"gone\.ndjson: no such file"):
         refresh("sketch", params_of("sketch", "gone.ndjson"))
 
 
@@ -245,7 +243,7 @@ def test_a_worker_without_the_folder_is_told_what_it_needs(tmp_path: Path) -> No
     shutil.rmtree("feedback")
     with pytest.raises(DownloadError) as error:
         downloaded("translation", params, tmp_path / "raw")
-    assert "a path is of one machine: download must run there, or the address be one that all machines reach" in str(
+    assert "a path exists on one machine only: run download there, or use an address that all machines reach" in str(
         error.value
     )
     assert "\n" not in str(error.value)
@@ -288,7 +286,7 @@ def test_a_pin_from_before_there_were_such_keys_holds() -> None:
 @pytest.mark.parametrize(
     ("task", "changes", "message"),
     [
-        ("sketch", {"source": {"also": ["a", "a"]}}, "sketch.source: allowed: each address of also once"),
+        ("sketch", {"source": {"also": ["a", "a"]}}, "sketch.source: allowed: each address in also once"),
         ("sketch", {"source": {"also": "a"}}, "sketch.source.also: found 'a'; allowed: a list"),
         ("sketch", {"source": {"also": ["https://u:p@host/x"]}}, "sketch.source.also: holds a password or a signature"),
         (

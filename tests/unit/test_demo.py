@@ -29,17 +29,17 @@ def test_a_drawing_is_read_as_it_was_drawn():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[" * 100_000, "no JSON"),
-        ("{", "no JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("{", "not JSON"),
         ('{"a": 1}', "found dict"),
         ("[[[0], [0]], 7]", "a stroke that is not"),
         ("[[[0]]]", "a stroke that is not"),
-        ("[[[], []]]", "empty or of several lengths"),
-        ("[[[0, 1], [0]]]", "empty or of several lengths"),
-        ('[[["<b>"], [0]]]', "a value that is no number"),
-        ("[[[true], [0]]]", "a value that is no number"),
-        ("[[[NaN], [0]]]", "a value that is no number"),
-        ("[[[1e300], [0]]]", "a value that is no number"),
+        ("[[[], []]]", "empty or differ in length"),
+        ("[[[0, 1], [0]]]", "empty or differ in length"),
+        ('[[["<b>"], [0]]]', "a value that is not a number"),
+        ("[[[true], [0]]]", "a value that is not a number"),
+        ("[[[NaN], [0]]]", "a value that is not a number"),
+        ("[[[1e300], [0]]]", "a value that is not a number"),
         (json.dumps([[[0], [0]]] * (MAX_STROKES + 1)), f"{MAX_STROKES + 1} strokes"),
         (json.dumps([[[0] * (MAX_POINTS + 1)] * 2]), "10,001 points"),
         (" " * (MAX_TEXT + 1), "524,289 characters"),
@@ -108,7 +108,7 @@ def test_strangers_hand_in_nothing_unless_somebody_says_so():
     assert not takes_corrections("auto", "192.168.1.5")
     assert not takes_corrections("off", "127.0.0.1")
     assert takes_corrections("on", "0.0.0.0")
-    with pytest.raises(Refusal, match="takes no corrections"):
+    with pytest.raises(Refusal, match="does not accept corrections"):
         Corrections(None).add("sketch", (), {"word": "x"})
 
 

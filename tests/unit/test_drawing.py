@@ -257,7 +257,7 @@ def test_a_task_on_the_data_of_another_has_no_blocks_for_data(tmp_path):
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
     path = tmp_path / "params.yaml"
     path.write_text(text.replace("\ndrawing:\n", "\ndrawing:\n  source: {}\n"), encoding="utf-8")
-    with pytest.raises(ParamsError, match=r"drawing\.source: unknown key; drawing learns from the data of sketch"):
+    with pytest.raises(ParamsError, match=r"drawing\.source: unknown key; drawing uses the data of sketch"):
         load(path)
     path.write_text(re.sub(r"per_category: \d+", "per_category: x", text, count=1), encoding="utf-8")
     with pytest.raises(ParamsError) as error:

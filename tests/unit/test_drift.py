@@ -250,11 +250,11 @@ def test_the_summary_and_the_table_name_what_has_changed_most(tmp_path):
     some = sample(generator, 500, shift=1.0)
     found = drift(judged(changes_of(profile, some, {}, partial=False), PARAMS))
     assert found.verdict == "drift"
-    assert found.summary.startswith("sketch: drift in x (500 examples) beside m version 3: number 0 0.")
+    assert found.summary.startswith("sketch: drift in x (500 examples) compared with m version 3: number 0 0.")
     assert table(found).splitlines()[2].startswith("number 0 ")
     assert found.as_json()["features"][0]["verdict"] == "drift"
     assert save_pictures(found, tmp_path)[0].name == "01-number-0.png"
-    assert drift((), 0).summary == "sketch: none: nothing in x that the champion has not learned, beside m version 3"
+    assert drift((), 0).summary == "sketch: none: no examples in x that m version 3 was not trained on"
 
 
 def test_pictures_of_series_are_drawn(tmp_path):

@@ -75,7 +75,7 @@ def test_stages_come_in_order_with_what_they_wait_for(folder: Path) -> None:
 def test_a_stage_that_never_ran_runs_and_one_that_has_does_not(folder: Path) -> None:
     before = planned(folder)
     assert before["first@a"].verdict == "run"
-    assert before["first@a"].reasons == ("has never run: dvc.lock does not name it",)
+    assert before["first@a"].reasons == ("has never run: it is not in dvc.lock",)
     assert before["second"].verdict == "run"
     repro(folder)
     assert {d.verdict for d in planned(folder).values()} == {"cached"}
@@ -123,7 +123,7 @@ def test_a_pin_that_moved_says_what_of_the_source_has_changed(folder: Path) -> N
     path.write_text(pin(10, 102, 40))
     assert planned(folder)["first@a"].reasons == ("source: 2 of 3 files changed, 92 lines more",)
     shutil.rmtree(folder / ".fetched")
-    assert planned(folder)["first@a"].reasons == ("source: pinned anew, 3 files",)
+    assert planned(folder)["first@a"].reasons == ("source: new pin, 3 files",)
     path.write_text('{"source": "abc", "files": {}}')
     with pytest.raises(PipelineError, match='sources/a.json: not a pin .*: source: found "abc"; allowed: 64'):
         planned(folder)
@@ -144,7 +144,7 @@ def test_force_and_targets(folder: Path) -> None:
     plan = planned(folder, targets=["first@a"], force=True)
     assert list(plan) == ["first@a"]
     assert plan["first@a"].verdict == "run"
-    assert plan["first@a"].reasons == ("asked for",)
+    assert plan["first@a"].reasons == ("requested with force",)
 
 
 def test_mistakes_are_one_line(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -101,13 +101,13 @@ def test_what_is_no_forecast_is_named_and_passed_over(tmp_path):
     (tmp_path / "forecast" / "origin=2020-13-01").mkdir()
     (tmp_path / "forecast/origin=2020-13-01/version=1.parquet").write_bytes(whole)
     faults = {
-        3: (rows("a").drop(columns="q95"), "q95 missing"),
-        4: (rows("a").assign(mean=np.nan), "series 'a' is not finite"),
+        3: (rows("a").drop(columns="q95"), "missing: q95"),
+        4: (rows("a").assign(mean=np.nan), "series 'a' has a number that is not finite"),
         5: (rows("a", "a"), "series 'a' has a day twice"),
-        6: (rows("a").assign(mean="1"), "are no numbers"),
+        6: (rows("a").assign(mean="1"), "mean or a quantile is not a number"),
         7: (rows("a", origin=date(2019, 1, 1)), "ds 2019-01-01 does not follow the origin 2020-01-01"),
-        8: (rows("a").assign(unique_id=1), "unique_id holds no names"),
-        9: (rows("a").assign(ds="2020-01-01"), "ds holds no days"),
+        8: (rows("a").assign(unique_id=1), "unique_id is not a column of names"),
+        9: (rows("a").assign(ds="2020-01-01"), "ds is not a column of days"),
         10: (rows("a").assign(q05=1.5), "the quantiles of series 'a' cross: q05 1.5, q50 1, q95 2"),
         11: (rows("a").assign(q05=3.0), "the quantiles of series 'a' cross: q05 3, q50 1, q95 2"),
         12: (rows("a").assign(q95=0.5), "the quantiles of series 'a' cross: q05 0, q50 1, q95 0.5"),
@@ -125,14 +125,14 @@ def test_what_is_no_forecast_is_named_and_passed_over(tmp_path):
         assert reason in told
     assert "version=2.parquet: not a Parquet file" in told
     for name in ("x", "01", "0"):
-        assert f"version={name}.parquet: not named origin=DATE/version=N.parquet" in told
-    with pytest.raises(ValueError, match=r"version=4\.parquet: a number of series 'a' is not finite; remove the file"):
+        assert f"version={name}.parquet: the name is not origin=DATE/version=N.parquet" in told
+    with pytest.raises(ValueError, match=r"version=4\.parquet: series 'a' has a number that is not finite; remove or"):
         store.write(ORIGIN, 4, rows("b"))  # it would hide what somebody put there
 
 
 def test_what_is_no_forecast_is_not_written(tmp_path):
     store = ForecastStore(str(tmp_path), "forecast")
-    with pytest.raises(ValueError, match="is not stored: a number of series 'a' is not finite"):
+    with pytest.raises(ValueError, match="was not stored: series 'a' has a number that is not finite"):
         store.write(ORIGIN, 1, rows("a", mean=np.inf))
     assert not (tmp_path / "forecast").exists()
 

@@ -79,8 +79,10 @@ def test_each_series_is_forecast_once_from_the_day_after_its_last(tmp_path, cham
     assert (first.rows, first.series, first.known, first.refused, first.version) == (14, 2, 0, 1, 4)
     assert first.origin == "2020-04-12"
     days = "each from the day after its last, 2020-04-10 to 2020-04-12,"
-    assert first.summary.startswith(f"version 4 has forecast 2 of 3 series, {days} in {tmp_path}/store/forecast; 1 it ")
-    assert "1 it cannot answer, such as bad: it never changes" in first.summary
+    assert first.summary.startswith(
+        f"version 4 has forecast 2 of 3 series, {days} in {tmp_path}/store/forecast; 1 could "
+    )
+    assert "1 could not be answered, such as bad: it never changes" in first.summary
     stored = ForecastStore(str(tmp_path / "store"), "forecast").read().rows
     origins = stored.groupby("unique_id")["origin"].unique().map(lambda found: [day.date() for day in found])
     assert origins.to_dict() == {"a": [date(2020, 4, 10)], "b": [date(2020, 4, 11)]}
@@ -116,7 +118,7 @@ def test_a_run_that_is_killed_between_two_origins_goes_on_where_it_was(tmp_path,
 def test_without_a_champion_or_any_answer_it_is_one_line(tmp_path, champion, monkeypatch):
     write_csv(tmp_path / "raw", 100, "bad")
     prepared(tmp_path / "raw", tmp_path / "prepared", id_column="id")
-    with pytest.raises(ValueError, match="version 4 answers none of 1 series, such as bad: it never changes"):
+    with pytest.raises(ValueError, match="version 4 cannot answer any of 1 series, such as bad: it never changes"):
         forecast_task(*task(tmp_path))
     monkeypatch.setattr(watched, "with_alias", lambda client, name, alias: None)
     with pytest.raises(ValueError, match="forecaster: no version is champion:"):

@@ -80,7 +80,7 @@ def test_a_champion_forecasts_once_from_the_same_data() -> None:
 
 
 def test_a_night_tells_of_data_decisions_and_champions_that_are_other_than_the_last_ones() -> None:
-    held = Retraining(False, "never: a person trains")
+    held = Retraining(False, "never: only a person trains")
     same = before(data="new", reason=held.reason)
     assert not one(before=same, waiting=("forecast",), decision=held).is_told
     assert one(before=same, waiting=("forecast",), decision=Retraining(True, "monthly: due")).is_told
@@ -130,8 +130,8 @@ def test_what_a_night_has_found_is_there_for_the_next_one(tmp_path: Path) -> Non
             "its data could not be updated, so nothing is decided and the champion stays",
         ),
         (
-            one(waiting=("forecast",), decision=Retraining(False, "never: a person trains, by `dvc repro`")),
-            "forecast held back: never: a person trains, by `dvc repro`",
+            one(waiting=("forecast",), decision=Retraining(False, "never: only a person trains, with `dvc repro`")),
+            "forecast held back: never: only a person trains, with `dvc repro`",
         ),
         (
             one(waiting=("drawing", "sketch"), decision=Retraining(True, "on_drift: the input has drifted")),
@@ -225,7 +225,8 @@ def test_an_event_can_be_matched_by_what_was_decided(monkeypatch: pytest.MonkeyP
 def test_the_commit_says_what_came_and_what_became_of_it() -> None:
     message = report.commit_message(BEGAN, [one()], ["5 stages: 5 Completed", "forecast: …"])
     assert message == (
-        "Night of 2026-12-01: forecast: 1 of 1 file changed, 92 lines more\n\n5 stages: 5 Completed\n\nforecast: …\n"
+        "Nightly run of 2026-12-01: forecast: 1 of 1 file changed, 92 lines more\n\n"
+        "5 stages: 5 Completed\n\nforecast: …\n"
     )
 
 

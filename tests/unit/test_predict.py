@@ -274,7 +274,7 @@ def test_an_error_in_the_middle_leaves_no_half_a_table_and_the_old_one_as_it_was
     output.write_text("old")
     monkeypatch.setattr("stages.tasks.translation.rows.CHUNK_SIZE", 1)
     monkeypatch.setattr(model, "predict", lambda frame, params: Length().predict(frame).iloc[:0])
-    with pytest.raises(ValueError, match="the model gave 0 answers to 1 rows; allowed is one a row"):
+    with pytest.raises(ValueError, match="the model gave 0 answers to 1 rows; allowed: one per row"):
         translate(sentences(tmp_path, b"a\nb"), output)
     assert output.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "sentences.txt"]
@@ -325,7 +325,7 @@ def test_rows_that_end_their_process_are_named(tmp_path: Path, model: Loaded, mo
     monkeypatch.setattr(predict, "ordered_map", crash)
     monkeypatch.setenv("UNROLL_THREADS", "1")
     source = sentences(tmp_path, b"word\n" * 3000)
-    with pytest.raises(RuntimeError, match="^rows 1,025 to 2,048: the process died that was to answer them"):
+    with pytest.raises(RuntimeError, match="^rows 1,025 to 2,048: the process died while answering them"):
         run(Task("translation"), source, "folder", tmp_path / "out.csv", {}, processes=2)
     assert not (tmp_path / "out.csv").exists()
 
@@ -362,7 +362,7 @@ def test_a_number_of_processes_that_is_none_is_refused(count: str, monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["predict", "sketch", "x.ndjson", f"--processes={count}"])
     with pytest.raises(SystemExit):
         main()
-    assert f"found '{count}'; allowed: a whole number from 1 on" in capsys.readouterr().err
+    assert f"found '{count}'; allowed: a whole number of 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", Task.names())
@@ -457,7 +457,7 @@ def test_an_output_is_written_by_its_ending_in_any_case(tmp_path: Path, name: st
     ],
 )
 def test_a_registered_name_is_answered_with_its_address(address: str, right: str) -> None:
-    with pytest.raises(ValueError, match=f"{address}: no such folder; of a registered model the address is {right}$"):
+    with pytest.raises(ValueError, match=f"{address}: no such folder; the address of a registered model is {right}$"):
         predict._load(address)
 
 

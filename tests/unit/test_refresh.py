@@ -258,19 +258,19 @@ def test_days_that_came_again_and_days_ahead_are_told(host: Host) -> None:
     refresh(params)
     file.content, file.etag = f"{text}2020/01/02,90\n2020/01/03,3\n2999/01/01,5\n".encode(), '"2"'
     assert refresh(params).summary == (
-        "1 of 1 files changed, 3 lines more; series.csv: 2 rows came again, the first 2020/01/02; 1 of them with other "
-        "values, the first 2020/01/02; 1 row lies in the future, the first 2999/01/01"
+        "1 of 1 files changed, 3 lines more; series.csv: 2 rows repeated, the first 2020/01/02; 1 of them with other "
+        "values, the first 2020/01/02; 1 row is in the future, the first 2999/01/01"
     )
 
 
 def test_equal_rows_that_came_again_are_told(tmp_path: Path) -> None:
-    assert compared(tmp_path, rows(0, 28), rows(0, 28) * 2).notes() == ["28 rows came again, the first 2020/01/01"]
+    assert compared(tmp_path, rows(0, 28), rows(0, 28) * 2).notes() == ["28 rows repeated, the first 2020/01/01"]
 
 
 def test_days_are_known_as_preparation_reads_them_however_they_are_written(tmp_path: Path) -> None:
     found = compared(tmp_path, "2020/01/02,3\nno day,1\n", "2020/1/2,3\n2020/1/02,4\nno day,1\n")
     assert found.faults() == []
-    again = "1 row came again, the first 2020/1/02"
+    again = "1 row repeated, the first 2020/1/02"
     assert found.notes() == [again, "1 of them with other values, the first 2020/1/02"]
     found = compared(tmp_path, "2020/01/02,3\n2020/01/03,3\n", "2020/1/2,4\n")
     changed, lost = "1 row changed, the first 2020/1/2: temp_max 3 → 4", "1 row lost, the first 2020/01/03"
@@ -392,7 +392,7 @@ def test_another_version_than_the_pinned_one_says_what_to_do(host: Host, tmp_pat
     refresh(params)
     shutil.rmtree(".fetched")
     file.content, file.etag = (HEADER + rows(0, 28, value=2)).encode(), '"2"'
-    said = "no longer what sources/forecast.json names; `python -m stages.refresh forecast` pins what is there now, or"
+    said = "no longer matches sources/forecast.json; `python -m stages.refresh forecast` pins what is there now, and"
     with pytest.raises(DownloadError, match=said):
         downloaded(params, tmp_path / "raw")
 
@@ -527,7 +527,7 @@ def edit_pin(change: Callable[[dict[str, Any]], object]) -> None:
 @pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", ".", ""])
 def test_a_pinned_name_leads_nowhere_else(name: str) -> None:
     entry = {"url": "u", "bytes": 1, "md5": "0" * 32, "sha256": "0" * 64}
-    with pytest.raises(ValueError, match="files: found the name .*; allowed is a relative path without"):
+    with pytest.raises(ValueError, match="files: found the name .*; allowed: a relative path without"):
         pins.parse(json.dumps({"source": None, "files": {name: entry}}))
 
 
@@ -563,9 +563,9 @@ def test_a_rewritten_past_does_not_pass_by_what_is_damaged_here(
     file.content, file.etag = new, '"2"'
     result = refresh(params)
     assert result.state == "refused"
-    said = "no longer here to be compared" if elsewhere == "nowhere" else "2020/01/03: temp_max 3 → 9"
+    said = "no longer here to compare with" if elsewhere == "nowhere" else "2020/01/03: temp_max 3 → 9"
     assert said in result.summary
-    assert ("no longer holds what its name says; dropped" in capsys.readouterr().err) == (damage != "gone")
+    assert ("no longer has the hash in its name; removed" in capsys.readouterr().err) == (damage != "gone")
 
 
 def test_a_pin_whose_files_were_emptied_is_compared_with_the_raw_folder(
@@ -577,7 +577,7 @@ def test_a_pin_whose_files_were_emptied_is_compared_with_the_raw_folder(
     whole = pin()
     edit_pin(lambda value: value.update(files={}))
     assert downloaded(params, Path("data/forecast/raw")) == file.content
-    assert "sources/forecast.json names no file, so the files are those" in capsys.readouterr().err
+    assert "sources/forecast.json names no file, so the files that the host has now" in capsys.readouterr().err
     file.content, file.etag = (HEADER + rows(0, 20)).encode(), '"2"'
     assert "8 rows lost, the first 2020/01/21" in refresh(params).summary
     assert refresh(params).state == "refused"
@@ -611,7 +611,7 @@ def test_refresh_finds_out_of_a_change_that_the_host_did_not_tell(host: Host, tm
     shutil.rmtree(".fetched")
     with pytest.raises(DownloadError, match="`python -m stages.refresh forecast` pins what is there now"):
         downloaded(params, tmp_path / "raw")
-    assert "no longer here to be compared" in refresh(params).summary
+    assert "no longer here to compare with" in refresh(params).summary
     accepting = params_of("forecast", f"{host.url}/s.csv", rewritten_past="accept")
     assert refresh(accepting).state == "new"
     assert downloaded(accepting, tmp_path / "raw") == file.content

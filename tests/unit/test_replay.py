@@ -318,7 +318,7 @@ def test_a_bad_option_is_one_line(options: tuple[str, str, str, str], message: s
 
 
 def test_another_task_is_told_that_it_has_no_days() -> None:
-    with pytest.raises(OptionError, match="found 'sketch'; allowed: forecast, the task whose data has days"):
+    with pytest.raises(OptionError, match="found 'sketch'; allowed: forecast, the only task with daily data"):
         check_task("sketch")
 
 
@@ -373,7 +373,7 @@ def test_the_summary_compares_policies_on_the_same_days(tmp_path: Path, monkeypa
     facts = {"from": "2020-01-01", "to": "2020-02-01", "every": "31d", "promotion": "gate"}
     outcome.write("forecast", cast(Any, SimpleNamespace(**written_by, unanswered={})), ["never", "monthly"], facts)
     lines = Path("replay/forecast/report.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "2020-01-01 to 2020-02-01, decided every 31d; the gate says who is champion."
+    assert lines[0] == "2020-01-01 to 2020-02-01, decided every 31d; the gate decides who is champion."
     shown_again = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| m")]
     assert shown_again == [
         ["monthly", "2", "1", "1", "1.50", "2", "1.000", "100.0%", "-50.0% [-50.0%, -50.0%]"],

@@ -53,7 +53,7 @@ def test_the_pause_holds_back_until_its_day_and_says_so() -> None:
     decided = decide(monitor("on_new_data"), evidence(day=date(2026, 11, 8)))
     assert not decided.retrain
     assert decided.reason == (
-        "on_new_data: there are data that the model has not learned from, but pause_days: 7 days lie between two "
+        "on_new_data: there are data that the model was not trained on, but pause_days requires 7 days between two "
         "trainings; the last was on 2026-11-02, 6 days ago, and the next may be on 2026-11-09"
     )
     assert decide(monitor("on_new_data"), evidence(day=date(2026, 11, 9))).retrain

@@ -111,12 +111,12 @@ def test_a_level_that_stays_is_an_alarm_and_one_that_is_in_the_test_split_is_non
 
 def test_of_many_series_a_few_alarms_are_chance():
     days = pd.DataFrame({"unique_id": [f"s{i}" for i in range(100)], "ds": START, "alarms": ""})
-    assert verdict(days, LIMITS) == (False, "no alarm in the 7 days up to 2020-01-01, of 100 series")
+    assert verdict(days, LIMITS) == (False, "no alarm in the 7 days up to 2020-01-01 in 100 series")
     for count, expected in ((1, False), (4, False), (5, True)):
         is_alarm, reason = verdict(days.assign(alarms=["level"] * count + [""] * (100 - count)), LIMITS)
         assert is_alarm == expected
         assert reason.startswith(f"{count} of 100 series with an alarm")
-        assert ("so it is none" in reason) != expected
+        assert ("so this is not an alarm" in reason) != expected
     alone = verdict(days[:1].assign(alarms="weekday"), LIMITS)
     assert alone[0]
     old = pd.concat([days[:1].assign(alarms="level"), days[:1].assign(ds=START + pd.Timedelta(days=7))])
@@ -126,8 +126,8 @@ def test_of_many_series_a_few_alarms_are_chance():
 def test_days_that_came_without_a_forecast_are_told():
     found = compare(forecasts(20, "a"), actuals(40, "a"), {}, LIMITS)
     assert found.notes == (
-        "14 days have come since 2020-01-26 without a forecast, up to 2020-02-09: `python -m stages.forecast` goes on "
-        "from there",
+        "14 days have come since 2020-01-26 without a forecast, up to 2020-02-09: `python -m stages.forecast` "
+        "continues from there",
     )
     assert compare(forecasts(20, "a"), actuals(26, "a"), {}, LIMITS).notes == ()
 
@@ -216,7 +216,7 @@ def test_a_labelled_file_is_scored_by_one_process_or_a_clusters(
     file.write_text("".join(f"{json.dumps(drawing)}\n" for drawing in drawings * 400))
     found = score_labelled(Task("sketch"), SimpleNamespace(), str(file))  # type: ignore[arg-type]
     assert (found.metrics["accuracy"]["value"], found.metrics["accuracy"]["n"]) == (0.5, 800)
-    assert found.notes == ("400 rows that do not say what is right are left out",)
+    assert found.notes == ("400 rows without a right answer are left out",)
     assert found.verdict == "alarm"
     assert sum(handed_out) == (800 if cluster else 0)
 
@@ -230,7 +230,7 @@ def test_series_that_end_before_the_days_of_the_verdict_are_told():
 
 
 def test_series_of_which_no_forecast_day_has_come_are_told():
-    lost = "2 series, of which no day that was forecast has come, such as 'gone', forecast up to 2020-01-12"
+    lost = "2 series, for which no forecast day has an observed value, such as 'gone', forecast up to 2020-01-12"
     said = pd.concat([forecasts(34, "a"), forecasts(6, "lost", "gone"), forecasts(34, "yet to come")])
     assert compare(said, actuals(39, "a"), {}, LIMITS).notes == (f"the verdict leaves out {lost}",)
 

@@ -47,8 +47,8 @@ def test_a_line_says_which_values(text: str, expected: Dimension) -> None:
         ("a.b.c=uniform(1, 1)", "a.b.c: found uniform(1, 1); allowed: two numbers, the lower one first"),
         ("a.b.c=uniform(1, 2, 3)", "allowed: two numbers"),
         ("a.b.c=log(0, 1)", "a.b.c: found log(0, 1); allowed: numbers above 0, which have a logarithm"),
-        ("a.b.c=[]", "a.b.c: found []; allowed: one value or more"),
-        ("a.b.c=[1, 2, 1]", "allowed: one value or more, without repetition"),
+        ("a.b.c=[]", "a.b.c: found []; allowed: one or more values, each once"),
+        ("a.b.c=[1, 2, 1]", "allowed: one or more values, each once"),
     ],
 )
 def test_a_line_that_means_nothing_is_refused_in_one_line(text: str, found: str) -> None:
@@ -97,8 +97,8 @@ def test_a_value_is_written_as_overrides_read_it(value: object, text: str) -> No
     [
         ("forecast.train.learning_rat=log(1e-4, 1)", "forecast.train.learning_rat: no such param in params.yaml"),
         ("forecast.train.average=[0.5, 0.9]", "no such param in params.yaml; renamed to forecast.train.ema_decay"),
-        ("forecast.evaluate.origins=int(1, 4)", "not a param of this training; allowed: forecast.source"),
-        ("sketch.train.epochs=int(1, 4)", "not a param of this training"),
+        ("forecast.evaluate.origins=int(1, 4)", "the training does not read this param; allowed: forecast.source"),
+        ("sketch.train.epochs=int(1, 4)", "the training does not read this param"),
         ("forecast.train.monitor=[loss, quantile_error]", "it decides how trials are compared"),
         ("forecast.train.learning_rate=log(1e-4, 11)", "found 11.0; allowed: less than or equal to 10"),
         ("forecast.train.epochs=uniform(1, 4)", "found 1.0; allowed: a whole number"),

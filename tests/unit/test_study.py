@@ -135,5 +135,7 @@ def test_a_study_of_an_older_params_yaml_is_refused_before_any_trial(tmp_path, m
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     tree = subprocess.run(["git", "write-tree"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SearchError, match=r"study s: its params.yaml is older: .*renamed to train\.ema_decay"):
+    with pytest.raises(
+        SearchError, match=r"study s: its params.yaml is no longer valid: .*renamed to train\.ema_decay"
+    ):
         _check_params("s", tree.strip())

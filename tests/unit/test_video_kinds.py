@@ -192,7 +192,7 @@ def test_a_block_in_two_parts_has_about_as_many_weights_as_one_convolution(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "transformer", "heads": 3}, "a hidden_size that the heads divide"),
+        ({"kind": "transformer", "heads": 3}, "a hidden_size that is a multiple of heads"),
         ({"temporal_strides": [1]}, "as many temporal_strides as channels"),
         ({"temporal_strides": [1, 5]}, "less than or equal to 4"),
         ({"kind": "cnn4d"}, "'cnn3d_rnn'"),
