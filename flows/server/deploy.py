@@ -1,6 +1,8 @@
 """Work pools, deployments and automations of prefect.yaml, on the server of PREFECT_API_URL.
 
-python -m flows.server.deploy
+    python -m flows.server.deploy
+
+A schedule that somebody has switched on stays on.
 """
 
 from __future__ import annotations
@@ -34,6 +36,24 @@ def create_pools(client: SyncPrefectClient, file: Path = PREFECT_FILE) -> None:
             client.update_work_pool(pool["name"], WorkPoolUpdate(**facts))
 
 
+def active_schedules(client: SyncPrefectClient) -> set[tuple[str, str]]:
+    """The schedules that are on, as deployment and slug."""
+    return {
+        (deployment.name, schedule.slug)
+        for deployment in client.read_deployments()
+        for schedule in deployment.schedules
+        if schedule.active and schedule.slug
+    }
+
+
+def activate_schedules(client: SyncPrefectClient, chosen: set[tuple[str, str]]) -> None:
+    """Switch schedules on, where they are still declared: `prefect deploy` sets them to what prefect.yaml says."""
+    for deployment in client.read_deployments():
+        for schedule in deployment.schedules:
+            if (deployment.name, schedule.slug) in chosen and not schedule.active:
+                client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+
+
 def main() -> None:
     """The command line."""
     if address := os.environ.get("PREFECT_API_URL"):
@@ -44,7 +64,9 @@ def main() -> None:
     with get_client(sync_client=True) as client:
         create_pools(client)
         create_automations(client, PREFECT_FILE)
-    done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False)
+        chosen = active_schedules(client)
+        done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False)
+        activate_schedules(client, chosen)
     sys.exit(done.returncode)
 
 

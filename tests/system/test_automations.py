@@ -159,3 +159,14 @@ def running_by_hand(flows: House, *, without: list[Run]) -> Run | None:
 def test_a_run_that_has_died_unseen_is_crashed(flows, silent):
     wait_until(lambda: silent.state() == "CRASHED", "an end of the silent run", seconds=180)
     assert "no heartbeat for 90 s" in silent.message()
+
+
+def test_a_schedule_that_is_on_stays_on_when_flows_are_deployed_again(flows: House) -> None:
+    for active in (True, False):
+        deployed = flows.get("deployments/name/pipeline/pipeline")
+        (schedule,) = deployed["schedules"]
+        address = f"{flows.servers.prefect}/api/deployments/{deployed['id']}/schedules/{schedule['id']}"
+        httpx.patch(address, json={"active": active}, timeout=30).raise_for_status()
+        deploy(flows)
+        (schedule,) = flows.get("deployments/name/pipeline/pipeline")["schedules"]
+        assert (schedule["slug"], schedule["active"]) == ("nightly", active)
