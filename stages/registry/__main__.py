@@ -1,16 +1,16 @@
-"""The registry of models, on the command line: what there is, where it came from, and whether that is true.
+"""The model registry on the command line: which versions exist, where they came from, and whether that checks out.
 
-    python -m stages.registry list [MODEL] [--data MD5]   all versions, or those that come from some data
-    python -m stages.registry show MODEL                  lineage, metrics, how to load: the champion's, or a version's
-    python -m stages.registry verify [MODEL]              every hash again; status 1 where one differs
-    python -m stages.registry prove MODEL                 measure again in a fresh clone; status 1 where it differs
-    python -m stages.registry rollback MODEL              the champion before this one is champion again
-    python -m stages.registry gc [--keep N] [--yes]       old versions, and with --cache unneeded data, go
-    python -m stages.registry links [--ui ADDRESS]        MLflow's pages of runs and models; `make ui` prints them
-    python -m stages.registry sync                        register what the receipts name and the store lacks
+    python -m stages.registry list [MODEL] [--data MD5]   list all versions, or those made from the given data
+    python -m stages.registry show MODEL                  show a version's lineage, metrics and how to load it
+    python -m stages.registry verify [MODEL]              recompute every hash; exit status 1 if one differs
+    python -m stages.registry prove MODEL                 measure again in a fresh clone; exit status 1 on a difference
+    python -m stages.registry rollback MODEL              make the previous champion the champion again
+    python -m stages.registry gc [--keep N] [--yes]       delete old versions and, with --cache, unneeded data
+    python -m stages.registry links [--ui ADDRESS]        list MLflow's pages of runs and models; `make ui` prints them
+    python -m stages.registry sync                        register receipts that are missing from the store
 
-MODEL is a model's or a task's name; MODEL@champion, MODEL@challenger and MODEL/3 name a version. `docs/registry.md`
-explains and shows all of it.
+MODEL is the name of a model or a task and stands for its champion; MODEL@challenger and MODEL/3 name other versions.
+See `docs/registry-commands.md` for details and examples.
 """
 
 from __future__ import annotations
@@ -56,23 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     def verb(name: str, purpose: str) -> argparse.ArgumentParser:
         return verbs.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
 
-    chosen = verb("list", "all versions, their aliases, verdicts and headline metric")
+    chosen = verb("list", "list all versions with their aliases, verdicts and headline metric")
     chosen.add_argument("model", nargs="?", metavar="MODEL")
-    chosen.add_argument("--data", metavar="MD5", help="only what comes from this data: six digits of DVC's md5 or more")
-    verb("show", "all that is known of a version").add_argument("model", metavar="MODEL")
-    verb("verify", "compute every hash of the versions again").add_argument("model", nargs="?", metavar="MODEL")
+    chosen.add_argument(
+        "--data", metavar="MD5", help="only versions made from this data: at least six digits of its DVC md5"
+    )
+    verb("show", "show everything known about a version").add_argument("model", metavar="MODEL")
+    verb("verify", "recompute every hash of the versions").add_argument("model", nargs="?", metavar="MODEL")
     verb("prove", "measure a version again in a fresh clone of its commit").add_argument("model", metavar="MODEL")
-    chosen = verb("rollback", "make the champion before this one champion again")
+    chosen = verb("rollback", "make the previous champion the champion again")
     chosen.add_argument("model", metavar="MODEL")
-    chosen.add_argument("--by", default="", help="who decides; else the user's name")
+    chosen.add_argument("--by", default="", help="who decides (default: the current user)")
     chosen.add_argument("--reason", default="", help="why")
-    chosen = verb("gc", "say which old versions can go; with --yes, they do")
-    chosen.add_argument("--keep", type=int, default=_KEEP, metavar="N", help=f"newest versions that stay; else {_KEEP}")
-    chosen.add_argument("--cache", action="store_true", help="clear DVC's cache, too")
+    chosen = verb("gc", "list old versions that can be deleted; delete them with --yes")
+    chosen.add_argument(
+        "--keep", type=int, default=_KEEP, metavar="N", help=f"newest versions of each model to keep (default: {_KEEP})"
+    )
+    chosen.add_argument("--cache", action="store_true", help="also clear DVC's cache")
     chosen.add_argument("--yes", action="store_true", help="delete")
-    chosen = verb("links", "addresses of MLflow's pages: the runs of each task, the models")
-    chosen.add_argument("--ui", default=_UI, metavar="ADDRESS", help=f"of MLflow's server; else {_UI}")
-    verb("sync", "register what the receipts name and the store lacks, and show the table")
+    chosen = verb("links", "list the addresses of MLflow's pages: the runs of each task, and the models")
+    chosen.add_argument("--ui", default=_UI, metavar="ADDRESS", help=f"address of MLflow's server (default: {_UI})")
+    verb("sync", "register receipts that are missing from the store, and show the table")
     return parser
 
 
@@ -85,7 +89,8 @@ def _run(args: argparse.Namespace) -> bool:
     target = lineage.parse(name) if name else None  # before a store is opened for a name that means nothing
     if args.verb != "sync" and (file := missing_database()):
         found = (
-            f"no model is registered yet: there is no {file}; `make repro` makes it, MLFLOW_TRACKING_URI names another"
+            f"no model is registered yet: {file} does not exist; run `make repro`, or set MLFLOW_TRACKING_URI to "
+            f"another store"
         )
         if args.verb in _OF_A_VERSION:
             raise ValueError(found)
@@ -98,9 +103,9 @@ def _run(args: argparse.Namespace) -> bool:
     match args.verb:
         case "list":
             if target and target.version:
-                raise ValueError(f"{name!r}: list takes a model, and `show {name}` a version")
+                raise ValueError(f"{name!r}: list takes a model, not a version; use `show {name}`")
             if not table.show_versions(client, target, args.data):
-                print("no version" + (f" comes from data {args.data}" if args.data else " yet; run `make repro`"))
+                print(f"no version was made from data {args.data}" if args.data else "no version yet; run `make repro`")
         case "verify":
             return _verify(client, target)
         case "gc":
@@ -163,7 +168,8 @@ def _prove(client: MlflowClient, target: Target) -> bool:
     for finding in reproduce(client, target.task, version):
         print(finding, flush=True)
         differs |= finding.state != "ok"
-    print("not proven: see what differs" if differs else "proven: the registered weights reach what was recorded")
+    proven = "proven: the registered weights reach the recorded metrics"
+    print("not proven: see the differences above" if differs else proven)
     return differs
 
 
@@ -171,26 +177,29 @@ def _roll_back(client: MlflowClient, target: Target, args: argparse.Namespace) -
     from .promotion import Review, roll_back
 
     if target.version:
-        raise ValueError(f"{args.model!r}: rollback takes a model; it goes back to the champion before this one")
+        raise ValueError(f"{args.model!r}: rollback takes a model, not a version; it returns to the previous champion")
     came, left = roll_back(client, target.task, Review(by=args.by or getpass.getuser(), reason=args.reason))
-    print(f"{target.name} version {came} is champion again; version {left} is not, and stays so when registered again")
+    print(
+        f"{target.name} version {came} is champion again; version {left} is not, and registering it again will not "
+        f"make it champion"
+    )
 
 
 def _collect(client: MlflowClient, args: argparse.Namespace) -> None:
     from . import garbage
 
     if args.keep < 1:
-        raise ValueError(f"--keep {args.keep}: allowed is 1 or more")
+        raise ValueError(f"--keep: found {args.keep}; allowed: 1 or more")
     gone = 0
     for version in garbage.collect_versions(client, args.keep, delete=args.yes):
         gone += 1
         print(f"{'deleted' if args.yes else 'would delete'}: {version.name} version {version.version} and its files")
     if not gone:
-        print(f"no version can go: {args.keep} of each model stay, and those that are needed")
+        print(f"no version to delete: the newest {args.keep} of each model and all versions in use are kept")
     if args.cache:
         print(garbage.collect_cache(client, delete=args.yes))
     if not args.yes and (gone or args.cache):
-        print("nothing was deleted; --yes does")
+        print("nothing was deleted; use --yes to delete")
 
 
 if __name__ == "__main__":

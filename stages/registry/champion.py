@@ -87,8 +87,8 @@ def check_champion(client: MlflowClient, name: str, expected: str) -> ModelVersi
     found = str(champion.version) if champion else NONE
     if found != expected:
         raise ChampionMoved(
-            f"{name}: the champion is version {found} by now, not {expected} as it was shown; nothing has changed: "
-            f"decide on a new comparison"
+            f"{name}: the champion is now version {found}, not version {expected} as in the comparison; nothing was "
+            f"changed; compare again and decide then"
         )
     return champion
 
@@ -174,7 +174,7 @@ def load_and_try(task: Task, name: str, version: str) -> LoadedModel:
     missing = [column for column in promised if column not in answer.columns]
     if missing or answer.empty or answer[promised].isna().to_numpy().any():
         raise PromotionError(
-            f"{name} version {version} does not answer as its signature says: found {len(answer)} rows of "
+            f"{name} version {version}: its answer does not match its signature: found {len(answer)} rows of "
             f"{', '.join(map(str, answer.columns))}; allowed: {', '.join(promised)}, all filled; the champion stays"
         )
     return LoadedModel(name, version, model)

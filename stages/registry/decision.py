@@ -86,7 +86,7 @@ def read_verdict(version: ModelVersion) -> Verdict | None:
     if CHAMPION in version.aliases:
         if verdict and verdict.decision in (Decision.CHAMPION, Decision.SUPERSEDED):
             return Verdict(Decision.CHAMPION, verdict.reason)
-        return Verdict(Decision.CHAMPION, "made so by hand, or by a process that was cut short")
+        return Verdict(Decision.CHAMPION, "the alias was set by hand, or by a process that was interrupted")
     if verdict and verdict.decision is Decision.CHAMPION:
         return verdict.superseded()
     return verdict

@@ -111,7 +111,10 @@ def judge(client: MlflowClient, task: Task, params: TaskParams, candidate: Loade
             comparison = _compare(task, params, metric, candidate, champion_version, same_weights=same_weights)
         verdict = decide(description, metrics, mode, params, comparison)
         if alone := overrides():
-            reason = f"params of one run alone ({alone}); a person may promote it. The gate found: {verdict}"
+            reason = (
+                f"trained with params set for this run only ({alone}); a person may promote it. "
+                f"The gate's verdict: {verdict}"
+            )
             verdict = Verdict(Decision.CHALLENGER_OVERRIDES, reason)
         judged_by = {
             "metric": metric,
@@ -153,19 +156,19 @@ def decide(
         return Verdict(Decision.CHALLENGER_LOST, "no baseline was measured")
     missing = [name for name in must_beat if f"baseline_{name}_{metric}" not in metrics]
     if missing and not own_weights:
-        return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured of the baseline {' and '.join(missing)}")
+        return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured for the baseline {' and '.join(missing)}")
     value = metrics[metric]
     found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
     hardest = best_baseline(metrics, metric)
     if hardest and hardest != best and simpler_is_better(metrics, metric):
         more = "higher" if higher_is_better(metric) else "lower"
         numbers = f"{format_number(hardest[1], like=value)} against {format_number(value)}"
-        note = f"{hardest[0]}, which register.must_beat does not name, has a {more} {metric} here: {numbers}"
+        note = f"{hardest[0]}, which is not in register.must_beat, has a {more} {metric}: {numbers}"
         found = f"note: {note}; {found}"
     if not own_weights and not (value > best[1] if higher_is_better(metric) else value < best[1]):
         return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":
-        return Verdict(Decision.CHALLENGER_MODE, f"trained with train.mode {mode}, which gives no model ({found})")
+        return Verdict(Decision.CHALLENGER_MODE, f"trained with train.mode {mode}, so it is no usable model ({found})")
     lost = ""
     if comparison is not None:
         lost, won = _against(comparison, register)
@@ -177,7 +180,7 @@ def decide(
         if lost:
             return Verdict(Decision.CHALLENGER_LOST, f"{lost} ({found})")
     elif (measured := int(parse_signature(metrics["signature"])["n"])) < register.min_examples:
-        found = f"{found}; measured on {measured} examples alone, and register.min_examples is {register.min_examples}"
+        found = f"{found}; measured on only {measured} examples; register.min_examples is {register.min_examples}"
     if register.promotion == "approval":
         return Verdict(Decision.CHALLENGER_WAITING, f"waits for approval ({found})")
     return Verdict(Decision.CHAMPION, found)
@@ -202,11 +205,12 @@ def _beside(comparison: Comparison) -> str:
         of = f" of {comparison.new}" if comparison.examples < comparison.new else ""
         on += f"{of} that neither has learned from, out of {comparison.total},"
     if ours is None:
-        return f"{on} nothing can be compared"
+        return f"no comparison: one of the two has learned from each of the {comparison.total} test examples"
     if champions is None:
-        return f"the champion before did not answer: {comparison.fault}"
+        return f"the previous champion did not answer: {comparison.fault}"
     if comparison.unknown:
-        on += f" (version {' and version '.join(comparison.unknown)} may have learned from them: it does not say)"
+        unknown = " and version ".join(comparison.unknown)
+        on += f" (version {unknown} may have learned from them; no record says)"
     if comparison.same:
         weights = "the same weights and " if comparison.same_weights else ""
         return f"{weights}{on} the same answers as version {champions.version}"
@@ -223,8 +227,8 @@ def _compare(
     name, number = candidate.name, candidate.version
     if missing := " ".join(path.as_posix() for path in (task.paths.prepared, task.paths.raw) if not path.is_dir()):
         raise ValueError(
-            f"{name} version {number} is not judged yet: the champion and it are compared on today's test set, and "
-            f"{missing} is not here; `dvc checkout {missing}` or `dvc pull {missing}` brings it"
+            f"{name} version {number} is not judged yet: comparing it with the champion needs today's test set, and "
+            f"{missing} is missing; run `dvc checkout {missing}` or `dvc pull {missing}`"
         )
     fault, learned = "", {number: Learned.load(task.paths.measured)}
     ours = today = more = None
@@ -265,7 +269,7 @@ def compare(
     ours = theirs = chance = None
     same = False
     if questions.rows is None:
-        fault = "there is none that neither has learned from"
+        fault = "every test example was used to train one of the two"
     else:
         ours = questions.ask(candidate[1](), candidate[0])
     if ours and not fault:
@@ -328,7 +332,7 @@ class Questions:
     def ask(self, model: Any, version: str) -> Answered:
         """Have a loaded version answer. What it cannot answer counts against it, as the task's scores say."""
         description, examples = self.task.description(), len(self.chosen)
-        with busy(f"{description.model_name} version {version} is asked {examples:,} test examples"):
+        with busy(f"{description.model_name} version {version} answers {examples:,} test examples"):
             answers = model.predict(self.rows, params={"on_error": "report"})
         # Only where it is another than the task's own.
         other = {} if self.metric == description.metric else {"metric": self.metric}

@@ -45,7 +45,7 @@ def parse(text: str) -> Target:
     known = {task.description().model_name: task for task in map(Task, Task.names())}
     task = known.get(name) or next((task for task in known.values() if task.name == name), None)
     if task is None:
-        raise ValueError(f"{name!r} is no model of this project; allowed: {', '.join(known)}, or the name of a task")
+        raise ValueError(f"{name!r} is not a model of this project; allowed: {', '.join(known)}, or the name of a task")
     if separator and not version:
         raise ValueError(f"{text!r} names no version; allowed: {name}@champion, {name}/3")
     return Target(task, version or None)
@@ -71,7 +71,7 @@ def stands_on(version: ModelVersion, md5: str) -> bool:
     Raises ValueError for fewer than six digits.
     """
     if len(md5) < _SHORTEST:
-        raise ValueError(f"{md5!r}: too short; allowed are {_SHORTEST} digits of a md5 or more")
+        raise ValueError(f"{md5!r}: too short; allowed: at least {_SHORTEST} digits of an md5")
     return any(value.startswith(md5) for value in data_hashes(version).values())
 
 

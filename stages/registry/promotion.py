@@ -1,11 +1,11 @@
-"""Who becomes champion, where a person decides.
+"""Promotion by a person: compare a version with the champion, then approve or reject it.
 
-    python -m stages.registry.promotion compare TASK --folder F     a version beside the champion, with pictures
+    python -m stages.registry.promotion compare TASK --folder F     write a version beside the champion, with pictures
     python -m stages.registry.promotion approve TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
     python -m stages.registry.promotion reject  TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
 
-A champion changes as a whole or not at all (`champion`). `--champion` is the version that the person saw beside the
-other one ("none" where there was none): where it is another by now, nothing is decided.
+A champion changes as a whole or not at all (`champion`). `--champion` is the champion that the person compared with
+("none" if there was none); if the champion has changed since, nothing is decided.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Sid
     if not candidate.run_id:
         raise PromotionError(
             f"{name} version {candidate.version}: MLflow no longer has the run that measured it ({found.run_id}), so "
-            f"there is nothing to decide on"
+            f"it cannot be compared"
         )
     for path in (CURVE, f"evaluation/{PICTURES}"):
         parent = path.rpartition("/")[0]
@@ -119,7 +119,7 @@ def reject(client: MlflowClient, task: Task, version: str, review: Review) -> No
     number = str(found.version)
     if CHAMPION in found.aliases:
         raise PromotionError(
-            f"{name}: version {number} is the champion by now; nothing has changed: `rollback` goes back"
+            f"{name}: version {number} is the champion by now; nothing was changed; use `rollback` to replace it"
         )
     _note(client, name, number, Verdict(Decision.CHALLENGER_LOST, review.explain("rejected")), review)
 
@@ -138,7 +138,7 @@ def roll_back(client: MlflowClient, task: Task, review: Review) -> tuple[str, st
         if previous_champion == NONE:
             raise PromotionError(f"{name} version {champion_version} is the first champion; no earlier champion exists")
         candidate = load_and_try(task, name, previous_champion)
-        reason = review.explain(f"back after version {champion_version}")
+        reason = review.explain(f"rolled back from version {champion_version}")
         make_champion(client, candidate, reason, champion_version=champion_version, tags=review.tags(), go_back=True)
         left = Verdict(Decision.ROLLED_BACK, review.explain(f"rolled back to version {previous_champion}"))
         _note(client, name, champion_version, left, review)
@@ -160,9 +160,9 @@ def main() -> None:
     )
     parser.add_argument("verb", choices=["compare", "approve", "reject"])
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
-    parser.add_argument("--version", default=CHALLENGER, help="its number; else the challenger")
-    parser.add_argument("--folder", type=Path, default=Path(), help="compare: where to write")
-    parser.add_argument("--champion", default=NONE, help="the champion that was seen beside it")
+    parser.add_argument("--version", default=CHALLENGER, help="number of the version (default: the challenger)")
+    parser.add_argument("--folder", type=Path, default=Path(), help="compare: the folder to write to")
+    parser.add_argument("--champion", default=NONE, help="the champion that the person compared it with")
     parser.add_argument("--by", default="", help="who decides")
     parser.add_argument("--reason", default="", help="why")
     parser.add_argument("--run", default="", help="the flow run in which it was decided")

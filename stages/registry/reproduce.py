@@ -70,7 +70,7 @@ def _clone(clone: Path, version: ModelVersion) -> None:
     here = project_root()
     known = subprocess.run(["git", "-C", str(here), "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True)
     if known.returncode:
-        raise ReproductionError(f"{here}: no commit {commit} here; `git fetch` may bring it")
+        raise ReproductionError(f"{here}: commit {commit} is not in this repository; try `git fetch`")
     # Shared, since the commit may be on no branch any more.
     _run(["git", "clone", "--quiet", "--shared", "--no-checkout", str(here), str(clone)], here)
     _run(["git", "-c", "advice.detachedHead=false", "checkout", "--quiet", commit], clone)
@@ -86,9 +86,9 @@ def _apply_patch(client: MlflowClient, version: ModelVersion, clone: Path, folde
         return
     patch = lineage.recorded(client, version, versions.PATCH_FILE, folder)
     if patch is None:
-        raise _error(version, f"its patch ({versions.PATCH_FILE}) is gone")
+        raise _error(version, f"its patch ({versions.PATCH_FILE}) is missing")
     if hashlib.sha256(patch.read_bytes()).hexdigest() != facts(version)[versions.PATCH]:
-        raise _error(version, f"its patch ({versions.PATCH_FILE}) is not what was registered")
+        raise _error(version, f"its patch ({versions.PATCH_FILE}) differs from the one registered")
     _run(["git", "apply", "--whitespace=nowarn", str(patch)], clone)
 
 
@@ -96,7 +96,7 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
     """Give the clone the recorded dvc.lock, and have DVC bring what evaluate reads of it."""
     path = lineage.recorded(client, version, versions.LOCK_FILE, folder)
     if path is None:
-        raise _error(version, f"its {versions.LOCK_FILE} was not recorded, or is gone")
+        raise _error(version, f"its {versions.LOCK_FILE} was not recorded or has been deleted")
     recorded: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
     dataset_task = task.paths.dataset_task
     stages = [f"download@{dataset_task}", f"preprocess@{dataset_task}"]
@@ -105,7 +105,7 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
     made = {out["path"]: out.get("md5") for name in stages for out in recorded[name]["outs"]}
     for name, md5 in lineage.data_hashes(version).items():
         if made.get(name) != md5:
-            raise _error(version, f"{name} is {md5} in its tags, {made.get(name)} in its {versions.LOCK_FILE}")
+            raise _error(version, f"{name} has md5 {md5} in its tags and {made.get(name)} in its {versions.LOCK_FILE}")
     lock = {"schema": "2.0", "stages": {name: stage for name, stage in recorded.items() if "evaluate" not in name}}
     (clone / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False), encoding="utf-8")
     read = [dep["path"] for dep in recorded[f"evaluate@{task.name}"]["deps"] if dep["path"] in made]
@@ -116,7 +116,7 @@ def _fetch_data(client: MlflowClient, task: Task, version: ModelVersion, clone: 
 
 def _compare(recorded: Path | None, reached: Path, version: ModelVersion) -> Iterator[Finding]:
     if recorded is None or file_md5(recorded) != facts(version).get(f"{versions.RECEIPT}metrics"):
-        raise _error(version, f"its {versions.METRICS_FILE} is gone, or not what was recorded")
+        raise _error(version, f"its {versions.METRICS_FILE} is missing or differs from the one recorded")
     then, now = read_json(recorded), read_json(reached)
     for name in sorted({*then, *now}):
         found, wanted = now.get(name, "nothing"), then.get(name, "nothing")

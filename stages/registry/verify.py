@@ -41,9 +41,11 @@ class Finding:
 def compare_hash(item: str, found: str, wanted: str | None, covers: str = "") -> Finding:
     """A hash against the one that was noted; `covers` says what it is the hash of."""
     if wanted is None:
-        return Finding(item, "missing", "no hash was noted")
+        return Finding(item, "missing", "no hash was recorded")
     return (
-        Finding(item, "ok", covers) if found == wanted else Finding(item, "differs", f"found {found}, noted {wanted}")
+        Finding(item, "ok", covers)
+        if found == wanted
+        else Finding(item, "differs", f"found {found}, recorded {wanted}")
     )
 
 
@@ -96,7 +98,7 @@ def _verify_patch(client: MlflowClient, version: ModelVersion, temporary: Path) 
     path = lineage.recorded(client, version, PATCH_FILE, temporary)
     if path is None:
         noted = PATCH in facts(version)
-        yield Finding("patch", "missing", "" if noted else "the commit had changes, none of them in code or params")
+        yield Finding("patch", "missing", "" if noted else "the working tree had changes, but none in code or params")
         return
     yield compare_hash("patch", hashlib.sha256(path.read_bytes()).hexdigest(), facts(version).get(PATCH))
 
@@ -108,14 +110,14 @@ def verify_data(path: str, md5: str, cache: Path) -> Finding:
     if not own.is_file():
         return Finding(item, "missing", md5)
     if file_md5(own) != md5.removesuffix(".dir"):
-        return Finding(item, "differs", f"{own} is not what its name says")
+        return Finding(item, "differs", f"the md5 of {own} does not match its name")
     missing = 0
     for entry in json.loads(own.read_text(encoding="utf-8")) if md5.endswith(".dir") else []:
         file = cache_path(cache, entry["md5"])
         if not file.is_file():
             missing += 1
         elif file_md5(file) != entry["md5"]:
-            return Finding(item, "differs", f"{entry['relpath']}: {file} is not what its name says")
+            return Finding(item, "differs", f"{entry['relpath']}: the md5 of {file} does not match its name")
     return Finding(item, "missing", f"{missing} files of {md5}") if missing else Finding(item, "ok")
 
 
@@ -127,7 +129,9 @@ def verify_receipt(task: Task) -> Finding | None:
     try:
         found = receipt(task, load()[task.name])
     except (ValueError, OSError) as error:
-        return Finding(path.as_posix(), "missing", f"an output of it: {error}")
+        return Finding(path.as_posix(), "missing", f"cannot hash its outputs: {error}")
     noted = read_json(path)
     other = ", ".join(name for name in noted if noted[name] != found.get(name))
-    return Finding(path.as_posix(), "differs", f"other {other} here") if other else Finding(path.as_posix(), "ok")
+    if other:
+        return Finding(path.as_posix(), "differs", f"this checkout has a different {other}")
+    return Finding(path.as_posix(), "ok")

@@ -89,10 +89,10 @@ def register(task: Task, params: TaskParams, content: dict[str, Any]) -> ModelVe
         known = find_version(client, name, digest)  # a store that is away is noticed here, and once
         mlflow_runs.deliver()
         if known is None:
-            with busy(f"{name}: a version is made and its files are stored"):
+            with busy(f"{name}: creating a version and storing its files"):
                 _create_version(client, task, params, content)
         elif facts(known).get(f"{RECEIPT}metrics") != content["metrics"]:
-            print(f"{name} version {known.version} has these weights and this code; only how it was measured is new")
+            print(f"{name} version {known.version} already has these weights and this code; only its metrics are new")
         if known and facts(known).get(f"{RECEIPT}profile") != content["profile"]:
             _log_profile(client, task, str(known.run_id), folder(digest))  # of the same data, by newer code
         metric = headline_metric(read_json(task.paths.metrics), task.description())
@@ -219,7 +219,7 @@ def _create_version(client: MlflowClient, task: Task, params: TaskParams, conten
     }
     card = pages.run_page(experiment, run_id, artifact=f"{where}/{CARD_FILE}")
     described = (
-        f"{metric} {with_interval(metrics, metric)} on the test split. [{CARD_FILE}]({card}) says the rest.\n\n"
+        f"{metric} {with_interval(metrics, metric)} on the test split. See [{CARD_FILE}]({card}) for more.\n\n"
         f"{main_table(metrics, metric)}"
     )
     client.create_model_version(
@@ -296,11 +296,11 @@ def _judge(client: MlflowClient, task: Task, params: TaskParams, version: ModelV
     client.set_registered_model_alias(name, CHALLENGER, number)
     earlier = client.get_registered_model(name).tags.get(f"{COLLECTED}{content[:32]}")
     if earlier is not None:
-        reason = f"had been judged before its version was collected ({earlier})"
+        reason = f"this content was judged before, as a version that `gc` deleted ({earlier})"
         write_verdict(client, name, number, Verdict(Decision.CHALLENGER_LOST, reason))
         return
     try:
-        with busy(f"{name} version {number} is loaded and tried"):
+        with busy(f"{name} version {number}: loading it and trying its example"):
             candidate = load_and_try(task, name, number)
     except PromotionError as error:
         write_verdict(client, name, number, Verdict(Decision.UNANSWERED, str(error)))
@@ -321,7 +321,7 @@ def sync() -> None:
     client = mlflow_runs.open_client()
     mlflow_runs.deliver()
     if waiting := mlflow_runs.waiting_for_another_store():
-        print(f"{waiting} trainings wait to be sent to another store than this one (MLFLOW_TRACKING_URI)")
+        print(f"{waiting} trainings are waiting to be sent to a store other than this one (MLFLOW_TRACKING_URI)")
     for name, params in load().items():
         task, path = Task(name), Task(name).paths.receipt
         if not path.is_file():

@@ -86,7 +86,7 @@ def test_the_hashes_and_the_metrics_of_an_older_version_are_found_again(store):
     assert found[0].count("ok  ") == 5
     assert "differs" not in found[0]
     # A receipt of today holds the hash of a profile, which older code has not made.
-    assert found[2].strip().startswith("missing  receipts/toy.json: an output of it: ")
+    assert found[2].strip().startswith("missing  receipts/toy.json: cannot hash its outputs: ")
     assert "proven: " in store.registry("prove", "toy/1")
 
 
@@ -94,10 +94,10 @@ def test_a_new_version_is_compared_with_an_older_champion_which_can_come_back(st
     store.run("-m", "dvc", "repro", "--quiet", "register@toy")
     assert store.decisions() == {"1": "superseded", "2": None, "3": "champion"}
     reason = store.client.get_model_version(MODEL, "3").tags["unroll.reason"]
-    assert "on 100 test examples (version 1 may have learned from them: it does not say) the same answers as" in reason
+    assert "on 100 test examples (version 1 may have learned from them; no record says) the same answers as" in reason
     assert "did not answer" not in reason
     assert "verdict   superseded: accuracy " in store.registry("show", "toy/1")
     assert "would delete" not in store.registry("gc", "--keep=2")  # a rollback would go back to version 1
     assert f"{MODEL} version 1 is champion again; version 3 is not" in store.registry("rollback", "toy", "--by=Ada")
     assert store.decisions() == {"1": "champion", "2": None, "3": "rolled_back"}
-    assert "verdict   champion: back after version 3 by Ada" in store.registry("show", "toy")
+    assert "verdict   champion: rolled back from version 3 by Ada" in store.registry("show", "toy")

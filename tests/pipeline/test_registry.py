@@ -190,7 +190,7 @@ def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
     shutil.rmtree(model_folder(store, "1"))
     (verdict,) = store.variants((0.9, 0.9))
     assert verdict.startswith("champion: ")
-    assert "the champion before did not answer: version 1: " in verdict
+    assert "the previous champion did not answer: version 1: " in verdict
 
 
 def test_a_version_whose_judging_was_cut_short_is_judged_by_the_next_run(store):
@@ -288,7 +288,7 @@ def test_a_data_md5_leads_to_the_versions_that_came_from_it(store):
     listed = store.registry("list", "--data", md5.removesuffix(".dir"))
     assert f"{MODEL} 1 @challenger" in listed
     assert "measured" in listed  # the network that answers: it was not refit
-    assert store.registry("list", "--data", "0123456789").strip() == "no version comes from data 0123456789"
+    assert store.registry("list", "--data", "0123456789").strip() == "no version was made from data 0123456789"
 
 
 @pytest.mark.slow
@@ -311,7 +311,7 @@ def test_a_version_of_uncommitted_code_is_proven_with_its_patch(store, tmp_path)
     # As in a checkout that has gone on: the data are in DVC's cache alone.
     printed = store.registry("prove", "toy")
     assert "ok       extra: 0.25" in printed
-    assert printed.strip().endswith("proven: the registered weights reach what was recorded")
+    assert printed.strip().endswith("proven: the registered weights reach the recorded metrics")
 
 
 @pytest.mark.slow
@@ -329,7 +329,7 @@ def test_a_version_is_proven_with_data_from_the_remote(store, tmp_path):
         store.clone.run("dvc", "remote", "remove", "--local", "test")
     metrics = artifact(store, "1", "metrics.json")
     metrics.write_text(metrics.read_text().replace("accuracy", "accurace"))
-    assert "its metrics.json is gone, or not what was recorded" in store.registry("prove", "toy", status=1)
+    assert "its metrics.json is missing or differs from the one recorded" in store.registry("prove", "toy", status=1)
 
 
 @pytest.mark.slow
@@ -346,7 +346,7 @@ def test_what_is_collected_is_not_needed_and_not_forgotten(store):
     # Nothing was forgotten of what is gone.
     (verdict,) = store.variants((-0.9, 0.81))
     assert verdict.startswith(
-        "challenger_lost: had been judged before its version was collected (version 2: challenger_lost: "
+        "challenger_lost: this content was judged before, as a version that `gc` deleted (version 2: challenger_lost: "
     )
     assert store.with_alias("champion") == "4"
 

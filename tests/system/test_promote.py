@@ -76,7 +76,7 @@ def test_a_first_champion_is_approved_although_all_servers_were_restarted_meanwh
 def test_a_run_with_params_of_its_own_makes_a_challenger_and_no_champion(registered):
     tags = registered.get_model_version(MODEL, "2").tags
     assert tags["unroll.decision"] == "challenger_overrides"
-    assert "params of one run alone (forecast.train.seed=7)" in tags["unroll.reason"]
+    assert "trained with params set for this run only (forecast.train.seed=7)" in tags["unroll.reason"]
 
 
 def test_a_refusal_stands_on_the_version_and_moves_nothing(flows, store):
@@ -95,7 +95,7 @@ def test_who_approves_beside_a_champion_that_has_gone_meanwhile_changes_nothing(
     store.set_registered_model_alias(MODEL, "champion", "2")
     decide(flows, run, decision="approve", by="Bob")
     assert run.wait(seconds=PATIENCE) == "FAILED"
-    assert "the champion is version 2 by now, not 1 as it was shown" in run.message()
+    assert "the champion is now version 2, not version 1 as in the comparison" in run.message()
     assert champion(store) == "2"
 
 

@@ -96,7 +96,7 @@ def test_a_new_champion_leaves_the_former_one_superseded():
         "1": f"**superseded**: {COMPARED}\n\nmae 2",
         "2": "**champion**: better\n\nmae 1",
     }
-    with pytest.raises(ChampionMoved, match="the champion is version 2 by now, not 1"):
+    with pytest.raises(ChampionMoved, match="the champion is now version 2, not version 1"):
         change(client)
 
 
@@ -154,7 +154,7 @@ def test_an_older_champion_is_champion_as_long_as_it_has_the_alias():
 
 def test_the_alias_has_the_last_word():
     waiting: Any = SimpleNamespace(tags={DECISION: "challenger_waiting", REASON: "waits"}, aliases=["champion"])
-    assert verdict_text(waiting) == "champion: made so by hand, or by a process that was cut short"
+    assert verdict_text(waiting) == "champion: the alias was set by hand, or by a process that was interrupted"
     assert verdict_text(SimpleNamespace(tags={}, aliases=["challenger"])) == "not judged yet"
 
 

@@ -94,7 +94,7 @@ def test_a_baseline_that_is_better_is_noted_first_and_stops_nobody_unless_it_mus
     verdict = decide(FORECAST, metrics, "full", FORECAST_PARAMS, None)
     assert verdict.decision is Decision.CHAMPION
     assert verdict.reason.startswith(
-        "note: lightgbm, which register.must_beat does not name, has a lower mae here: 2.4000 against 2.5000; "
+        "note: lightgbm, which is not in register.must_beat, has a lower mae: 2.4000 against 2.5000; "
         "mae 2.5 against 3.2"
     )
     asked = FORECAST_PARAMS.register_.model_copy(update={"must_beat": ["naive", "lightgbm"]})
@@ -110,7 +110,7 @@ def test_a_baseline_that_is_better_is_noted_first_and_stops_nobody_unless_it_mus
 def test_a_baseline_that_must_be_beaten_and_was_not_measured_promotes_nobody():
     metrics = {key: value for key, value in of_forecasts(2.5).items() if "autotheta" not in key}
     verdict = decide(FORECAST, metrics, "full", FORECAST_PARAMS, None)
-    assert verdict == Verdict(Decision.CHALLENGER_LOST, "mae was not measured of the baseline autotheta")
+    assert verdict == Verdict(Decision.CHALLENGER_LOST, "mae was not measured for the baseline autotheta")
 
 
 def test_a_metric_without_a_baseline_promotes_nobody():
@@ -168,7 +168,7 @@ def test_on_few_examples_a_champion_stays_and_the_new_one_waits():
     none = comparison(None, "none", examples=0, new=0, total=1049, candidate=None)
     verdict = decide(SKETCH, BEATEN, "full", PARAMS, none)
     assert verdict.decision is Decision.CHALLENGER_FEW_EXAMPLES
-    assert "on 0 test examples that neither has learned from, out of 1049, nothing can be compared" in verdict.reason
+    assert "no comparison: one of the two has learned from each of the 1049 test examples" in verdict.reason
 
 
 MONTH = MoreLearned(unit="days", gained=31, lost=0)  # that the candidate's served network has learned more
@@ -274,13 +274,13 @@ def test_without_a_champion_few_examples_are_said_and_stop_nobody():
     for beside in (None, comparison(None, "version 3: OSError")):
         verdict = decide(SKETCH, few, "full", PARAMS, beside)
         assert verdict.decision is Decision.CHAMPION
-        assert verdict.reason.endswith("; measured on 72 examples alone, and register.min_examples is 200")
+        assert verdict.reason.endswith("; measured on only 72 examples; register.min_examples is 200")
 
 
 def test_a_champion_without_answers_leaves_it_to_the_baselines_and_the_verdict_says_so():
     verdict = decide(SKETCH, BEATEN, "full", PARAMS, comparison(None, "version 3: OSError: no such file"))
     assert verdict.decision is Decision.CHAMPION
-    assert verdict.reason.endswith("; the champion before did not answer: version 3: OSError: no such file")
+    assert verdict.reason.endswith("; the previous champion did not answer: version 3: OSError: no such file")
 
 
 def test_with_approval_the_gate_moves_nothing_but_says_what_it_found():
@@ -488,7 +488,7 @@ def test_a_refit_with_params_of_one_run_alone_makes_no_champion(registry, monkey
     store = Store("3")
     verdict = judged(store, 1.0)
     assert (store.champion, verdict.decision) == ("3", Decision.CHALLENGER_OVERRIDES)
-    assert "The gate found: champion: " in verdict.reason
+    assert "The gate's verdict: champion: " in verdict.reason
     assert "not worse" in verdict.reason
 
 
@@ -503,7 +503,7 @@ def test_an_older_champion_is_asked_everything_and_the_reason_says_so(registry, 
     registry["3"] = 0.5
     monkeypatch.setattr(gate, "learned_by", lambda task, name, version: None)
     store = Store("3")
-    assert "on 1000 test examples (version 3 may have learned from them: it does not say) 0.6 against 0.5" in (
+    assert "on 1000 test examples (version 3 may have learned from them; no record says) 0.6 against 0.5" in (
         judged(store, 0.6).reason
     )
     assert store.artifacts["gate.json"]["comparison"]["unknown"] == ["3"]
@@ -535,7 +535,8 @@ def test_params_of_one_run_alone_make_no_champion(registry, monkeypatch):
         verdict = judged(store, 0.9)
         assert verdict.decision is Decision.CHALLENGER_OVERRIDES
         assert verdict.reason.startswith(
-            "params of one run alone (sketch.train.epochs=3); a person may promote it. The gate found: champion: "
+            "trained with params set for this run only (sketch.train.epochs=3); a person may promote it. "
+            "The gate's verdict: champion: "
         )
         assert store.champion == before
         assert store.artifacts["gate.json"]["decision"] == "challenger_overrides"
@@ -582,7 +583,7 @@ def test_a_champion_that_breaks_is_named_without_its_secrets(registry):
     registry["3"] = None
     store = Store("3")
     reason = judged(store, 0.5).reason
-    assert "the champion before did not answer: version 3: KeyError: 'an old column at https://host'" in reason
+    assert "the previous champion did not answer: version 3: KeyError: 'an old column at https://host'" in reason
     assert store.champion == "9"
 
 
@@ -624,6 +625,6 @@ def test_without_the_test_set_nothing_is_judged(registry):
     registry["3"] = 0.5
     Path("data/sketch/raw").rmdir()
     store = Store("3")
-    with pytest.raises(ValueError, match="version 9 is not judged yet: .* data/sketch/raw is not here; `dvc checkout"):
+    with pytest.raises(ValueError, match="version 9 is not judged yet: .* data/sketch/raw is missing; run `dvc "):
         judged(store, 0.6)
     assert not store.tags

@@ -280,7 +280,10 @@ def test_a_question_makes_no_registry_and_says_that_there_is_none(tmp_path, monk
     file = tmp_path / (uri or "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{file}" if uri else "")
-    none = f"no model is registered yet: there is no {file}; `make repro` makes it, MLFLOW_TRACKING_URI names another"
+    none = (
+        f"no model is registered yet: {file} does not exist; run `make repro`, or set MLFLOW_TRACKING_URI to another "
+        "store"
+    )
     for arguments in (["list"], ["list", "forecast"], ["links"], ["gc"], ["gc", "--cache", "--yes"], ["verify"]):
         monkeypatch.setattr(sys, "argv", ["registry", *arguments])
         with pytest.raises(SystemExit) as ended:
