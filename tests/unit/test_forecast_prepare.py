@@ -136,7 +136,7 @@ def test_what_lies_before_a_long_gap_is_rejected_by_its_values(tmp_path: Path) -
         "warning: forecast: 118 values of 1 series; rejected 121 of 239 values (51 %): before_long_gap"
     )
     assert (
-        "(y: 121 values before a gap that ends on 2020-07-01; allowed are gaps up to 28 days (prepare.max_gap_" in line
+        "(y: 121 values before a gap that ends on 2020-07-01; allowed: gaps of up to 28 days (prepare.max_gap_" in line
     )
 
 
@@ -186,7 +186,7 @@ def test_weekdays_without_a_value_are_told(tmp_path: Path) -> None:
     line = closing_line(csv_of(tmp_path / "raw", working), tmp_path / "out")
     assert line.startswith("warning: ")
     told = (
-        "y: no value on any Saturday or Sunday, so that their forecasts rest on none: leave them out, or add rows of 0"
+        "y: no value on any Saturday or Sunday, so nothing supports forecasts for them: drop them, or add rows with 0"
     )
     assert f"filled 40 of 140 days (29 %; first {told}" in line
 
@@ -297,7 +297,7 @@ def test_a_tar_behind_a_csvs_name_is_looked_at_by_the_guarded_reader(tmp_path: P
 def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(bz2.compress(b"date,y\n"))
     raw = fetched(tmp_path / "raw", "csv", (tmp_path / "a.csv").as_uri())
-    with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, as it is or packed by gzip"):
+    with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, plain or compressed with gzip"):
         prepared(raw, tmp_path / "out")
 
 
