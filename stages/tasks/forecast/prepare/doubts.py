@@ -76,7 +76,7 @@ def never_observed(series: Series) -> str:
     if not names:
         return ""
     listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-    return f"no value on any {listed}, so nothing supports forecasts for them: drop them, or add a 0 for closed days"
+    return f"no value on any {listed}, so nothing supports forecasts for them: drop them, or add rows with 0 if closed"
 
 
 def count_conflicts(name: str, found: AlignedCovariates, duplicates: Duplicates, output: Preparation) -> None:
