@@ -1,6 +1,6 @@
 """The page to try the models on, as a visitor uses it: a headless browser, and models that a real pipeline registered.
 
-Skipped where Gradio is not installed: it has a lock of its own (`deploy/environment.sh dev demo`).
+Skipped where Gradio is not installed: it has a lock of its own, which `make test-slow` installs.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.slow,
     pytest.mark.in_order,
     pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed: `deploy/environment.sh dev demo`"),
 ]
@@ -369,7 +370,6 @@ def test_a_page_that_is_killed_comes_back(demo: Demo, visit: Callable[[], Page],
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-@pytest.mark.slow
 def test_a_correction_of_the_page_is_in_the_store_once_after_a_refresh(
     demo: Demo, page: Page, clock: list[list[list[int]]]
 ) -> None:
