@@ -50,7 +50,8 @@ test-pipeline: developer ## test the real pipeline in temporary clones
 test-system: developer ## test environments and servers
 	@python -m pytest tests/system -q -m "not slow"
 
-test-slow: developer ## test workers, containers, searches and promotion (one hour); PART=3/12 runs a twelfth
+test-slow: developer ## test workers, containers, searches, promotion, the demo page (one hour); PART=3/12 runs a twelfth
+	@deploy/environment.sh demo
 	@python -m pytest tests -v -m slow $(if $(PART),--part $(PART))
 
 check: developer ## check params.yaml, formatting, lint, types and that dvc.lock fits the code

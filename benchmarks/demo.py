@@ -1,12 +1,13 @@
 """How fast the page to try the models on answers: one visitor in a browser, then many at once, who ask over HTTP.
 
-    python -m benchmarks.demo                              a browser, then 20 visitors for a minute
-    python -m benchmarks.demo --visitors 40 --seconds 30
+    python -m benchmarks.demo                              a browser, then 20 visitors for a minute, three times
+    python -m benchmarks.demo --visitors 40 --seconds 30 --rounds 5
 
 It starts a page of its own over the registry of this checkout. The browser draws with the mouse: a stroke's time is
-from the end of the stroke to the first change of the bars. Each of the many draws a stroke about once a second, looks
-for moved aliases as an open page does, and now and then has something drawn and translated. Memory is that of the
-page's process, before and after. Needs Gradio (`make demo`), Chromium and the prepared data of `sketch`.
+from the end of the stroke until its bars are painted. Each of the many draws a stroke about once a second, and looks
+for moved aliases as an open page does. They come in several rounds, with a pause after each: the memory of the page's
+process is looked at each second, and told as the median of each round and pause, so that a leak shows as a rise from
+round to round. Needs Gradio (`make demo`), Chromium and the prepared data of `sketch`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -34,21 +36,23 @@ from . import command
 from .data import REPOSITORY
 
 _START_SECONDS = 300.0
-_STROKES = 40  # of the browser, after some that do not count
+_STROKES, _FIRST = 60, 5  # of the browser, and how many before them do not count
+_PATIENCE = 5000.0  # milliseconds for the bars of a stroke
+_PAUSE_SECONDS = 10.0
+# The bars are their values: what else stands in their box, such as the seconds that Gradio counts while it waits, is no
+# answer. A stroke that leaves all of them as they were has no time.
 _WATCH = """() => {
   window.times = [];
-  let ended = null;
-  let before = '';
-  const text = () => document.querySelector('#bars').innerText;
+  let ended = null, before = '';
+  const bars = () => [...document.querySelectorAll('#bars meter')].map(bar => bar.ariaLabel + bar.style.width).join();
   const svg = document.querySelector('#pad svg');
-  svg.addEventListener('pointerup', () => { ended = performance.now(); before = text(); }, true);
-  const bars = {subtree: true, childList: true, characterData: true, attributes: true};
+  svg.addEventListener('pointerup', () => { ended = performance.now(); before = bars(); }, true);
   new MutationObserver(() => {
-    if (ended !== null && text() !== before) {
-      window.times.push(performance.now() - ended);
-      ended = null;
-    }
-  }).observe(document.querySelector('#bars'), bars);
+    if (ended === null || bars() === before || !bars()) return;
+    const began = ended;
+    ended = null;
+    requestAnimationFrame(() => setTimeout(() => window.times.push(performance.now() - began)));  // they are painted
+  }).observe(document.querySelector('#bars'), {subtree: true, childList: true, attributes: true});
 }"""
 
 
@@ -97,7 +101,7 @@ class Page:
 
 def browse(page: Page) -> list[float]:
     """Milliseconds from the end of a stroke to the bars, of strokes that a browser draws."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import TimeoutError, sync_playwright
 
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -108,7 +112,7 @@ def browse(page: Page) -> list[float]:
         box = tab.locator("#pad svg").bounding_box()
         assert box is not None
         tab.evaluate(_WATCH)
-        for number in range(_STROKES + 5):
+        for number in range(_STROKES + _FIRST):
             if number % 8 == 0:
                 tab.get_by_role("button", name="Clear", exact=True).click()
                 tab.wait_for_timeout(1000)
@@ -118,11 +122,14 @@ def browse(page: Page) -> list[float]:
             for _ in range(12):
                 start = [min(max(part + random.uniform(-0.1, 0.1), 0.02), 0.98) for part in start]
                 tab.mouse.move(box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"])
+            seen = tab.evaluate("() => window.times.length")
             tab.mouse.up()
-            tab.wait_for_timeout(700)
+            with suppress(TimeoutError):
+                tab.wait_for_function("seen => window.times.length > seen", arg=seen, timeout=_PATIENCE)
+            tab.wait_for_timeout(300)
         times: list[float] = tab.evaluate("() => window.times")
         browser.close()
-    return times[5:]
+    return times[_FIRST:]
 
 
 def visit(page: Page, until: float, seed: int, seconds: dict[str, list[float]], errors: list[str]) -> None:
@@ -149,35 +156,70 @@ def visit(page: Page, until: float, seed: int, seconds: dict[str, list[float]], 
             time.sleep(lot.uniform(0.5, 1.5))
 
 
+class Memory:
+    """The memory of a page, looked at each second while the block is open."""
+
+    def __init__(self, page: Page) -> None:
+        self._page, self.samples = page, list[float]()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.is_set():
+            self.samples.append(self._page.megabytes())
+            self._over.wait(1.0)
+
+
+def crowd(page: Page, visitors: int, seconds: float, rounds: int) -> dict[str, Any]:
+    """What visitors of several rounds met, and the memory of the page meanwhile; printed as well."""
+    took, errors = defaultdict[str, list[float]](list), list[str]()
+    memory: list[dict[str, list[float]]] = []
+    for number in range(rounds):
+        with Memory(page) as asked:
+            until = time.monotonic() + seconds
+            seeds = range(number * visitors, (number + 1) * visitors)
+            many = [threading.Thread(target=visit, args=(page, until, seed, took, errors)) for seed in seeds]
+            for one in many:
+                one.start()
+            for one in many:
+                one.join()
+        with Memory(page) as idle:
+            time.sleep(_PAUSE_SECONDS)
+        memory.append({"asked": asked.samples, "idle": idle.samples})
+        medians, most = [np.median(samples) for samples in memory[-1].values()], max(asked.samples)
+        print(f"round {number + 1}: memory {medians[0]:.0f} MB (at most {most:.0f}), {medians[1]:.0f} MB after it")
+    figures: dict[str, Any] = {"visitors": visitors, "seconds": seconds, "errors": len(errors), "megabytes": memory}
+    for name, values in sorted(took.items()):
+        p50, p95 = np.percentile(np.array(values) * 1000, [50, 95])
+        print(f"{visitors} visitors: {name}: {len(values)} answers, {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
+        figures[name] = {"answers": len(values), "p50": p50, "p95": p95}
+    print(f"errors: {len(errors)} {errors[:3] or ''}")
+    return figures
+
+
 def main() -> None:
     """The command line."""
     parser = command.parser("demo", __doc__)
     parser.add_argument("--visitors", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a round; default: %(default)g")
+    parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     with Page() as page:
         times = browse(page)
         p50, p95 = np.percentile(times, [50, 95])
-        print(f"one visitor, {len(times)} strokes: bars after {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
-        before, seconds, errors = page.megabytes(), defaultdict[str, list[float]](list), list[str]()
-        until = time.monotonic() + args.seconds
-        many = [
-            threading.Thread(target=visit, args=(page, until, seed, seconds, errors)) for seed in range(args.visitors)
-        ]
-        for one in many:
-            one.start()
-        middle = page.megabytes()
-        for one in many:
-            one.join()
-        after = page.megabytes()
-        figures = {"visitors": args.visitors, "errors": len(errors), "megabytes": [before, middle, after]}
-        for name, values in sorted(seconds.items()):
-            p50, p95 = np.percentile(np.array(values) * 1000, [50, 95])
-            print(f"{args.visitors} visitors: {name}: {len(values)} answers, {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
-            figures[name] = {"answers": len(values), "p50": p50, "p95": p95}
-        print(f"errors: {len(errors)} {errors[:3] or ''}; memory {before:.0f} MB, then {after:.0f} MB")
-        command.write(args.json, figures)
+        print(f"one visitor: bars of {len(times)} of {_STROKES} strokes after {p50:.0f} ms (p50), {p95:.0f} ms (p95)")
+        print(f"memory before the others come: {page.megabytes():.0f} MB")
+        figures = crowd(page, args.visitors, args.seconds, args.rounds)
+    command.write(args.json, {"one": {"strokes": len(times), "p50": p50, "p95": p95}, **figures})
 
 
 if __name__ == "__main__":

@@ -37,10 +37,19 @@ def build(context: Context, pad: gr.HTML, tabs: gr.Tabs) -> None:
                 label = "Hand this drawing to the classifier"
                 galleries.append(gallery(_COUNT, label, judged=context.corrections.enabled))
     gr.on([draw.click, kind.input], partial(_draw, context), [kind, temperature, context.choice], galleries)
+
+    # No `partial`: Gradio finds no annotations of one, and so would not hand it the event.
+    def judge(text: str, event: gr.EventData) -> None:
+        asked, strokes = _picked(text, event)
+        if not isinstance(kept := getattr(event, "liked", None), bool):
+            raise gr.Error("Keep it or drop it.", print_exception=False)
+        asked_for = {"label": asked.get("label"), "temperature": asked.get("temperature")}
+        context.correct(TASK, {**asked_for, "drawing": strokes, "kept": kept})
+
     for shown in galleries:
         shown.select(_pick, shown, [pad, tabs], queue=False)
         if context.corrections.enabled:
-            shown.like(partial(_judge, context), shown, None)
+            shown.like(judge, shown, None)
 
 
 def _draw(context: Context, kind: str | None, temperature: float, choice: str) -> list[str]:
@@ -67,12 +76,6 @@ def _ask(version: Version | None, rows: list[dict[str, Any]]) -> str:
 def _pick(text: str, event: gr.EventData) -> list[object]:
     _, strokes = _picked(text, event)
     return [json.dumps(strokes), gr.update(selected="sketch")]
-
-
-def _judge(context: Context, text: str, event: gr.EventData) -> None:
-    asked, strokes = _picked(text, event)
-    asked_for = {"label": asked.get("label"), "temperature": asked.get("temperature")}
-    context.correct(TASK, {**asked_for, "drawing": strokes, "kept": getattr(event, "liked", None) is True})
 
 
 def _picked(text: str, event: gr.EventData) -> tuple[dict[str, Any], list[Stroke]]:

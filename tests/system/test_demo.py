@@ -1,6 +1,6 @@
 """The page to try the models on, as a visitor uses it: a headless browser, and models that a real pipeline registered.
 
-Skipped where Gradio is not installed: it has a lock of its own (`deploy/environment.sh dev demo`).
+Skipped where Gradio is not installed: it has a lock of its own, which `make test-slow` installs.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from .house import free_port, wait_until
 from .test_training import overlay
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Request
+    from playwright.sync_api import Locator, Request
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.slow,
     pytest.mark.in_order,
     pytest.mark.skipif(find_spec("gradio") is None, reason="Gradio is not installed: `deploy/environment.sh dev demo`"),
 ]
@@ -118,7 +119,7 @@ def demo(finished: tuple[Clone, list[str]]) -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def visit(demo: Demo) -> Iterator[Callable[[], Page]]:
+def visit(demo: Demo) -> Iterator[Callable[..., Page]]:
     """Opens the page in a browser; at the end, all that its pages have asked for was the page's own."""
     from playwright.sync_api import sync_playwright
 
@@ -134,8 +135,8 @@ def visit(demo: Demo) -> Iterator[Callable[[], Page]]:
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *WITHOUT_NETWORK]
         )
 
-        def visit() -> Page:
-            page = browser.new_page(viewport={"width": 1280, "height": 1100})
+        def visit(width: int = 1280, height: int = 1100) -> Page:
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(MILLISECONDS)
             page.on("request", note)
             page.goto(demo.address)
@@ -150,7 +151,7 @@ def visit(demo: Demo) -> Iterator[Callable[[], Page]]:
 
 
 @pytest.fixture(scope="module")
-def page(visit: Callable[[], Page]) -> Page:
+def page(visit: Callable[..., Page]) -> Page:
     return visit()
 
 
@@ -268,6 +269,30 @@ def test_four_are_drawn_and_one_is_handed_to_the_classifier(page: Page) -> None:
     expect(first_label(page)).to_be_visible()
 
 
+def sizes(place: Locator) -> list[int]:
+    """How many points each stroke of a canvas has; a stroke of one is drawn as two."""
+    drawn = [(line.get_attribute("points") or "").split() for line in place.locator(".shown polyline").all()]
+    return [1 if len(points) == 2 and points[0] == points[1] else len(points) for points in drawn]
+
+
+def test_a_drawing_is_kept_and_another_is_dropped(demo: Demo, page: Page) -> None:
+    tab(page, "Drawing")
+    places = page.locator(".drawings figure").filter(visible=True)
+    known: list[str] = []
+
+    def added() -> list[str]:
+        files = (demo.feedback / "drawing").glob("*.ndjson")
+        return [line for file in files for line in file.read_text().splitlines() if line not in known]
+
+    for index, word, kept in ((1, "Keep", True), (2, "Drop", False)):
+        places.nth(index).get_by_role("button", name=word, exact=True).click()
+        (line,) = wait_until(added, f"what {word!r} adds to feedback/")
+        known.append(line)
+        row = json.loads(line)
+        assert (row["kept"], row["temperature"]) == (kept, 0.6)
+        assert sizes(places.nth(index)) == [len(stroke[0]) for stroke in row["drawing"]]
+
+
 def test_a_clip_has_its_frames_and_a_class(page: Page) -> None:
     tab(page, "Video")
     page.locator(".gallery-item").filter(visible=True).first.click()
@@ -311,6 +336,22 @@ def test_a_broken_file_is_answered_in_words_with_the_line(page: Page) -> None:
     expect(page.locator(".toast-wrap")).to_contain_text(message)
     upload(page, "wide.csv", "ds,y\n2024-01-01,7,8\n")
     expect(page.locator(".toast-wrap")).to_contain_text("line 2: found 3 values for 2 columns")
+
+
+def test_no_tab_is_wider_than_a_phone(visit: Callable[..., Page]) -> None:
+    page = visit(390, 844)
+    for name, asks, answer in (
+        ("Sketch", "button:text-is('Show one')", ".chart polyline"),
+        ("Drawing", "button:text-is('Draw four')", ".drawings polyline"),
+        ("Video", ".gallery-item", ".chart polyline"),
+        ("Translation", ".gallery-item", ".chart rect"),
+        ("Forecast", ".gallery-item", ".chart .band"),
+    ):
+        tab(page, name)
+        page.locator(asks).filter(visible=True).first.click()
+        expect(page.locator(answer).filter(visible=True).first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, name
+    page.close()
 
 
 @contextmanager
@@ -359,7 +400,7 @@ def test_huge_and_broken_drawings_are_refused_and_the_page_goes_on(demo: Demo, c
     assert answer["data"][0]["label"] == "clock"
 
 
-def test_a_page_that_is_killed_comes_back(demo: Demo, visit: Callable[[], Page], clock: list[list[list[int]]]) -> None:
+def test_a_page_that_is_killed_comes_back(demo: Demo, visit: Callable[..., Page], clock: list[list[list[int]]]) -> None:
     kept = {path: path.read_bytes() for path in demo.feedback.rglob("*") if path.is_file()}
     demo.kill()
     demo.start()
@@ -369,7 +410,6 @@ def test_a_page_that_is_killed_comes_back(demo: Demo, visit: Callable[[], Page],
     assert {path: path.read_bytes() for path in kept} == kept
 
 
-@pytest.mark.slow
 def test_a_correction_of_the_page_is_in_the_store_once_after_a_refresh(
     demo: Demo, page: Page, clock: list[list[list[int]]]
 ) -> None:
