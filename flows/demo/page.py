@@ -28,6 +28,7 @@ THEME = gr.themes.Soft(
     font=("system-ui", "sans-serif"),
     font_mono=("ui-monospace", "monospace"),
 ).set(
+    body_background_fill="*neutral_50",  # as dark has it, so that fields stand out from the page
     block_title_background_fill="none",
     block_title_padding="0",
     block_title_text_color="*body_text_color_subdued",

@@ -352,6 +352,8 @@ def _print_addresses(servers: Servers, running: Mapping[str, psutil.Process]) ->
     print(f"MLflow    {page('experiments', servers.mlflow)}  runs, models")
     if servers.demo and "demo" in running:
         print(f"page      {servers.demo:<28} try the models")
+    elif servers.demo is None:
+        print(f"page      {'not installed':<28} `make demo` installs it; then `make up` starts it with the rest")
     print(f"workers   {', '.join(workers)}")
     print(f"\nfor the command line:   export PREFECT_API_URL={servers.prefect}/api")
     print(f"for pulling models:     export MLFLOW_TRACKING_URI={servers.mlflow}")
