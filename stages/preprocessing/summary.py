@@ -64,7 +64,7 @@ def shares(units: Units, values: tuple[int, int], rows: tuple[int, int]) -> str:
 
 
 def rejections(tallies: Mapping[str, Tally]) -> str:
-    """`value 20 (a.csv, line 3: found '151,65'; allowed is a number) · too_short 7 (…)`, the largest first."""
+    """`value 20 (a.csv, line 3: found '151,65'; allowed: a number) · too_short 7 (…)`, the largest first."""
     return " · ".join(
         f"{rule} {tally.count:,}{_example(tally)}" if tally.count else f"{rule}{_example(tally)}"
         for rule, tally in _largest(tallies)

@@ -42,7 +42,7 @@ class PinnedFile:
         for name, digits in (("md5", 32), ("sha256", 64)):
             value = getattr(self, name)
             if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
-                raise ValueError(f"{name}: found {value!r:.80}; allowed are {digits} hexadecimal digits")
+                raise ValueError(f"{name}: found {value!r:.80}; allowed: {digits} hexadecimal digits")
 
     @staticmethod
     def of(content: bytes) -> PinnedFile:
@@ -83,7 +83,7 @@ def read_pin(path: Path) -> Pin | None:
             raise ValueError(f"files: found {', '.join(files)[:80]}; allowed: {allowed}")
         for key in ("start_from", "found"):
             if not isinstance(values[key], str):
-                raise ValueError(f"{key}: found {values[key]!r:.80}; allowed is text")
+                raise ValueError(f"{key}: found {values[key]!r:.80}; allowed: text")
         return Pin(start_from=values["start_from"], found=values["found"], files=files)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: bad weights pin: {error!r}; run `python -m stages.refresh --weights`") from None

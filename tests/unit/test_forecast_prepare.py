@@ -99,7 +99,7 @@ def test_bad_values_and_bad_series_are_counted_by_their_values(tmp_path: Path) -
         ("short", "too_short"),
     ]
     held_back = "prepare.validation_days + test_days, 35, and 21 more"
-    assert rejected[-1]["reason"] == f"20 days; allowed are at least 56 ({held_back})"
+    assert rejected[-1]["reason"] == f"20 days; allowed: at least 56 ({held_back})"
 
 
 def test_more_rejected_values_than_allowed_stop_the_stage(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_a_series_inside_an_archive_is_unpacked_and_nothing_else(tmp_path: Path)
         archive.writestr("readme.txt", "hello")
     raw = fetched(tmp_path / "raw", "csv", (tmp_path / "series.zip").as_uri())
     assert sorted(p.name for p in raw.iterdir()) == ["downloads.json", "series-000.csv"]
-    with pytest.raises(ValueError, match=r"an archive without a \*.tsf file"):
+    with pytest.raises(ValueError, match=r"the archive has no \*.tsf file"):
         fetched(tmp_path / "other", "tsf", (tmp_path / "series.zip").as_uri())
 
 
@@ -305,7 +305,7 @@ def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
 def test_a_series_whose_every_value_is_bad_is_a_lost_series_too(tmp_path: Path, fault: str) -> None:
     bad = {"value": "2020-01-02,bad,x", "date": "soon,bad,1"}[fault]
     raw = csv_of(tmp_path / "raw", [*days(100), *[bad] * 30])
-    told = rf"30 of 130 values \(23 %\), 1 of 2 series \(50 %\).*: {fault} 30 \(.*no_good_value \(bad: all of its v"
+    told = rf"30 of 130 values \(23 %\), 1 of 2 series \(50 %\).*: {fault} 30 \(.*no_good_value \(bad: all of its 30 v"
     with pytest.raises(PreparationError, match=told):
         prepared(raw, tmp_path / "out", id_column="id", max_rejected_share=0.1)
     _, _, metrics = prepared(raw, tmp_path / "kept", id_column="id")

@@ -65,7 +65,7 @@ def test_nixtlas_long_format_with_further_columns(tmp_path: Path) -> None:
     assert isinstance(ahead, Observation)
     assert (math.isnan(ahead.value), ahead.covariates) == (True, (3.0, 1.0))
     assert isinstance(bad, BadRecord)
-    assert (bad.rule, bad.reason) == ("covariate", "price: found 'cheap'; allowed is a number")
+    assert (bad.rule, bad.reason) == ("covariate", "price: found 'cheap'; allowed: a number")
 
 
 def test_series_are_named_by_id_and_column(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_numbers_are_read_as_params_say(tmp_path: Path) -> None:
 def test_a_number_of_another_notation_names_the_key(tmp_path: Path) -> None:
     bad, _ = from_csv(tmp_path, 'date,y\n1970-01-01,"1,121.5"\n1970-01-02,710\n')
     assert isinstance(bad, BadRecord)
-    assert bad.reason == "y: found '1,121.5'; allowed is a number; it looks like prepare.thousands: ','"
+    assert bad.reason == "y: found '1,121.5'; allowed: a number; it looks like prepare.thousands: ','"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_fractions_that_look_like_thousands_are_doubted(tmp_path: Path, values: 
 def test_a_date_with_day_and_month_the_other_way_round_names_the_format(tmp_path: Path) -> None:
     (bad,) = from_csv(tmp_path, "date,y\n13/01/1970,1\n", date_format="%m/%d/%Y")
     assert isinstance(bad, BadRecord)
-    assert bad.reason.endswith("allowed is the format '%m/%d/%Y'; it looks like prepare.date_format: '%d/%m/%Y'")
+    assert bad.reason.endswith("allowed: the format '%m/%d/%Y'; it looks like prepare.date_format: '%d/%m/%Y'")
 
 
 @pytest.mark.parametrize("id", ["", " ", "\u00a0"])
@@ -164,7 +164,7 @@ def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("day,y\n1,2\n", r"'date' \(prepare.date_columns\) is not a column; the header is day, y"),
-        ("date,y,y\n", r"'y' \(prepare.value_columns\) stands 2 times"),
+        ("date,y,y\n", r"'y' \(prepare.value_columns\) is a column 2 times"),
         ("", "'date'"),
         ('date,"y\n1970-01-01,5\n', "line 1: found a value that spans several lines"),
     ],
@@ -296,7 +296,7 @@ def test_a_name_that_two_series_would_have_is_refused(tmp_path: Path) -> None:
     assert (bad.rule, bad.values, bad.id) == ("name_of_two", 1, "line 3")
     assert bad.reason == (
         "found the series 'a/b/c' in the column c and another one with that name in the column b/c; "
-        "allowed is a name for each series"
+        "allowed: a unique name for each series"
     )
 
 

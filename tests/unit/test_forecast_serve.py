@@ -296,7 +296,7 @@ def bad_covariates() -> dict[str, tuple[pd.DataFrame, str]]:
     return {
         "price ahead": (
             frame[frame.index != 34],
-            "price is missing on 2015-02-04; allowed are rows with it, and without y",
+            "price is missing on 2015-02-04; allowed: rows with it, and without y",
         ),
         "no rows ahead": (frame[frame.index < 30], "price is missing on 2015-01-31"),
         "words": (frame.assign(price="much"), "price is much on 2015-01-01; allowed: finite numbers"),
@@ -305,7 +305,7 @@ def bad_covariates() -> dict[str, tuple[pd.DataFrame, str]]:
         "hole": (frame.assign(y=frame["y"].mask(frame.index == 4)), "y is nan on 2015-01-05"),
         "too late": (
             told_series("bad", "2016-12-20"),
-            "allowed are 2014-01-01 to 2016-12-31, whose holidays the model",
+            "allowed: 2014-01-01 to 2016-12-31, the range of its holidays",
         ),
     }
 

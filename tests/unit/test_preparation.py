@@ -106,7 +106,7 @@ def test_the_closing_line_counts_and_shows_the_first_of_each_rule(tmp_path):
     with Preparation(tmp_path / "prepared", max_rejected_share=1.0) as output:
         series(output, {"a": 1180, "b": 2000}, {})
         for line, found in ((3, "151,65"), (4, "1,0")):
-            reason = f"found {found!r}; allowed is a number"
+            reason = f"found {found!r}; allowed: a number"
             output.reject(id=f"line {line}", file="s.csv", rule="value", reason=reason, values=10)
         output.repair("unsorted_row", 0, example="nobody")
         output.repair("duplicate_row", 0)
@@ -116,7 +116,7 @@ def test_the_closing_line_counts_and_shows_the_first_of_each_rule(tmp_path):
         output.fill("filled_day", 170, of=170, example="b: 2020-03-01")
     assert output.summary("forecast", "data/r.parquet") == (
         "warning: forecast: 3,180 days of 2 series; rejected 20 of 3,200 days (0.6 %): "
-        "value 20 (s.csv, line 3: found '151,65'; allowed is a number); "
+        "value 20 (s.csv, line 3: found '151,65'; allowed: a number); "
         "repaired 799 unsorted_row (a: 2020-01-02 after 2020-02-01); "
         "filled 170 of 900 days (19 %; first b: 2020-03-01) — see data/r.parquet"
     )

@@ -28,7 +28,7 @@ def test_reported_rows_are_valid_json_as_the_server_writes_it(model: ServedModel
     answer = model.predict(NOWHERE, frame("a", 1), {"on_error": "report"})
     text = json.dumps(_get_jsonable_obj(answer, pandas_orient="records"), allow_nan=False)
     assert json.loads(text) == [
-        {"double": None, "error": "number: found 'a'; allowed is a number"},
+        {"double": None, "error": "number: found 'a'; allowed: a number"},
         {"double": 2.0, "error": None},
     ]
 

@@ -19,7 +19,7 @@ class Double(Predictor):
     def read(self, item: Item) -> Any:
         number = item.content["number"]
         if not isinstance(number, (int, float)):
-            raise ValueError(f"number: found {number!r}; allowed is a number")
+            raise ValueError(f"number: found {number!r}; allowed: a number")
         return number
 
     def predict_batch(self, examples, options):
@@ -57,8 +57,8 @@ def test_every_bad_row_is_named_with_its_reason():
         Double().predict(frame("a", 1, None))
     assert str(caught.value).splitlines() == [
         "2 of 3 rows cannot be answered:",
-        "row 0: number: found 'a'; allowed is a number",
-        "row 2: number: found None; allowed is a number",
+        "row 0: number: found 'a'; allowed: a number",
+        "row 2: number: found None; allowed: a number",
     ]
 
 
@@ -67,7 +67,7 @@ def test_reported_rows_get_nulls_and_a_text_and_the_others_their_answer():
     assert list(answer.columns) == ["double", "error"]
     assert answer["double"].isna().tolist() == [True, False]
     assert answer["double"][1] == 2
-    assert answer["error"][0] == "number: found 'a'; allowed is a number"
+    assert answer["error"][0] == "number: found 'a'; allowed: a number"
     assert pd.isna(answer["error"][1])
 
 

@@ -86,8 +86,8 @@ DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00i2tR"
         (b"", "not a pickle"),
         (b"\x80\x04N.", "found NoneType"),
         (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.", "not a pickle of NumPy arrays"),  # numpy.ndarray((2**31,))
-        (b"\x80\x02cnumpy\nload\n.", "asks for numpy.load"),
-        (b"\x80\x02cbuiltins\neval\n(X\x01\x00\x00\x001tR.", "asks for builtins.eval"),
+        (b"\x80\x02cnumpy\nload\n.", "loads numpy.load"),
+        (b"\x80\x02cbuiltins\neval\n(X\x01\x00\x00\x001tR.", "loads builtins.eval"),
         (b"\x80\x02" + RECONSTRUCT + RECONSTRUCT + b"(K\x00tX\x01\x00\x00\x00bt\x85R.", "not a pickle of NumPy arrays"),
         (b"\x80\x02" + RECONSTRUCT + b"}X\x08\x00\x00\x00__name__K\x01sb.", "not a pickle of NumPy arrays"),
         (b"\x80\x02" + RECONSTRUCT + b"Nb.", "a state for a function"),
@@ -215,7 +215,7 @@ def test_drawings_of_one_length_that_became_a_block_of_objects_are_read(tmp_path
             [[[number, 2, 3] for number in range(2000)], []],
             "more operations than arrays need, perhaps because it holds lists; save each drawing as",
         ),
-        ([0, None], "found NoneType and int in place of drawings"),
+        ([0, None], "found NoneType and int instead of drawings"),
     ],
 )
 def test_lists_in_place_of_arrays_are_refused_with_the_way_out(tmp_path: Path, values: list[Any], reason: str) -> None:

@@ -133,7 +133,7 @@ def _records(folder: Path, part: Part, encoding: str) -> Iterator[tuple[Sequence
             short, long = part.files if runs[0] is None else reversed(part.files)
             raise ValueError(
                 f"{folder / short}: ends after {lines[0].number - 1} lines, but {long} goes on; "
-                f"allowed are as many lines in both, each the translation of the other's"
+                f"allowed: equally many lines in both, each the translation of the other's"
             )
         repeats = min(run[1] for run in runs if run)
         yield lines, repeats

@@ -106,6 +106,6 @@ def exact(answers: Sequence[object], references: References) -> list[bool]:
     """
     if len(answers) != len(references):
         raise ValueError(
-            f"found {len(answers)} answers to {len(references)} segments; allowed is one to each, in order"
+            f"found {len(answers)} answers to {len(references)} segments; allowed: one answer per segment, in order"
         )
     return [answer in texts for answer, texts in zip(answers, references, strict=True)]

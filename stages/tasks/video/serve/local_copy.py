@@ -116,6 +116,6 @@ def _copy(address: str, target: Path, max_bytes: int, deadline: float) -> None:
         while chunk := source.read(_CHUNK):
             copy.write(chunk)
             if copy.tell() > max_bytes:
-                raise _TooLarge(f"found more than {max_bytes:,} bytes; allowed are as many")
+                raise _TooLarge(f"found more than the {max_bytes:,} bytes allowed")
             if time.monotonic() > deadline:
                 raise TimeoutError(_LATE)

@@ -19,7 +19,7 @@ class Predictor(Base):
 
     def read(self, item):
         if not len(item.content["numbers"]):
-            raise ValueError("numbers: found none; allowed is one or more")
+            raise ValueError("numbers: found none; allowed: one or more")
         return np.asarray(item.content["numbers"], dtype=np.float32)[:, None]
 
     def predict_batch(self, examples, options):
