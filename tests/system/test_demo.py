@@ -341,9 +341,9 @@ def test_a_broken_file_is_answered_in_words_with_the_line(page: Page) -> None:
 def test_no_tab_is_wider_than_a_phone(visit: Callable[..., Page]) -> None:
     page = visit(390, 844)
     for name, asks, answer in (
-        ("Sketch", "button:text-is('Show one')", ".chart polyline"),
+        ("Sketch", "button:text-is('Show one')", ".chart text"),
         ("Drawing", "button:text-is('Draw four')", ".drawings polyline"),
-        ("Video", ".gallery-item", ".chart polyline"),
+        ("Video", ".gallery-item", ".chart text"),
         ("Translation", ".gallery-item", ".chart rect"),
         ("Forecast", ".gallery-item", ".chart .band"),
     ):
