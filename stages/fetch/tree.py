@@ -90,16 +90,16 @@ def _entries(system: Any, place: str) -> Iterator[tuple[str, str, str, dict[str,
 
 def _kind(system: Any, entry: dict[str, Any], path: str, name: str, *, web: bool) -> str:
     if set(name) & set("/\\\0") or _shown(name) != name:
-        return "a name with / or \\, or one that is not UTF-8; allowed: names that every file system accepts"
+        return "a name with / or \\, or that is no UTF-8; allowed are names that every disk takes"
     if VARIABLE.search(name):
-        return "a name with ${…}, which an address takes from the environment; allowed: names without"
+        return "a name with ${…}, which an address takes from the environment; allowed are names without"
     if web and (set(path) & set("?#")):
-        return "an address with ? or #; allowed: %3F and %23 in their place"
+        return "an address with ? or #; allowed are %3F and %23 in their place"
     if web:  # an index does not say what is a folder, but its links do by the slash that they end in
         return "directory" if path.endswith("/") else str(entry["type"])
     if entry.get("islink"):
         found = "directory" if system.isdir(path) else "file" if system.isfile(path) else ""
-        return found or "a link to nothing; allowed: files"
+        return found or "a link to nothing; allowed are files"
     return str(entry["type"]) if entry["type"] in ("file", "directory") else "no file and no folder"
 
 

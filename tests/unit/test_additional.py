@@ -230,7 +230,7 @@ def test_a_name_is_no_question_to_the_environment(monkeypatch: pytest.MonkeyPatc
     Path("feedback/sketch").mkdir(parents=True)
     Path("feedback/sketch/${SECRET}.ndjson").write_text("{}\n")
     with pytest.raises(
-        ValueError, match=r"sketch: \$\{SECRET\}\.ndjson: a name with \$\{…\}, .*; allowed: names without"
+        ValueError, match=r"sketch: \$\{SECRET\}\.ndjson: a name with \$\{…\}, .*; allowed are names without"
     ):
         refresh("sketch", params_of("sketch", "feedback/sketch"))
 
