@@ -239,7 +239,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.name not in Task.names():
-            raise ValueError(f"{self.name!r} is not a task; a task is one of {', '.join(Task.names())}")
+            raise ValueError(f"{self.name!r} is not a task; allowed: {', '.join(Task.names())}")
 
     @staticmethod
     @cache

@@ -409,7 +409,7 @@ def test_clips_come_from_a_folder_a_list_or_one_by_one(tmp_path: Path, capsys: p
     assert [row["path"] for (row,) in groups(str(tmp_path / ".list.txt"))] == ["https://host/x.mp4", "one.avi"]
     assert list(groups("s3://bucket/clips/x.mp4")) == [[{"path": "s3://bucket/clips/x.mp4", "target": "clips"}]]
     readme = str(tmp_path / "b/README.md")
-    assert capsys.readouterr().err == f"1 passed over that are no clips by their ending, such as {readme}\n"
+    assert capsys.readouterr().err == f"1 skipped, whose ending is not that of a clip, such as {readme}\n"
     assert list(groups(readme)) == [
         [{"path": readme, "target": "b"}]
     ]  # it was named: the model says what is wrong with it

@@ -156,7 +156,7 @@ def test_a_server_opens_what_lies_in_the_folder_that_it_shares(
     assert answers["label"].notna().tolist() == [True, False, False]
     assert [str(error).partition(": ")[2] for error in answers["error"][1:]] == [
         "no such file",
-        "no file, but a folder, a pipe or a device",
+        "not a file, but a folder, a pipe or a device",
     ]
     assert not any(str(tmp_path) in str(error) for error in answers["error"])
 

@@ -93,7 +93,7 @@ def test_a_clip_on_both_sides_is_refused(tmp_path: Path) -> None:
     lists.mkdir()
     (lists / "trainlist01.txt").write_text("Punch/a.avi 1\n")
     (lists / "testlist01.txt").write_text("Punch/a.avi\n")
-    with pytest.raises(ValueError, match="Punch/a.avi stands in the train list, too"):
+    with pytest.raises(ValueError, match="Punch/a.avi is in the train list, too"):
         read_official(tmp_path, 1)
 
 

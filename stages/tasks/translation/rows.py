@@ -9,7 +9,7 @@ from typing import Any
 from ...data.text import AUTO, printable
 from ...serving.lines import lines, records, suffix
 
-INPUT = "sentences.txt, a sentence a line, or sentences.csv with a column text"
+INPUT = "sentences.txt, one sentence per line, or sentences.csv with a column text"
 KEY = {"number": "long", "text": "string"}  # the line (of a CSV, the last one of the record), and what stands in it
 CHUNK_SIZE = 1024
 

@@ -47,4 +47,4 @@ def _suffix(content: bytes) -> str:
         return ".webm" if b"webm" in content[:64] else ".mkv"
     if content.startswith(b"RIFF") and content[8:12] == b"AVI ":
         return ".avi"
-    raise FeedbackError("clip: found no container of clips; allowed: MP4, MOV, WebM, Matroska, AVI")
+    raise FeedbackError("clip: not a video container; allowed: MP4, MOV, WebM, Matroska, AVI")

@@ -12,7 +12,7 @@ from ...evaluation.bootstrap import Scores, accuracy
 from ...preprocessing.groups import find_group
 from .params import Params
 
-LABELS = "a folder, or a list, of clips that lie in folders named as their classes: CLASS/clip.mp4"
+LABELS = "a folder or a list of clips, each in a folder named after its class: CLASS/clip.mp4"
 
 
 def scores(targets: Sequence[str], answers: Sequence[Mapping[str, Any]], params: Params, metric: str) -> Scores:

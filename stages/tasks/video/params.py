@@ -65,7 +65,7 @@ class PrepareParams(params.PrepareParams):
         if self.encoder == "none" and self.weights:
             raise ValueError(f"weights empty where encoder is none; found {self.weights}")
         if self.encoder == "none" and not self.frozen:
-            raise ValueError("frozen true where encoder is none: there are no weights to go on from")
+            raise ValueError("frozen true where encoder is none: there are no pretrained weights")
         if self.encoder != "none" and self.color != "rgb":
             raise ValueError(f"color rgb where encoder is {self.encoder}; found {self.color}")
         if self.mirrored and not self.encoded:
@@ -162,7 +162,7 @@ class Params(TaskParams):
                 f"places to convolve over; found {self.model.kind}"
             )
         if self.model.moments and not self.prepare.encoded:
-            raise ValueError("model.moments false where no features are stored: there is nothing to take them of")
+            raise ValueError("model.moments false where no features are stored: moments are computed from features")
         if self.prepare.encoded and (changes.shift or changes.crop or changes.brightness or changes.color):
             raise ValueError(
                 f"model.augmentation with shift, crop, brightness and color 0 where prepare.encoder is {encoder} and "

@@ -11,7 +11,7 @@ from typing import Any
 from ...data.text import AUTO, printable
 from ...serving.lines import is_stream, lines, suffix
 
-INPUT = "a clip, a folder of clips, or list.txt (or a pipe) with a path or an address a line"
+INPUT = "a clip, a folder of clips, or list.txt (or a pipe) with one path or address per line"
 KEY = {"path": "string"}
 CHUNK_SIZE = 64
 
@@ -58,10 +58,10 @@ def _clips(source: str) -> Iterator[str]:
             else:
                 others.append(path)
     if not clips:
-        seen = f", but {len(others):,} files that are none by their ending, such as {others[0]}" if others else ""
+        seen = f", but {len(others):,} files with other endings, such as {others[0]}" if others else ""
         raise ValueError(f"{source}: found no clip{seen}; allowed endings: {_ENDINGS}")
     if others:
-        print(f"{len(others):,} passed over that are no clips by their ending, such as {others[0]}", file=sys.stderr)
+        print(f"{len(others):,} skipped, whose ending is not that of a clip, such as {others[0]}", file=sys.stderr)
 
 
 def example(folder: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ def _records(folder: Path, part: Part, encoding: str) -> Iterator[tuple[Sequence
         if len(lines) < len(runs):
             short, long = part.files if runs[0] is None else reversed(part.files)
             raise ValueError(
-                f"{folder / short}: ends after {lines[0].number - 1} lines, but {long} goes on; "
+                f"{folder / short}: ends after {lines[0].number - 1} lines, but {long} continues; "
                 f"allowed: equally many lines in both, each the translation of the other's"
             )
         repeats = min(run[1] for run in runs if run)

@@ -54,8 +54,8 @@ def alignments(
     heights = [_TOKEN_HEIGHT * max((len(translations[i]) for i in row), default=0) + 1.4 for row in rows]
     figure = Figure(figsize=(7.0 * columns, sum(heights) + 0.5), layout="constrained")
     goes_on = "; + goes on with a word" if isinstance(tokenizers[0], SubwordTokenizer) else ""
-    shades = "black is all of its attention, white none"
-    figure.suptitle(f"What was read (columns) for each token that was written (rows): {shades}{goes_on}")
+    shades = "black is 1, white 0"
+    figure.suptitle(f"Attention of each output token (rows) to the input tokens (columns): {shades}{goes_on}")
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, i in enumerate(chosen):
         axes = figure.add_subplot(grid[index // columns, index % columns])

@@ -80,7 +80,7 @@ class Predictor(predictor.Predictor):
             raise ValueError(f"text: found {len(text)} characters; allowed: {allowed}")
         normalised, _ = normalise(text)
         if not normalised:
-            raise ValueError(f"text: found {len(text)} characters and none to translate; allowed: a sentence")
+            raise ValueError(f"text: found {len(text)} characters, none of them to translate; allowed: a sentence")
         tokens = self._source.encode(normalised)
         if not 0 < len(tokens) <= self._max_tokens:
             found = f"{len(tokens)} tokens in {len(text)} characters"

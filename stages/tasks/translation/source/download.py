@@ -125,7 +125,7 @@ def _tatoeba(params: SourceParams, folder: Path, wanted: list[Request]) -> list[
         archive, unpacked, max_bytes=MAX_BYTES, max_files=MAX_FILES, wanted=lambda n: PurePosixPath(n).name in members
     )
     if [path.name for path in files].count(member) != 1:
-        raise ValueError(f"{url}: found no or more than one {member} inside; allowed: exactly one")
+        raise ValueError(f"{url}: found no {member} inside, or more than one; allowed: exactly one")
     for path in files:
         path.replace(folder / path.name)
     shutil.rmtree(unpacked)

@@ -52,7 +52,7 @@ def draw_pairs(pairs: int, seed: int) -> list[tuple[str, str]]:
             written = formats[int(fraction * len(formats))].format(day)
             found[f"<{locale}> {written}", day.isoformat()] = None
         if len(found) - before < pairs // 1000:
-            raise ValueError(f"source.pairs: found {pairs}; the sample has hardly more than {len(found)} of them")
+            raise ValueError(f"source.pairs: found {pairs}; the sample has only about {len(found)}")
     return list(found)[:pairs]
 
 

@@ -91,7 +91,7 @@ def read_list(path: Path) -> list[str]:
         if fault:
             raise ValueError(f"{path}, line {row}: {fault}")
         if len(line) > _MAX_LINE:  # cut, so what follows is unknown
-            found = f"found a line of more than {_MAX_LINE:,} characters; allowed: as many"
+            found = f"found a line of more than {_MAX_LINE:,} characters; allowed: at most that many"
             raise ValueError(f"{path}, line {row}: {found}")
         match = re.fullmatch(r"([^./\\\s][^/\\\s]*/[^./\\\s][^/\\\s]*)(\s+\d+)?", line.strip())
         if match:

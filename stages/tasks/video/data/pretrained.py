@@ -58,13 +58,13 @@ def from_file(address: str, sha256: str) -> dict[str, Tensor]:
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"prepare.weights: {address} is no safetensors file, and no other is read: {error}") from None
+        raise ValueError(f"prepare.weights: {address} is not a safetensors file, the only allowed format: {error}") from None
     try:
         folded = fold_batch_norms(weights, _names_in_timm())
         EfficientNetLite0().load_state_dict(folded)
     except (KeyError, RuntimeError) as error:
         raise ValueError(
-            f"prepare.weights: {address} holds another network than tf_efficientnet_lite0: {error}"
+            f"prepare.weights: {address} holds a network other than tf_efficientnet_lite0: {error}"
         ) from None
     return folded
 

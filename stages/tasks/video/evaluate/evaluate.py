@@ -64,7 +64,7 @@ def evaluate(network: ClipClassifier, folder: Path, params: Params, report: Repo
     count = params.evaluate.pictures
     random = interleave_classes(test, seed=params.evaluate.seed)[:count]
     for name, chosen, title in (
-        ("clips", random, "Random clips of each class in turn"),
+        ("clips", random, "Random clips of the classes, in turn"),
         ("mistakes", *mistakes(probabilities, test.labels, count)),
     ):
         answers = predict_prefixes(network, test, chosen)

@@ -82,7 +82,7 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
             clip, kept = (result, False) if isinstance(result, Crash) else result
             found += kept
             if not isinstance(clip, Clip):
-                crashed = "the decoder crashed on it, or did not come back"
+                crashed = "the decoder crashed or hung on it"
                 rule, reason = ("crashed", crashed) if isinstance(clip, Crash) else (clip.rule, str(clip))
                 output.reject(id=name, file=name, rule=rule, reason=reason)
                 continue
@@ -132,10 +132,10 @@ def _accepted(places: Mapping[str, Place], splits: Mapping[str, str], output: Pr
     accepted = []
     for clip, place in places.items():
         if not place.label:
-            reason = "lies in no class's folder; allowed: CLASS/clip.ext"
+            reason = "not in the folder of a class; allowed: CLASS/clip.ext"
             output.reject(id=clip, file=clip, rule="no_class", reason=reason)
         elif clip not in splits:
-            output.reject(id=clip, file=clip, rule="not_listed", reason="stands in neither official list of this split")
+            output.reject(id=clip, file=clip, rule="not_listed", reason="is in neither official list of this split")
         elif place.label not in trained:
             reason = f"no clip of class {place.label} is left to train on; needed: more groups"
             output.reject(id=clip, file=clip, rule="class_not_trained", reason=reason)

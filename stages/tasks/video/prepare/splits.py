@@ -37,7 +37,7 @@ def split_officially(
     """
     splits = {clip: official[clip] for clip in groups if clip in official}
     if "test" not in splits.values():
-        raise ValueError(f"none of {len(groups)} clips stands in the official test list; see prepare.split")
+        raise ValueError(f"none of {len(groups)} clips is in the official test list; see prepare.split")
     train = {clip: groups[clip] for clip, split in splits.items() if split == "train"}
     for clip in _take(train, validation_share * len(train), keep=1, seed=seed):
         splits[clip] = "validation"
@@ -78,5 +78,5 @@ def read_official(raw: Path, number: int) -> dict[str, str]:
             raise ValueError(f"prepare.split: found ucf101_{number}, but there is no {path}; allowed here: group")
         for clip in read_list(path):
             if splits.setdefault(clip, split) != split:
-                raise ValueError(f"{path}: {clip} stands in the train list, too")
+                raise ValueError(f"{path}: {clip} is in the train list, too")
     return splits

@@ -39,7 +39,7 @@ def local_copy(address: str, *, max_bytes: int = MAX_BYTES, max_seconds: float =
     if not separator or protocol.lower() == "file":
         local = _local(address)
         if local.exists() and not local.is_file():  # reading a pipe would wait for someone who writes
-            raise ValueError("no file, but a folder, a pipe or a device")
+            raise ValueError("not a file, but a folder, a pipe or a device")
         yield local
         return
     if protocol.lower() not in PROTOCOLS:

@@ -102,7 +102,7 @@ def _check_classes(url: str, clips: list[str], params: SourceParams) -> None:
     if missing or not classes:
         found = ", ".join(sorted(classes)[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
         seen = f"; {len(clips)} files lie in no folder, such as {clips[0]}" if clips and not classes else ""
-        raise ValueError(f"{url}: no clips of {', '.join(missing) or 'any class'}; found are {found or 'none'}{seen}")
+        raise ValueError(f"{url}: no clips of {', '.join(missing) or 'any class'}; found: {found or 'none'}{seen}")
 
 
 def _places(url: str, clips: Iterable[str], params: SourceParams) -> dict[str, Place]:
