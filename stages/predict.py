@@ -260,7 +260,7 @@ def _encoding(text: str) -> str:
 
 def _count(text: str) -> int:
     if not (text.isdecimal() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a whole number of 1 or more")
     return int(text)
 
 

@@ -23,7 +23,7 @@ from .rar import find_tool
 __all__ = ["ArchiveError", "check_can_unpack", "extract", "is_archive"]
 
 _MAX_PART, _MAX_NAME = 255, 1024  # bytes of UTF-8 that file systems take
-_REFUSED = {"link": "a link", "special": "no usual file", "encrypted": "encrypted"}
+_REFUSED = {"link": "a link", "special": "a special file", "encrypted": "encrypted"}
 
 
 def check_can_unpack(name: str) -> None:
@@ -59,12 +59,12 @@ def extract(
                 path = staging / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.exists():  # where the disk takes upper and lower case for the same
-                    raise ArchiveError(f"{archive}: {name}: stands twice, but for upper and lower case")
+                    raise ArchiveError(f"{archive}: {name}: another member differs only in upper and lower case")
                 with path.open("xb") as target:
                     for chunk in member.chunks():
                         written += len(chunk)
                         if written > max_bytes:
-                            raise ArchiveError(f"{archive}: {name}: more than the {max_bytes:,} bytes allowed in all")
+                            raise ArchiveError(f"{archive}: {name}: more than the {max_bytes:,} bytes allowed in total")
                         target.write(chunk)
                         bar.update(len(chunk))
         return _publish(archive, staging, folder, sorted(names))
@@ -78,7 +78,7 @@ def _publish(archive: Path, staging: Path, folder: Path, names: list[str]) -> li
     for name in names:
         target = folder / name
         if not target.parent.resolve().is_relative_to(home):
-            raise ArchiveError(f"{archive}: {name}: {target.parent} leads out of {folder}")
+            raise ArchiveError(f"{archive}: {name}: {target.parent} leads outside {folder}")
         if target.exists() and not (target.is_file() and filecmp.cmp(staging / name, target, shallow=False)):
             raise ArchiveError(f"{archive}: {name}: {target} already exists with different content")
     for name in names:
@@ -99,10 +99,10 @@ def _files(
         if not name or _is_junk(name) or member.kind == "folder" or (wanted is not None and not wanted(name)):
             continue
         if member.kind != "file":
-            raise ArchiveError(f"{archive}: {name}: found {_REFUSED[member.kind]}; allowed are plain files")
+            raise ArchiveError(f"{archive}: {name}: found {_REFUSED[member.kind]}; allowed: regular files")
         parents = {str(parent) for parent in PurePosixPath(name).parents} - {"."}
         if name in files or name in folders or files & parents:
-            raise ArchiveError(f"{archive}: {name}: stands twice; allowed is one member of a name")
+            raise ArchiveError(f"{archive}: {name}: found twice; allowed: one member per name")
         files.add(name)
         folders |= parents
         if len(files) > max_files:
@@ -119,9 +119,9 @@ def _safe_name(archive: Path, raw: str) -> str:
     except UnicodeEncodeError:
         raise ArchiveError(f"{archive}: {raw!r}: found a name that is not UTF-8") from None
     if path.startswith("/") or (parts and re.fullmatch("[A-Za-z]:.*", parts[0])):
-        raise ArchiveError(f"{archive}: {raw!r}: found an absolute name; allowed are names inside the archive")
+        raise ArchiveError(f"{archive}: {raw!r}: found an absolute name; allowed: names relative to the archive")
     if ".." in parts:
-        raise ArchiveError(f"{archive}: {raw!r}: found a name with ..; allowed are names inside the archive")
+        raise ArchiveError(f"{archive}: {raw!r}: found a name with ..; allowed: names without it")
     if any(unicodedata.category(letter) == "Cc" for letter in path):
         raise ArchiveError(f"{archive}: {raw!r}: found a control character in a name")
     if max(sizes, default=0) > _MAX_PART or sum(sizes) + len(sizes) > _MAX_NAME:

@@ -124,7 +124,7 @@ class _Header(tarfile.TarInfo):
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the end mark
             raise
         except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"{error} where a member or the end mark should stand") from None
+            raise tarfile.ReadError(f"{error} in place of a member or the end mark") from None
         if header.type in _DESCRIBING and header.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {header.size:,} bytes")
         return header

@@ -37,7 +37,7 @@ def archive_errors(archive: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise ArchiveError(f"{archive}: no such file") from None
     except NotImplementedError as error:
-        raise ArchiveError(f"{archive}: packed in a way that Python cannot unpack: {error}") from None
+        raise ArchiveError(f"{archive}: compressed in a way that Python cannot unpack: {error}") from None
     except Exception as error:  # damage makes them raise anything: struct.error, IndexError, EOFError, …
         found = str(error) or type(error).__name__
         raise ArchiveError(f"{archive}: damaged, or not a zip, tar or rar: {found}") from None
@@ -57,7 +57,7 @@ class Meter:
         self._count += len(chunk)
         if self._count > max(RATIO_FROM, MAX_RATIO * self._weight):
             limit = f"{MAX_RATIO} times the archive's {self._weight:,} bytes"
-            raise ArchiveError(f"{self._archive}: unpacks to more than {limit}; refused as a bomb")
+            raise ArchiveError(f"{self._archive}: unpacks to more than {limit}; refused as a decompression bomb")
         return chunk
 
     def chunks(self, open_: Callable[[], Any]) -> Iterator[bytes]:

@@ -34,9 +34,9 @@ def rar_members(archive: Path) -> Iterator[Member]:
     """The members of a rar in one file, of any version of the format, without a password."""
     with rarfile.RarFile(archive, errors="strict") as content, closing(_ToolOutput(archive)) as output:
         if content.needs_password():
-            raise ArchiveError(f"{archive}: encrypted; allowed are archives without a password")
+            raise ArchiveError(f"{archive}: encrypted; allowed: archives without a password")
         if len(content.volumelist()) > 1:
-            raise ArchiveError(f"{archive}: one of several volumes; allowed is an archive in one file")
+            raise ArchiveError(f"{archive}: one of several volumes; allowed: an archive in one file")
         if not content.infolist():
             raise rarfile.BadRarFile("it has no members")
         meter, start = Meter(archive), 0

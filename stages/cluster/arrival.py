@@ -101,7 +101,7 @@ def node_folder(place: Place) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise RuntimeError(
-            f"node {socket.gethostname()}: {folder} belongs to somebody else; {NODE_FOLDER} names another"
+            f"node {socket.gethostname()}: {folder} belongs to another user; set {NODE_FOLDER} to another folder"
         )
     return folder
 
@@ -112,8 +112,8 @@ def _bring_code(place: Place) -> None:
         folder = place["folder"]
     elif place["code"] is None:
         raise RuntimeError(
-            f"node {socket.gethostname()} has joined since this was started, and does not share the folder "
-            f"{place['folder']} as the others do"
+            f"node {socket.gethostname()} joined the cluster after this run started and does not share the folder "
+            f"{place['folder']}, as the other nodes do"
         )
     else:
         folder = str(_unpacked(place))

@@ -66,7 +66,7 @@ def connected() -> Iterator[Any]:
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
-        raise ClusterError(f"{VARIABLE} is set, and Ray is not installed here; `make cluster` installs it") from None
+        raise ClusterError(f"{VARIABLE} is set, but Ray is not installed; run `make cluster`") from None
     if ray.is_initialized():
         yield ray
         return
@@ -102,7 +102,7 @@ def _ask(named: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ClusterError(f"{VARIABLE}={named}: no head node answers there ({error})") from None
+        raise ClusterError(f"{VARIABLE}={named}: no head node answers at this address ({error})") from None
 
 
 def nodes(ray: Any) -> list[tuple[str, Mapping[str, float]]]:

@@ -42,7 +42,7 @@ def ordered_map(
     with connected() as ray, place.opened(ray) as here:
         cpus = int(sum(resources.get("CPU", 0) for _, resources in nodes(ray)))
         if not cpus:
-            raise ClusterError(f"{VARIABLE}: no CPU is there to work on items; the cluster has {described(ray)}")
+            raise ClusterError(f"{VARIABLE}: the cluster has no CPU to work on; it has {described(ray)}")
         share = stage_gpus() if any(resources.get("GPU") for _, resources in nodes(ray)) else 0.0
         window = min(processes, cpus) * ahead
         send = _Sender(ray, here, function, share)

@@ -72,8 +72,8 @@ def stop_messages() -> Iterator[Callable[[], bool]]:
 
     if place.own_resume() is not None and resume_address() is None:
         raise ClusterError(
-            f"node {socket.gethostname()} does not share the folder that has the states of the training; UNROLL_RESUME "
-            "needs an address that all nodes reach, as s3://BUCKET/FOLDER, or a folder that they reach by the same path"
+            f"node {socket.gethostname()} does not share the folder with the training's checkpoints; set UNROLL_RESUME "
+            "to an address that all nodes reach, such as s3://BUCKET/FOLDER, or a folder that all nodes share"
         )
 
     requested, over = threading.Event(), threading.Event()
@@ -134,14 +134,16 @@ def _sent(here: Place, work: Work) -> dict[str, Any]:
         return {"work": place.packed((work, []))[0], "outputs": []}
     stage = running_stage()
     if stage is None:
-        raise ClusterError("a node does not share this folder, and what to bring there is known of a stage alone")
+        raise ClusterError(
+            "a node does not share this folder, and only stages of dvc.yaml say which files to send there"
+        )
     reads, writes = stage_files(stage)
     files = Cargo().files(reads)
     store = os.environ.get("MLFLOW_TRACKING_URI", "")
     if stage.startswith("train@") and (not store or store.startswith(("sqlite:", "file:", "/", "."))):
         print(
-            "unroll: MLflow: a node does not share this folder, and MLFLOW_TRACKING_URI names no server: what is told "
-            "there is lost, and `register` makes the run up for from the learning curve",
+            "unroll: MLflow: a node does not share this folder, and MLFLOW_TRACKING_URI names no server: metrics "
+            "recorded there are lost; `register` restores the run from the learning curve",
             file=sys.stderr,
         )
     return {"work": place.packed((work, files))[0], "outputs": [path.as_posix() for path in writes]}
@@ -243,9 +245,9 @@ def _reason(error: BaseException, name: str, count: int, restarts: int, there: s
     """Why ranks ended, in a line."""
     cause = getattr(error, "controller_failure", None) or error
     if type(cause).__name__ == "WorkerGroupStartupTimeoutError":
-        return f"{name} found no place for {count} ranks; something else may hold it; the cluster has {there}"
+        return f"{name}: no free resources for {count} ranks; another job may hold them; the cluster has {there}"
     failures = getattr(error, "worker_failures", {})
     which = f"rank {min(failures)}" if failures else "a rank"
     first = failures[min(failures)] if failures else cause
     text = next((line for line in reversed(str(first).strip().splitlines()) if line.strip()), type(first).__name__)
-    return f"{which} ended once more than the {restarts} restarts allow: {text.strip()}"
+    return f"{which} failed, and all {restarts} restarts are used up: {text.strip()}"

@@ -73,8 +73,8 @@ def _pushed(path: Path) -> dict[str, File]:
         with Repo() as repo:
             if not repo.config["core"].get("remote"):
                 raise ClusterError(
-                    f"{VARIABLE}: a node does not share the folder {Path.cwd()}, and there is no DVC remote to bring "
-                    f"{path} there; `dvc remote add --default NAME URL` names one, or let all nodes share the folder"
+                    f"{VARIABLE}: a node does not share the folder {Path.cwd()}, and there is no DVC remote to send "
+                    f"{path} there; run `dvc remote add --default NAME URL`, or let all nodes share the folder"
                 )
             remote = repo.cloud.get_remote_odb()
             staged, meta, content = build(repo.cache.local, str(path.absolute()), repo.fs, "md5", ignore=repo.dvcignore)
@@ -184,7 +184,9 @@ def _download(store: Path, files: Sequence[File]) -> None:
             with path.open("rb") as content:
                 found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
             if found != file.md5:
-                raise RuntimeError(f"{where}: {file.path}: DVC's remote has md5 {found} under the name {file.md5}")
+                raise RuntimeError(
+                    f"{where}: {file.path}: DVC's remote has a file with md5 {found} under the md5 {file.md5}"
+                )
             final = _stored(store, file.md5)
             final.parent.mkdir(exist_ok=True)
             path.chmod(0o444)  # a stage that wrote to its input would change other runs'

@@ -34,8 +34,8 @@ def rows(lines: Iterable[str], delimiter: str = ",", *, several_lines: bool = Fa
             while len(row.cells) > width and not row.cells[-1].strip():
                 row.cells.pop()
             if len(row.cells) != width:
-                quotes = f" (a value with a {delimiter!r} stands in quotes)" if len(row.cells) > width else ""
-                fault = f"found {len(row.cells)} values for {width} columns; allowed: one for each{quotes}"
+                quotes = f" (quote a value that contains {delimiter!r})" if len(row.cells) > width else ""
+                fault = f"found {len(row.cells)} values for {width} columns; allowed: one per column{quotes}"
                 row = row._replace(cells=[], fault=fault)
         yield row
 
@@ -68,7 +68,7 @@ def _of_a_line(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
         try:
             yield Row(number, next(csv.reader((text,), delimiter=delimiter, strict=True)), text, None)
         except csv.Error as error:
-            open_ = "a value of several lines; allowed: a line a row (is a quotation mark left open?)"
+            open_ = "a value that spans several lines; allowed: one line per row (is a closing quotation mark missing?)"
             yield Row(number, [], text, _fault(error, open_))
 
 
@@ -79,7 +79,7 @@ def _of_several_lines(lines: Iterable[str], delimiter: str) -> Iterator[Row]:
         try:
             cells = next(reader, None)
         except csv.Error as error:  # the next row begins with the next line
-            open_ = f"a quotation mark opened in line {begin} and never closed; allowed: two around a value"
+            open_ = f"a quotation mark opened in line {begin} and never closed; allowed: one on each side of a value"
             yield Row(reader.line_num, [], "", _fault(error, open_))
             continue
         if cells is None:

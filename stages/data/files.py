@@ -21,7 +21,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ValueError where the file holds anything else."""
     value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: found {type(value).__name__}; allowed is an object")
+        raise ValueError(f"{path}: found {type(value).__name__}; allowed: an object")
     return value
 
 
@@ -111,7 +111,7 @@ def _wait_for(file: IO[bytes], final: Path) -> None:
             return
         except BlockingIOError:
             if not told and time.monotonic() - began >= _PATIENCE:
-                print(f"unroll: waiting for another run that writes {final}", file=sys.stderr, flush=True)
+                print(f"unroll: waiting for another run that is writing {final}", file=sys.stderr, flush=True)
                 told = True
             time.sleep(_POLL)
 

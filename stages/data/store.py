@@ -191,7 +191,7 @@ class SequenceStore:
         known = pa.array(values, pa.string())
         parts = [compute.index_in(part, known) for part in self._parts(name)]
         if any(part.null_count for part in parts):
-            raise ValueError(f"{self.path}: column {name!r} holds more than the allowed {', '.join(values)}")
+            raise ValueError(f"{self.path}: column {name!r} has other values than the allowed {', '.join(values)}")
         return pa.chunked_array(parts, pa.int32()).to_numpy()
 
     def rows(self, split: Split) -> np.ndarray:

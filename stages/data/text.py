@@ -130,7 +130,7 @@ class Text:
                     continue
                 for line in lines:
                     if number == 1 and "\r" in line.rstrip("\r\n") and not line.endswith("\n"):
-                        found = "found lines that end in a carriage return; allowed: a line feed, or both"
+                        found = "found lines that end in a carriage return alone; allowed: a line feed, or both"
                         raise TextError(f"{self._name}: {found}")
                     rest, blank = line, line.isspace()
                     while not rest.endswith("\n") and (rest := self.stream.readline(_BUFFER)):
@@ -181,7 +181,7 @@ class Text:
         """The encoding of what begins with `head`, and the length of its byte order mark."""
         for magic, kind in _NO_TEXT.items():
             if head.startswith(magic):
-                raise TextError(f"{self._name}: found {kind}; allowed: text, as it is or packed by gzip")
+                raise TextError(f"{self._name}: found {kind}; allowed: text, plain or compressed with gzip")
         for mark, encoding in _MARKS.items():
             if head.startswith(mark):
                 return encoding, len(mark)
@@ -323,7 +323,7 @@ class _Gunzip:
             raise _Damaged(f"damaged: {error}") from None
         self._count += len(chunk)
         if self._count > max(RATIO_FROM, MAX_RATIO * self._packed.count):
-            raise _Damaged(f"unpacks to more than {MAX_RATIO} times its bytes; refused as a bomb")
+            raise _Damaged(f"unpacks to more than {MAX_RATIO} times its size; refused as a decompression bomb")
         return chunk
 
 

@@ -55,7 +55,9 @@ def accuracy(answers: Sequence[object], truth: Sequence[object], groups: np.ndar
     Raises ValueError where there are more or fewer answers than truths.
     """
     if len(answers) != len(truth):
-        raise ValueError(f"found {len(answers)} answers to {len(truth)} examples; allowed is one to each, in order")
+        raise ValueError(
+            f"found {len(answers)} answers to {len(truth)} examples; allowed: one answer per example, in order"
+        )
     return mean(np.array([answer == target for answer, target in zip(answers, truth, strict=True)], dtype=bool), groups)
 
 
@@ -120,8 +122,8 @@ def _paired_differences(candidate: Scores, other: Scores, resamples: int, seed: 
     """The candidate's metric less the other's, both measured on the same draw, `(draws,)`."""
     if not np.array_equal(candidate.groups, other.groups):
         raise ValueError(
-            f"two models can be compared on the same examples only: found {len(candidate.groups)} and "
-            f"{len(other.groups)} examples, in other groups"
+            f"two models can only be compared on the same examples: found {len(candidate.groups)} and "
+            f"{len(other.groups)} examples in different groups"
         )
     ours, theirs = (scores.metric(_resample(scores, resamples, seed)) for scores in (candidate, other))
     return ours - theirs

@@ -55,12 +55,12 @@ def model_card(task: Task, params: TaskParams, report: Report, *, signature: str
     sections = {title: text for title, text in handwritten.items() if not title.startswith(_SOURCE)}
     sources = "".join(f"{text}\n\n" for title, text in handwritten.items() if title.startswith(_SOURCE))
     sections |= {
-        "How good it is": _metrics(report, metric),
-        "Where it is weakest": _weakest_slices(report, metric),
-        "How sure it is of itself": _calibration(report),
+        "Metrics": _metrics(report, metric),
+        "Weakest slices": _weakest_slices(report, metric),
+        "Calibration": _calibration(report),
         "Data": sources + _data(paths, report.metrics, signature),
         "Params": _params(task, params, training),
-        "Signature of the metrics": _signatures(report, signature),
+        "Signatures of the metrics": _signatures(report, signature),
     }
     summary = _summary(metric, report, training) + _refit(paths)
     parts = [f"# {description.model_name}", description.summary, summary]
@@ -108,9 +108,7 @@ def _summary(metric: str, report: Report, training: Mapping[str, Any]) -> str:
     if simpler := simpler_is_better(report.metrics, metric):
         text = f"**{simpler[0].upper()}{simpler[1:]}.**\n\n{text}"
     if training["mode"] != "full":
-        text += (
-            f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, which gives no usable model."
-        )
+        text += f"\n\n**Not for use:** it was trained with `train.mode` {training['mode']}, so it is no usable model."
     return text
 
 
@@ -148,10 +146,10 @@ def _weakest_slices(report: Report, metric: str) -> str:
     ranked = sorted(slices, key=lambda part: part.metric if higher_is_better(metric) else -part.metric)
     kinds = ", ".join(dict.fromkeys(part.slice for part in report.slices))
     if ranked[0].metric == ranked[-1].metric:
-        return f"No part is weaker: all parts of the test split ({kinds}) have the same {_spaced(metric)}."
+        return f"All slices of the test split (by {kinds}) have the same {_spaced(metric)}."
     rows = [[p.slice, p.value, f"{p.n:,}", format_interval(p.metric, p.low, p.high)] for p in ranked[:_WORST]]
-    return f"The worst parts of the test split, divided by {kinds}; `slices.csv` lists all parts.\n\n" + _table(
-        ["by", "part", "n", _spaced(metric)], rows
+    return f"The worst slices of the test split, by {kinds}; `slices.csv` lists all slices.\n\n" + _table(
+        ["by", "slice", "n", _spaced(metric)], rows
     )
 
 
@@ -159,7 +157,7 @@ def _calibration(report: Report) -> str:
     rows = [[f"{row.expected:.1%}", f"{row.observed:.1%}", f"{row.n:,}"] for row in report.calibration]
     error = report.metrics.get("ece")
     apart = "" if error is None else f" On average they differ by {error:.1%}."
-    return f"How often something should come true by the stated probability, and how often it did.{apart}\n\n" + _table(
+    return f"The frequency that the stated probabilities predict, and the observed one.{apart}\n\n" + _table(
         ["expected", "observed", "n"], rows
     )
 
@@ -187,7 +185,7 @@ def _params(task: Task, params: TaskParams, training: Mapping[str, Any]) -> str:
     best = params.train.choose == "best"
     reached = f"Of {training['epochs']} epochs, the weights of epoch {training['best_epoch'] + 1} were the best."
     if not best:
-        reached = f"The weights are those of the last of {training['epochs']} epochs, as `train.choose` says."
+        reached = f"The weights are those of the last of {training['epochs']} epochs, as set by `train.choose`."
     if best and training["mode"] == "full" and training["still_improving"]:
         reached += " The network was still improving in its last epoch: `train.epochs` may be too few."
     if "started_from" in training:

@@ -63,7 +63,7 @@ def report_classification(
     report.save_figure("slices", slices_figure(report.slices, accuracy.value(), "accuracy", highest=1.0))
     report.write_calibration(calibration)
     title = f"Expected calibration error {report.metrics['ece']:.3f} on {len(actual):,} examples"
-    labels = {"expected": "probability of the first answer", "observed": "first answers that are right"}
+    labels = {"expected": "predicted probability", "observed": "share of correct answers"}
     report.save_figure("calibration", calibration_figure(calibration, title=title, **labels))
 
 
@@ -76,9 +76,9 @@ def mistakes(probabilities: np.ndarray, actual: np.ndarray, count: int) -> tuple
     wrong = np.flatnonzero(predicted != actual)
     if len(wrong):
         chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-        return chosen, f"The {len(chosen)} surest of {len(wrong):,} mistakes among {len(actual):,} examples"
+        return chosen, f"The {len(chosen)} most confident of {len(wrong):,} mistakes on {len(actual):,} examples"
     chosen = np.argsort(confidence, kind="stable")[:count]
-    return chosen, f"No mistake among {len(actual):,} examples; the {len(chosen)} right answers it was least sure of"
+    return chosen, f"No mistakes on {len(actual):,} examples; the {len(chosen)} least confident correct answers"
 
 
 def macro_f1(actual: np.ndarray, predicted: np.ndarray, classes: int, groups: np.ndarray) -> Scores:

@@ -70,7 +70,7 @@ class Report:
         """Add metrics; `n` is the number of test examples they stand on. Raises ValueError for NaN and infinity."""
         for name, value in metrics.items():
             if not math.isfinite(value):
-                raise ValueError(f"metric {name} is {value}; a metric is a finite number")
+                raise ValueError(f"metric {name}: found {value}; allowed: a finite number")
             self.metrics[name] = round(float(value), _DIGITS)
         if n is not None:
             self.n = n

@@ -67,7 +67,7 @@ def slices_figure(slices: Sequence[Slice], whole: float, metric: str, *, highest
         axes.set_ylim(-0.7, len(panel) - 0.3)
         axes.set_title(f"by {kind}", fontsize=10, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    grid[-1].set_xlabel(f"{metric}, with 95 % interval; the line is the whole test split")
+    grid[-1].set_xlabel(f"{metric}, with 95 % interval; the line marks the whole test split")
     left, right = grid[-1].get_xlim()
     grid[-1].set_xlim(left, min(right, highest + 0.02 * (right - left)))
     return figure

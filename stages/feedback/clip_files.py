@@ -32,7 +32,10 @@ class ClipFiles:
         for path in self._folder.glob(f"{_UNFINISHED}*"):
             size = path.stat().st_size
             path.unlink()
-            print(f"unroll: {path}: {size:,} bytes of a clip whose writer was stopped; deleted", file=sys.stderr)
+            print(
+                f"unroll: {path}: deleted an incomplete clip of {size:,} bytes, whose writer was stopped",
+                file=sys.stderr,
+            )
 
     def holds(self, correction: Correction, *, known: bool) -> bool:
         """Whether the same has been kept, on whatever day."""
@@ -70,5 +73,5 @@ class ClipFiles:
             return self._folder / label
         name = quote(label, safe="").replace(".", "%2E").replace("~", "%7E")  # which an address may have as they are
         if len(name) > _LONGEST:
-            raise FeedbackError(f"found a label that takes {len(name)} letters to write; allowed: {_LONGEST}")
+            raise FeedbackError(f"found a label of {len(name)} characters when percent-encoded; allowed: {_LONGEST}")
         return self._folder / OTHER / name

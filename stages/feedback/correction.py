@@ -36,7 +36,7 @@ def fields(record: Mapping[str, Any], kinds: Mapping[str, tuple[type, ...]]) -> 
     """The values of a record in the order of `kinds`. Raises FeedbackError where it has other keys, or other types."""
     if not isinstance(record, Mapping) or record.keys() != kinds.keys():
         found = ", ".join(sorted(map(repr, record)))[:200] if isinstance(record, Mapping) else type(record).__name__
-        raise FeedbackError(f"found {found or 'nothing'}; allowed: the keys {', '.join(kinds)}, all of them")
+        raise FeedbackError(f"found {found or 'nothing'}; allowed: exactly the keys {', '.join(kinds)}")
     for key, allowed in kinds.items():
         value = record[key]
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):

@@ -110,7 +110,7 @@ class DayFiles:
         if not _DAY.fullmatch(path.stem):
             if (path, rest) not in self._told:
                 self._told.add((path, rest))
-                _tell(f"{path}: the last line has no line end, and is not learned from until it has one")
+                _tell(f"{path}: the last line has no line end and is ignored until it has one")
             return end
         if _is_object(rest):  # all but the line end was written, by us or by hand
             with path.open("ab") as file:
@@ -131,8 +131,8 @@ class DayFiles:
         with path.open("r+b") as file:
             file.truncate(end)
             os.fsync(file.fileno())
-        found = f"ended in half a line of {len(rest):,} bytes, whose writer was stopped"
-        _tell(f"{path}: {found}; cut off and kept in {self._folder / _TORN}")
+        found = f"ended in an incomplete line of {len(rest):,} bytes, whose writer was stopped"
+        _tell(f"{path}: {found}; moved to {self._folder / _TORN}")
 
 
 def sync_folder(folder: Path) -> None:

@@ -57,7 +57,7 @@ class Feedback:
         else:
             self._files = ClipFiles(self._folder)
             if wrong := sorted(name for name in self._classes if not CLASS.fullmatch(name)):
-                raise ValueError(f"found the class {wrong[0]!r}; allowed: what may be a folder's name")
+                raise ValueError(f"found the class {wrong[0]!r}; allowed: a name that a folder can have")
         with self._locked():
             pass  # what a stopped process has left is put right now, and not with the first correction
 
@@ -87,7 +87,7 @@ class Feedback:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone in the folder, with all that others have written known."""
-        busy = f"others have been writing for {_PATIENCE:g} seconds; try again"
+        busy = f"other processes have been writing for {_PATIENCE:g} seconds; try again"
         if not self._mine.acquire(timeout=_PATIENCE):
             raise FeedbackError(busy)
         try:

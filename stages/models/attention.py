@@ -22,7 +22,7 @@ class Attention(nn.Module):
     def __init__(self, query_size: int, memory_size: int, *, score: Score) -> None:
         super().__init__()
         if score == "dot" and query_size != memory_size:
-            raise ValueError(f"dot attention: query size {query_size} and memory size {memory_size}; both must agree")
+            raise ValueError(f"dot attention: query size {query_size}, memory size {memory_size}; they must be equal")
         self._score = score
         if score != "dot":
             self.project_memory = nn.Linear(memory_size, query_size, bias=False)

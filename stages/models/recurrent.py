@@ -60,7 +60,7 @@ class RecurrentStack(nn.Module):
     ) -> None:
         super().__init__()
         if truncation and bidirectional:
-            raise ValueError(f"truncation: found {truncation}; allowed with two directions: 0")
+            raise ValueError(f"truncation: found {truncation}; allowed in a bidirectional network: 0")
         self.output_size = hidden_size * (2 if bidirectional else 1)
         sizes = [input_size] + [self.output_size] * (layers - 1)
         make = _CELLS[cell]

@@ -164,7 +164,9 @@ class DecoderLayer(nn.Module):
 
 def _check_heads(size: int, heads: int) -> None:
     if size % heads:
-        raise ValueError(f"a transformer of size {size} with {heads} heads; allowed: a size that they divide")
+        raise ValueError(
+            f"found a transformer of size {size} with {heads} heads; allowed: a size that is a multiple of {heads}"
+        )
 
 
 def sinusoids(time: int, size: int) -> Tensor:

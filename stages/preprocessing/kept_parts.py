@@ -52,7 +52,7 @@ class KeptParts:
         way = json.dumps([_FORMAT, code_md5(modules), installed, machine, facts], sort_keys=True)
         folder = resume_folder() / FOLDER
         if fault := _cannot_be_made(folder):
-            print(f"unroll: {folder}: {fault}; all is prepared anew, and nothing kept", file=sys.stderr)
+            print(f"unroll: {folder}: {fault}; everything is prepared again, and nothing is kept", file=sys.stderr)
         return cls(None if fault else folder, hashlib.sha256(way.encode()).hexdigest())
 
     def or_in(self, folder: Path) -> Self:
@@ -84,7 +84,7 @@ class KeptParts:
             return None
         body, digest = memoryview(whole)[:-_DIGEST_BYTES], whole[-_DIGEST_BYTES:]
         if hashlib.sha256(body).digest() != digest:
-            _drop(path, "its bytes are not those that were written")
+            _drop(path, "its bytes differ from those written")
             return None
         with suppress(OSError):
             os.utime(path)  # it is used
@@ -139,10 +139,10 @@ def _cannot_be_made(folder: Path) -> str:
 
 @cache
 def _tell_not_kept(folder: Path, why: str) -> None:
-    print(f"unroll: {folder}: parts are not kept ({why}); the next preparation makes them anew", file=sys.stderr)
+    print(f"unroll: {folder}: parts are not kept ({why}); the next preparation makes them again", file=sys.stderr)
 
 
 def _drop(path: Path, why: str) -> None:
     with suppress(OSError):
         path.unlink()
-    print(f"unroll: {path} is damaged ({why}): dropped, and prepared anew", file=sys.stderr)
+    print(f"unroll: {path} is damaged ({why}); deleted and prepared again", file=sys.stderr)

@@ -83,7 +83,7 @@ class Preparation:
         have been rejected one by one, `values` is 0.
         """
         if not re.fullmatch(r"[a-z][a-z0-9_]*", rule):
-            raise ValueError(f"rule {rule!r}: allowed are lower-case letters, digits and underscores")
+            raise ValueError(f"rule {rule!r}: allowed: lower-case letters, digits and underscores")
         row = {"id": id, "file": file, "rule": rule, "reason": reason, "content": content[:_CONTENT_LIMIT]}
         self._waiting.append(row)
         place = id if id.startswith(file) else f"{file}, {id}"
@@ -118,7 +118,7 @@ class Preparation:
 
     def count_kept(self, count: int, of: int, unit: str) -> None:
         """So many of the parts of the raw data were as an earlier preparation had left them; `unit` in the plural."""
-        self.kept = f"{count:,} of {of:,} {unit} had been prepared before"
+        self.kept = f"{count:,} of {of:,} {unit} reused from earlier preparations"
 
     def describe(self, description: Mapping[str, Any]) -> None:
         """Write what the network and the registered model must know of the data: classes, vocabulary, scales."""
@@ -194,7 +194,7 @@ class Preparation:
         (self.folder / f".{REJECTED_NAME}.partial").replace(self.folder / REJECTED_NAME)
         why = rejections(self._rejected)
         if isinstance(error, ValueError) and why:
-            raise PreparationError(f"{error}; rejected until then: {why}") from error
+            raise PreparationError(f"{error}; rejected so far: {why}") from error
         if kind is not None:
             return
         if not self.accepted:
@@ -209,4 +209,4 @@ class Preparation:
                 f"({self._max_rejected_share:.1%}): {why}"
             )
         if not self._described:
-            raise PreparationError("prepare() never called describe(); the network could not be built")
+            raise PreparationError("prepare() never called describe(), which the network needs")

@@ -43,7 +43,9 @@ def lines(source: str, encoding: str = AUTO, *, max_length: int) -> Iterator[Lin
     with open_source(source, encoding) as text:
         for line in text.lines(max_length=max_length):
             if line.fault is None and len(line.text) > max_length:
-                line = line._replace(fault=f"found a line of more than {max_length:,} characters; allowed: as many")
+                line = line._replace(
+                    fault=f"found a line of more than {max_length:,} characters; allowed: {max_length:,}"
+                )
             yield line
 
 
@@ -75,7 +77,7 @@ def _check_columns(source: str, columns: list[str], required: Collection[str], a
         found = ", ".join(columns)[:200] or "none"
         raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
     if twice := next((name for name in columns if name and columns.count(name) > 1), ""):
-        raise ValueError(f"{source}: found the column {twice} twice; allowed: each once")
+        raise ValueError(f"{source}: found the column {twice} twice; allowed: each column once")
 
 
 def _open(source: str) -> IO[bytes]:

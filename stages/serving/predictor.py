@@ -156,7 +156,7 @@ class Predictor(ABC):
         if missing:
             raise ValueError(f"columns missing: {missing}; found {list(map(str, frame.columns))}")
         if twice := sorted({str(c) for c in frame.columns[frame.columns.duplicated()]}):
-            raise ValueError(f"columns twice: {twice}; allowed: each once")
+            raise ValueError(f"duplicate columns: {twice}; allowed: each column once")
         options = {**self.options, **options}
         requested = self.requested_outputs(options)
         items = self.to_items(frame)

@@ -12,7 +12,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-ADDRESSES = "an address such as https://host/clip.mp4 (https, http, s3 or gs) of a host that everybody can reach"
+ADDRESSES = "an address such as https://host/clip.mp4 (https, http, s3 or gs) on a publicly reachable host"
 # Of IPv6, what networks hand out to hosts that everybody can reach, and the IPv4 addresses behind a NAT64.
 _GLOBAL, _NAT64 = ipaddress.IPv6Network("2000::/3"), ipaddress.IPv6Network("64:ff9b::/96")
 # 6to4, Teredo, and examples in texts (RFC 9637), which Python 3.13 takes for global
@@ -36,7 +36,9 @@ def shared_file(path: str) -> Path:
             return found
     except (KeyError, OSError, ValueError, RuntimeError):  # no folder, or a path that no file can have
         pass
-    raise ValueError(f"found a path on the server; allowed: {ADDRESSES}, or a file in the folder that it shares")
+    raise ValueError(
+        f"found a path on the server; allowed: {ADDRESSES}, or a file in the folder that the server shares"
+    )
 
 
 def is_public(host: str) -> bool:

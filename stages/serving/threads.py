@@ -42,7 +42,7 @@ def chosen(*, few: bool) -> int:
     """The number of threads; see `threads`."""
     if wanted := os.environ.get("UNROLL_THREADS"):
         if not (wanted.isdecimal() and int(wanted) > 0):
-            raise ValueError(f"UNROLL_THREADS: found {wanted!r}; allowed: a whole number from 1 on")
+            raise ValueError(f"UNROLL_THREADS: found {wanted!r}; allowed: a whole number of 1 or more")
         return int(wanted)
     sleeping = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
     return 1 if few or not sleeping else processors()

@@ -66,7 +66,7 @@ def open_client() -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     if database := database_file(uri):
         if re.search("%[0-9A-Fa-f]{2}", str(database)):  # MLflow decodes paths as if they were addresses
-            found = f"found {database}, whose % and two digits MLflow takes for a letter"
+            found = f"found {database}, in which MLflow decodes % and two hexadecimal digits"
             raise ValueError(f"{found}; allowed: another name, or a server in MLFLOW_TRACKING_URI")
         with FileLock(f"{database}.lock"):
             make_private(uri)
@@ -250,7 +250,7 @@ def experiment_id(client: MlflowClient, task: str) -> str:
 
 def _warn(error: StoreError) -> None:
     address, reason = without_credentials(store_uri()), without_credentials(str(error))
-    print(f"unroll: MLflow at {address}: {reason}; what it should have is kept and sent later", file=sys.stderr)
+    print(f"unroll: MLflow at {address}: {reason}; unsent records are kept and sent later", file=sys.stderr)
 
 
 def _send(own: Path) -> None:

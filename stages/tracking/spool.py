@@ -114,7 +114,7 @@ def start(path: Path) -> Start:
     event, _ = next(read(path), ({}, 0))
     names = {field.name for field in fields(Start)}
     if event.get("kind") != "start" or not names <= event.keys():
-        raise ValueError(f"{path}: its first line is no start of a training; remove the file")
+        raise ValueError(f"{path}: its first line is not the start of a training; remove the file")
     return Start(**{name: event[name] for name in names})
 
 

@@ -86,7 +86,7 @@ def read_pin(path: Path) -> Pin | None:
                 raise ValueError(f"{key}: found {values[key]!r:.80}; allowed is text")
         return Pin(start_from=values["start_from"], found=values["found"], files=files)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path}: no pin of weights: {error!r}; `python -m stages.refresh --weights` pins") from None
+        raise ValueError(f"{path}: bad weights pin: {error!r}; run `python -m stages.refresh --weights`") from None
 
 
 def pinned(task: Task, params: TaskParams) -> Pin | None:
@@ -103,13 +103,13 @@ def pinned(task: Task, params: TaskParams) -> Pin | None:
         found = f"weights of {pin.start_from}" if pin else "none"
         raise ValueError(
             f"{task.name}.train.start_from is {wanted}, and {path} pins {found}; "
-            f"`python -m stages.refresh --weights {task.name}` pins them"
+            f"run `python -m stages.refresh --weights {task.name}` to pin them"
         )
     return pin
 
 
 def read_pinned(task: Task, pin: Pin) -> dict[str, bytes]:
-    """The pinned files by name. A place that has other ones, or does not answer, is passed over with a line. Raises
+    """The pinned files by name. A place that has other ones, or does not answer, is skipped with a line. Raises
     ValueError where no place has them.
     """
     places: dict[str, Callable[[], Mapping[str, bytes | None]]] = {
@@ -131,7 +131,7 @@ def read_pinned(task: Task, pin: Pin) -> dict[str, bytes]:
                 return {name: content for name in pin.files if (content := contents[name]) is not None}
         faults.append(fault if fault.startswith(place) else f"{place}: {fault}")
         if place != pin.found:
-            print(f"unroll: train {task.name}: {faults[-1]}; passed over", file=sys.stderr, flush=True)
+            print(f"unroll: train {task.name}: {faults[-1]}; skipped", file=sys.stderr, flush=True)
     raise ValueError("; ".join(faults))
 
 
@@ -146,7 +146,7 @@ def _fault(task: Task, pin: Pin, contents: Mapping[str, bytes | None]) -> str:
     for name, file in pin.files.items():
         content = contents.get(name)
         if content is None:
-            return f"{name} is not there; allowed: what {task.paths.weights_pin} pins"
+            return f"{name} is missing; {task.paths.weights_pin} pins it"
         if (sha256 := hashlib.sha256(content).hexdigest()) != file.sha256:
             return f"{name} has sha256 {sha256}; {task.paths.weights_pin} pins {file.sha256}"
     return ""

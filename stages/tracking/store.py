@@ -49,9 +49,9 @@ def store_error(error: BaseException) -> str | None:
     text = without_credentials(next(iter(str(error).splitlines()), type(error).__name__))
     match getattr(error, "error_code", ""):
         case "UNAUTHENTICATED":
-            text = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
+            text = "unknown user or wrong password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
         case "PERMISSION_DENIED":
-            text = "this user may not do that (MLFLOW_TRACKING_USERNAME)"
+            text = "this user has no permission for that (MLFLOW_TRACKING_USERNAME)"
         case _ if "Max retries exceeded" in text:
             text = "it cannot be reached: " + text.rpartition("Caused by ")[2].rstrip(")")
     return f"MLflow at {without_credentials(store_uri())}: {text}"

@@ -37,9 +37,9 @@ TAGS_VARIABLE = "UNROLL_RUN_TAGS"  # JSON: more tags for the runs of this proces
 
 _SYSTEM_SECONDS = 10.0  # between two samples of the machine
 _RESTORED = (
-    "**Restored**: this run was made from files (the learning curve and what `evaluate` measured), not by a training. "
-    "The training ran elsewhere, or for another store; how long it took and what each step measured is not known, and "
-    "commit and changes are those of the checkout that made this run."
+    "**Restored**: this run was created from files (the learning curve and the metrics of `evaluate`), not by a "
+    "training. The training ran elsewhere or recorded to another store; its duration and the metrics of its steps are "
+    "unknown, and the commit and changes are those of the checkout that created this run."
 )
 # Whatever the user's own git is set to.
 _DIFFERENCE = ("diff", "--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
@@ -118,7 +118,7 @@ class TrainingRun:
             yield
         except OSError as error:
             self._spool = None
-            print(f"unroll: MLflow: {error}; going on without it", file=sys.stderr)
+            print(f"unroll: MLflow: {error}; the training continues without recording", file=sys.stderr)
 
 
 @contextmanager
@@ -221,7 +221,7 @@ class _Sender:
             if time.monotonic() - since > _FLUSH_SECONDS[reported]:
                 process.kill()
                 process.wait()
-                print("unroll: MLflow: what has not arrived is kept and sent later", file=sys.stderr)
+                print("unroll: MLflow: unsent records are kept and sent later", file=sys.stderr)
             time.sleep(0.05)
         process.stdout.close()
 

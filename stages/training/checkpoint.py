@@ -78,7 +78,7 @@ class Checkpoints:
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
             saved = any(path.is_file() for path in (self._newest, self._before))
-            kept = "the one before stays" if saved else "there is none before it"
+            kept = "the previous one stays" if saved else "there is no previous one"
             print(f"unroll: checkpoint {self._newest}: not saved, {kept}: {error}", file=sys.stderr, flush=True)
 
     def steps(self) -> int | None:
@@ -107,8 +107,8 @@ class Checkpoints:
                     if self._mirror is not None:
                         self._mirror.rename(path.name, aside.name)
                     older = path is self._newest and self._before.is_file()
-                    instead = "trying the one before" if older else "training starts anew"
-                    reason = f"damaged ({error}), set aside as {aside.name} until the training has ended; {instead}"
+                    instead = "trying the previous one" if older else "the training starts over"
+                    reason = f"damaged ({error}); kept as {aside.name} until the training ends; {instead}"
                     print(f"unroll: checkpoint {path}: {reason}", file=sys.stderr, flush=True)
         return None
 
@@ -125,7 +125,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata() or {}
     if metadata.get("sha256") != _sha256(tensors, metadata.get("facts", "")):
-        raise ValueError("its sha256 is not that of its content")
+        raise ValueError("its content does not match its sha256")
     return tensors, json.loads(metadata["facts"])
 
 

@@ -27,7 +27,7 @@ def explain(network: Network, batches: Iterable[Batch], names: Sequence[str], *,
         layers = layers or _last_gradient_not_finite(network)
     else:
         what = f"loss is {loss}"
-    where = f"first in {', '.join(layers)}" if layers else "no layer's output is"
+    where = f"first in {', '.join(layers)}" if layers else "every layer's output is finite"
     return f"{what}, not finite; {where}; sequences {', '.join(names[:8])}{' …' if len(names) > 8 else ''}"
 
 

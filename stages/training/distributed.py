@@ -113,7 +113,7 @@ def joined(count: int, verb: str) -> Iterator[None]:
         return
     started = int(os.environ["WORLD_SIZE"])
     if started != count:
-        raise StageError(f"{verb}.ranks is {count}, and torchrun has started {started}; both must agree")
+        raise StageError(f"{verb}.ranks is {count}, but torchrun started {started}; they must be equal")
     end_with_parent()  # it would train on beside its successor
     if torch.cuda.is_available():
         here, gpus = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()

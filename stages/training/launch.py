@@ -53,7 +53,7 @@ def stoppable(verb: str, task: str, folder: Path) -> Iterator[Callable[[], bool]
             yield stop_requested
         except Stopped:
             if rank() == 0:
-                print(f"unroll: {verb} {task}: stopped; the next start goes on from {folder}")
+                print(f"unroll: {verb} {task}: stopped; the next start resumes from {folder}")
             sys.exit(STATUS)
 
 
@@ -67,7 +67,7 @@ def _launch_on_cluster(verb: str, task: str, count: int, work: Callable[..., Non
     if ended.message is not None:
         raise StageError(ended.message)
     if ended.stopped:
-        print(f"unroll: {verb} {task}: asked to stop; the next start goes on from the checkpoint", file=sys.stderr)
+        print(f"unroll: {verb} {task}: stopped on request; the next start resumes from the checkpoint", file=sys.stderr)
         sys.exit(STATUS)
 
 
@@ -103,15 +103,15 @@ def _launch(verb: str, task: str, count: int, work: Callable[..., None], *args: 
     try:
         errors = elastic_launch(config, _as_rank)(verb, count, work, *args)
     except SignalException:
-        print(f"unroll: {verb} {task}: asked to stop; the next start goes on from the checkpoint", file=sys.stderr)
+        print(f"unroll: {verb} {task}: stopped on request; the next start resumes from the checkpoint", file=sys.stderr)
         sys.exit(STATUS)
     except ChildFailedError as error:
         first, failure = error.get_first_failure()
         status = f"{failure.exitcode}"
         if failure.exitcode == -signal.SIGKILL:
-            status += " (killed, as the system does where its memory is full)"
+            status += " (killed; perhaps the machine ran out of memory)"
         raise RuntimeError(
-            f"rank {first} ended with {status} once more than the {config.max_restarts} restarts allow"
+            f"rank {first} ended with {status}, and all {config.max_restarts} restarts are used up"
         ) from None
     if message := next(filter(None, errors.values()), None):
         raise StageError(message)

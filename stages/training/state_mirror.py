@@ -80,7 +80,7 @@ class StateMirror:
             with self._asked("written to") as (fs, root), suppress(FileNotFoundError):
                 fs.rm(root, recursive=True)
         except ConnectionError as error:
-            print(f"unroll: {error}; states stay there", file=sys.stderr, flush=True)
+            print(f"unroll: {error}; the states there were not deleted", file=sys.stderr, flush=True)
 
     @contextmanager
     def _asked(self, verb: str) -> Iterator[tuple[Any, str]]:

@@ -133,7 +133,7 @@ def asked(model: str, finished: tuple[Clone, list[str]]) -> Asked:
             # A series has to have a name of its own, or its rows would be those of one.
             many = [{**row, "unique_id": f"{n}-{row['unique_id']}"} for n in range(60) for row in few]
             bad = [*few[:28], {"unique_id": "short", "ds": days[0], "y": 1.0}]
-            return Asked(few, many, bad, "series 'short': 1 days; allowed are at least 14")
+            return Asked(few, many, bad, "series 'short': 1 days; allowed: at least 14")
 
 
 def test_few_rows_thousands_and_bad_ones(model: str, environment: Environment, asked: Asked) -> None:

@@ -188,7 +188,7 @@ def test_a_flow_trains_and_registers_and_a_user_pulls_the_model_with_a_password_
     asked = ("stages.predict", "forecast", str(days), "--model", "models:/forecaster/1")
     assert team.stage(*asked).count("days,2024-0") == 7
     refused = team.stage(*asked, password="wrong", code=1)
-    said = "it does not know this user or password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
+    said = "unknown user or wrong password (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)"
     assert refused == f"unroll: predict forecast: models:/forecaster/1: MLflow at {team.mlflow}: {said}\n"
 
 

@@ -105,7 +105,7 @@ def test_asked_to_stop_it_saves_and_says_so_with_its_status(clone: Clone, cluste
     wait_for_checkpoint(training)
     training.process.send_signal(signal.SIGTERM)
     printed = ended(training, 75)
-    assert "train sketch: stopped; the next start goes on from" in printed
+    assert "train sketch: stopped; the next start resumes from" in printed
     assert "Traceback" not in printed
     assert "going on after step" in ended(start(clone, "sketch"))  # torchrun's ranks take up the state
     assert result(clone, "sketch") == trained

@@ -111,7 +111,7 @@ def test_chunks_of_drawings_come_back(clone: Clone, cluster: Nodes, monkeypatch:
 
 def test_ranks_need_a_place_for_states_that_all_reach(clone: Clone, cluster: Nodes) -> None:
     printed = ended(train(clone, cluster), 1)
-    assert "does not share the folder that has the states of the training; UNROLL_RESUME needs an" in printed
+    assert "does not share the folder with the training's checkpoints; set UNROLL_RESUME to an" in printed
     assert "Traceback" not in printed
 
 
@@ -149,7 +149,7 @@ def test_ranks_evaluate_as_one_process_does(
 def test_a_late_node_or_none_without_a_remote_is_one_line(clone: Clone, cluster: Nodes) -> None:
     clone.run("dvc", "remote", "default", "--unset")
     printed = ended(train(clone, cluster, UNROLL_RESUME=f"s3://{BUCKET}/states"), 1)
-    assert "there is no DVC remote to bring data/sketch/prepared there; `dvc remote add --default" in printed
+    assert "there is no DVC remote to send data/sketch/prepared there; run `dvc remote add --default" in printed
     assert printed.count("\n") == 1
     clone.run("dvc", "remote", "default", "far")
 

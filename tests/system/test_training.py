@@ -239,4 +239,4 @@ def test_a_launcher_with_another_number_of_ranks_is_refused(prepared: Clone) -> 
     overlay(prepared, {"sketch": {"train": {"ranks": 2}}})
     command = ["torchrun", "--nproc-per-node=1", "--master-port=0", "-m", "stages.train", "sketch"]
     printed = prepared.run(*command, ok=False)
-    assert "train.ranks is 2, and torchrun has started 1; both must agree" in printed
+    assert "train.ranks is 2, but torchrun started 1; they must be equal" in printed

@@ -131,21 +131,21 @@ def tar_of(path: Path, *members: tuple[str, bytes, str]) -> Path:
     [
         (tarfile.SYMTYPE, "a link"),
         (tarfile.LNKTYPE, "a link"),
-        (tarfile.CHRTYPE, "no usual file"),
-        (tarfile.BLKTYPE, "no usual file"),
-        (tarfile.FIFOTYPE, "no usual file"),
+        (tarfile.CHRTYPE, "a special file"),
+        (tarfile.BLKTYPE, "a special file"),
+        (tarfile.FIFOTYPE, "a special file"),
     ],
 )
 def test_links_in_a_tar_are_refused_before_anything_goes_through_them(tmp_path: Path, kind: bytes, found: str) -> None:
     path = tar_of(tmp_path / "archive.tar", ("b", kind, str(tmp_path)), ("b/escaped", tarfile.REGTYPE, ""))
-    with pytest.raises(ArchiveError, match=f"b: found {found}; allowed are plain files"):
+    with pytest.raises(ArchiveError, match=f"b: found {found}; allowed: regular files"):
         unpack(path, tmp_path / "out")
     assert not left(tmp_path / "out")
     assert not (tmp_path / "escaped").exists()
 
 
 def test_links_and_devices_in_zip_and_rar_are_refused(tmp_path: Path) -> None:
-    for kind, found in ((stat.S_IFLNK, "a link"), (stat.S_IFIFO, "no usual file"), (stat.S_IFCHR, "no usual file")):
+    for kind, found in ((stat.S_IFLNK, "a link"), (stat.S_IFIFO, "a special file"), (stat.S_IFCHR, "a special file")):
         info = zipfile.ZipInfo("b")
         info.create_system, info.external_attr = 3, (kind | 0o777) << 16
         with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
@@ -164,14 +164,14 @@ def test_an_unwanted_link_does_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("second", ["a", "./a", "a/b", "x\\..\\a"])
 def test_a_name_that_stands_twice_is_refused(tmp_path: Path, second: str) -> None:
     path = tar_of(tmp_path / "archive.tar", ("a", tarfile.REGTYPE, ""), (second, tarfile.REGTYPE, ""))
-    with pytest.raises(ArchiveError, match="stands twice|with \\.\\."):
+    with pytest.raises(ArchiveError, match="found twice|with \\.\\."):
         unpack(path, tmp_path / "out")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with zipfile.ZipFile(tmp_path / "archive.zip", "w") as twice:
             twice.writestr("a/b", "1")
             twice.writestr("a/b" if second == "a" else "a", "2")
-    with pytest.raises(ArchiveError, match="stands twice"):
+    with pytest.raises(ArchiveError, match="found twice"):
         unpack(tmp_path / "archive.zip", tmp_path / "out")
 
 
@@ -183,14 +183,14 @@ def test_encrypted_members_are_refused(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(ArchiveError, match="a: found encrypted"):
         unpack(path, tmp_path / "out")
-    with pytest.raises(ArchiveError, match="encrypted; allowed are archives without a password"):
+    with pytest.raises(ArchiveError, match="encrypted; allowed: archives without a password"):
         unpack(rarred(tmp_path / "archive.rar", {"a": b"x"}, flags=4), tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_bytes_and_files_are_bounded_together(tmp_path: Path, kind: str) -> None:
     archive = MAKERS[kind](tmp_path / "archive", {str(n): b"x" * 1000 for n in range(10)})
-    with pytest.raises(ArchiveError, match="9: more than the 9,999 bytes allowed in all"):
+    with pytest.raises(ArchiveError, match="9: more than the 9,999 bytes allowed in total"):
         unpack(archive, tmp_path / "out", max_bytes=9_999)
     with pytest.raises(ArchiveError, match="more than the 9 files allowed"):
         unpack(archive, tmp_path / "out", max_files=9)
@@ -211,21 +211,23 @@ def test_bytes_are_counted_as_they_come_and_not_as_a_header_says(tmp_path: Path)
 def test_a_bomb_is_refused_by_what_it_unpacks_to(tmp_path: Path, kind: str) -> None:
     archive = MAKERS[kind](tmp_path / "archive", {"first": b"x", "zeros": bytes(2**25)})
     for only in (None, "zeros"):
-        with pytest.raises(ArchiveError, match="unpacks to more than 250 times the archive's .*; refused as a bomb"):
+        with pytest.raises(
+            ArchiveError, match="unpacks to more than 250 times the archive's .*; refused as a decompression bomb"
+        ):
             unpack(archive, tmp_path / "out", max_bytes=2**40, only=only)
         assert not left(tmp_path / "out")
 
 
 def test_a_bomb_in_a_tar_is_noticed_where_nobody_wants_it(tmp_path: Path) -> None:
     archive = tarred(tmp_path / "archive", {"zeros": bytes(2**25), "last": b"x"})
-    with pytest.raises(ArchiveError, match="refused as a bomb"):
+    with pytest.raises(ArchiveError, match="refused as a decompression bomb"):
         unpack(archive, tmp_path / "out", max_bytes=1, only="last")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
 def test_a_bomb_in_many_small_members_is_counted_together(tmp_path: Path, kind: str) -> None:
     archive = MAKERS[kind](tmp_path / "archive", {str(n): bytes(2**23) for n in range(3)})
-    with pytest.raises(ArchiveError, match="refused as a bomb"):
+    with pytest.raises(ArchiveError, match="refused as a decompression bomb"):
         unpack(archive, tmp_path / "out")
 
 
@@ -264,10 +266,10 @@ def test_a_tar_with_a_damaged_header_in_its_middle_is_not_taken_for_a_short_one(
     raw = bytearray(archive.read_bytes())
     raw[512 * 3] ^= 0xFF  # the second file's name: a folder, a file, its content, then this
     archive.write_bytes(raw)
-    with pytest.raises(ArchiveError, match="bad checksum where a member or the end mark should stand"):
+    with pytest.raises(ArchiveError, match="bad checksum in place of a member or the end mark"):
         unpack(archive, tmp_path / "out")
     archive.write_bytes(raw[: 512 * 3])
-    with pytest.raises(ArchiveError, match="empty header where a member or the end mark should stand"):
+    with pytest.raises(ArchiveError, match="empty header in place of a member or the end mark"):
         unpack(archive, tmp_path / "out")
 
 
@@ -295,7 +297,7 @@ def test_a_link_that_stands_in_the_folder_is_not_followed_out_of_it(tmp_path: Pa
     (tmp_path / "out").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out" / "b").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ArchiveError, match="leads out of"):
+    with pytest.raises(ArchiveError, match="leads outside"):
         unpack(zipped(tmp_path / "archive.zip", FILES), tmp_path / "out")
     assert not left(tmp_path / "elsewhere")
 

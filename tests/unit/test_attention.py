@@ -69,5 +69,5 @@ def test_each_query_is_answered_by_itself(score: Score) -> None:
 
 
 def test_dot_attention_refuses_unequal_sizes() -> None:
-    with pytest.raises(ValueError, match="query size 4 and memory size 6"):
+    with pytest.raises(ValueError, match="query size 4, memory size 6"):
         Attention(4, 6, score="dot")

@@ -76,12 +76,12 @@ def test_a_card_has_data_metrics_baselines_slices_limits_and_how_to_load(checkou
         "What it answers",
         "How to load it",
         "Limits",
-        "How good it is",
-        "Where it is weakest",
-        "How sure it is of itself",
+        "Metrics",
+        "Weakest slices",
+        "Calibration",
         "Data",
         "Params",
-        "Signature of the metrics",
+        "Signatures of the metrics",
     ]
     lines = text.splitlines()
     assert any("0.9000 [0.8500, 0.9400]" in line and "linear, reaches 0.5000" in line for line in lines)
@@ -146,7 +146,7 @@ def test_a_card_follows_the_metric_that_params_choose(checkout: Path) -> None:
     text = made(found)
     assert "**macro_f1 0.7000**" in text
     assert "the best baseline, linear, reaches 0.6000." in text
-    assert "| by | part | n | macro f1 |" in text
+    assert "| by | slice | n | macro f1 |" in text
 
 
 def test_a_card_takes_the_source_that_the_data_came_from(checkout: Path) -> None:

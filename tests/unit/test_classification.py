@@ -158,9 +158,9 @@ def test_a_part_without_examples_is_left_out() -> None:
 def test_the_surest_mistakes_come_first_and_without_any_the_least_sure_answers() -> None:
     probabilities = np.array([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.5, 0.5]])
     chosen, title = mistakes(probabilities, np.array([1, 0, 0, 0]), 5)
-    assert (chosen.tolist(), title) == ([1, 0], "The 2 surest of 2 mistakes among 4 examples")
+    assert (chosen.tolist(), title) == ([1, 0], "The 2 most confident of 2 mistakes on 4 examples")
     chosen, title = mistakes(probabilities, np.array([0, 1, 0, 0]), 2)
-    assert (chosen.tolist(), title[:27]) == ([3, 0], "No mistake among 4 examples")
+    assert (chosen.tolist(), title[:25]) == ([3, 0], "No mistakes on 4 examples")
 
 
 def test_a_metric_is_shown_with_its_interval() -> None:

@@ -228,7 +228,7 @@ def test_a_share_that_is_none_is_refused(found: Any, monkeypatch: pytest.MonkeyP
 
 def test_a_cluster_without_processors_is_no_place_to_work(monkeypatch: pytest.MonkeyPatch) -> None:
     use(StandIn({"CPU": 0.0}), monkeypatch)
-    with pytest.raises(ClusterError, match="no CPU is there.*1 node: a 0 CPUs"):
+    with pytest.raises(ClusterError, match="no CPU to work on.*1 node: a 0 CPUs"):
         list(workers.ordered_map(abs, [1], processes=1))
 
 
@@ -255,14 +255,14 @@ def test_addresses(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_nobody_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ClusterError, match=r"UNROLL_RAY=127\.0\.0\.1:9: no head node answers there"):
+    with pytest.raises(ClusterError, match=r"UNROLL_RAY=127\.0\.0\.1:9: no head node answers at this address"):
         connection._ask("127.0.0.1:9")
 
 
 def test_without_ray_a_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNROLL_RAY", "auto")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ClusterError, match="Ray is not installed here; `make cluster`"), connection.connected():
+    with pytest.raises(ClusterError, match="Ray is not installed; run `make cluster`"), connection.connected():
         pass
 
 

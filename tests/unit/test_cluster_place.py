@@ -115,7 +115,7 @@ def test_a_node_that_shares_the_folder_works_in_it(project: Path, tmp_path: Path
         assert place.own_resume() is None
     assert not list(project.rglob("cluster.*"))
     with pytest.raises(
-        RuntimeError, match=r"has joined since .* does not share the folder .*/project as the others do"
+        RuntimeError, match=r"joined the cluster after .* does not share the folder .*/project, as the other nodes do"
     ):
         arrival._bring_code(here)
 
@@ -156,7 +156,9 @@ def test_a_damaged_file_of_the_remote_is_named(project: Path, tmp_path: Path) ->
         stored.write_text("x")
         place.enter(as_elsewhere(here))
         found = hashlib.md5(b"x").hexdigest()
-        with pytest.raises(RuntimeError, match=rf"node .*: data/raw/clips/a.mp4: DVC's remote has md5 {found} under"):
+        with pytest.raises(
+            RuntimeError, match=rf"node .*: data/raw/clips/a.mp4: DVC's remote has a file with md5 {found} under"
+        ):
             remote.fetch(tmp_path / "node", files)
         stored.unlink()
         with pytest.raises(RuntimeError, match=r"data/raw/clips/a.mp4 and 0 more cannot be fetched from DVC's remote"):
@@ -177,7 +179,7 @@ def test_files_beyond_the_bound_go(project: Path, tmp_path: Path, monkeypatch: p
 def test_without_a_remote_one_line_says_what_to_do(project: Path) -> None:
     subprocess.run([DVC, "remote", "remove", "store"], check=True)
     with pytest.raises(
-        ClusterError, match="no DVC remote to bring data/raw there; `dvc remote add --default NAME URL`"
+        ClusterError, match="no DVC remote to send data/raw there; run `dvc remote add --default NAME URL`"
     ):
         remote.Cargo().files([Path("data/raw")])
 

@@ -28,8 +28,8 @@ def test_a_quotation_mark_that_is_left_open_is_its_lines_fault_alone() -> None:
     found = list(rows(["a,b\n", '"1,2\n', "3,4\n", '5,"6\n', '"7"8,9\n', "1,2,3\n", "1\n"]))
     assert [row.number for row in found if row.fault is None] == [1, 3]
     assert [str(row.fault).split("; allowed")[0] for row in found if row.fault] == [
-        "found a value of several lines",
-        "found a value of several lines",
+        "found a value that spans several lines",
+        "found a value that spans several lines",
         "found text after a closing quotation mark",
         "found 3 values for 2 columns",
         "found 1 values for 2 columns",

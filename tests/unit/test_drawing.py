@@ -291,7 +291,7 @@ def test_what_is_no_drawing_is_taken_for_nothing(store, tmp_path, monkeypatch):
     chances = recognise.recognise([dot, square, None], CLASSES)
     assert chances.sum(axis=1) == pytest.approx([0, 1, 0])
     assert recognise.taken_for(chances)[[0, 2]].tolist() == [-1, -1]
-    with pytest.raises(ValueError, match="found a judge of line, square; allowed: one of cat, dog"):
+    with pytest.raises(ValueError, match="found a judge for the classes line, square; allowed: a judge for cat, dog"):
         recognise.recognise([square], ["cat", "dog"])
 
 

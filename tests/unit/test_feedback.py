@@ -148,7 +148,7 @@ def test_a_class_that_is_no_folder_is_refused_where_it_must_be_one(tmp_path: Pat
 @pytest.mark.parametrize(
     ("task", "record", "message"),
     [
-        ("sketch", {}, "found nothing; allowed: the keys word, drawing, recognized"),
+        ("sketch", {}, "found nothing; allowed: exactly the keys word, drawing, recognized"),
         ("sketch", drawing(path="/etc/passwd"), "found 'drawing', 'path', 'recognized', 'word'"),
         ("sketch", ["clock"], "found list"),
         ("sketch", drawing("x\ny"), "found a label of 3 characters; allowed: 1 to 80, all of them printable"),
@@ -157,10 +157,18 @@ def test_a_class_that_is_no_folder_is_refused_where_it_must_be_one(tmp_path: Pat
         ("sketch", drawing("x" * 81), "found a label of 81 characters"),
         ("sketch", drawing(recognized=1), "recognized: found int; allowed: bool"),
         ("sketch", drawing(strokes=[]), "drawing: a drawing without points"),
-        ("sketch", drawing(strokes=[[[1, 1], [2, 2]]]), "drawing: all points lie in one place"),
-        ("sketch", drawing(strokes=[[[1, float("nan")], [2, 2]]]), "drawing: found a number beyond 1e"),
-        ("sketch", drawing(strokes=[[[1, 2], [2, 3], [0, float("inf")]]]), "drawing: found a number beyond 1e"),
-        ("sketch", drawing(strokes=[[[1, 2e9], [2, 2]]]), "drawing: found a number beyond 1e"),
+        ("sketch", drawing(strokes=[[[1, 1], [2, 2]]]), "drawing: all points are in the same place"),
+        (
+            "sketch",
+            drawing(strokes=[[[1, float("nan")], [2, 2]]]),
+            "drawing: found a value that is not a number up to ±1e",
+        ),
+        (
+            "sketch",
+            drawing(strokes=[[[1, 2], [2, 3], [0, float("inf")]]]),
+            "drawing: found a value that is not a number up to ±1e",
+        ),
+        ("sketch", drawing(strokes=[[[1, 2e9], [2, 2]]]), "drawing: found a value that is not a number up to ±1e"),
         ("sketch", drawing(strokes=[[[1, "2"], [2, 2]]]), "drawing: a coordinate or a time is not a number"),
         ("sketch", drawing(strokes=[[[1, 10**400], [2, 2]]]), "drawing: a coordinate or a time is not a number"),
         ("sketch", drawing(strokes=[[[0] * (MAX_INPUT_POINTS + 1)] * 2]), "drawing: 50001 points"),
@@ -175,7 +183,7 @@ def test_a_class_that_is_no_folder_is_refused_where_it_must_be_one(tmp_path: Pat
         ("video", {"label": "cup", "clip": b"#!/bin/sh"}, "clip: found no container of clips"),
         ("video", {"label": "cup", "clip": Path("/dev/zero")}, "clip: found no file"),
         ("video", {"label": "cup", "clip": Path("/nowhere")}, "clip: cannot be read: No such file"),
-        ("video", {"label": "é" * 60, "clip": MP4}, "found a label that takes 360 letters"),
+        ("video", {"label": "é" * 60, "clip": MP4}, "found a label of 360 characters when percent-encoded"),
         (
             "drawing",
             {"label": "cup", "drawing": SQUARE, "temperature": 1e9, "kept": True},
@@ -236,7 +244,7 @@ def test_half_a_line_is_cut_off_said_and_kept_aside(tmp_path: Path, capsys: pyte
     assert path.read_bytes() == whole
     assert (tmp_path / "sketch/.torn").read_bytes() == whole[:40] + b"\n"
     said = capsys.readouterr().err
-    assert "2026-12-02.ndjson: ended in half a line of 40 bytes, whose writer was stopped; cut off and kept in" in said
+    assert "2026-12-02.ndjson: ended in an incomplete line of 40 bytes, whose writer was stopped; moved to" in said
     assert kept.add(drawing("cup")) == "kept"
     assert path.read_bytes().startswith(whole + b'{"word":"cup"')
 
@@ -264,7 +272,7 @@ def test_a_file_by_another_hand_is_never_changed(task: str, tmp_path: Path, caps
     kept = feedback(tmp_path, task)
     assert [kept.add(record), kept.add(other)] == ["kept", "kept"]
     assert path.read_bytes() == before
-    said = f"unroll: {path}: the last line has no line end, and is not learned from until it has one\n"
+    said = f"unroll: {path}: the last line has no line end and is ignored until it has one\n"
     assert capsys.readouterr().err == said
 
 
@@ -304,7 +312,7 @@ def test_an_unfinished_clip_is_deleted_and_said(tmp_path: Path, capsys: pytest.C
     (tmp_path / "video/.unfinished.mp4").write_bytes(b"half")
     feedback(tmp_path, "video")
     assert files(tmp_path) == {}
-    assert "4 bytes of a clip whose writer was stopped; deleted" in capsys.readouterr().err
+    assert "deleted an incomplete clip of 4 bytes, whose writer was stopped" in capsys.readouterr().err
 
 
 def _write(folder: Path, first: int, told: Connection) -> None:

@@ -137,7 +137,7 @@ def test_who_waits_says_so_once_and_only_for_the_folder_that_it_writes(
     assert order == ["other", "first", "second"]
     assert names(tmp_path) == ["other", "out"]
     assert names(tmp_path / "out") == ["second"]
-    assert capsys.readouterr().err == f"unroll: waiting for another run that writes {tmp_path}/out\n"
+    assert capsys.readouterr().err == f"unroll: waiting for another run that is writing {tmp_path}/out\n"
 
 
 def test_the_old_folder_goes_after_the_new_one_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,5 +168,5 @@ def test_with_one_training_day_or_none_to_learn_from_each_baseline_says_so(tmp_p
     with pytest.raises(ValueError, match="lightgbm has 0 training days"):
         forecasts(missing)
     splits = (train_origins, validation_origins, rolling_origins(3, 7))
-    with pytest.raises(ValueError, match="ridge has a day ahead"):
+    with pytest.raises(ValueError, match="ridge: no training window has"):
         ridge(*(Windows(missing, TOLD, origins) for origins in splits))

@@ -66,7 +66,9 @@ def test_a_holiday_table_names_days_off_by_their_holiday_and_holds_only_what_has
 
 
 def test_a_country_that_is_not_known_is_named() -> None:
-    with pytest.raises(ValueError, match=r"prepare.holidays: found 'QQ': .*; allowed: a code of the package holidays"):
+    with pytest.raises(
+        ValueError, match=r"prepare.holidays: found 'QQ': .*; allowed: a country code that the package holidays knows"
+    ):
         holiday_table("QQ", date(2015, 1, 1), date(2018, 12, 31), date(2019, 12, 31))
 
 
@@ -82,7 +84,7 @@ def test_a_day_is_told_of_the_holidays_around_it() -> None:
 @pytest.mark.parametrize("chosen", ["holidays", "known_columns", "past_columns"])
 def test_a_covariate_that_the_data_lacks_is_named(chosen: str) -> None:
     data: dict[str, Any] = {"holidays": None, "known_columns": [], "past_columns": [], "moments": {}}
-    with pytest.raises(ValueError, match=f"model.covariates: found {chosen}; the data has none"):
+    with pytest.raises(ValueError, match=f"model.covariates: found {chosen}, but the data has none"):
         FeatureEncoder(model_params(covariates=[chosen]), data)
 
 
@@ -121,7 +123,9 @@ def test_further_columns_are_stored_in_their_unit_and_described_by_their_trainin
 def test_a_tsf_has_no_further_columns(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.tsf").write_text("")
-    with pytest.raises(ValueError, match=r"known_columns and past_columns: found \['price'\]; a .tsf has no further"):
+    with pytest.raises(
+        ValueError, match=r"known_columns and past_columns: found \['price'\]; allowed with a .tsf: none"
+    ):
         prepared(tmp_path / "raw", tmp_path / "out", known_columns=["price"])
 
 
@@ -161,7 +165,7 @@ def test_a_model_answers_what_the_newest_data_know_of_the_days_ahead(tmp_path: P
     params, description = model_params(covariates=CHOSEN), read_json(folder / "description.json")
     save_network(tmp_path / "w", build(params, description), params, description, prepared=folder, training={})
     model = Predictor(tmp_path / "w")
-    for lines, error in ((ahead[:6], "price is missing on 2020-05-06; allowed are rows with it"), (ahead, None)):
+    for lines, error in ((ahead[:6], "price is missing on 2020-05-06; allowed: rows with it"), (ahead, None)):
         raw.write_text(raw.read_text().partition("2020-04-30")[0] + "".join(lines))
         prepared(raw.parent, folder, **FURTHER)
         answers = model.predict(history(folder, ["y"]), on_error="report")
@@ -238,9 +242,9 @@ def test_a_day_ahead_becomes_a_step_like_those_of_the_past(tmp_path: Path) -> No
 
 
 def test_columns_are_not_named_as_what_the_model_is_sent(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="other names in known_columns and past_columns than \\['ds'\\]"):
+    with pytest.raises(ValueError, match="names in known_columns and past_columns other than \\['ds'\\]"):
         prepared(tmp_path, tmp_path / "out", known_columns=["ds"])
-    with pytest.raises(ValueError, match="stand twice"):
+    with pytest.raises(ValueError, match="named twice"):
         prepared(tmp_path, tmp_path / "out", known_columns=["y"])
 
 

@@ -245,7 +245,7 @@ def test_fits_that_are_left_out_are_counted_and_said(
     assert asked == [3]
     assert (found.metrics["autoets_left_out_fits"], found.metrics["autoets_failed_fits"]) == (3, 0)
     said = capsys.readouterr().err
-    assert "AutoETS: 3 fits in 1 processes, about 0 s; 3 more are left out: evaluate.baseline_minutes is" in said
+    assert "AutoETS: 3 fits in 1 processes, about 0 s; 3 more are skipped, since evaluate.baseline_minutes is" in said
     whole = reported(folder, network, tmp_path / "whole", baselines=["seasonal_naive", "autoets"])
     assert "autoets_left_out_fits" not in whole.metrics
     assert whole.metrics["baseline_autoets_mae"] == whole.metrics["baseline_seasonal_naive_mae"]

@@ -134,7 +134,7 @@ def test_what_lies_before_a_long_gap_is_rejected_by_its_values(tmp_path: Path) -
         "warning: forecast: 118 values of 1 series; rejected 121 of 239 values (51 %): before_long_gap"
     )
     assert (
-        "(y: 121 values before a gap that ends on 2020-07-01; allowed are gaps up to 28 days (prepare.max_gap_" in line
+        "(y: 121 values before a gap that ends on 2020-07-01; allowed: gaps of up to 28 days (prepare.max_gap_" in line
     )
 
 
@@ -184,7 +184,7 @@ def test_weekdays_without_a_value_are_told(tmp_path: Path) -> None:
     line = closing_line(csv_of(tmp_path / "raw", working), tmp_path / "out")
     assert line.startswith("warning: ")
     told = (
-        "y: no value on any Saturday or Sunday, so that their forecasts rest on none: leave them out, or add rows of 0"
+        "y: no value on any Saturday or Sunday, so nothing supports their forecasts: leave them out, or add rows of 0"
     )
     assert f"filled 40 of 140 days (29 %; first {told}" in line
 
@@ -212,7 +212,7 @@ def test_a_series_inside_an_archive_is_unpacked_and_nothing_else(tmp_path: Path)
         archive.writestr("readme.txt", "hello")
     raw = fetched(tmp_path / "raw", "csv", (tmp_path / "series.zip").as_uri())
     assert sorted(p.name for p in raw.iterdir()) == ["downloads.json", "series-000.csv"]
-    with pytest.raises(ValueError, match=r"an archive without a \*.tsf file"):
+    with pytest.raises(ValueError, match=r"the archive has no \*.tsf file"):
         fetched(tmp_path / "other", "tsf", (tmp_path / "series.zip").as_uri())
 
 
@@ -295,7 +295,7 @@ def test_a_tar_behind_a_csvs_name_is_looked_at_by_the_guarded_reader(tmp_path: P
 def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(bz2.compress(b"date,y\n"))
     raw = fetched(tmp_path / "raw", "csv", (tmp_path / "a.csv").as_uri())
-    with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, as it is or packed by gzip"):
+    with pytest.raises(ValueError, match="series.csv: found bzip2; allowed: text, plain or compressed with gzip"):
         prepared(raw, tmp_path / "out")
 
 
@@ -303,7 +303,7 @@ def test_what_is_packed_otherwise_is_named(tmp_path: Path) -> None:
 def test_a_series_whose_every_value_is_bad_is_a_lost_series_too(tmp_path: Path, fault: str) -> None:
     bad = {"value": "2020-01-02,bad,x", "date": "soon,bad,1"}[fault]
     raw = csv_of(tmp_path / "raw", [*days(100), *[bad] * 30])
-    told = rf"30 of 130 values \(23 %\), 1 of 2 series \(50 %\).*: {fault} 30 \(.*no_good_value \(bad: all of its v"
+    told = rf"30 of 130 values \(23 %\), 1 of 2 series \(50 %\).*: {fault} 30 \(.*no_good_value \(bad: all of its 30 v"
     with pytest.raises(PreparationError, match=told):
         prepared(raw, tmp_path / "out", id_column="id", max_rejected_share=0.1)
     _, _, metrics = prepared(raw, tmp_path / "kept", id_column="id")

@@ -65,7 +65,7 @@ def test_nixtlas_long_format_with_further_columns(tmp_path: Path) -> None:
     assert isinstance(ahead, Observation)
     assert (math.isnan(ahead.value), ahead.covariates) == (True, (3.0, 1.0))
     assert isinstance(bad, BadRecord)
-    assert (bad.rule, bad.reason) == ("covariate", "price: found 'cheap'; allowed is a number")
+    assert (bad.rule, bad.reason) == ("covariate", "price: found 'cheap'; allowed: a number")
 
 
 def test_series_are_named_by_id_and_column(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_numbers_are_read_as_params_say(tmp_path: Path) -> None:
 def test_a_number_of_another_notation_names_the_key(tmp_path: Path) -> None:
     bad, _ = from_csv(tmp_path, 'date,y\n1970-01-01,"1,121.5"\n1970-01-02,710\n')
     assert isinstance(bad, BadRecord)
-    assert bad.reason == "y: found '1,121.5'; allowed is a number; it looks like prepare.thousands: ','"
+    assert bad.reason == "y: found '1,121.5'; allowed: a number; it looks like prepare.thousands: ','"
 
 
 @pytest.mark.parametrize(
@@ -143,14 +143,14 @@ def test_fractions_that_look_like_thousands_are_doubted(tmp_path: Path, values: 
 def test_a_date_with_day_and_month_the_other_way_round_names_the_format(tmp_path: Path) -> None:
     (bad,) = from_csv(tmp_path, "date,y\n13/01/1970,1\n", date_format="%m/%d/%Y")
     assert isinstance(bad, BadRecord)
-    assert bad.reason.endswith("allowed is the format '%m/%d/%Y'; it looks like prepare.date_format: '%d/%m/%Y'")
+    assert bad.reason.endswith("allowed: the format '%m/%d/%Y'; it looks like prepare.date_format: '%d/%m/%Y'")
 
 
 @pytest.mark.parametrize("id", ["", " ", "\u00a0"])
 def test_a_line_without_an_id_is_set_aside(tmp_path: Path, id: str) -> None:
     bad, good = from_csv(tmp_path, f"date,shop,y\n1970-01-01,{id},1\n1970-01-01,A,2\n", id_column="shop")
     assert isinstance(bad, BadRecord)
-    assert (bad.rule, bad.reason) == ("id", "shop is missing; allowed is a name for each series")
+    assert (bad.rule, bad.reason) == ("id", "shop is missing; allowed: a name for each series")
     assert good == Observation("A", 0, 2.0)
 
 
@@ -164,9 +164,9 @@ def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("day,y\n1,2\n", r"'date' \(prepare.date_columns\) is not a column; the header is day, y"),
-        ("date,y,y\n", r"'y' \(prepare.value_columns\) stands 2 times"),
+        ("date,y,y\n", r"'y' \(prepare.value_columns\) is a column 2 times"),
         ("", "'date'"),
-        ('date,"y\n1970-01-01,5\n', "line 1: found a value of several lines"),
+        ('date,"y\n1970-01-01,5\n', "line 1: found a value that spans several lines"),
     ],
 )
 def test_a_file_that_is_no_such_csv_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -227,7 +227,7 @@ def test_colons_that_may_be_of_two_texts_cost_all_values_of_the_series(tmp_path:
         (TSF.replace("@frequency daily\n", ""), "@frequency is not stated"),
         (TSF.replace("daily", "d" * 100_000), f"@frequency {'d' * 40}; allowed: daily"),
         (TSF.replace("@attribute start_timestamp date\n", ""), "no @attribute of type date"),
-        ("T1:1,2,3\n", "not a .tsf: no line @data"),
+        ("T1:1,2,3\n", "not a .tsf: no @data line"),
     ],
 )
 def test_a_file_that_is_no_daily_tsf_is_named(tmp_path: Path, text: str, message: str) -> None:
@@ -276,7 +276,10 @@ def test_a_stray_quotation_mark_costs_its_line_and_no_other(tmp_path: Path) -> N
     found = from_csv(tmp_path, "\n".join(["date,shop,y", *days]), id_column="shop")
     bad = [record for record in found if isinstance(record, BadRecord)]
     assert [(record.id, record.rule) for record in bad] == [("line 11", "columns"), ("line 101", "columns")]
-    assert bad[0].reason == "found a value of several lines; allowed: a line a row (is a quotation mark left open?)"
+    assert (
+        bad[0].reason
+        == "found a value that spans several lines; allowed: one line per row (is a closing quotation mark missing?)"
+    )
     assert len(found) == len(days)
 
 
@@ -292,8 +295,8 @@ def test_a_name_that_two_series_would_have_is_refused(tmp_path: Path) -> None:
     assert isinstance(bad, BadRecord)
     assert (bad.rule, bad.values, bad.id) == ("name_of_two", 1, "line 3")
     assert bad.reason == (
-        "found the series 'a/b/c' in the column c and another of that name in the column b/c; "
-        "allowed is a name for each series"
+        "found the series 'a/b/c' in the column c and another one with that name in the column b/c; "
+        "allowed: a unique name for each series"
     )
 
 
@@ -301,7 +304,7 @@ def test_ids_that_differ_in_blanks_are_one_with_a_word(tmp_path: Path) -> None:
     text = "date,shop,y\n1970-01-01,a,1\n1970-01-02,a ,2\n1970-01-03,a,3\n1970-01-04, a,4\n"
     *observed, doubt = from_csv(tmp_path, text, id_column="shop")
     assert {one.series for one in observed if isinstance(one, Observation)} == {"a"}
-    assert doubt == Doubt("id_spelled_otherwise", 2, "series.csv: line 3: 'a ' is taken for 'a'")
+    assert doubt == Doubt("id_spelled_otherwise", 2, "series.csv: line 3: 'a ' is read as 'a'")
 
 
 def test_series_of_two_tsf_files_are_not_merged(tmp_path: Path) -> None:
@@ -318,5 +321,5 @@ def test_series_of_two_tsf_files_are_not_merged(tmp_path: Path) -> None:
     assert first == Observation("T1", 0, 1.0)
     assert isinstance(bad, BadRecord)
     assert (bad.rule, bad.values, bad.rows) == ("name_of_two", 2, 1)
-    assert "found the series 'T1' in a.tsf, line 8 and another of that name in a.tsf, line 7" in bad.reason
+    assert "found the series 'T1' in a.tsf, line 8 and another one with that name in a.tsf, line 7" in bad.reason
     assert unnamed == [Observation("T6", 0, 4.0), Observation("c/T6", 0, 5.0)]

@@ -43,7 +43,7 @@ def test_different_values_of_a_day_are_refused() -> None:
         made([1, 2, 2, 3, 3], [0.0, 5.0, 4.5, 9.0, 3.0])
     assert caught.value.rule == "several_values"
     assert str(caught.value).startswith(
-        "4.5 and 5 on 1970-01-03, the first of 2 such days; allowed is one value a day ("
+        "4.5 and 5 on 1970-01-03, the first of 2 such days; allowed: one value per day ("
     )
 
 

@@ -100,7 +100,7 @@ def test_rows_without_an_id_are_one_item(predictor: Predictor, name: object) -> 
     frame["unique_id"] = pd.Series(["a"] * 30 + [name] * 30 + [None] * 30, dtype=object).to_numpy()
     found = predictor.predict(frame, on_error="report")
     assert found["unique_id"].tolist()[:7] == ["a"] * 7
-    assert found["error"].tolist()[7:] == ["unique_id is missing; allowed is a name for each series"]
+    assert found["error"].tolist()[7:] == ["unique_id is missing; allowed: a name for each series"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_value_that_is_no_number_fails_its_own_series(predictor: Predictor, va
 
 def test_a_column_that_stands_there_twice_is_refused(predictor: Predictor) -> None:
     frame = pd.concat([series("a"), series("a")[["y"]] + 1], axis=1)
-    with pytest.raises(ValueError, match=r"columns twice: \['y'\]"):
+    with pytest.raises(ValueError, match=r"duplicate columns: \['y'\]"):
         predictor.predict(frame)
 
 
@@ -180,7 +180,7 @@ def test_several_values_a_day_become_one_as_in_training(tmp_path: Path, rule: st
     save_network(tmp_path, build(PARAMS, {}), PARAMS, description, prepared=tmp_path, training={})
     (item,) = (predictor := Predictor(tmp_path)).to_items(frame)
     if refused:
-        with pytest.raises(ValueError, match="; allowed is one value a day") as asked:
+        with pytest.raises(ValueError, match="; allowed: one value per day") as asked:
             predictor.read(item)
         assert str(asked.value) in str(refused.value)
     else:
@@ -197,16 +197,16 @@ def test_a_missing_day_is_filled_as_in_training(predictor: Predictor) -> None:
 def bad_series() -> dict[str, tuple[pd.DataFrame, str]]:
     frame = series("bad")
     return {
-        "short": (frame.head(13), "13 days; allowed are at least 14"),
-        "weekly": (series("bad", step="7D"), "a value every 7 days; allowed is one a day"),
-        "hourly": (series("bad", step="h"), "on 2015-01-01, the first of 2 such days; allowed is one value a day"),
+        "short": (frame.head(13), "13 days; allowed: at least 14"),
+        "weekly": (series("bad", step="7D"), "one value every 7 days; allowed: one per day"),
+        "hourly": (series("bad", step="h"), "on 2015-01-01, the first of 2 such days; allowed: one value per day"),
         "missing": (frame.assign(y=frame["y"].where(frame.index != 4)), "y is nan on 2015-01-05"),
         "infinite": (frame.assign(y=frame["y"].where(frame.index != 4, np.inf)), "y is inf on 2015-01-05"),
-        "words": (frame.assign(y="many"), "y is many on 2015-01-01; allowed are finite numbers"),
-        "constant": (frame.assign(y=3.0), "every value is 3; allowed are series that change"),
+        "words": (frame.assign(y="many"), "y is many on 2015-01-01; allowed: finite numbers"),
+        "constant": (frame.assign(y=3.0), "every value is 3; allowed: series whose values vary"),
         "conflict": (
             pd.concat([frame, frame.tail(1).assign(y=5.0)]),
-            "5 and 19.336366115787 on 2015-01-30; allowed is one value a day",
+            "5 and 19.336366115787 on 2015-01-30; allowed: one value per day",
         ),
         "old": (pd.concat([frame, series("bad", "2015-06-01", 5)]), "5 days after the last gap of more than 10 days"),
         "numbers": (frame.assign(ds=range(30)), "ds holds numbers, such as 0"),
@@ -215,7 +215,7 @@ def bad_series() -> dict[str, tuple[pd.DataFrame, str]]:
             frame.assign(y="151,65"),
             "finite numbers (leave a missing day out: it is filled from the same weekday",
         ),
-        "blank": (frame.assign(unique_id=" "), "unique_id is missing; allowed is a name for each series"),
+        "blank": (frame.assign(unique_id=" "), "unique_id is missing; allowed: a name for each series"),
         "nameless": (frame.assign(unique_id=None), "unique_id is missing"),
     }
 
@@ -296,16 +296,16 @@ def bad_covariates() -> dict[str, tuple[pd.DataFrame, str]]:
     return {
         "price ahead": (
             frame[frame.index != 34],
-            "price is missing on 2015-02-04; allowed are rows with it, and without y",
+            "price is missing on 2015-02-04; allowed: rows with it, and without y",
         ),
         "no rows ahead": (frame[frame.index < 30], "price is missing on 2015-01-31"),
-        "words": (frame.assign(price="much"), "price is much on 2015-01-01; allowed are finite numbers"),
+        "words": (frame.assign(price="much"), "price is much on 2015-01-01; allowed: finite numbers"),
         "two prices": (pd.concat([frame, frame.tail(1).assign(price=7.0)]), "price is 2 and 7 on 2015-02-06"),
         "no rain": (frame.assign(rain=np.nan), "rain is missing on all days"),
         "hole": (frame.assign(y=frame["y"].mask(frame.index == 4)), "y is nan on 2015-01-05"),
         "too late": (
             told_series("bad", "2016-12-20"),
-            "allowed are 2014-01-01 to 2016-12-31, whose holidays the model",
+            "allowed: 2014-01-01 to 2016-12-31, the range of its holidays",
         ),
     }
 
@@ -341,6 +341,6 @@ def test_a_closed_form_reads_no_day_that_its_table_does_not_hold(tmp_path: Path)
     found = Predictor(tmp_path).predict(asked, on_error="report")
     assert found["error"].isna().tolist() == [False] + [True] * 7
     assert (
-        "from 1989-06-23 to 1990-07-12 are read; allowed are 1990-01-01 to 2060-12-31, whose calendar the model"
+        "ds: the model would read the days 1989-06-23 to 1990-07-12; allowed: 1990-01-01 to 2060-12-31, the range"
         in (found["error"].iloc[0])
     )

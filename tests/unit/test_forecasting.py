@@ -186,7 +186,7 @@ def test_a_day_ahead_that_says_two_things_is_set_aside_and_the_series_is_not(tmp
     store, _, metrics = prepared(tmp_path / "raw", folder, **raw)
     assert (len(store), metrics["rejected_ahead"]) == (2, 2)
     (reason,) = pq.read_table(folder / "rejected.parquet")["reason"].to_pylist()
-    assert reason.startswith("price is 7 and 8 on 2020-04-10; allowed is one value a day")
+    assert reason.startswith("price is 7 and 8 on 2020-04-10; allowed: one value per day")
     assert set(read_ahead(folder, ["a", "b"])) == {"b"}
     _, _, metrics = prepared(tmp_path / "raw", folder, duplicates="mean", **raw)
     assert read_ahead(folder, ["a"])["a"]["price"].tolist() == [7.5]

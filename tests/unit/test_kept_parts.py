@@ -129,7 +129,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 def check(case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch, *, kept: int, of: int, **changes: Any) -> None:
     """What is prepared with the parts from before is what is prepared without, and so many parts were found."""
     found, words = everything(case, folder / "raw", folder / "found", **changes)
-    assert words == f"{kept} of {of} {case.unit} had been prepared before"
+    assert words == f"{kept} of {of} {case.unit} reused from earlier preparations"
     monkeypatch.setenv("UNROLL_RESUME", str(folder / "nothing"))
     anew, words = everything(case, folder / "raw", folder / "anew", **changes)
     assert words.startswith(f"{case.twice} of {of}")
@@ -361,7 +361,7 @@ def test_nothing_half_written_has_a_parts_name(
     monkeypatch.setattr(Path, "replace", full)
     for content in ("one", "other"):
         parts.keep(parts.key(content), pa.table({"values": [1]}))
-    told = f"unroll: {folder}: parts are not kept (No space left on device); the next preparation makes them anew\n"
+    told = f"unroll: {folder}: parts are not kept (No space left on device); the next preparation makes them again\n"
     assert capsys.readouterr().err == told  # once
 
     def interrupted(*arguments: Any) -> Path:
@@ -393,7 +393,9 @@ def test_a_file_where_the_folder_belongs_is_told_and_all_is_prepared(
     assert found == before
     assert words.startswith(f"0 of {case.parts} ")
     folder = tmp_path / "resume/prepared"
-    fault = f"unroll: {folder}: found {file}, a file; allowed: a folder; all is prepared anew, and nothing kept"
+    fault = (
+        f"unroll: {folder}: found {file}, a file; allowed: a folder; everything is prepared again, and nothing is kept"
+    )
     assert capsys.readouterr().err.splitlines() == [fault]
     assert file.read_text() == "mine"
 

@@ -60,7 +60,7 @@ def test_the_settings_for_a_short_series_prepare_300_days_which_those_before_ref
     file.write_text("\n".join(lines) + "\n", encoding="cp1252")
     lay_over(shown.params(tmp_path / "data"), Path("params.yaml"), source="page")
     with (
-        pytest.raises(SystemExit, match="300 days; allowed are at least 568"),
+        pytest.raises(SystemExit, match="300 days; allowed: at least 568"),
         one_line_errors("unroll: preprocess forecast"),
     ):
         prepare("forecast")

@@ -178,7 +178,7 @@ def test_columns_that_no_covariate_uses_are_noted_by_params_and_by_preprocess(pa
     )
     edited(params, "covariates: [day_of_week, day_of_year]", "covariates: [day_of_week, holidays]")
     note = (
-        "forecast.prepare.known_columns: found ['price'], and the network does not learn from it, since "
+        "forecast.prepare.known_columns: found ['price'], which the network would not use, since "
         "model.covariates does not name known_columns"
     )
     assert load(params)["forecast"].notes() == [note.removeprefix("forecast.")]

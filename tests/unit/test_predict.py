@@ -191,7 +191,11 @@ def test_of_a_table_the_column_text_is_answered(tmp_path: Path, model: Loaded) -
         ("sentences.csv", b"", "found columns none; allowed: text"),
         ("sentences.csv", b"text\ncaf\xe9\n", "line 2: found byte 0xe9 at 3 after 'caf'; allowed: UTF-8, or set --enc"),
         ("sentences.txt", "a sentence\n".encode("utf-16-le"), "found UTF-16-LE without a byte order mark"),
-        ("sentences.txt", b"one\rtwo\r", "found lines that end in a carriage return; allowed: a line feed, or both"),
+        (
+            "sentences.txt",
+            b"one\rtwo\r",
+            "found lines that end in a carriage return alone; allowed: a line feed, or both",
+        ),
     ],
 )
 def test_a_file_of_another_form_is_refused(
@@ -362,7 +366,7 @@ def test_a_number_of_processes_that_is_none_is_refused(count: str, monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["predict", "sketch", "x.ndjson", f"--processes={count}"])
     with pytest.raises(SystemExit):
         main()
-    assert f"found '{count}'; allowed: a whole number from 1 on" in capsys.readouterr().err
+    assert f"found '{count}'; allowed: a whole number of 1 or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", Task.names())
@@ -386,7 +390,7 @@ def test_drawings_come_as_lines_of_quickdraw_as_bare_lines_and_as_a_list(tmp_pat
     ]
     assert [row["drawing"] for (row,) in groups(str(tmp_path / "d.json"))] == [square, square]
     (tmp_path / "d.json").write_text('{"drawing": []}')
-    with pytest.raises(ValueError, match=r"d\.json: found dict; allowed is a list of drawings"):
+    with pytest.raises(ValueError, match=r"d\.json: found dict; allowed: a list of drawings"):
         list(groups(str(tmp_path / "d.json")))
 
 
@@ -499,7 +503,7 @@ def test_a_lone_series_is_called_after_its_file_and_other_columns_are_refused(tm
         ("ds,y\n2015-01-01\n", "line 2: found 1 values for 2 columns"),
         ("ds,y,y\n2015-01-01,1,2\n", "found the column y twice"),
         ('ds,y\n2015-01-01,"1"06\n', "line 2: found text after a closing quotation mark"),
-        ('ds,y\n2015-01-01,"1\n2015-01-02,2\n2015-01-03,3"\n', "found a value of several lines"),
+        ('ds,y\n2015-01-01,"1\n2015-01-02,2\n2015-01-03,3"\n', "found a value that spans several lines"),
     ],
 )
 def test_a_csv_whose_values_would_shift_or_vanish_is_refused(tmp_path: Path, text: str, found: str) -> None:
@@ -511,7 +515,7 @@ def test_a_csv_whose_values_would_shift_or_vanish_is_refused(tmp_path: Path, tex
 def test_a_long_line_that_begins_with_blanks_is_no_empty_one(tmp_path: Path) -> None:
     (tmp_path / "clips.txt").write_text(" " * 20_000 + "a.mp4\nb.mp4\n")
     long, short = Task("video").rows().groups(str(tmp_path / "clips.txt"))
-    assert long[0]["error"] == "found a line of more than 16,384 characters; allowed: as many"
+    assert long[0]["error"] == "found a line of more than 16,384 characters; allowed: 16,384"
     assert short == [{"path": "b.mp4"}]
 
 
@@ -530,7 +534,7 @@ def test_a_seed_that_no_column_can_hold_is_that_rows_error(tmp_path: Path) -> No
 
 def test_lines_are_numbered_cut_at_their_bound_and_unpacked(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbffirst\r\n" + b"x" * 100 + b"\n\n" + b"1234567890\nlast"
-    fault = "found a line of more than 10 characters; allowed: as many"
+    fault = "found a line of more than 10 characters; allowed: 10"
     expected = [(1, "first", None), (2, "x" * 11, fault), (3, "", None), (4, "1234567890", None), (5, "last", None)]
     (tmp_path / "plain").write_bytes(content)
     (tmp_path / "packed.gz").write_bytes(gzip.compress(content))

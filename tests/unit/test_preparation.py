@@ -149,7 +149,7 @@ def test_an_error_of_the_task_says_what_had_been_rejected(tmp_path):
         fill(output, 1, 2)
         raise ValueError("no cat to train on")
 
-    message = r"no cat to train on; rejected until then: bad_line 2 \(a.csv, 0: 2 col"
+    message = r"no cat to train on; rejected so far: bad_line 2 \(a.csv, 0: 2 col"
     with (
         pytest.raises(PreparationError, match=message),
         Preparation(tmp_path / "prepared", max_rejected_share=1.0) as output,

@@ -154,7 +154,7 @@ def test_truncation_without_an_end_in_sight_is_the_whole_sequence():
 
 
 def test_two_directions_cannot_be_truncated():
-    with pytest.raises(ValueError, match="truncation: found 5; allowed with two directions: 0"):
+    with pytest.raises(ValueError, match="truncation: found 5; allowed in a bidirectional network: 0"):
         RecurrentStack(3, 4, bidirectional=True, truncation=5)
 
 

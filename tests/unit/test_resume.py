@@ -140,7 +140,7 @@ def test_a_disk_that_refuses_leaves_the_state_before_and_says_so(tmp_path: Path,
     assert facts == {"steps": 1}
     assert checkpoints.steps() == 1
     assert tensors["a"].tolist() == [1, 1, 1]
-    assert "not saved, the one before stays" in capsys.readouterr().err
+    assert "not saved, the previous one stays" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -198,8 +198,8 @@ def test_a_damaged_state_is_set_aside_and_the_one_before_ends_with_the_same_byte
     assert checkpoints.steps() == 6
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"unroll: checkpoint {newest}: damaged (")
-    assert "set aside as checkpoint.safetensors.damaged" in line
-    assert line.endswith("trying the one before")
+    assert "kept as checkpoint.safetensors.damaged" in line
+    assert line.endswith("trying the previous one")
     assert (tmp_path / "checkpoint.safetensors.damaged").read_bytes() == content
     assert same(run(checkpoints), run())
     assert capsys.readouterr().err == ""
@@ -213,7 +213,7 @@ def test_where_no_state_is_whole_training_starts_anew_and_says_so(
         flip_a_bit(path, -3)
     checkpoints = Checkpoints(tmp_path, seconds=1e9)
     assert checkpoints.steps() is None
-    assert capsys.readouterr().err.splitlines()[-1].endswith("training starts anew")
+    assert capsys.readouterr().err.splitlines()[-1].endswith("the training starts over")
     assert len(list(tmp_path.glob("*.damaged"))) == 2
     assert same(run(checkpoints), run())
     checkpoints.remove()

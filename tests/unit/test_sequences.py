@@ -145,5 +145,5 @@ def test_codes_are_places_in_the_given_order_and_no_other_text_is_let_through(tm
             writer.append({"id": str(number), "split": "train", "length": 1, "label": label})
     store = SequenceStore(tmp_path / "store.arrow")
     assert store.codes("label", ["eye", "face", "pig"]).tolist() == [2, 0, 0, 1, 2]
-    with pytest.raises(ValueError, match="column 'label' holds more than the allowed eye, pig"):
+    with pytest.raises(ValueError, match="column 'label' has other values than the allowed eye, pig"):
         store.codes("label", ["eye", "pig"])

@@ -124,8 +124,8 @@ def test_a_server_opens_no_path_of_its_own(strangers: None, tmp_path: Path) -> N
     addresses = ["/etc/shadow", "/etc/nothere", "/etc", "file:///etc/shadow", "file:///etc/nothere", "clip.mp4", ""]
     addresses += [str(clip), clip.as_uri(), "a\0b", "x" * 5000, "../" * 9, "~/.ssh/id_rsa", "file://", "\ud800"]
     assert {refused(address) for address in addresses} == {
-        "found a path on the server; allowed: an address such as https://host/clip.mp4 (https, http, s3 or gs) of a "
-        "host that everybody can reach, or a file in the folder that it shares"
+        "found a path on the server; allowed: an address such as https://host/clip.mp4 (https, http, s3 or gs) on a "
+        "publicly reachable host, or a file in the folder that the server shares"
     }
 
 

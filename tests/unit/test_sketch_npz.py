@@ -86,8 +86,8 @@ DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00i2tR"
         (b"", "not a pickle"),
         (b"\x80\x04N.", "found NoneType"),
         (b"\x80\x02cnumpy\nndarray\n(J\xff\xff\xff\x7ftR.", "not a pickle of NumPy arrays"),  # numpy.ndarray((2**31,))
-        (b"\x80\x02cnumpy\nload\n.", "asks for numpy.load"),
-        (b"\x80\x02cbuiltins\neval\n(X\x01\x00\x00\x001tR.", "asks for builtins.eval"),
+        (b"\x80\x02cnumpy\nload\n.", "loads numpy.load"),
+        (b"\x80\x02cbuiltins\neval\n(X\x01\x00\x00\x001tR.", "loads builtins.eval"),
         (b"\x80\x02" + RECONSTRUCT + RECONSTRUCT + b"(K\x00tX\x01\x00\x00\x00bt\x85R.", "not a pickle of NumPy arrays"),
         (b"\x80\x02" + RECONSTRUCT + b"}X\x08\x00\x00\x00__name__K\x01sb.", "not a pickle of NumPy arrays"),
         (b"\x80\x02" + RECONSTRUCT + b"Nb.", "a state for a function"),
@@ -179,9 +179,7 @@ def test_a_damaged_directory_and_foreign_packings_are_told(tmp_path: Path) -> No
         read_npz(tmp_path / "b.npz", ("train",))
     np.save(tmp_path / "c.npy", np.zeros((1, 2, 3)))
     (tmp_path / "c.npy").rename(tmp_path / "c.npz")
-    with pytest.raises(
-        UnreadableFile, match=r"^c\.npz: found an .npy file; allowed is an .npz with train, valid, test"
-    ):
+    with pytest.raises(UnreadableFile, match=r"^c\.npz: found an .npy file; allowed: an .npz with train, valid, test"):
         read_npz(tmp_path / "c.npz", ("train", "valid", "test"))
 
 
@@ -190,14 +188,14 @@ def test_an_array_counts_as_often_as_it_is_named(tmp_path: Path, monkeypatch: py
     path = archive(tmp_path / "a.npz", pickle.dumps(objects(*[once] * 100)), shape="(100,)")
     assert len(read_npz(path, ("train",))["train"]) == 100
     monkeypatch.setattr("stages.tasks.sketch.data.npz.MAX_MEMBER_BYTES", 599_999)
-    with pytest.raises(UnreadableFile, match=r"arrays of 600,000 bytes in all; allowed: 599,999"):
+    with pytest.raises(UnreadableFile, match=r"arrays of 600,000 bytes in total; allowed: 599,999"):
         read_npz(path, ("train",))
 
 
 def test_bytes_that_are_encoded_again_and_again_are_bounded(tmp_path: Path) -> None:
     text = b"X" + struct.pack("<I", 1000) + b"a" * 1000  # a text, kept as 0
     again = b"c_codecs\nencode\n(h\x00X\x06\x00\x00\x00latin1tR"
-    with pytest.raises(UnreadableFile, match="encodes more bytes than it has"):
+    with pytest.raises(UnreadableFile, match="encodes more bytes than it contains"):
         read_npz(archive(tmp_path / "a.npz", b"\x80\x02" + text + b"q\x00" + again * 50 + b"."), ("train",))
 
 
@@ -212,12 +210,12 @@ def test_drawings_of_one_length_that_became_a_block_of_objects_are_read(tmp_path
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        ([[[1, 2, 3]]] * 2, "found list in place of drawings; save each drawing as an array"),
+        ([[[1, 2, 3]]] * 2, "found list instead of drawings; save each drawing as an array"),
         (
             [[[number, 2, 3] for number in range(2000)], []],
-            "more operations than arrays need, such as lists in their place; save each drawing as",
+            "more operations than arrays need, perhaps because it holds lists; save each drawing as",
         ),
-        ([0, None], "found NoneType and int in place of drawings"),
+        ([0, None], "found NoneType and int instead of drawings"),
     ],
 )
 def test_lists_in_place_of_arrays_are_refused_with_the_way_out(tmp_path: Path, values: list[Any], reason: str) -> None:
@@ -230,7 +228,7 @@ def test_lists_in_place_of_arrays_are_refused_with_the_way_out(tmp_path: Path, v
 
 def test_a_block_of_other_objects_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train=np.array([["a", "b"]], dtype=object), valid=np.array([[2**70, 1]], dtype=object))
-    with pytest.raises(UnreadableFile, match=r"a block \(1, 2\) of objects that are no numbers; save each drawing"):
+    with pytest.raises(UnreadableFile, match=r"a block \(1, 2\) of objects that are not numbers; save each drawing"):
         read_npz(tmp_path / "a.npz", ("train",))
     with pytest.raises(UnreadableFile, match=r"train|more operations|a pickle|beyond 64 bits"):
         read_npz(tmp_path / "a.npz", ("valid",))

@@ -75,7 +75,7 @@ def test_bad_lines_are_rejected_with_their_reason_and_the_others_kept(raw: Path,
     assert {row["file"] for row in rows} == {"simplified/cat.ndjson"}
     by_id = {row["id"]: row for row in rows}
     assert by_id["simplified/cat.ndjson: line 42"]["content"] == "not JSON"
-    assert by_id["dog54"]["reason"].startswith("line 48: the word is 'dog', the file's category 'cat'")
+    assert by_id["dog54"]["reason"].startswith("line 48: the word is 'dog', but the file's category is 'cat'")
 
 
 def test_a_file_cut_short_in_its_last_line_loses_that_line_alone(raw: Path, tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_an_npz_with_a_foreign_pickle_is_rejected_and_stops_the_stage(raw: Path,
     outer[0] = Foreign()
     np.savez(raw / "sketchrnn" / "pig.npz", train=outer, valid=outer, test=outer)
     with pytest.raises(
-        ValueError, match="category 'pig': no drawing to train on.*asks for pathlib.* allowed are NumPy arrays"
+        ValueError, match="category 'pig': no drawing to train on.*loads pathlib.* allowed: NumPy arrays"
     ):
         run(raw, tmp_path / "out")
     assert [(row["file"], row["rule"]) for row in rejected(tmp_path / "out")] == [
@@ -229,7 +229,7 @@ def test_too_many_rejections_fail_the_stage_and_say_why(raw: Path, tmp_path: Pat
 
 def test_a_folder_without_drawings_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
-    with pytest.raises(ValueError, match="no drawings; allowed are files such as simplified/cat.ndjson"):
+    with pytest.raises(ValueError, match="no drawings; allowed: files such as simplified/cat.ndjson"):
         run(tmp_path / "raw", tmp_path / "out")
 
 

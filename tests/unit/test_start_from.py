@@ -199,7 +199,7 @@ def test_what_is_damaged_in_a_place_is_passed_over_with_a_line(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert said.startswith("unroll: train sketch: DVC's cache: weights.safetensors has sha256 ")
-    assert said.endswith("; passed over\n")
+    assert said.endswith("; skipped\n")
 
     def away(md5: str) -> bytes:
         raise ConnectionError("https://user:secret@host/files: refused\nfor a long time")
@@ -210,7 +210,7 @@ def test_what_is_damaged_in_a_place_is_passed_over_with_a_line(
     for name, content in files.items():
         (folder / name).write_bytes(content)
     assert start_weights.read_pinned(task, pin) == files
-    assert "DVC's remote: https://host/files: refused; passed over" in capsys.readouterr().err
+    assert "DVC's remote: https://host/files: refused; skipped" in capsys.readouterr().err
     (folder / "weights.safetensors").unlink()
     with pytest.raises(ValueError, match="^DVC's cache: .*; DVC's remote: .*; older: no weights.safetensors there"):
         start_weights.read_pinned(task, pin)
@@ -237,7 +237,7 @@ def test_params_and_pin_must_agree(cache: Path) -> None:
     task = Task("sketch")
     assert start_weights.pinned(task, params("")) is None
     with pytest.raises(
-        ValueError, match=r"start_from is older, and .*sketch.json pins none; `python -m stages.refresh "
+        ValueError, match=r"start_from is older, and .*sketch.json pins none; run `python -m stages.refresh "
     ):
         start_weights.pinned(task, params("older"))
     task.paths.weights_pin.unlink()
@@ -257,7 +257,7 @@ def test_params_and_pin_must_agree(cache: Path) -> None:
         {"start_from": "older", "found": 5, "files": {"weights.safetensors": hashes}},
     ):
         write_json(task.paths.weights_pin, damaged)
-        with pytest.raises(ValueError, match="no pin of weights: "):
+        with pytest.raises(ValueError, match="bad weights pin: "):
             start_weights.pinned(task, params("older"))
 
 
@@ -289,5 +289,5 @@ def test_refresh_pins_the_weights_of_one_task(
 
 def test_a_pin_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "forecast.json").write_text("{")
-    with pytest.raises(ValueError, match=r"forecast\.json: no pin of weights"):
+    with pytest.raises(ValueError, match=r"forecast\.json: bad weights pin"):
         start_weights.read_pin(tmp_path / "forecast.json")

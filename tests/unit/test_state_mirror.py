@@ -66,7 +66,7 @@ def test_a_damaged_state_is_set_aside_there_and_the_one_before_is_taken(
     content[-1] ^= 1
     fs.pipe_file(f"{root}/s/checkpoint.safetensors", bytes(content))
     assert machine(tmp_path / "two", monkeypatch).steps() == 5
-    assert "set aside as checkpoint.safetensors.damaged" in capsys.readouterr().err
+    assert "kept as checkpoint.safetensors.damaged" in capsys.readouterr().err
     assert names(address) == ["checkpoint.before.safetensors", "checkpoint.safetensors.damaged"]
     save(machine(tmp_path / "two", monkeypatch), 7)
     assert machine(tmp_path / "three", monkeypatch).steps() == 7

@@ -52,7 +52,7 @@ def test_the_variable_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert used(1) == used(1000) == 3
     for wrong in ("0", "-1", "two", "1.5"):
         monkeypatch.setenv("UNROLL_THREADS", wrong)
-        with pytest.raises(ValueError, match=f"UNROLL_THREADS: found '{wrong}'; allowed: a whole number from 1 on"):
+        with pytest.raises(ValueError, match=f"UNROLL_THREADS: found '{wrong}'; allowed: a whole number of 1 or more"):
             used(1)
 
 

@@ -132,7 +132,7 @@ def test_a_training_that_ran_elsewhere_is_told_from_its_learning_curve(folder):
     ]
     tags = events[0]["tags"]
     assert (tags["mlflow.runName"], tags["unroll.restored"]) == ("forecast-abc (restored)", "true")
-    assert tags["mlflow.note.content"].startswith("**Restored**: this run was made from files")
+    assert tags["mlflow.note.content"].startswith("**Restored**: this run was created from files")
     assert (events[3]["status"], events[3]["seconds"]) == ("FINISHED", None)
 
 
@@ -156,7 +156,7 @@ def test_a_spool_that_cannot_be_written_does_not_stop_a_training(folder, monkeyp
         run.metrics({"step_loss": 1.0}, step=1)
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "going on without it" in said
+    assert "the training continues without recording" in said
 
 
 def test_no_secret_stands_in_a_spool(folder, monkeypatch):
@@ -281,6 +281,6 @@ def test_a_folder_that_mlflow_cannot_read_from_is_refused(tmp_path, monkeypatch)
     from stages.tracking import mlflow_runs
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store.sqlite_uri(tmp_path / "a%20b" / "mlflow.db"))
-    with pytest.raises(ValueError, match="whose % and two digits MLflow takes for a letter; allowed: another name"):
+    with pytest.raises(ValueError, match="in which MLflow decodes % and two hexadecimal digits; allowed: another name"):
         mlflow_runs.open_client()
     assert not list(tmp_path.iterdir())

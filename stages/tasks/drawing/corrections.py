@@ -35,7 +35,7 @@ def identity(line: bytes) -> str:
     """See `Corrections` in tasks/protocol.py."""
     row = orjson.loads(line)
     if not isinstance(row, dict) or not {"key_id", "label", "kept"} <= row.keys():
-        raise ValueError("not a line of a drawing that was kept or dropped")
+        raise ValueError("not a line that records a drawing as kept or dropped")
     return _identity(str(row["key_id"]), str(row["label"]), bool(row["kept"]))
 
 

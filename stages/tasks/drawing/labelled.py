@@ -14,7 +14,7 @@ from ..protocol import Task
 from .evaluate.recognise import recognise, taken_for
 from .params import Params
 
-LABELS = "a .txt with a label a line; each is drawn, and the network of weights/judge/sketch says what it sees"
+LABELS = "a .txt with one label per line; each is drawn, and the judge in weights/judge/sketch classifies the drawing"
 
 
 def scores(targets: Sequence[str], answers: Sequence[Mapping[str, Any]], params: Params, metric: str) -> Scores:

@@ -9,7 +9,7 @@ from typing import Any
 from ...data.text import AUTO, printable
 from ...serving.lines import lines
 
-INPUT = "labels.txt, a label a line; after a tab a temperature and after another a seed, where wanted"
+INPUT = "labels.txt, one label per line, optionally followed by a tab and a temperature, and a tab and a seed"
 KEY = {"number": "long", "label": "string", "temperature": "double", "seed": "long"}  # number: the line
 CHUNK_SIZE = 1024
 
@@ -44,12 +44,12 @@ def _row(number: int, text: str) -> dict[str, Any]:
         if len(further) == 2 and further[1]:
             row["seed"] = _seed(further[1])
     except ValueError as error:
-        row["error"] = f"found {error}; allowed: a label, a temperature and a seed, parted by tabs"
+        row["error"] = f"found {error}; allowed: a label, a temperature and a seed, separated by tabs"
     return row
 
 
 def _seed(text: str) -> int:
     seed = int(text)
     if seed.bit_length() > 63:
-        raise ValueError(f"a seed of {len(text)} letters, {text[:24]!r}")
+        raise ValueError(f"a seed of {len(text)} characters, {text[:24]!r}")
     return seed

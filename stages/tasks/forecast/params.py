@@ -51,7 +51,7 @@ class PrepareParams(params.PrepareParams):
     @model_validator(mode="after")
     def _readable(self) -> PrepareParams:
         if self.decimal == self.thousands:
-            raise ValueError(f"another thousands than decimal, which is {self.decimal!r}")
+            raise ValueError(f"a thousands separator other than decimal, which is {self.decimal!r}")
         return self
 
     @model_validator(mode="after")
@@ -61,12 +61,12 @@ class PrepareParams(params.PrepareParams):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(
-                f"each column once among date_columns, value_columns, id_column, known_columns and past_columns; "
-                f"{twice} stand twice"
+                f"each column only once in date_columns, value_columns, id_column, known_columns and past_columns; "
+                f"named twice: {twice}"
             )
         taken = sorted(SERVED_COLUMNS & {*self.known_columns, *self.past_columns})
         if taken:
-            raise ValueError(f"other names in known_columns and past_columns than {taken}, which the model is sent")
+            raise ValueError(f"names in known_columns and past_columns other than {taken}, which the model uses itself")
         return self
 
 
@@ -157,7 +157,7 @@ class Params(TaskParams):
     def notes(self) -> list[str]:
         prepared = {name: getattr(self.prepare, name) for name in ("holidays", "known_columns", "past_columns")}
         return [
-            f"prepare.{name}: found {value!r}, and the network does not learn from it, since model.covariates does not "
+            f"prepare.{name}: found {value!r}, which the network would not use, since model.covariates does not "
             f"name {name}"
             for name, value in prepared.items()
             if value and name not in self.model.covariates

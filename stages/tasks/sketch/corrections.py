@@ -33,7 +33,7 @@ def identity(line: bytes) -> str:
     """See `Corrections` in tasks/protocol.py."""
     row = orjson.loads(line)
     if not isinstance(row, dict) or not {"key_id", "word"} <= row.keys():
-        raise ValueError("not a line of a drawing with its word")
+        raise ValueError("not a line with a drawing and its word")
     return _identity(str(row["key_id"]), str(row["word"]))
 
 
@@ -69,10 +69,10 @@ def checked_strokes(drawing: list[Any]) -> Strokes:
     except BadDrawing as error:
         raise FeedbackError(f"drawing: {error}") from None
     if (points == points[0]).all():
-        raise FeedbackError("drawing: all points lie in one place; allowed: a drawing with an extent")
+        raise FeedbackError("drawing: all points are in the same place; allowed: a drawing with an extent")
     strokes = [[[_short(value) for value in part] for part in stroke] for stroke in drawing if stroke[0]]
     if not all(abs(value) <= _LARGEST for value in chain.from_iterable(chain.from_iterable(strokes))):
-        raise FeedbackError(f"drawing: found a number beyond {_LARGEST:g}, or none; allowed: finite numbers")
+        raise FeedbackError(f"drawing: found a value that is not a number up to ±{_LARGEST:g}; allowed: finite numbers")
     return strokes
 
 

@@ -40,7 +40,7 @@ class SourceParams(AdditionalParams):
     @model_validator(mode="after")
     def _enough_to_tell_apart(self) -> Self:
         if self.kind == "sample" and not self.per_category:
-            raise ValueError("per_category of at least 1 for the sample, which has no whole file")
+            raise ValueError("per_category of at least 1 for the sample, which has no fixed size")
         if self.kind == "quickdraw" and len(self.categories) < 2:
             raise ValueError("at least 2 categories")
         if self.kind == "quickdraw" and self.also_test and "sketchrnn" in self.categories.values():
@@ -106,7 +106,7 @@ class ModelParams(Block):
         if self.kernel_size % 2 == 0:
             raise ValueError("an odd kernel_size")
         if len(set(self.features)) < len(self.features):
-            raise ValueError("each of the features once")
+            raise ValueError("each feature only once")
         heads_divide(self.kind, self.hidden_size, self.heads)
         return self
 

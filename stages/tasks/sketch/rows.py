@@ -10,7 +10,7 @@ from typing import Any
 from ...data.text import AUTO
 from ...serving.lines import lines, open_source, suffix
 
-INPUT = "drawings.ndjson (Quick, Draw!'s lines, or a drawing a line), drawings.json (a list of either)"
+INPUT = "drawings.ndjson (Quick, Draw!'s lines, or one drawing per line), drawings.json (a list of either)"
 KEY = {"number": "long", "key_id": "string"}  # the line, or the place in the list
 CHUNK_SIZE = 1024
 
@@ -56,7 +56,7 @@ def _list(source: str, encoding: str) -> list[Any]:
             content += chunk
             if len(content) > _MAX_LIST:
                 raise ValueError(
-                    f"{source}: more than {_MAX_LIST:,} bytes; write a drawing a line into an .ndjson instead"
+                    f"{source}: more than {_MAX_LIST:,} bytes; use an .ndjson with one drawing per line instead"
                 )
         decoded = content.decode("utf-8", errors="surrogateescape")
         if fault := text.fault(decoded):
@@ -64,7 +64,7 @@ def _list(source: str, encoding: str) -> list[Any]:
     try:
         found = json.loads(decoded)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not JSON: {error}; lines of JSON belong into an .ndjson") from None
+        raise ValueError(f"{source}: not JSON: {error}; use the ending .ndjson for JSON lines") from None
     if not isinstance(found, list):
-        raise ValueError(f"{source}: found {type(found).__name__}; allowed is a list of drawings")
+        raise ValueError(f"{source}: found {type(found).__name__}; allowed: a list of drawings")
     return found

@@ -36,7 +36,9 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray)
     classes = _classes(prepared)
     expected = chosen % len(classes)
     if len(answers) != len(expected):
-        raise ValueError(f"found {len(answers)} answers to {len(expected)} examples; allowed is one to each, in order")
+        raise ValueError(
+            f"found {len(answers)} answers to {len(expected)} examples; allowed: one answer per example, in order"
+        )
     drawings = [json.loads(text) if isinstance(text, str) else None for text in answers["drawing"]]
     return mean(taken_for(recognise(drawings, classes)) == expected)
 

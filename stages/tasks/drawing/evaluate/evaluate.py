@@ -61,7 +61,7 @@ def evaluate(network: DrawingDecoder, folder: Path, params: Params, report: Repo
     report.save_figure("confusion", confusion_figure(counts, shown))
     parts = metric_by_slice(recognised, "class", actual, classes, higher_is_better=True)
     unended = np.array([int(len(drawing) >= settings.max_points) for drawing in drawings])
-    values = ["yes", f"no, at {settings.max_points} points"]
+    values = ["yes", f"no, cut at {settings.max_points} points"]
     parts += metric_by_slice(recognised, "ended by itself", unended, values, higher_is_better=True)
     report.write_slices(parts)
     report.save_figure("slices", slices_figure(parts, recognised.value(), "recognised", highest=1.0))

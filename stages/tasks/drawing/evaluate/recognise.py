@@ -27,7 +27,8 @@ def recognise(drawings: Sequence[object], classes: Sequence[str]) -> np.ndarray:
     network, data = load_network(weights, build, ModelParams)
     if data["classes"] != list(classes):
         raise ValueError(
-            f"{weights}: found a judge of {', '.join(data['classes'])}; allowed: one of {', '.join(classes)}"
+            f"{weights}: found a judge for the classes {', '.join(data['classes'])}; allowed: a judge for "
+            f"{', '.join(classes)}"
         )
     probabilities = np.zeros((len(drawings), len(classes)))
     canonical = canonicalize(parse(drawings), max_points=data["max_points"])

@@ -32,7 +32,7 @@ def holiday_table(code: str, first: date, last_seen: date, last: date) -> dict[s
         calendar = holidays.country_holidays(country, subdiv=part or None, years=range(first_year, last_year + 1))
     except NotImplementedError as error:
         raise ValueError(
-            f"prepare.holidays: found {code!r}: {error}; allowed: a code of the package holidays"
+            f"prepare.holidays: found {code!r}: {error}; allowed: a country code that the package holidays knows"
         ) from None
     table: dict[str, list[str]] = {}
     for day, names in sorted(calendar.items()):

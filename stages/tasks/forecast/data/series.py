@@ -62,7 +62,7 @@ class Series:
 def series_name(column: str, text: str) -> str:
     """The name of a series as its column holds it, without blanks around it. Raises Rejection where there is none."""
     if not (name := text.strip()):
-        raise Rejection("id", f"{column} is missing; allowed is a name for each series")
+        raise Rejection("id", f"{column} is missing; allowed: a name for each series")
     return name
 
 
@@ -92,7 +92,7 @@ def regularize(
     known = ~np.isnan(values)
     days, values = np.asarray(days, dtype=np.int64)[known], np.asarray(values, dtype=np.float64)[known]
     if not len(days):
-        raise Rejection("too_short", f"no values; allowed are at least {min_days} days")
+        raise Rejection("too_short", f"no values; allowed: at least {min_days} days")
     unsorted, examples = np.flatnonzero(days < np.maximum.accumulate(days)), {}
     if len(unsorted):
         earlier, later = (calendar_date(int(day)) for day in (days[unsorted[0]], days[: unsorted[0]].max()))
@@ -111,7 +111,7 @@ def regularize(
 
     spacing = np.diff(days)
     if len(spacing) and np.median(spacing) > 1:
-        raise Rejection("not_daily", f"a value every {np.median(spacing):g} days; allowed is one a day")
+        raise Rejection("not_daily", f"one value every {np.median(spacing):g} days; allowed: one per day")
     gaps = np.flatnonzero(spacing > max_gap_days + 1)
     dropped = int(gaps[-1]) + 1 if len(gaps) else 0
     lost = int(first[dropped])
@@ -119,9 +119,9 @@ def regularize(
     length = int(days[-1] - days[0]) + 1
     if length < min_days:
         after = f" after the last gap of more than {max_gap_days} days" if dropped else ""
-        raise Rejection("too_short", f"{length} days{after}; allowed are at least {min_days}")
+        raise Rejection("too_short", f"{length} days{after}; allowed: at least {min_days}")
     if values.max() == values.min():
-        raise Rejection("constant", f"every value is {values[0]:g}; allowed are series that change")
+        raise Rejection("constant", f"every value is {values[0]:g}; allowed: series whose values vary")
 
     filled, observed = _without_holes(days - days[0], values)
     repairs = {
@@ -208,8 +208,8 @@ def _conflicts(
     example = f"{lowest[at]:.15g} and {highest[at]:.15g} on {calendar_date(int(days[at]))}"
     if duplicates == "refuse":
         more = f", the first of {len(found):,} such days" if len(found) > 1 else ""
-        allowed = "one value a day (add up what is finer, or prepare.duplicates: mean, sum, first or last)"
-        raise Rejection("several_values", f"{example}{more}; allowed is {allowed}")
+        allowed = "one value per day (aggregate finer data, or set prepare.duplicates: mean, sum, first or last)"
+        raise Rejection("several_values", f"{example}{more}; allowed: {allowed}")
     return found, example
 
 

@@ -58,7 +58,7 @@ def lightgbm(train: Windows, validation: Windows, test: Windows, *, refit: Windo
     features, targets = known.examples()
     if len(targets) < 2:  # of one, bagging leaves none
         raise ValueError(
-            f"the baseline lightgbm has {len(targets)} training days to learn from; allowed are 2 or more, or take "
+            f"the baseline lightgbm has {len(targets)} training days to learn from; allowed: 2 or more; otherwise take "
             "lightgbm out of evaluate.baselines"
         )
     data, stops = library.Dataset(features, targets), {}
@@ -86,7 +86,7 @@ def _library() -> Any:
         import lightgbm
     except OSError as error:
         raise ValueError(
-            f"the baseline lightgbm cannot be loaded: {error}; install the library (Debian, Ubuntu: libgomp1; macOS: "
+            f"the baseline lightgbm cannot be loaded: {error}; install its library (Debian, Ubuntu: libgomp1; macOS: "
             f"libomp), or take lightgbm out of evaluate.baselines"
         ) from None
     return lightgbm

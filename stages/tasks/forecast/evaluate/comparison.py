@@ -63,7 +63,7 @@ def scores(answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray)
         name, first = windows.name(week), pd.Timestamp(calendar_date(windows.history(week).next_day))
         forecast = means.reindex([(name, day) for day in pd.date_range(first, periods=HORIZON)]).to_numpy()
         if np.isnan(forecast).any():
-            raise ValueError(f"no forecast of all seven days from {first.date()} for series {name!r}")
+            raise ValueError(f"the forecast from {first.date()} for series {name!r} lacks some of the seven days")
         actual, observed = windows.future(week)
         part[:] = np.abs(forecast - actual)[observed].sum(), observed.sum()
     series, origins = np.array([windows.locate(week) for week in weeks]).T
@@ -75,5 +75,5 @@ def _test_weeks(prepared: Path, chosen: np.ndarray | None = None) -> tuple[RawWi
     windows = RawWindows(prepared, rolling_origins(None, HORIZON))
     weeks = [week for week in range(len(windows)) if np.ptp(windows.history(week).values[-HISTORY_DAYS:])]
     if not weeks:
-        raise ValueError(f"{prepared}: no test week to ask for")
+        raise ValueError(f"{prepared}: no complete test week to forecast")
     return windows, weeks if chosen is None else [weeks[place] for place in chosen]

@@ -118,7 +118,7 @@ def _announced(names: Sequence[str], histories: Sequence[np.ndarray], origins: i
     text = f"{models}: {len(names) * len(histories):,} fits in {processes} processes, "
     text += f"about {duration(seconds / processes)}"
     if left_out := len(names) * (origins - len(histories)):
-        text += f"; {left_out:,} more are left out: evaluate.baseline_minutes is {settings.baseline_minutes:g}"
+        text += f"; {left_out:,} more are skipped, since evaluate.baseline_minutes is {settings.baseline_minutes:g}"
     return text
 
 
@@ -176,8 +176,8 @@ def _report_calibration(report: Report, actuals: Actuals, forecasts: Forecasts) 
     figure = calibration_figure(
         report.calibration,
         expected="quantile",
-        observed="days on which the truth lay at or below it",
-        title=f"Quantiles on {days:,} days; the 90 % band holds {report.metrics['coverage_90']:.1%}",
+        observed="share of days at or below it",
+        title=f"Quantiles on {days:,} days; the 90 % band covers {report.metrics['coverage_90']:.1%}",
     )
     report.save_figure("calibration", figure)
 

@@ -89,7 +89,7 @@ def error_by_day(errors: Mapping[str, np.ndarray], weekdays: np.ndarray) -> Figu
     ahead.set_ylabel("mean absolute error")
     ahead.set_ylim(bottom=0)
     week.set_xticks(np.arange(7), _WEEKDAYS)
-    week.set_xlabel("weekday that is forecast")
+    week.set_xlabel("forecast weekday")
     figure.legend(loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     return figure
 

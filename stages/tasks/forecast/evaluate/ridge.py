@@ -54,8 +54,8 @@ def _fit(train: Windows) -> np.ndarray:
         products += np.einsum("bdf,bd->df", weighted, targets)
     if not squares[:, -1, -1].all():  # of each day ahead, how often it was observed
         raise ValueError(
-            "the baseline ridge has a day ahead that no training window observed; allowed are windows with all seven, "
-            "or take ridge out of evaluate.baselines"
+            "the baseline ridge: no training window has an observation for one of the seven days ahead; add data, or "
+            "take ridge out of evaluate.baselines"
         )
     penalty = np.eye(size)
     penalty[-1, -1] = 0.0  # the constant

@@ -136,7 +136,7 @@ def standardize(values: np.ndarray, moments: np.ndarray) -> np.ndarray:
 def _required(data: Mapping[str, Any], key: str) -> Any:
     if not data.get(key):
         raise ValueError(
-            f"model.covariates: found {key}; the data has none: prepare.{key} is empty, or names nothing seen"
+            f"model.covariates: found {key}, but the data has none: prepare.{key} is empty or names nothing in the data"
         )
     return data[key]
 

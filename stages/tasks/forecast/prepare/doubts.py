@@ -10,7 +10,7 @@ from ..data.series import AlignedCovariates, Duplicates, Series
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWAPPED = (
-    "day and month look swapped up to the 12th, as by a spreadsheet: write them anew, prepare.date_format: '%Y-%m-%d'"
+    "day and month look swapped up to the 12th, as by a spreadsheet; use ISO dates, prepare.date_format: '%Y-%m-%d'"
 )
 LEAVE_OUT: tuple[Duplicates, ...] = ("first", "last")  # the rules that keep one of several different values
 _HUNDREDS = 100.0  # a column of smaller whole numbers does not come near a thousand
@@ -76,7 +76,7 @@ def never_observed(series: Series) -> str:
         return ""
     listed = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     return (
-        f"no value on any {listed}, so that their forecasts rest on none: leave them out, or add rows of 0 where closed"
+        f"no value on any {listed}, so nothing supports their forecasts: leave them out, or add rows of 0 where closed"
     )
 
 

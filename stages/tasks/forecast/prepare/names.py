@@ -21,8 +21,8 @@ class Names:
     def claim(self, name: str, owner: str) -> None:
         """Raises Rejection where the name is another owner's; one is a column of values, or a line of a .tsf."""
         if (first := self._owners.setdefault(name, owner)) != owner:
-            found = f"found the series {name!r} in {owner} and another of that name in {first}"
-            raise Rejection("name_of_two", f"{found}; allowed is a name for each series")
+            found = f"found the series {name!r} in {owner} and another one with that name in {first}"
+            raise Rejection("name_of_two", f"{found}; allowed: a unique name for each series")
 
     def is_free(self, name: str) -> bool:
         """Whether no series has the name."""

@@ -164,7 +164,7 @@ def _count(
     """Count what became of so many values of a series, with the first example of each rule."""
     output.accept(values - series.before_gap)
     if series.before_gap:
-        allowed = f"allowed are gaps up to {params.max_gap_days} days (prepare.max_gap_days)"
+        allowed = f"allowed: gaps of up to {params.max_gap_days} days (prepare.max_gap_days)"
         reason = f"{series.before_gap} values before a gap that ends on {calendar_date(series.start)}; {allowed}"
         output.reject(id=name, file="", rule="before_long_gap", reason=reason, values=series.before_gap)
     for rule, count in series.repairs.items():
@@ -217,7 +217,7 @@ def _by_series(files: Sequence[Path], params: PrepareParams, output: Preparation
             observations.covariates.extend(record.covariates)
     for name, count in bad.items():
         if name not in by_series:
-            reason = f"all of its values were rejected before, {count:,}; allowed is a series with some"
+            reason = f"all of its {count:,} values were rejected; allowed: a series with valid values"
             output.reject(id=name, file="", rule="no_good_value", reason=reason, values=0, rows=1)
     for name, other in alike(by_series).items():
         example = f"{ascii(name)} beside {ascii(other)}, two series"
@@ -229,5 +229,5 @@ def _read(path: Path, params: PrepareParams, names: Names) -> Iterator[Observati
     if path.suffix == ".csv":
         return read_csv(path, params, names)
     if columns := [*params.known_columns, *params.past_columns]:
-        raise ValueError(f"{path.name}: known_columns and past_columns: found {columns}; a .tsf has no further columns")
+        raise ValueError(f"{path.name}: known_columns and past_columns: found {columns}; allowed with a .tsf: none")
     return read_tsf(path, names, params.encoding)

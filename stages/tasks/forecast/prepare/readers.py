@@ -110,7 +110,7 @@ class _CsvReader:
             return
         if id and not self._names.as_before(id, cells[params.id_column]):
             self._spelled_otherwise += len(series)
-            self._first_spelling = self._first_spelling or f"{where}: {cells[params.id_column]!r} is taken for {id!r}"
+            self._first_spelling = self._first_spelling or f"{where}: {cells[params.id_column]!r} is read as {id!r}"
         for name, own in series.items():
             try:
                 self._names.claim(own, self._owners[name])
@@ -151,13 +151,13 @@ def read_tsf(path: Path, names: Names, encoding: str = AUTO) -> Iterator[Observa
             values = fields[-1].split(",")
             try:
                 if len(fields) != len(kinds) + 1:
-                    allowed = f"allowed are {len(kinds)} attributes and the values"
-                    raise Rejection("columns", f"{len(fields)} fields parted by colons; {allowed}")
+                    allowed = f"allowed: {len(kinds)} attributes and the values"
+                    raise Rejection("columns", f"{len(fields)} fields separated by colons; {allowed}")
                 name = _tsf_name(path, number, None if name_at is None else fields[name_at], names)
                 day = to_day(fields[start_at])
                 if day + len(values) > day_number(datetime(MAX_YEAR, 12, 31)):
                     found = f"{len(values)} days from {fields[start_at]}"
-                    raise Rejection("date", f"{found}; the last allowed year is {MAX_YEAR}")
+                    raise Rejection("date", f"{found}; allowed: up to the year {MAX_YEAR}")
             except Rejection as error:
                 lost = _count_numbers(text) if error.rule == "columns" else len(values)
                 yield BadRecord(where, error.rule, str(error), text, lost, 1)
@@ -196,9 +196,9 @@ def _number(rule: str, text: str, notation: Notation, column: str = "") -> float
         return math.nan
     value = notation.parse(stripped)
     if value is None:
-        raise Rejection(rule, f"{where}found {text[:40]!r}; allowed is a number{notation.hint(stripped)}")
+        raise Rejection(rule, f"{where}found {text[:40]!r}; allowed: a number{notation.hint(stripped)}")
     if not abs(value) <= MAX_MAGNITUDE:
-        raise Rejection(rule, f"{where}found {value}; allowed are numbers up to ±{MAX_MAGNITUDE:g}")
+        raise Rejection(rule, f"{where}found {value}; allowed: numbers up to ±{MAX_MAGNITUDE:g}")
     return value
 
 
@@ -224,12 +224,12 @@ def tsf_header(path: Path, lines: Iterator[tuple[int, str]]) -> tuple[list[str],
             case ["@data", *_]:
                 break
     else:
-        raise ValueError(f"{path.name}: not a .tsf: no line @data")
+        raise ValueError(f"{path.name}: not a .tsf: no @data line")
     if frequency != "daily":
         raise ValueError(f"{path.name}: @frequency {frequency[:40] or 'is not stated'}; allowed: daily")
     dates = [i for i, (_, kind) in enumerate(attributes) if kind == "date"]
     if not dates:
-        raise ValueError(f"{path.name}: no @attribute of type date; without a start its days have no calendar")
+        raise ValueError(f"{path.name}: no @attribute of type date, so its series have no start date")
     names = [i for i, (name, _) in enumerate(attributes) if name == "series_name"]
     return [kind for _, kind in attributes], (names[0] if names else None), dates[0]
 
@@ -244,9 +244,9 @@ def day_parser(date_format: str) -> Callable[[str], int]:
             day = datetime.strptime(text, date_format).date()
         except ValueError:
             hint = _format_hint(text, date_format)
-            raise Rejection("date", f"date {text[:40]!r}; allowed is the format {date_format!r}{hint}") from None
+            raise Rejection("date", f"date {text[:40]!r}; allowed: the format {date_format!r}{hint}") from None
         if not MIN_YEAR <= day.year <= MAX_YEAR:
-            raise Rejection("date", f"date {text[:40]!r}; allowed are the years {MIN_YEAR} to {MAX_YEAR}")
+            raise Rejection("date", f"date {text[:40]!r}; allowed: the years {MIN_YEAR} to {MAX_YEAR}")
         return day_number(day)
 
     return parse
@@ -268,7 +268,7 @@ def _check_header(path: Path, header: list[str], params: PrepareParams) -> None:
         names = getattr(params, key)
         for name in [names] if isinstance(names, str) else names:
             if name and header.count(name) != 1:
-                found = f"stands {header.count(name)} times" if name in header else "is not a column"
+                found = f"is a column {header.count(name)} times" if name in header else "is not a column"
                 raise ValueError(
                     f"{path.name}: {name!r} (prepare.{key}) {found}; the header is {', '.join(header)[:400]}"
                 )

@@ -121,7 +121,7 @@ class Predictor(BasePredictor):
         if bounds and not bounds[0] <= first < last <= bounds[1]:
             table = "holidays" if "holidays" in self._network.params.covariates else "calendar"
             read, known = (f"{calendar_date(a)} to {calendar_date(b)}" for a, b in ((first, last), bounds))
-            raise ValueError(f"ds: the days from {read} are read; allowed are {known}, whose {table} the model knows")
+            raise ValueError(f"ds: the model would read the days {read}; allowed: {known}, the range of its {table}")
 
     def _known(self, rows: pd.DataFrame, days: np.ndarray, series: Series) -> np.ndarray:
         """`known_columns` on the series' days and the seven days ahead, `(time + 7, columns)`."""
@@ -131,8 +131,8 @@ class Predictor(BasePredictor):
         if missing:
             ahead, column = missing[0]
             raise ValueError(
-                f"{names[column]} is missing on {calendar_date(series.start + len(series.values) + ahead)}; allowed "
-                f"are rows with it, and without y, for each of the {HORIZON} days ahead"
+                f"{names[column]} is missing on {calendar_date(series.start + len(series.values) + ahead)}; allowed: "
+                f"rows with it, and without y, for each of the {HORIZON} days ahead"
             )
         return found.values
 
@@ -142,7 +142,7 @@ class Predictor(BasePredictor):
         found = self._on_days(rows, names, days, series, 0)
         empty = np.flatnonzero(~found.given.any(axis=0))
         if len(empty):
-            raise ValueError(f"{names[empty[0]]} is missing on all days; allowed is at least one number")
+            raise ValueError(f"{names[empty[0]]} is missing on all days; allowed: at least one number")
         return found.values
 
     def _on_days(
@@ -153,7 +153,7 @@ class Predictor(BasePredictor):
         for index, name in enumerate(names):
             column = rows[name].replace("", np.nan)
             known = column.notna().to_numpy()
-            allowed = "finite numbers, or nothing: then the day before's is taken"
+            allowed = "finite numbers, or an empty value, which takes that of the day before"
             columns[known, index] = _numbers(name, column[known], days[known], allowed)
         length = len(series.values) + ahead
         return align_covariates(days, columns, names, start=series.start, length=length, duplicates=self._duplicates)
@@ -200,7 +200,7 @@ def _name(value: Any) -> str | _NoName:
 def _item(name: str | _NoName, rows: pd.DataFrame) -> Item:
     """The rows of one `unique_id`."""
     if isinstance(name, _NoName):
-        return Item(f"the rows whose unique_id is no name but a {name.kind}", {"unique_id": None}, rows)
+        return Item(f"the rows whose unique_id is a {name.kind}, not a name", {"unique_id": None}, rows)
     if not name:
         return Item("the rows without unique_id", {"unique_id": None}, rows)
     return Item(f"series {shown(name)}", {"unique_id": name}, rows)
@@ -239,7 +239,7 @@ def read_series(rows: pd.DataFrame, *, duplicates: Duplicates, max_gap_days: int
 
 def _days(column: pd.Series) -> np.ndarray:
     """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock, whatever the others' zones."""
-    allowed = f"allowed are ISO 8601 dates of {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31"
+    allowed = f"allowed: ISO 8601 dates from {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31"
     if pd.api.types.is_numeric_dtype(column):
         raise ValueError(f"ds holds numbers, such as {column.iloc[0]}; {allowed}")
     try:
@@ -275,6 +275,10 @@ def _numbers(name: str, column: pd.Series, days: np.ndarray, allowed: str) -> np
     bad = np.flatnonzero(~(np.abs(values) <= MAX_MAGNITUDE))
     if len(bad):
         found = column.iloc[bad[0]]
-        plain = "; texts have a decimal point and nothing between thousands" if PLAIN.hint(str(found).strip()) else ""
-        raise ValueError(f"{name} is {found} on {calendar_date(int(days[bad[0]]))}; allowed are {allowed}{plain}")
+        plain = (
+            "; numbers as text need a decimal point and no thousands separator"
+            if PLAIN.hint(str(found).strip())
+            else ""
+        )
+        raise ValueError(f"{name} is {found} on {calendar_date(int(days[bad[0]]))}; allowed: {allowed}{plain}")
     return values

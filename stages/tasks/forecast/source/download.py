@@ -71,12 +71,12 @@ def _manifest() -> dict[str, Any]:
 def _sample(entry: dict[str, Any]) -> bytes:
     spec = find_spec(entry["package"])  # finds the folder without importing the package, and pandas with it
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(f"the sample lies in the package {entry['package']}, which is not installed")
+        raise ValueError(f"the sample is part of the package {entry['package']}, which is not installed")
     path = Path(spec.submodule_search_locations[0]) / entry["file"]
     content = path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != entry["sha256"]:
-        raise ValueError(f"{path}: sha256 {found}; the manifest allows {entry['sha256']}")
+        raise ValueError(f"{path}: found sha256 {found}; allowed: {entry['sha256']}, as in the manifest")
     return content
 
 
@@ -91,7 +91,7 @@ def _unpack(archive: Path, params: SourceParams) -> None:
     )
     packed.unlink()
     if not paths:
-        raise ValueError(f"{params.url}: an archive without a *{suffix} file; source.kind is {params.kind}")
+        raise ValueError(f"{params.url}: the archive has no *{suffix} file, which source.kind {params.kind} needs")
     for number, path in enumerate(paths):
         path.rename(archive.with_name(f"series-{number:03d}{suffix}"))
     shutil.rmtree(inside)

@@ -72,13 +72,13 @@ def _problems(strokes: Strokes) -> dict[int, BadDrawing]:
         line = line_lengths(strokes.points, strokes.points_per_stroke, strokes.strokes_per_drawing) * (SIDE / side)
     for place in np.flatnonzero(~((largest <= MAX_COORDINATE) & (side > 0) & (line <= MAX_LINE_LENGTH))).tolist():
         if not np.isfinite(largest[place]):
-            bad[place] = BadDrawing("not_finite", "a coordinate is NaN or infinite; allowed are finite numbers")
+            bad[place] = BadDrawing("not_finite", "a coordinate is NaN or infinite; allowed: finite numbers")
         elif largest[place] > MAX_COORDINATE:
             reason = f"a coordinate of {largest[place]:g}; allowed: up to {MAX_COORDINATE:g}"
             bad[place] = BadDrawing("coordinate_too_large", reason)
         elif side[place] == 0:
-            bad[place] = BadDrawing("no_extent", "all points lie in one place; allowed is a drawing with an extent")
+            bad[place] = BadDrawing("no_extent", "all points are in the same place; allowed: a drawing with an extent")
         else:
-            reason = f"a line of {line[place]:.0f} pixels at a side of {SIDE}; allowed: {MAX_LINE_LENGTH}"
+            reason = f"a line of {line[place]:.0f} pixels when scaled to {SIDE} pixels; allowed: {MAX_LINE_LENGTH}"
             bad[place] = BadDrawing("too_much_ink", reason)
     return bad

@@ -34,7 +34,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
     where = path.name
     with path.open("rb") as file:
         if file.read(6) == npy.MAGIC_PREFIX:
-            raise UnreadableFile(f"{where}: found an .npy file; allowed is an .npz with {', '.join(names)}")
+            raise UnreadableFile(f"{where}: found an .npy file; allowed: an .npz with {', '.join(names)}")
     try:
         with zipfile.ZipFile(path) as archive:
             missing = [name for name in names if f"{name}.npy" not in archive.namelist()]
@@ -58,7 +58,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, list[np.ndarray]]:
 def _arrays(content: bytes) -> list[np.ndarray]:
     """The arrays in one `.npy` member: an object array of arrays, or a plain array whose first axis is the examples."""
     if len(content) > MAX_MEMBER_BYTES:
-        raise UnreadableFile(f"larger than {MAX_MEMBER_BYTES} bytes unpacked")
+        raise UnreadableFile(f"larger than {MAX_MEMBER_BYTES} bytes when unpacked")
     stream = io.BytesIO(content)
     try:
         version = npy.read_magic(stream)
@@ -87,23 +87,23 @@ def _objects(shape: tuple[int, ...], stream: io.BytesIO, size: int) -> list[np.n
         raise UnreadableFile(f"not a pickle of NumPy arrays ({type(e).__name__}: {e})") from None
     items = outer.value if isinstance(outer, _Array) else None
     if not isinstance(items, list) or len(items) != values:
-        raise UnreadableFile(f"found {type(items).__name__}; allowed is an array of {shape[0]} arrays")
+        raise UnreadableFile(f"found {type(items).__name__}; allowed: an array of {shape[0]} arrays")
     if len(shape) > 1:
         return _block(shape, items)
     if kinds := {type(item).__name__ for item in items if not isinstance(item, _Array)}:
-        raise UnreadableFile(f"found {' and '.join(sorted(kinds))} in place of drawings; {_ADVICE}")
+        raise UnreadableFile(f"found {' and '.join(sorted(kinds))} instead of drawings; {_ADVICE}")
     arrays = [item.value for item in items]
     if not all(isinstance(array, np.ndarray) for array in arrays):
-        raise UnreadableFile("arrays within arrays within arrays; allowed is an array of arrays of numbers")
+        raise UnreadableFile("arrays nested three deep; allowed: an array of arrays of numbers")
     if (total := sum(array.nbytes for array in arrays)) > MAX_MEMBER_BYTES:
-        raise UnreadableFile(f"arrays of {total:,} bytes in all; allowed: {MAX_MEMBER_BYTES:,}")
+        raise UnreadableFile(f"arrays of {total:,} bytes in total; allowed: {MAX_MEMBER_BYTES:,}")
     return arrays
 
 
 def _block(shape: tuple[int, ...], items: list[Any]) -> list[np.ndarray]:
     """What `np.array(drawings, dtype=object)` makes of drawings that are all as long: a block of single numbers."""
     if not all(type(item) in (int, float) for item in items):
-        raise UnreadableFile(f"a block {shape} of objects that are no numbers; {_ADVICE}")
+        raise UnreadableFile(f"a block {shape} of objects that are not numbers; {_ADVICE}")
     block = np.array(items)
     if block.dtype.kind not in "iuf":
         raise UnreadableFile(f"a block {shape} of numbers beyond 64 bits; {_ADVICE}")
@@ -113,9 +113,9 @@ def _block(shape: tuple[int, ...], items: list[Any]) -> list[np.ndarray]:
 def _array(shape: Any, dtype: np.dtype, fortran: Any, data: bytes) -> np.ndarray:
     """An array of numbers whose size is that of its data."""
     if dtype.kind not in "iuf" or dtype.names or dtype.shape:
-        raise UnreadableFile(f"values of type {dtype}; allowed are integers and floating-point numbers")
+        raise UnreadableFile(f"values of type {dtype}; allowed: integers and floating-point numbers")
     if not (isinstance(shape, tuple) and all(isinstance(n, int) and n >= 0 for n in shape) and len(shape) <= 4):
-        raise UnreadableFile("an array with a shape that is not some whole numbers")
+        raise UnreadableFile("an array whose shape is not a tuple of whole numbers")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise UnreadableFile(f"{len(data)} bytes for an array of shape {shape} and type {dtype}")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
@@ -148,7 +148,7 @@ class _Type:
 
     def numpy(self) -> np.dtype:
         if self.spec not in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"):
-            raise UnreadableFile(f"values of type {self.spec[:20]!r}; allowed are integers and floating-point numbers")
+            raise UnreadableFile(f"values of type {self.spec[:20]!r}; allowed: integers and floating-point numbers")
         return np.dtype(self.order + self.spec)
 
 
@@ -157,7 +157,7 @@ _NDARRAY = "numpy.ndarray"  # only ever an argument of `_reconstruct`: nothing c
 
 def _reconstruct(kind: Any, *_: Any) -> _Array:
     if kind != _NDARRAY:
-        raise UnreadableFile(f"an array of a type that is a {type(kind).__name__}; allowed: {_NDARRAY}")
+        raise UnreadableFile(f"an array whose type is a {type(kind).__name__}; allowed: {_NDARRAY}")
     return _Array()
 
 
@@ -185,7 +185,7 @@ def _counted(operation: Callable[[Any], None]) -> Callable[[Any], None]:
         self.operations -= 1
         if self.operations < 0:
             raise UnreadableFile(
-                f"a pickle with more operations than arrays need, such as lists in their place; {_ADVICE}"
+                f"a pickle with more operations than arrays need, perhaps because it holds lists; {_ADVICE}"
             )
         operation(self)
 
@@ -197,7 +197,7 @@ def _build(self: Any) -> None:
     state = self.stack.pop()
     target = self.stack[-1]
     if not isinstance(target, (_Array, _Type)):
-        raise UnreadableFile(f"a state for a {type(target).__name__}; allowed are NumPy arrays and types")
+        raise UnreadableFile(f"a state for a {type(target).__name__}; allowed: NumPy arrays and types")
     target.__setstate__(state)
 
 
@@ -220,15 +220,15 @@ class _ArrayUnpickler(_Machine):
     def encode(self, text: Any, encoding: Any) -> bytes:
         """`_codecs.encode`, by which Python 3 writes bytes into a protocol 2 pickle."""
         if encoding != "latin1" or not isinstance(text, str):
-            raise UnreadableFile("text in another encoding; allowed: latin1")
+            raise UnreadableFile("text in an encoding other than latin1")
         self.size -= len(text)
         if self.size < 0:
-            raise UnreadableFile("a pickle that encodes more bytes than it has")
+            raise UnreadableFile("a pickle that encodes more bytes than it contains")
         return text.encode("latin1")
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
             return self.encode
         if (module, name) not in _NAMES:
-            raise UnreadableFile(f"a pickle that asks for {module}.{name}; allowed are NumPy arrays")
+            raise UnreadableFile(f"a pickle that loads {module}.{name}; allowed: NumPy arrays")
         return _NAMES[module, name]

@@ -55,7 +55,7 @@ def stroke_3(array: np.ndarray) -> Parsed:
     if array.ndim != 2 or array.shape[1] != 3:
         raise BadDrawing("malformed_drawing", f"an array of shape {array.shape}; allowed: (steps, 3)")
     if not len(array):
-        raise BadDrawing("no_points", "a drawing without steps; allowed is at least one")
+        raise BadDrawing("no_points", "a drawing without steps; allowed: at least one step")
     if len(array) >= MAX_INPUT_POINTS:
         raise BadDrawing("too_many_points", f"{len(array) + 1} points; allowed: {MAX_INPUT_POINTS}")
     pen_up = array[:, 2] == 1
@@ -119,18 +119,18 @@ def _simplified(drawing: object) -> Parsed | None:
 def _general(drawing: object) -> Parsed:
     if not isinstance(drawing, list):
         found = "no drawing" if drawing is None else type(drawing).__name__
-        raise BadDrawing("malformed_drawing", f"found {found}; allowed is a list of strokes [[xs, ys], …]")
+        raise BadDrawing("malformed_drawing", f"found {found}; allowed: a list of strokes [[xs, ys], …]")
     for stroke in drawing:
         _check_stroke(stroke)
     lengths = [len(stroke[0]) for stroke in drawing]
     total = sum(lengths)
     if not total:
-        raise BadDrawing("no_points", "a drawing without points; allowed is at least one stroke with points")
+        raise BadDrawing("no_points", "a drawing without points; allowed: at least one stroke with points")
     if total > MAX_INPUT_POINTS:
         raise BadDrawing("too_many_points", f"{total} points; allowed: {MAX_INPUT_POINTS}")
     times = list(chain.from_iterable(stroke[2] for stroke in drawing if len(stroke) == 3))
     if len(times) not in (0, total):
-        raise BadDrawing("malformed_drawing", "some strokes have times and some have none")
+        raise BadDrawing("malformed_drawing", "some strokes have times and some have none; allowed: all or none")
     points = np.empty((total, 2))
     for axis in (0, 1):
         points[:, axis] = _numbers(list(chain.from_iterable(stroke[axis] for stroke in drawing)))
@@ -146,13 +146,14 @@ def _check_stroke(stroke: object) -> None:
             return
         if not any(isinstance(part, list) for part in stroke):
             raise BadDrawing(
-                "malformed_drawing", "a stroke of plain values; allowed is [xs, ys], so a lone one is [[xs, ys]]"
+                "malformed_drawing",
+                "a stroke of plain values; allowed: [xs, ys]; a drawing with one stroke is [[xs, ys]]",
             )
         found = ", ".join(str(len(p)) if isinstance(p, list) else type(p).__name__ for p in stroke)
-        reason = f"a stroke with parts of {found} values; allowed are two or three equally long lists"
+        reason = f"a stroke with parts of {found} values; allowed: two or three lists of equal length"
     else:
         found = f"{len(stroke)} lists" if isinstance(stroke, list) else type(stroke).__name__
-        reason = f"a stroke that is {found}; allowed are two or three lists [xs, ys] or [xs, ys, ts]"
+        reason = f"a stroke that is {found}; allowed: two or three lists [xs, ys] or [xs, ys, ts]"
     raise BadDrawing("malformed_drawing", reason)
 
 

@@ -127,7 +127,7 @@ def raw_files(raw: Path) -> list[RawFile]:
         for path in raw.glob(f"{form}/*{suffix}")
     ]
     if not files:
-        raise ValueError(f"{raw}: no drawings; allowed are files such as simplified/cat.ndjson or sketchrnn/cat.npz")
+        raise ValueError(f"{raw}: no drawings; allowed: files such as simplified/cat.ndjson or sketchrnn/cat.npz")
     additional = [
         RawFile(path, path.parent.relative_to(raw).as_posix(), "") for path in additional_files(raw, "*.ndjson")
     ]
@@ -196,7 +196,7 @@ def _record(line: bytes) -> dict[str, Any]:
             return {"drawing": BadDrawing("undecodable", f"{byte}; allowed: UTF-8; {CONVERT}")}
         return {"drawing": BadDrawing("not_json", str(error))}
     if not isinstance(value, dict):
-        reason = f"found {type(value).__name__}; allowed is an object with a drawing"
+        reason = f"found {type(value).__name__}; allowed: an object with a drawing"
         return {"drawing": BadDrawing("not_an_object", reason)}
     return value
 

@@ -32,7 +32,7 @@ def examples(prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
     texts = _drawings(raw, set(wanted))
     missing = [name for name in wanted if name not in texts]
     if missing:
-        raise ValueError(f"{raw}: {len(missing)} of {len(wanted)} test drawings are not there, such as {missing[0]}")
+        raise ValueError(f"{raw}: {len(missing)} of {len(wanted)} test drawings are missing, such as {missing[0]}")
     return pd.DataFrame({"drawing": [texts[name] for name in wanted]})
 
 

@@ -75,9 +75,11 @@ def early_figure(accuracies: Mapping[float, Scores], chance: float) -> Figure:
     axes.fill_between(shares, low, high, color="#0b6bcb", alpha=0.2, linewidth=0)
     axes.plot(shares, [scores.value() for scores in accuracies.values()], marker="o", color="#0b6bcb")
     axes.axhline(chance, color="gray", linestyle=":", label="the most frequent class")
-    axes.set_xlabel("points seen, % of the drawing")
+    axes.set_xlabel("points seen (% of the drawing)")
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1)
     axes.legend(loc="lower right")
-    axes.set_title(f"Guessing early: {len(next(iter(accuracies.values())).statistics):,} drawings, 95 % intervals")
+    axes.set_title(
+        f"Accuracy on unfinished drawings: {len(next(iter(accuracies.values())).statistics):,} drawings, 95 % intervals"
+    )
     return figure

@@ -54,7 +54,7 @@ def evaluate(network: Network, folder: Path, params: Params, report: Report) -> 
     count = params.evaluate.pictures
     right = np.flatnonzero(probabilities.argmax(axis=1) == test.targets)
     shown = right[evenly(len(right), count)]
-    title = f"{len(shown)} of {len(right):,} right answers, evenly over the test split"
+    title = f"{len(shown)} of {len(right):,} correct answers, evenly spaced over the test split"
     report.save_figure("right", drawings_figure(test, shown, probabilities, title))
     chosen, title = mistakes(probabilities, test.targets, count)
     report.save_figure("mistakes", drawings_figure(test, chosen, probabilities, title))

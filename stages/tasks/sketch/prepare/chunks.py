@@ -150,15 +150,15 @@ def _refused(
             continue
         if not file.category:  # `recognized` says what our model guessed, the word what a person has said
             if word is None:
-                refused[number] = "no_word", "found no word; allowed: an object with the word that says what it shows"
+                refused[number] = "no_word", "found no word; allowed: an object whose word names what the drawing shows"
         elif recognized is False and params.unrecognized == "drop":
             refused[number] = "unrecognized", "recognized is false, and prepare.unrecognized is drop"
         elif word not in (None, file.category) and params.other_word == "reject":
             refused[number] = (
                 "other_word",
                 (
-                    f"the word is {word!r}, the file's category {file.category!r}; "
-                    "prepare.other_word: keep would take it under the file's category"
+                    f"the word is {word!r}, but the file's category is {file.category!r}; "
+                    "prepare.other_word: keep would use the file's category instead"
                 ),
             )
     return refused

@@ -37,7 +37,7 @@ _REPORTED = ["member", "place", "key", "word", "reason", "content"]
 _SEEN_BEFORE = {
     "duplicate_key": "key_id {key} was seen before",
     "duplicate_points": "the same points, after simplification, were seen before",
-    "in_test_set": "its key_id, or the same points, stand in the test split; allowed: new drawings",
+    "in_test_set": "its key_id or the same points are in the test split; allowed: new drawings",
     "unknown_class": "its word is {word!r}; allowed: one of the categories",
 }
 
@@ -74,8 +74,8 @@ def prepare(raw: Path, params: PrepareParams, output: Preparation) -> None:
     output.count_kept(found, len(chunks), "chunks")
     for name in classes:
         if not merge.counts[name, "train"]:
-            reason = merge.reasons.get(name, "its file holds none")
-            raise ValueError(f"{raw}: category {name!r}: no drawing to train on; the first was refused since: {reason}")
+            reason = merge.reasons.get(name, "its file has none")
+            raise ValueError(f"{raw}: category {name!r}: no drawing to train on; the first one was refused: {reason}")
     if params.group:
         _require_all_splits(merge.counts, params.group)
     output.describe(
@@ -94,7 +94,7 @@ def _require_all_splits(counts: Counter[tuple[str, str]], group: str) -> None:
     if not all(found.values()):
         stands = ", ".join(f"{split} {count}" for split, count in found.items())
         raise ValueError(
-            f"prepare.group: {group!r} makes too few groups to draw from ({stands}); more groups, or "
+            f"prepare.group: {group!r} makes too few groups for the splits ({stands}); more groups, or "
             "another prepare.seed, are needed"
         )
 

@@ -77,7 +77,7 @@ def any_form(drawing: object) -> Parsed:
         try:
             lists = json.loads(drawing)
         except (ValueError, RecursionError) as error:
-            raise BadDrawing("not_json", f"not JSON: {error}; allowed is a list of strokes [[xs, ys], …]") from None
+            raise BadDrawing("not_json", f"not JSON: {error}; allowed: a list of strokes [[xs, ys], …]") from None
         return nested(lists)
     if drawing is pd.NA or (isinstance(drawing, float) and np.isnan(drawing)):
         return nested(None)  # what pandas puts where there is nothing

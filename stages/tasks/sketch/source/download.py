@@ -31,8 +31,8 @@ def download(params: SourceParams, folder: Path, host: Host = PRESENT) -> None:
         host.fetch(wanted, folder / "downloads.json")
     for request in wanted:
         if request.lines and is_packed(request.target):
-            found = f"found {request.target.name} packed by gzip, which has no lines to count"
-            raise ValueError(f"source.per_category: {found}; allowed there: 0, all drawings")
+            found = f"found {request.target.name} compressed with gzip, whose lines cannot be counted"
+            raise ValueError(f"source.per_category: {found}; allowed for such files: 0, which takes all drawings")
 
 
 def requests(params: SourceParams, folder: Path, host: Host = PRESENT) -> list[Request]:
