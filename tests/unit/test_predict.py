@@ -528,7 +528,7 @@ def test_a_long_line_of_blanks_is_an_empty_one(tmp_path: Path) -> None:
 def test_a_seed_that_no_column_can_hold_is_that_rows_error(tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(f"cat\t\t{2**64}\ncat\t\t{2**63 - 1}\n")
     (large,), (fine,) = Task("drawing").rows().groups(str(tmp_path / "labels.txt"))
-    assert "a seed of 20 letters" in large["error"]
+    assert "a seed of 20 characters" in large["error"]
     assert fine["seed"] == 2**63 - 1
 
 
