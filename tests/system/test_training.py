@@ -205,7 +205,7 @@ def test_asked_to_stop_it_saves_and_says_so_with_its_status(sketch: tuple[Clone,
     training.process.send_signal(signal.SIGTERM)
     status, printed = training.ended()
     assert status == 75, printed
-    assert "the next start goes on" in printed
+    assert "the next start resumes" in printed
     assert "Traceback" not in printed
     assert "resuming after step" in finish(start(clone, "sketch"))
     assert result(clone, "sketch") == written

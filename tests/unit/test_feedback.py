@@ -180,7 +180,7 @@ def test_a_class_that_is_no_folder_is_refused_where_it_must_be_one(tmp_path: Pat
         ("translation", {"source": "BZh9", "target": "b"}, "source: found bzip2; allowed: text"),
         ("translation", {"source": "\u200bPAR1", "target": "b"}, "source: found Parquet; allowed: text"),
         ("video", {"label": "cup", "clip": "/etc/passwd"}, "clip: found str; allowed: bytes or Path"),
-        ("video", {"label": "cup", "clip": b"#!/bin/sh"}, "clip: found no container of clips"),
+        ("video", {"label": "cup", "clip": b"#!/bin/sh"}, "clip: not a video container"),
         ("video", {"label": "cup", "clip": Path("/dev/zero")}, "clip: found no file"),
         ("video", {"label": "cup", "clip": Path("/nowhere")}, "clip: cannot be read: No such file"),
         ("video", {"label": "é" * 60, "clip": MP4}, "found a label of 360 characters when percent-encoded"),

@@ -106,5 +106,5 @@ def test_ambiguous_sources_are_written_with_the_share_of_each_target(tmp_path: P
 def test_more_pairs_than_exist_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.tasks.translation.source.sample.LOCALES", ("zh",))
     monkeypatch.setattr("stages.tasks.translation.source.sample.LAST", date(1970, 1, 10))
-    with pytest.raises(ValueError, match="source.pairs: found 1000; the sample has hardly more than"):
+    with pytest.raises(ValueError, match="source.pairs: found 1000; the sample has only about"):
         draw_pairs(1000, seed=1)

@@ -169,7 +169,7 @@ def _clean_pairs(
             tested.add(source_digest)
         elif record.split == "train" and (side := next((measured[text] for text in texts if text in measured), "")):
             rule = "in_test_set" if side == "test" else "in_other_split"
-            reason = f"found its source, or its {params.split_by}, in {side}; allowed there: pairs that no model is trained on"
+            reason = f"found its source, or its {params.split_by}, in {side}; allowed: pairs that no model learns from"
         elif digest in seen:
             rule, reason = "duplicate", "found the same pair before; allowed: each pair once"
         elif source_digest in tested:

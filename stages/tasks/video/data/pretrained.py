@@ -58,7 +58,7 @@ def from_file(address: str, sha256: str) -> dict[str, Tensor]:
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"prepare.weights: {address} is not a safetensors file, the only allowed format: {error}") from None
+        raise ValueError(f"prepare.weights: {address} is not a safetensors file, as it must be: {error}") from None
     try:
         folded = fold_batch_norms(weights, _names_in_timm())
         EfficientNetLite0().load_state_dict(folded)

@@ -69,7 +69,7 @@ def draw_clips(
     kinds = {"its class": _RIGHT, "the answer, where wrong": _WRONG, "likeliest other classes": _OTHER}
     lines = [Line2D([], [], color=color, label=label) for label, color in kinds.items()]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), fontsize=8, frameon=False)
-    axes.set_title(f"{title}\nBelow each frame: the probabilities, 0 to 1, given the clip up to that frame", fontsize=11)
+    axes.set_title(f"{title}\nBelow each frame: probabilities, 0 to 1, given the clip up to it", fontsize=11)
     axes.set_axis_off()
     return figure
 
