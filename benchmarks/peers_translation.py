@@ -23,8 +23,8 @@ from . import data, peer_sides
 from .data import Overlay
 from .trainee import Trainee
 
-EPOCHS, TRANSLATIONS = 5, 2  # turns of each kind
-PAIRS, SENTENCES = 8000, 256
+EPOCHS, TRANSLATIONS = 4, 2  # turns of each kind
+PAIRS, SENTENCES = 4000, 256
 _QUICK_PAIRS, _QUICK_SENTENCES = 200, 8
 _TRAIN: Overlay = {
     "ranks": 1,
