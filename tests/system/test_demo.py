@@ -312,7 +312,10 @@ def test_a_text_is_translated_and_what_stands_in_it_is_text(page: Page) -> None:
     picture = page.get_by_role("img", name="How much each token of the translation").filter(visible=True)
     expect(picture.locator("rect").first).to_be_visible()
     written = page.locator(".answer textarea").filter(visible=True).input_value()
-    assert picture.locator("rect").count() % len(written) == 0  # a row of weights for each of its characters
+    names = picture.locator("text")
+    rows = picture.locator("text[text-anchor=end]").all_inner_texts()  # the others stand above the columns
+    assert "".join(rows).split() == written.split()
+    assert picture.locator("rect").count() == len(rows) * (names.count() - len(rows))
 
 
 DAYS = "".join(f"2024-{1 + day // 28:02}-{1 + day % 28:02},{10 + day % 7}.5,x\n" for day in range(112))
