@@ -313,7 +313,7 @@ def test_a_text_is_translated_and_what_stands_in_it_is_text(page: Page) -> None:
     expect(picture.locator("rect").first).to_be_visible()
     written = page.locator(".answer textarea").filter(visible=True).input_value()
     names = picture.locator("text")
-    rows = picture.locator("text[text-anchor=end]").all_inner_texts()  # the others stand above the columns
+    rows = picture.locator("text[text-anchor=end]").all_text_contents()  # the others stand above the columns
     assert "".join(rows).split() == written.split()
     assert picture.locator("rect").count() == len(rows) * (names.count() - len(rows))
 
