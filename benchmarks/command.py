@@ -6,7 +6,10 @@ import argparse
 import json
 import os
 import platform
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,9 +63,14 @@ def on_cpu() -> None:
 
 
 def write(path: Path | None, figures: Mapping[str, Any]) -> None:
-    """Write figures as JSON, where a path was given."""
+    """Write figures as JSON, where a path was given, below the command that measured them and the date."""
     if path:
-        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        measured = {"command": _command_line(), "date": f"{datetime.now(UTC):%Y-%m-%d}", **figures}
+        path.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+
+
+def _command_line() -> str:
+    return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -43,7 +43,7 @@ def build(context: Context) -> None:
             file = gr.File(label="A CSV with one row per day", file_types=[".csv"], height=140)
             gr.Examples([[str(example)]], file, label="Or this one")
             with gr.Row():
-                day, value, series = (gr.Dropdown(label=name, min_width=110) for name in ("Day", "Value", "Series"))
+                day, value, series = (gr.Dropdown(label=name, min_width=150) for name in ("Day", "Value", "Series"))
             ask = gr.Button("Forecast", variant="primary")
         sides = context.sides[TASK] = two_sides()
         outputs: list[gr.components.Component] = []

@@ -126,7 +126,7 @@ def asked(model: str, finished: tuple[Clone, list[str]]) -> Asked:
         case "translator":
             texts = ["<en_US> March 5, 1999", "1", "<de_DE> 5. März 1999", "<en_US> " + "March " * 5]
             few = [{"text": text} for text in texts]
-            return Asked(few, few * 500, [few[0], {"text": " "}], "row 1: text: found 1 characters and none")
+            return Asked(few, few * 500, [few[0], {"text": " "}], "row 1: text: found 1 characters, none")
         case _:
             days = [f"2024-{1 + d // 28:02d}-{1 + d % 28:02d}" for d in range(28)]
             few = [{"unique_id": f"s{n}", "ds": day, "y": n + d % 7} for n in range(3) for d, day in enumerate(days)]

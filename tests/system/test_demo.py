@@ -312,7 +312,27 @@ def test_a_text_is_translated_and_what_stands_in_it_is_text(page: Page) -> None:
     picture = page.get_by_role("img", name="How much each token of the translation").filter(visible=True)
     expect(picture.locator("rect").first).to_be_visible()
     written = page.locator(".answer textarea").filter(visible=True).input_value()
-    assert picture.locator("rect").count() % len(written) == 0  # a row of weights for each of its characters
+    names = picture.locator("text")
+    rows = picture.locator("text[text-anchor=end]").all_text_contents()  # the others stand above the columns
+    assert "".join(rows).split() == written.split()
+    assert picture.locator("rect").count() == len(rows) * (names.count() - len(rows))
+
+
+def test_a_better_translation_and_the_class_of_a_clip_are_kept(demo: Demo, page: Page) -> None:
+    page.get_by_label("Text", exact=True).fill("1 May 2003")
+    page.get_by_label("A better translation").fill("2003-05-01")
+    page.get_by_role("button", name="Keep").filter(visible=True).click()
+    (pairs,) = wait_until(lambda: list((demo.feedback / "translation").glob("*.tsv")), "a translation in feedback/")
+    assert pairs.read_text().splitlines() == ["1 May 2003\t2003-05-01"]
+    tab(page, "Video")
+    name = first_label(page).inner_text()
+    word = page.get_by_label("It shows …")
+    word.fill(name)
+    word.press("Enter")
+    page.get_by_role("button", name="Hand in").filter(visible=True).click()
+    (clip,) = wait_until(lambda: list((demo.feedback / "video").glob(f"{name}/*")), "a clip in feedback/")
+    raw = demo.clone.folder / "data" / "video" / "raw" / "clips"
+    assert clip.read_bytes() in [path.read_bytes() for path in raw.rglob("*") if path.is_file()]
 
 
 DAYS = "".join(f"2024-{1 + day // 28:02}-{1 + day % 28:02},{10 + day % 7}.5,x\n" for day in range(112))
@@ -375,6 +395,10 @@ def listener() -> Iterator[tuple[str, list[str]]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_gradio_has_warned_of_nothing(demo: Demo) -> None:
+    assert "UserWarning" not in (demo.clone.folder / "demo.log").read_text()
 
 
 def test_what_a_stranger_sends_opens_no_file_and_no_address(demo: Demo, tmp_path: Path) -> None:

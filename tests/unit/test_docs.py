@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import math
 import re
+from datetime import date
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
@@ -146,3 +149,29 @@ def test_what_no_test_runs_is_on_the_list_and_the_list_holds_nothing_else() -> N
     assert {pattern for pattern in NOT_RUN if not any(fnmatch(command, pattern) for command in found)} == set()
     assert {page for page in NOT_RUN_PYTHON if not blocks(page, "python")} == set()
     assert {pattern for pattern in RUN_ELSEWHERE if not any(fnmatch(page, pattern) for page in PAGES)} == set()
+
+
+MEASURED = sorted((REPOSITORY / "docs/measured").glob("*.json"))
+
+
+@pytest.mark.parametrize("file", MEASURED, ids=lambda file: file.name)
+def test_measured_figures_name_their_command_and_stand_on_the_page_that_links_to_them(file: Path) -> None:
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    assert re.fullmatch(r"python -m benchmarks\.\w+( .*)?", figures["command"])
+    date.fromisoformat(figures["date"])
+    (page,) = (page for page in PAGES if f"(measured/{file.name})" in (REPOSITORY / page).read_text(encoding="utf-8"))
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    assert figures["date"] in text
+    for part in figures.values():
+        for row in part if isinstance(part, list) else ():  # of a table: its line holds every number of the row
+            shown = [shortened(row[column]) for column in ("ours", "theirs", "times, by processor time")]
+            assert any(
+                all(re.search(rf"(?<![\d.]){re.escape(one)}(?![\d.]*\d)", line) for one in shown)
+                for line in text.splitlines()
+            ), shown
+
+
+def shortened(value: float) -> str:
+    """A number of three digits or more, as tables show it."""
+    digits = max(0, 2 - math.floor(math.log10(value)))
+    return f"{value:,.{digits}f}"

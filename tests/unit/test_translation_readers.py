@@ -72,7 +72,7 @@ def test_lines_of_aligned_files_belong_together(tmp_path: Path) -> None:
 
 
 def test_aligned_files_of_unequal_length_are_unusable(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="train.de.gz: ends after 1 lines, but train.en.gz goes on"):
+    with pytest.raises(ValueError, match="train.de.gz: ends after 1 lines, but train.en.gz continues"):
         records(tmp_path, aligned(tmp_path, b"a\nb\n", b"A\n"))
 
 

@@ -236,9 +236,9 @@ def test_large_options_take_no_more_memory_at_a_time(
 
 
 REFUSED = [
-    ("", "found 0 characters and none to translate"),
-    (" \u00a0\u200b\n", "found 4 characters and none to translate"),
-    ("\x00\x1b", "found 2 characters and none to translate"),
+    ("", "found 0 characters, none of them to translate"),
+    (" \u00a0\u200b\n", "found 4 characters, none of them to translate"),
+    ("\x00\x1b", "found 2 characters, none of them to translate"),
     ("5" * 65, "found 65 tokens in 65 characters; allowed: 1 to 64 tokens"),
     ("5" * 10_000, "found 10000 characters; allowed: 6400, of which this model reads 64 tokens"),
     (None, "found no value; allowed: a string"),

@@ -121,7 +121,7 @@ def test_weights_of_a_file_come_by_the_names_that_timm_gives_them(tmp_path: Path
 
 def test_files_that_hold_no_such_weights_are_refused(tmp_path: Path) -> None:
     address, sha256 = file_of(tmp_path / "small.safetensors", {"conv_stem.weight": torch.ones(1)})
-    with pytest.raises(ValueError, match=r"another network than tf_efficientnet_lite0: 'bn1.weight'"):
+    with pytest.raises(ValueError, match=r"a network other than tf_efficientnet_lite0: 'bn1.weight'"):
         from_file(address, sha256)
     with pytest.raises(ValueError, match=f"sha256 is {sha256}; allowed: {'0' * 64}"):
         from_file(address, "0" * 64)

@@ -177,7 +177,7 @@ def test_what_is_copied_is_bounded_and_gone_afterwards() -> None:
     with serving() as server:
         server.put("/large", bytes(3_000_000))
         address = f"{server.url}/large"
-        with pytest.raises(ValueError, match="more than 2,000,000 bytes"), local_copy(address, max_bytes=2_000_000):
+        with pytest.raises(ValueError, match="more than the 2,000,000 bytes"), local_copy(address, max_bytes=2_000_000):
             pass
         with pytest.raises(ValueError, match="too long"), local_copy(address, max_seconds=-1.0):
             pass

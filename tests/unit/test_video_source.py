@@ -77,9 +77,9 @@ def test_a_mirror_on_disk_gives_clips_and_lists(mirror: Path, tmp_path: Path) ->
 def test_only_the_classes_asked_for_are_fetched(mirror: Path, tmp_path: Path) -> None:
     download(_params("folder", f"file://{mirror}/UCF-101", "Tai Chi"), tmp_path / "raw")
     assert list(_clips(tmp_path / "raw")) == ["Tai Chi/v_TaiChi_g01_c01.avi"]
-    with pytest.raises(ValueError, match="no clips of Knitting; found are Boxing"):
+    with pytest.raises(ValueError, match="no clips of Knitting; found: Boxing"):
         download(_params("folder", f"file://{mirror}/UCF-101", "Boxing", "Knitting"), tmp_path / "other")
-    with pytest.raises(ValueError, match="no clips of Knitting; found are Boxing, Tai Chi"):
+    with pytest.raises(ValueError, match="no clips of Knitting; found: Boxing, Tai Chi"):
         download(_params("folder", f"file://{mirror}/UCF-101", "Knitting"), tmp_path / "third")
 
 
@@ -161,7 +161,7 @@ def test_a_server_gives_names_that_its_index_encodes(tmp_path: Path) -> None:
 def test_a_folder_without_classes_says_what_was_seen_and_splits_are_no_classes(tmp_path: Path) -> None:
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat/a.mp4").write_bytes(b"one")
-    with pytest.raises(ValueError, match="found are none; 1 files lie in no folder, such as a.mp4"):
+    with pytest.raises(ValueError, match="found: none; 1 files lie in no folder, such as a.mp4"):
         download(_params("folder", f"file://{tmp_path}/flat"), tmp_path / "raw")
     for name in ("train/run/a.mp4", "test/run/b.mp4"):
         (tmp_path / "split" / name).parent.mkdir(parents=True)
