@@ -198,7 +198,7 @@ def test_a_wrong_password_is_one_clear_line(team: Team, command: tuple[str, ...]
     printed = team.stage(*command, password=password, code=1)
     said = [line for line in printed.splitlines() if "no receipt yet" not in line]  # `sync` asks for every task's first
     assert len(said) == 1
-    assert f"MLflow at {team.mlflow}: it does not know this user or password" in said[0]
+    assert f"MLflow at {team.mlflow}: unknown user or wrong password" in said[0]
 
 
 def test_two_registrations_at_once_leave_one_champion(team: Team) -> None:
