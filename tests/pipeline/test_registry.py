@@ -159,7 +159,9 @@ def test_a_version_that_was_refit_is_judged_by_its_measured_network_and_answers_
 def test_params_of_one_run_alone_make_a_challenger_that_params_yaml_or_a_person_may_promote(store, monkeypatch):
     with monkeypatch.context() as run:
         run.setenv(OVERRIDES_VARIABLE, "toy.train.epochs=1")
-        assert store.register().startswith(f"{MODEL} version 1: challenger_overrides: params of one run alone")
+        assert store.register().startswith(
+            f"{MODEL} version 1: challenger_overrides: trained with params set for this run only"
+        )
         assert store.register().startswith(f"{MODEL} version 1: challenger_overrides: ")
     assert store.with_alias("challenger") == "1"
     assert store.decisions() == {"1": "challenger_overrides"}

@@ -20,7 +20,7 @@ def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None
     stages = [f"{verb}@forecast" for verb in ("download", "preprocess", "train", "evaluate", "register")]
     assert set(run.tasks()) == set(stages)
     assert set(run.tasks().values()) <= {"Completed", "Restored"}  # another test may have had the same params
-    assert "never ran" in run.artifacts()["plan"]
+    assert "has never run" in run.artifacts()["plan"]
     of_stages = run.logs_of_tasks()
     assert all(line.partition(": ")[0] in stages for line in of_stages)
     assert any(line.startswith("train@forecast: epoch") for line in of_stages)
