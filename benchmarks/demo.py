@@ -7,7 +7,8 @@ It starts a page of its own over the registry of this checkout. The browser draw
 from the end of the stroke until its bars are painted. Each of the many draws a stroke about once a second, and looks
 for moved aliases as an open page does. They come in several rounds, with a pause after each: the memory of the page's
 process is looked at each second, and told as the median of each round and pause, so that a leak shows as a rise from
-round to round. Needs Gradio (`make demo`), Chromium and the prepared data of `sketch`.
+round to round; each round's visitors are new, and the page keeps the state of the last 200. Needs Gradio (`make demo`),
+Chromium and the prepared data of `sketch`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ from stages.progress_bar import tell
 HERE = "127.0.0.1"
 _UPLOAD = "50mb"
 _MAX_THREADS = 16
+# Visits whose state is kept, 0.35 MB each; Gradio keeps 10,000. The oldest loses only the series of its forecast.
+_MAX_VISITS = 200
 _SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_SHARE": "False",
@@ -84,6 +86,7 @@ def serve(host: str, port: int, folder: Path, *, corrections: bool) -> None:
             prevent_thread_lock=True,
             max_threads=_MAX_THREADS,
             max_file_size=_UPLOAD,
+            state_session_capacity=_MAX_VISITS,
             app_kwargs={"middleware": [Middleware(guard.Guard, folder=folder)]},
             theme=page.THEME,
             css=page.CSS,
@@ -91,8 +94,11 @@ def serve(host: str, port: int, folder: Path, *, corrections: bool) -> None:
             enable_monitoring=False,
             ssr_mode=False,
         )
-    except OSError as error:
-        sys.exit(f"unroll: demo: {error}; choose another with --port or UNROLL_DEMO_PORT")
+    except OSError:  # Gradio's message names settings of its own
+        sys.exit(
+            f"unroll: demo: cannot listen on {host}:{port}: another program uses the port, or the address is not this "
+            "machine's; choose another with --port (or UNROLL_DEMO_PORT) or --host"
+        )
     tell(f"the page is on http://{host}:{port}")
     models.watch()  # the page is there while they are loaded
     with suppress(KeyboardInterrupt):  # SIGTERM, too: stages/stopping.py
