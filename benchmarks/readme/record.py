@@ -38,7 +38,10 @@ _CODE = {
         f"{_OWN}/screens.py",
         *(
             f"flows/demo/{name}"
-            for name in ("page.py", "page.css", "canvas.js", "sketch.py", "pictures.py", "sides.py")
+            for name in (
+                *("page.py", "page.css", "canvas.js", "pictures.py", "sides.py"),
+                *("sketch.py", "drawing.py", "video.py", "translation.py", "forecast.py"),
+            )
         ),
     ),
 }
@@ -47,7 +50,7 @@ _PREDICTIONS = "plots/{}/evaluation/predictions.csv"
 _OUTPUTS = {
     "tasks": tuple(_PREDICTIONS.format(task) for task in ("sketch", "video", "translation", "forecast", "drawing")),
     "mlflow": (_PREDICTIONS.format("sketch"),),
-    "demo": (_PREDICTIONS.format("sketch"),),
+    "demo": tuple(_PREDICTIONS.format(task) for task in ("sketch", "video", "translation", "forecast", "drawing")),
 }
 _PROGRAM = {
     "prefect": ("prefect", "requirements.lock"),

@@ -6,6 +6,7 @@ cache, too, so that `make repro` there only registers.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from PIL import Image
 
 from flows.server.servers import Servers
 from stages.tracking.pages import version_page
@@ -42,6 +44,16 @@ _MLFLOW_CHOICES = {
     "mlflow.assistant.panelOpen_v1": "false",
 }
 _MODEL = "sketch-classifier"
+# Of the page to try the models on: a tab, what is clicked there, and what the answer holds.
+_TABS = (
+    ("Sketch", "button:text-is('Show one')", ".chart text"),
+    ("Drawing", "button:text-is('Draw four')", ".drawings polyline"),
+    ("Video", ".gallery-item", ".chart text"),
+    ("Translation", ".gallery-item", ".chart rect"),
+    ("Forecast", ".gallery-item", ".chart .band"),
+)
+_PHONE, _GAP = (390, 1120), 12
+_BETWEEN = {"light": "#d4d4d8", "dark": "#3f3f46"}
 
 
 def photographs(pages: Sequence[str]) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -143,50 +155,50 @@ def _mlflow(browser: Browser, theme: str, servers: Servers) -> bytes:
 
 
 def _demo(browser: Browser, theme: str, servers: Servers) -> bytes:
-    from . import answers
-
-    page = _page(browser, theme, 1000, 762, {})
+    """The five tabs side by side, as a phone shows them."""
+    page = _page(browser, theme, *_PHONE, {}, scale=1)
     page.goto(f"{servers.demo}/?__theme={theme}")
     page.get_by_text(f"{_MODEL} version").wait_for()
-    _draw(page, answers.guesses()[-1].strokes)
-    page.get_by_test_id("label-output-value").filter(visible=True).wait_for()
-    return _picture(page)
+    tabs = []
+    for name, ask, answer in _TABS:
+        page.get_by_role("tab", name=name).click()
+        page.locator(ask).filter(visible=True).first.click()
+        page.locator(answer).filter(visible=True).first.wait_for()
+        _settle(page)
+        tabs.append(page.screenshot())
+    page.close()
+    width, height = _PHONE
+    beside = Image.new("RGB", (len(tabs) * (width + _GAP) - _GAP, height), _BETWEEN[theme])
+    for number, tab in enumerate(tabs):
+        with Image.open(io.BytesIO(tab)) as image:
+            beside.paste(image.convert("RGB"), (number * (width + _GAP), 0))
+    beside.save(content := io.BytesIO(), format="png")
+    return content.getvalue()
 
 
-def _draw(page: Page, strokes: Sequence[Any]) -> None:
-    """Draw with the mouse, a short way at a time."""
-    canvas = page.locator("#pad svg")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    assert box is not None
-    scale, margin = box["width"] * 0.8 / 255, box["width"] * 0.1
-    for xs, ys, *_ in strokes:
-        places = [(box["x"] + margin + x * scale, box["y"] + margin + y * scale) for x, y in zip(xs, ys, strict=True)]
-        page.mouse.move(*places[0])
-        page.mouse.down()
-        for place in places[1:]:
-            page.mouse.move(*place, steps=4)
-        page.mouse.up()
-
-
-def _page(browser: Browser, theme: str, width: int, height: int, choices: Mapping[str, str]) -> Page:
+def _page(
+    browser: Browser, theme: str, width: int, height: int, choices: Mapping[str, str], *, scale: float = _SCALE
+) -> Page:
     """A page of this size in pixels, whose local storage holds `choices` as a person who comes back has made them."""
     scheme: Any = theme
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=_SCALE
-    )
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=scale)
     page.set_default_timeout(_PATIENCE)
     page.add_init_script(f"for (const [k, v] of Object.entries({json.dumps(choices)})) localStorage.setItem(k, v)")
     return page
 
 
 def _picture(page: Page, *, seconds: float = 5) -> bytes:
-    """What the page looks like once its animations are over, and what it loads by and by is there."""
-    page.mouse.move(0, 0)
-    page.wait_for_timeout(1000 * seconds)
+    """What the page looks like once it has come to rest."""
+    _settle(page, seconds=seconds)
     taken = page.screenshot()
     page.close()
     return taken
+
+
+def _settle(page: Page, *, seconds: float = 5) -> None:
+    """Wait until animations are over, and what the page loads by and by is there."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1000 * seconds)
 
 
 def _command(command: Sequence[str], folder: Path) -> str:
