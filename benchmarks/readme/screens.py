@@ -52,6 +52,7 @@ _TABS = (
     ("Translation", ".gallery-item", ".chart rect"),
     ("Forecast", ".gallery-item", ".chart .band"),
 )
+_DRAWN = "umbrella"  # the class that the sample's generator draws best
 _PHONE, _GAP = (390, 1120), 12
 _BETWEEN = {"light": "#d4d4d8", "dark": "#3f3f46"}
 
@@ -162,6 +163,9 @@ def _demo(browser: Browser, theme: str, servers: Servers) -> bytes:
     tabs = []
     for name, ask, answer in _TABS:
         page.get_by_role("tab", name=name).click()
+        if name == "Drawing":
+            page.get_by_label("Draw a …").fill(_DRAWN)
+            page.keyboard.press("Enter")
         page.locator(ask).filter(visible=True).first.click()
         page.locator(answer).filter(visible=True).first.wait_for()
         _settle(page)

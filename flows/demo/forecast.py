@@ -16,6 +16,7 @@ from stages.serving.lines import records
 
 from . import examples, pictures
 from .context import Context, problem
+from .files import require_small
 from .models import Refused, Version
 from .sides import per_side, two_sides
 
@@ -176,6 +177,7 @@ def _show(answer: dict[str, pd.DataFrame] | None, name: str) -> tuple[str, objec
 def _read(path: str, required: list[str] | tuple[()]) -> Any:
     """The records of an uploaded file, each with its line. Raises BadFile without the server's path in it."""
     try:
+        require_small(Path(path))
         yield from records(path, required, f"also {', '.join(required)}")
     except ValueError as error:
         raise BadFile(str(error).replace(f"{path}: ", "")) from None

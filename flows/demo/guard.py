@@ -18,7 +18,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY = 2 * 2**20  # bytes of a request that uploads no file: a drawing has up to 512 kB, twice over
 MAX_KEPT = 2 * 2**30  # bytes of all files that are kept for visitors
-UPLOAD = "/upload"  # its end; Gradio bounds these by `max_file_size`
+UPLOAD = "/gradio_api/upload"  # Gradio bounds what comes there by `max_file_size`
 
 # Gradio builds functions from text, as our canvas's script is given to it.
 _POLICY = (
@@ -39,7 +39,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        bounded = not scope["path"].rstrip("/").endswith(UPLOAD)
+        bounded = scope["path"].removeprefix(scope.get("root_path", "")).rstrip("/") != UPLOAD
         if not bounded and self._kept() > MAX_KEPT:
             await _refuse(send, 507, "too many files were received within an hour; try again later")
             return

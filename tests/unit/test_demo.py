@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from mlflow.exceptions import MlflowException
 from flows.demo import corrections, guard, pictures
 from flows.demo.__main__ import takes_corrections
 from flows.demo.corrections import Corrections, Refusal
+from flows.demo.files import MAX_BYTES, MAX_LINE, require_small
 from flows.demo.models import Models, Refused, Version, aliases
 from flows.demo.strokes import MAX_POINTS, MAX_STROKES, MAX_TEXT, BadStrokes, parse, prefixes
 
@@ -138,6 +140,8 @@ def test_a_request_is_no_larger_than_a_drawing_needs_unless_it_uploads_a_file():
     assert answered("/run/predict", small).text == "1000"
     assert answered("/run/predict", large).status_code == 413
     assert answered("/gradio_api/upload", large).text == str(len(large))
+    for path in ("/gradio_api/run/upload", "/gradio_api/call/upload", "/upload"):  # names of functions
+        assert answered(path, large).status_code == 413
 
     async def without_a_length():
         for _ in range(5):
@@ -266,3 +270,17 @@ def test_the_axis_of_a_picture_holds_all_values():
         assert ticks[0] <= low
         assert high <= ticks[-1]
         assert 2 <= len(ticks) <= 8
+
+
+def test_a_file_that_would_take_long_to_read_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "days.csv"
+    path.write_bytes(b"ds,y\n" + b"2024-01-01,1\n" * 1000)
+    require_small(path)
+    for content, said in (
+        (gzip.compress(b"ds,y\n"), "packed with gzip"),
+        (b"ds,y" + b",c" * MAX_LINE + b"\n", "found a line of 32,772 bytes; allowed: 16,384"),
+        (b"\n" * (MAX_BYTES + 1), "found 20,971,521 bytes; allowed: 20,971,520"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=said):
+            require_small(path)
