@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from stages.recipe import override
 
 from . import command
 from .data import REPOSITORY
+from .machine import free_port
 from .preprocess import enlarge
 
 _HERE = "127.0.0.1"
@@ -51,9 +51,7 @@ class Nodes:
     def __init__(self, folder: Path) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
         self._folder = folder
-        with socket.socket() as listener:
-            listener.bind((_HERE, 0))
-            self.address = f"{_HERE}:{listener.getsockname()[1]}"
+        self.address = f"{_HERE}:{free_port()}"
 
     def add(self) -> None:
         """Start a node of one CPU, the first one as the head, and wait until it is there."""

@@ -16,8 +16,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -35,6 +33,7 @@ from flows.demo.examples import Drawings
 
 from . import command
 from .data import REPOSITORY
+from .machine import CHROMIUM, free_port
 
 _START_SECONDS = 300.0
 _STROKES, _FIRST = 60, 5  # of the browser, and how many before them do not count
@@ -61,9 +60,7 @@ class Page:
     """A page of its own, on a free port, with all models loaded."""
 
     def __enter__(self) -> Page:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         arguments = [sys.executable, "-m", "flows.demo", "--port", str(port), "--corrections", "off"]
         self.process = subprocess.Popen(arguments, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
@@ -105,8 +102,7 @@ def browse(page: Page) -> list[float]:
     from playwright.sync_api import TimeoutError, sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         tab = browser.new_page(viewport={"width": 1280, "height": 1000})
         tab.goto(page.address)
         tab.locator(".version").first.wait_for()

@@ -21,8 +21,9 @@ import httpx
 import pytest
 from mlflow import MlflowClient
 
+from benchmarks.machine import free_port
 from tests.pipeline.conftest import Clone
-from tests.system.house import free_port, kill_all, wait_until
+from tests.system.house import kill_all, wait_until
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.slow]
 

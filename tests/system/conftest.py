@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from .house import House, free_port, house, wait_until
+from benchmarks.machine import CHROMIUM, free_port
+
+from .house import House, house, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WITHOUT_NETWORK = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,17 +17,11 @@ from unittest.mock import patch
 import httpx
 import psutil
 
+from benchmarks.machine import free_port
 from flows.server.servers import Servers
 from tests.pipeline.conftest import Clone, commit, make_clone
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 120, poll: float = 0.2) -> Any:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from .house import free_port, kill_all, wait_until
+from benchmarks.machine import free_port
+
+from .house import kill_all, wait_until
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from .house import free_port, wait_until
+from benchmarks.machine import free_port
+
+from .house import wait_until
 
 RAY = Path(sys.executable).with_name("ray")
 _HERE = "127.0.0.1"

@@ -24,11 +24,12 @@ import httpx
 import psycopg2
 import pytest
 
+from benchmarks.machine import free_port
 from flows.server.backend import DATABASES, Postgres, program
 from flows.server.servers import Servers
 from tests.pipeline.conftest import Clone, make_clone
 
-from .house import House, free_port, house, kill_all, wait_until
+from .house import House, house, kill_all, wait_until
 from .mlflow_server import mlflow_server
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.in_order]

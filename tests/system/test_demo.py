@@ -23,11 +23,12 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
+from benchmarks.machine import CHROMIUM, free_port
 from stages.data.prepared import open_prepared
 from tests.pipeline.conftest import Clone, finished
 
-from .conftest import CHROMIUM, WITHOUT_NETWORK
-from .house import free_port, wait_until
+from .conftest import WITHOUT_NETWORK
+from .house import wait_until
 from .test_training import overlay
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
+
+from benchmarks.machine import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -31,9 +32,7 @@ def test_mlflow_answers_by_the_names_it_has_in_the_cluster(tmp_path):
     given = {each["name"]: each["value"] for each in container["env"]}
     # inherited settings of a store would hide that the store lies in the working directory
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")} | given
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     here = [
         {"--host=0.0.0.0": "--host=127.0.0.1", "--port=5000": f"--port={port}"}.get(each, each) for each in arguments
     ]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.house import free_port
+from benchmarks.machine import free_port
 
 pytestmark = pytest.mark.system
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -17,10 +17,10 @@ import psutil
 import pytest
 import yaml
 
+from benchmarks.machine import free_port
 from stages.recipe import apply
 from stages.tasks.protocol import Task
 from tests.pipeline.conftest import Clone, make_clone
-from tests.system.house import free_port
 
 TASKS = ("drawing", "forecast", "sketch", "translation", "video")
 # At least 50 steps, and no dropout: it is drawn by rank.
