@@ -13,6 +13,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
   --overrides $(VENV)/without-torch.txt --quiet $(LOCK_OPTIONS)
 # Runs tests in two processes; all tests of a file run in the same one.
+PORT := 5000
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 
 .PHONY: help environment developer cluster demo repro metrics refresh test test-unit test-pipeline test-system test-slow check format ui up down lock clean
@@ -71,9 +72,9 @@ demo: environment ## start the demo page on http://127.0.0.1:7860 (requirements-
 	@deploy/environment.sh demo
 	@python -m flows.demo
 
-ui: environment ## start MLflow's UI on http://127.0.0.1:5000; prints links to runs and models
-	@python -m stages.registry links --ui http://127.0.0.1:5000
-	@mlflow server --host 127.0.0.1 --port 5000 --backend-store-uri "$$(python -m stages.tracking.store)"
+ui: environment ## start MLflow's UI on http://127.0.0.1:5000 (PORT=8000: on another port); prints links
+	@python -m stages.registry links --ui http://127.0.0.1:$(PORT)
+	@exec mlflow server --host 127.0.0.1 --port $(PORT) --backend-store-uri "$$(python -m stages.tracking.store)"
 
 up: environment ## start Prefect, MLflow and workers on 127.0.0.1 (BACKEND=postgres: on PostgreSQL), deploy the flows
 	@UNROLL_BACKEND=$(BACKEND) python -m flows.server.servers up

@@ -1,16 +1,16 @@
 """What a Ray cluster costs beside the processes of one machine, and what a second node brings.
 
-    python -m benchmarks.cluster                           three rounds, some ten minutes on two cores
+    python -m benchmarks.cluster                           three rounds, some 20 minutes on two idle cores
     python -m benchmarks.cluster --rounds 1                a first look
 
 Stages in a clone of HEAD, whole commands: `preprocess@sketch` of the sample, of the real drawings in `--data` and of
-each of these so many times (one process prepares up to 64 MB, with a cluster or without); `train@sketch` of the sample,
-two epochs, in one rank and in two. Sides, in turn in each round: this machine's processes, then nodes that `ray start`
-starts on this machine, a CPU each, which see the clone. Nodes of one machine share its cores, so two of them show no
-more speed than two processes could.
+each of these so many times (one process prepares up to 64 MB, with a cluster or without); `preprocess@video` of the
+sample's clips; `train@sketch` of the sample, two epochs, in one rank and in two. Sides, in turn in each round: this
+machine's processes, then nodes that `ray start` starts on this machine, a CPU each, which see the clone. Nodes of one
+machine share its cores, so two of them show no more speed than two processes could.
 
-Figures are medians. Processor time is that of the command and of all processes of the nodes meanwhile, Ray's own too,
-and means something on a busy machine as well. `same_bytes`: all sides wrote the same store, or the same weights.
+Figures are seconds by the clock, medians: Ray's processes end unseen, so nobody could add up their processor time.
+`same_bytes`: all sides wrote the same store, or the same weights.
 """
 
 from __future__ import annotations
@@ -72,18 +72,6 @@ class Nodes:
                 raise RuntimeError(f"a node did not start: {log.read_text(encoding='utf-8')}")
             time.sleep(0.2)
 
-    def processor_seconds(self) -> float:
-        """Of all processes of the nodes so far, also of those that have ended."""
-        seconds = 0.0
-        for node in self.started:
-            whole = psutil.Process(node.pid)
-            for process in (whole, *whole.children(recursive=True)):
-                try:
-                    seconds += sum(process.cpu_times()[:4])
-                except psutil.NoSuchProcess:  # it has just ended; its parent knows its time from now on
-                    continue
-        return seconds
-
     def stop(self) -> None:
         """End the nodes, the head last."""
         for node in reversed(self.started):
@@ -116,52 +104,60 @@ class Checkout:
         self._set(f"source.per_category={_PER_CATEGORY}")
         self._set("train.epochs=2")
         self._set("prepare.max_rejected_share=0.5")  # some drawings are as symmetric as their copies
-        self._run("download", {})
-        self.sample = folder.with_name("sample")
-        (folder / "data/sketch/raw").rename(self.sample)
+        self.sample = self._download("sketch")
+        self.clips = self._download("video")
 
-    def preprocess(self, raw: Path, variables: Mapping[str, str]) -> str:
+    def preprocess(self, task: str, raw: Path, variables: Mapping[str, str]) -> str:
         """Prepare these raw files, none of whose parts is there from before; a hash of the store."""
-        link = self.folder / "data/sketch/raw"
+        link = self.folder / "data" / task / "raw"
         link.unlink(missing_ok=True)
         link.symlink_to(raw)
         resume = self.folder / "resume"
         shutil.rmtree(resume, ignore_errors=True)
-        self._run("preprocess", {"UNROLL_RESUME": str(resume), **variables})
-        return file_md5(self.folder / "data/sketch/prepared/sequences.arrow")
+        self._run("preprocess", task, {"UNROLL_RESUME": str(resume), **variables})
+        return file_md5(self.folder / "data" / task / "prepared/sequences.arrow")
 
     def train(self, ranks: int, variables: Mapping[str, str]) -> str:
         """Train on what was prepared last; a hash of the weights."""
         self._set(f"train.ranks={ranks}")
-        self._run("train", variables)
+        self._run("train", "sketch", variables)
         return file_md5(self.folder / "weights/sketch/measured/weights.safetensors")
 
     def _set(self, text: str) -> None:
         override([f"sketch.{text}"], self.folder / "params.yaml")
 
-    def _run(self, verb: str, variables: Mapping[str, str]) -> None:
-        arguments = [sys.executable, "-m", f"stages.{verb}", "sketch"]
+    def _download(self, task: str) -> Path:
+        """The sample's raw files, beside the clone."""
+        self._run("download", task, {})
+        raw = self.folder.with_name(f"{task}-sample")
+        (self.folder / "data" / task / "raw").rename(raw)
+        return raw
+
+    def _run(self, verb: str, task: str, variables: Mapping[str, str]) -> None:
+        arguments = [sys.executable, "-m", f"stages.{verb}", task]
         environment = {**os.environ, **variables}
         done = subprocess.run(arguments, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{verb}@sketch ended with {done.returncode}: {done.stderr}")
+            raise RuntimeError(f"{verb}@{task} ended with {done.returncode}: {done.stderr}")
 
 
 def measure(work: Path, data: Path, *, copies: int, rounds: int) -> dict[str, Any]:
-    """Seconds and processor seconds of each row and side."""
+    """Seconds of each row and side."""
     real, many = work / "real", work / "many"
     counts = {}
     for folder, times in ((real, 1), (many, copies)):
         counts[folder.name] = enlarge(data, folder / "simplified" / "drawings.ndjson", times)
     checkout = Checkout(work / "clone")
     rows: dict[str, Callable[[Mapping[str, str]], str]] = {
-        f"preprocess, {counts['many']:,} drawings": partial(checkout.preprocess, many),
-        f"preprocess, {counts['real']:,} real drawings": partial(checkout.preprocess, real),
-        "preprocess, the sample": partial(checkout.preprocess, checkout.sample),  # the last, which is trained on
+        "preprocess, the sample's clips": partial(checkout.preprocess, "video", checkout.clips),
+        f"preprocess, {counts['many']:,} drawings": partial(checkout.preprocess, "sketch", many),
+        f"preprocess, {counts['real']:,} real drawings": partial(checkout.preprocess, "sketch", real),
+        # The last drawings, which are trained on.
+        "preprocess, the sample's drawings": partial(checkout.preprocess, "sketch", checkout.sample),
         "train, 1 rank": partial(checkout.train, 1),
         "train, 2 ranks": partial(checkout.train, 2),
     }
-    runs: dict[str, dict[str, list[tuple[float, float, str]]]] = {name: defaultdict(list) for name in rows}
+    runs: dict[str, dict[str, list[tuple[float, str]]]] = {name: defaultdict(list) for name in rows}
     for _ in range(rounds):
         with cluster() as nodes:
             for side in _SIDES:
@@ -175,41 +171,30 @@ def measure(work: Path, data: Path, *, copies: int, rounds: int) -> dict[str, An
     return {name: _row(sides) for name, sides in runs.items()}
 
 
-def _timed(run: Callable[[Mapping[str, str]], str], nodes: Nodes) -> tuple[float, float, str]:
-    """Seconds, processor seconds and the hash of what a command writes, on the nodes where there are any."""
-    variables = {"UNROLL_RAY": nodes.address} if nodes.started else {}
-    started, own, theirs = time.perf_counter(), _processor_seconds(), nodes.processor_seconds()
-    written = run(variables)
-    theirs = nodes.processor_seconds() - theirs
-    return time.perf_counter() - started, _processor_seconds() - own + theirs, written
+def _timed(run: Callable[[Mapping[str, str]], str], nodes: Nodes) -> tuple[float, str]:
+    """Seconds of a command, on the nodes where there are any, and the hash of what it writes."""
+    started = time.perf_counter()
+    written = run({"UNROLL_RAY": nodes.address} if nodes.started else {})
+    return time.perf_counter() - started, written
 
 
-def _processor_seconds() -> float:
-    """Of the commands that have ended. Nodes are told apart: they have not."""
-    times = os.times()
-    return times.children_user + times.children_system
-
-
-def _row(sides: Mapping[str, list[tuple[float, float, str]]]) -> dict[str, Any]:
-    figures: dict[str, Any] = {}
-    for side, runs in sides.items():
-        seconds, processor, _ = zip(*runs, strict=True)
-        figures[side] = f"{median(seconds):.1f} s, {median(processor):.1f} s"
-    figures["same_bytes"] = len({written for runs in sides.values() for _, _, written in runs}) == 1
+def _row(sides: Mapping[str, list[tuple[float, str]]]) -> dict[str, Any]:
+    figures: dict[str, Any] = {side: round(median(second for second, _ in runs), 1) for side, runs in sides.items()}
+    figures["same_bytes"] = len({written for runs in sides.values() for _, written in runs}) == 1
     return figures
 
 
 def main() -> None:
     """The command line."""
     parser = command.parser("cluster", __doc__, host="quickdraw")
-    parser.add_argument("--copies", type=int, default=16, help="of each real drawing, for the large file (16)")
+    parser.add_argument("--copies", type=int, default=96, help="of each real drawing, for the large file (96)")
     parser.add_argument("--rounds", type=int, default=3, help="of all sides (3)")
     args = parser.parse_args()
     command.on_cpu()
     with tempfile.TemporaryDirectory() as folder:
         data = args.data / "full" / "simplified"
         figures = measure(Path(folder), data, copies=args.copies, rounds=args.rounds)
-    print(command.table([{"by the clock, of processors": name, **row} for name, row in figures.items()]))
+    print(command.table([{"seconds": name, **row} for name, row in figures.items()]))
     print(command.machine())
     command.write(args.json, figures)
 

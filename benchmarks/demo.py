@@ -33,7 +33,7 @@ from flows.demo.examples import Drawings
 
 from . import command
 from .data import REPOSITORY
-from .machine import CHROMIUM, free_port
+from .machine import free_port, open_browser
 
 _START_SECONDS = 300.0
 _STROKES, _FIRST = 60, 5  # of the browser, and how many before them do not count
@@ -99,10 +99,9 @@ class Page:
 
 def browse(page: Page) -> list[float]:
     """Milliseconds from the end of a stroke to the bars, of strokes that a browser draws."""
-    from playwright.sync_api import TimeoutError, sync_playwright
+    from playwright.sync_api import TimeoutError
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+    with open_browser() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 1000})
         tab.goto(page.address)
         tab.locator(".version").first.wait_for()
@@ -125,7 +124,6 @@ def browse(page: Page) -> list[float]:
                 tab.wait_for_function("seen => window.times.length > seen", arg=seen, timeout=_PATIENCE)
             tab.wait_for_timeout(300)
         times: list[float] = tab.evaluate("() => window.times")
-        browser.close()
     return times[_FIRST:]
 
 

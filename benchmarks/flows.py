@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from stages.recipe import override
 from stages.tasks.protocol import Task
 
 from . import command
+from .machine import free_port
 
 DVC = [sys.executable, "-m", "dvc"]
 REPRO = [*DVC, "repro", "--quiet"]
@@ -67,11 +67,7 @@ def clone(folder: Path) -> Path:
 @contextmanager
 def serving(folder: Path) -> Iterator[Servers]:
     """Servers for a clone on free ports, inside the block."""
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-        ports = [int(probe.getsockname()[1]) for probe in (one, other)]
-    servers = Servers(folder, prefect_port=ports[0], mlflow_port=ports[1])
+    servers = Servers(folder, prefect_port=free_port(), mlflow_port=free_port())
     servers.up()
     try:
         yield servers

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from flows.server.servers import Servers
 from stages.tracking.pages import version_page
 
 from ..data import REPOSITORY
+from ..machine import free_port, open_browser
 from .record import THEMES
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _SCALE = 1.5  # pixels of the picture a pixel of the page
 _PATIENCE = 90_000  # milliseconds for what a busy machine does
 _RUN_SECONDS = 3600  # on a machine that others use, too
-_ALONE = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 # What MLflow's page keeps of a person's choices (MLflow 3.17): no introductions, no panel at its side.
 _MLFLOW_CHOICES = {
     "_mlflow_model_registry_promo_modal_dismissed_v1": "true",
@@ -74,14 +73,9 @@ def photographed(servers: Servers, pages: Sequence[str]) -> Iterator[tuple[str, 
     }
     if "prefect" in pages:
         _run_flow(servers)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=chromium, args=_ALONE)
+    with open_browser() as browser:
         for name in pages:
             yield name, {theme: makers[name](browser, theme, servers) for theme in THEMES}
-        browser.close()
 
 
 @contextmanager
@@ -99,11 +93,10 @@ def _house(folder: Path) -> Iterator[Servers]:
     shutil.copytree(REPOSITORY / ".dvc/cache", folder / ".dvc/cache", dirs_exist_ok=True)
     _command([sys.executable, "-m", "dvc", "checkout", "--quiet", "--allow-missing"], folder)
     _command([sys.executable, "-m", "stages.repro"], folder)
-    ports = [_free_port() for _ in range(3)]
-    demo = ports[2] if find_spec("gradio") else None
+    demo = free_port() if find_spec("gradio") else None
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(folder)
-    servers = Servers(folder, prefect_port=ports[0], mlflow_port=ports[1], demo_port=demo)
+    servers = Servers(folder, prefect_port=free_port(), mlflow_port=free_port(), demo_port=demo)
     try:
         servers.up()
         yield servers
@@ -210,9 +203,3 @@ def _command(command: Sequence[str], folder: Path) -> str:
     if done.returncode:
         raise SystemExit(f"unroll: readme: {' '.join(command)}:\n{done.stdout}{done.stderr}".rstrip())
     return done.stdout
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -82,7 +82,7 @@ def serve(host: str, port: int, folder: Path, *, corrections: bool) -> None:
             server_port=port,
             share=False,
             quiet=True,
-            show_error=True,
+            show_error=False,  # of faults that are not gr.Error, which name functions and files of this machine
             prevent_thread_lock=True,
             max_threads=_MAX_THREADS,
             max_file_size=_UPLOAD,

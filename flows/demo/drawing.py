@@ -54,6 +54,8 @@ def build(context: Context, pad: gr.HTML, tabs: gr.Tabs) -> None:
 
 def _draw(context: Context, kind: str | None, temperature: float, choice: str) -> list[str]:
     """Four drawings of each side, by the same seeds, with what was asked for."""
+    if not 0 < temperature <= _HOTTEST:  # NaN, too
+        raise gr.Error(f"Choose a temperature up to {_HOTTEST:g}.", print_exception=False)
     versions = per_side(context.models, TASK, choice)
     known = next((version.classes for version in versions if version), ())
     kind = kind or (secrets.choice(known) if known else "#1")

@@ -5,23 +5,22 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 import pandas as pd
 
 from stages.paths import delete_older
-from stages.serving.lines import records
+from stages.tasks.forecast.serve.predictor import local_days
 
 from . import examples, pictures
 from .context import Context, problem
-from .files import require_small
+from .files import BadFile, read_frame, read_records
 from .models import Refused, Version
 from .sides import per_side, two_sides
 
 TASK = "forecast"
-_MAX_ROWS = 200_000
 _SHOWN_DAYS, _SHOWN_SERIES = 90, 200
 _TABLE_SECONDS = 60.0
 _ONE_SERIES = "(one series)"
@@ -30,10 +29,6 @@ _NAMES = {  # what a column is often called
     "y": ("y", "value", "sales", "count", "rides", "total_rides", "temp_max"),
     "unique_id": ("unique_id", "series", "id", "name", "store", "station"),
 }
-
-
-class BadFile(ValueError):
-    """A file that makes no series; the message names the line, what was found and what is allowed."""
 
 
 def build(context: Context) -> None:
@@ -69,7 +64,7 @@ def _open(context: Context, path: str | None, choice: str) -> list[object]:
     names: list[str] = []
     if path:
         try:
-            names = list(next(_read(path, ()), (0, {}))[1])
+            names = list(next(read_records(path, ()), (0, {}))[1])
         except BadFile as error:
             raise problem(error, "The file is wrong") from None
     day, value, series = _likeliest(names)
@@ -108,42 +103,17 @@ def _answer(
         raise problem(error, "No forecast") from None
 
 
-def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFrame:
-    """The rows of a CSV as the forecaster takes them, with what else stands there. Raises BadFile, naming the line."""
-    rows: list[dict[str, Any]] = []
-    for number, record in _read(path, [name for name in (day, value, series) if name]):
-        if len(rows) >= _MAX_ROWS:
-            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: at most that many")
-        _check(number, day, record[day], value, record[value])
-        others = {name: cell for name, cell in record.items() if name not in (day, value, series)}
-        name = record[series].strip() if series else "series"
-        if not name:
-            raise BadFile(f"line {number}: found no {series}; allowed: the name of a series")
-        rows.append({**others, "unique_id": name, "ds": record[day].strip(), "y": record[value].strip() or None})
-    if not rows:
-        raise BadFile("found no rows; allowed: a header, and one row per day")
-    return pd.DataFrame(rows)
-
-
-def _check(number: int, day: str, found_day: str, value: str, found_value: str) -> None:
-    """Say which line a bad day or value stands in, which the model does not know."""
-    if pd.isna(pd.to_datetime(found_day.strip(), format="ISO8601", errors="coerce")):
-        raise BadFile(f"line {number}: found {found_day[:40]!r} as {day}; allowed: a date such as 2015-12-31")
-    try:
-        float(found_value.strip() or 0)
-    except ValueError:
-        raise BadFile(f"line {number}: found {found_value[:40]!r} as {value}; allowed: a number, or nothing") from None
-
-
 def _ask(version: Version | None, frame: pd.DataFrame) -> dict[str, pd.DataFrame] | None:
     """By series, the days that are shown and those ahead; None where the side has no version."""
     if version is None:
         return None
     answer = version.predict_frame(frame)
-    answer = answer[answer["ds"].notna()]
+    refused, answer = answer[answer["ds"].isna()], answer[answer["ds"].notna()]
+    if len(refused):
+        gr.Warning(escape(f"{len(refused)} series have no forecast, such as: {refused['error'].iloc[0]}"), duration=30)
     names = list(dict.fromkeys(answer["unique_id"]))[:_SHOWN_SERIES]
     past = frame[frame["unique_id"].isin(names)]
-    past = past.assign(ds=pd.to_datetime(past["ds"], format="ISO8601", utc=True).dt.tz_localize(None).dt.normalize())
+    past = past.assign(ds=local_days(past["ds"]).astype("datetime64[D]").astype("datetime64[ns]"))
     past["y"] = pd.to_numeric(past["y"])
     days = past.dropna(subset=["y"]).groupby(["unique_id", "ds"])["y"].mean().reset_index()
     return {
@@ -172,14 +142,3 @@ def _show(answer: dict[str, pd.DataFrame] | None, name: str) -> tuple[str, objec
     history, ahead = (part[part["unique_id"] == name] for part in (answer["history"], answer["ahead"]))
     table = ahead.drop(columns="unique_id").assign(ds=pd.to_datetime(ahead["ds"]).dt.strftime("%Y-%m-%d"))
     return pictures.forecast(history, ahead), gr.update(value=table.round(2), visible=True)
-
-
-def _read(path: str, required: list[str] | tuple[()]) -> Any:
-    """The records of an uploaded file, each with its line. Raises BadFile without the server's path in it."""
-    try:
-        require_small(Path(path))
-        yield from records(path, required, f"also {', '.join(required)}")
-    except ValueError as error:
-        raise BadFile(str(error).replace(f"{path}: ", "")) from None
-    except UnicodeError:
-        raise BadFile("found no text; allowed: a CSV") from None

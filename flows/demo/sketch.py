@@ -95,8 +95,8 @@ def _ask(version: Version | None, strokes: list[Stroke]) -> tuple[dict[str, floa
         {} if isinstance(labels, float) or labels is None else dict(zip(labels, map(float, values), strict=True))
         for labels, values in zip(answer["top5_labels"], answer["top5_probabilities"], strict=True)
     ]
-    if not beliefs[-1]:
-        return None, ""
+    if not beliefs[-1]:  # the whole drawing, of which a part was answered
+        raise problem(answer["error"].iloc[-1], "No answer")
     timed = len(strokes[0]) == 3
     return beliefs[-1], pictures.belief(
         "Belief while it was drawn",

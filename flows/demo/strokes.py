@@ -35,6 +35,8 @@ def parse(text: Any) -> list[Stroke]:
         raise BadStrokes(f"drawing: found {found}; allowed: a list of at most {MAX_STROKES} strokes")
     for stroke in strokes:
         _check(stroke)
+    if len({len(stroke) for stroke in strokes}) > 1:
+        raise BadStrokes("drawing: found strokes with times and others without; allowed: all or none with times")
     if (points := sum(len(stroke[0]) for stroke in strokes)) > MAX_POINTS:
         raise BadStrokes(f"drawing: found {points:,} points; allowed: {MAX_POINTS:,}")
     return strokes
@@ -45,7 +47,7 @@ def prefixes(strokes: list[Stroke], most: int) -> Iterator[tuple[float, list[Str
     first point on where all points have a time, else as the share of the points, 0 to 1. The last is the whole drawing.
     """
     total = sum(len(stroke[0]) for stroke in strokes)
-    timed = all(len(stroke) == 3 for stroke in strokes)
+    timed = len(strokes[0]) == 3
     for count in sorted({max(min(2, total), math.ceil(total * part / most)) for part in range(1, most + 1)}):
         seen, left = [], count
         for stroke in strokes:

@@ -9,6 +9,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from stages.serving.predictor import shown
 from stages.tasks.video.data.decode import ClipError, Decoding, read_clip
 
 from . import examples, pictures
@@ -100,8 +101,8 @@ def _ask(version: Version | None, path: str | None) -> tuple[dict[str, float] | 
     over_time = version.offers(*_OVER_TIME)
     try:
         answer = version.predict([{"path": path}], **({"over_time": True} if over_time else {})).iloc[0]
-    except Refused as error:
-        raise problem(error, "No answer") from None
+    except Refused as error:  # its message names the file as this machine has it
+        raise problem(str(error).rpartition(f"{shown(path)}: ")[2], "No answer") from None
     names = list(answer["top5_labels"])
     bars = dict(zip(names, map(float, answer["top5_probabilities"]), strict=True))
     if not over_time:

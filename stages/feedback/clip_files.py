@@ -38,9 +38,11 @@ class ClipFiles:
             )
 
     def holds(self, correction: Correction, *, known: bool) -> bool:
-        """Whether the same has been kept, on whatever day."""
-        folder = self._place(correction.label, known=known)
-        return any(folder.glob(f"*-{correction.identity}.*"))
+        """Whether the same has been kept, on whatever day, also when its label was not known yet."""
+        places = [self._place(correction.label, known=known)]
+        if known and len(quoted := _quoted(correction.label)) <= _LONGEST:
+            places.append(self._folder / OTHER / quoted)
+        return any(any(folder.glob(f"*-{correction.identity}.*")) for folder in places)
 
     def sizes(self, day: str) -> tuple[int, int]:
         """Bytes of the files of a day, and of those of all days."""
@@ -71,7 +73,11 @@ class ClipFiles:
     def _place(self, label: str, *, known: bool) -> Path:
         if known:
             return self._folder / label
-        name = quote(label, safe="").replace(".", "%2E").replace("~", "%7E")  # which an address may have as they are
+        name = _quoted(label)
         if len(name) > _LONGEST:
             raise FeedbackError(f"found a label of {len(name)} characters when percent-encoded; allowed: {_LONGEST}")
         return self._folder / OTHER / name
+
+
+def _quoted(label: str) -> str:
+    return quote(label, safe="").replace(".", "%2E").replace("~", "%7E")  # which an address may have as they are

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -76,7 +77,7 @@ def _check_columns(source: str, columns: list[str], required: Collection[str], a
     if not set(required) <= set(columns):
         found = ", ".join(columns)[:200] or "none"
         raise ValueError(f"{source}: found columns {found}; allowed: {allowed}")
-    if twice := next((name for name in columns if name and columns.count(name) > 1), ""):
+    if twice := next((name for name, count in Counter(filter(None, columns)).items() if count > 1), ""):
         raise ValueError(f"{source}: found the column {twice} twice; allowed: each column once")
 
 

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from benchmarks.machine import CHROMIUM, free_port
+from benchmarks.machine import CHROMIUM, free_port, open_browser
 
 from .house import House, house, wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-WITHOUT_NETWORK = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -32,18 +30,12 @@ def flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     """A page of a headless browser."""
-    from playwright.sync_api import sync_playwright
-
     if CHROMIUM is None:
         pytest.skip("no Chromium: `apt-get install chromium`")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *WITHOUT_NETWORK]
-        )
+    with open_browser() as browser:
         page = browser.new_page(viewport={"width": 1300, "height": 1700})
         page.set_default_timeout(60_000)
         yield page
-        browser.close()
 
 
 @pytest.fixture(scope="session")

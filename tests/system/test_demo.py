@@ -23,11 +23,10 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from benchmarks.machine import CHROMIUM, free_port
+from benchmarks.machine import CHROMIUM, free_port, open_browser
 from stages.data.prepared import open_prepared
 from tests.pipeline.conftest import Clone, finished
 
-from .conftest import WITHOUT_NETWORK
 from .house import wait_until
 from .test_training import overlay
 
@@ -122,8 +121,6 @@ def demo(finished: tuple[Clone, list[str]]) -> Iterator[Demo]:
 @pytest.fixture(scope="module")
 def visit(demo: Demo) -> Iterator[Callable[..., Page]]:
     """Opens the page in a browser; at the end, all that its pages have asked for was the page's own."""
-    from playwright.sync_api import sync_playwright
-
     if CHROMIUM is None:
         pytest.skip("no Chromium: `apt-get install chromium`")
     asked: list[str] = []
@@ -131,13 +128,10 @@ def visit(demo: Demo) -> Iterator[Callable[..., Page]]:
     def note(request: Request) -> None:
         asked.append(request.url)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run", *WITHOUT_NETWORK]
-        )
+    with open_browser() as browser:
 
-        def visit(width: int = 1280, height: int = 1100) -> Page:
-            page = browser.new_page(viewport={"width": width, "height": height})
+        def visit(width: int = 1280, height: int = 1100, **device: Any) -> Page:
+            page = browser.new_page(viewport={"width": width, "height": height}, **device)
             page.set_default_timeout(MILLISECONDS)
             page.on("request", note)
             page.goto(demo.address)
@@ -145,7 +139,6 @@ def visit(demo: Demo) -> Iterator[Callable[..., Page]]:
             return page
 
         yield visit
-        browser.close()
     assert asked
     own = (f"{demo.address}/", "data:", "blob:")
     assert {url for url in asked if not url.startswith(own)} == set()
@@ -169,20 +162,42 @@ def clock(demo: Demo) -> list[list[list[int]]]:
     return clocks[int(answers["probability"].idxmax())]
 
 
-def draw(page: Page, strokes: list[list[list[int]]]) -> None:
-    """Draw with the mouse."""
+def on_canvas(page: Page, strokes: list[list[list[int]]]) -> list[list[tuple[float, float]]]:
+    """Where the points of strokes of 0 to 255 lie on the page."""
     canvas = page.locator("#pad svg")
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     assert box is not None
     scale, margin = box["width"] * 0.8 / 255, box["width"] * 0.1
-    for xs, ys, *_ in strokes:
-        places = [(box["x"] + margin + x * scale, box["y"] + margin + y * scale) for x, y in zip(xs, ys, strict=True)]
+    return [
+        [(box["x"] + margin + x * scale, box["y"] + margin + y * scale) for x, y in zip(xs, ys, strict=True)]
+        for xs, ys, *_ in strokes
+    ]
+
+
+def draw(page: Page, strokes: list[list[list[int]]]) -> None:
+    """Draw with the mouse."""
+    for places in on_canvas(page, strokes):
         page.mouse.move(*places[0])
         page.mouse.down()
         for place in places[1:]:
             page.mouse.move(*place)
         page.mouse.up()
+
+
+def draw_with_finger(page: Page, strokes: list[list[list[int]]]) -> None:
+    """Draw on a touchscreen."""
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y} for x, y in places]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    for places in on_canvas(page, strokes):
+        touch("touchStart", places[0])
+        for place in places[1:]:
+            touch("touchMove", place)
+        touch("touchEnd")
 
 
 def tab(page: Page, name: str) -> None:
@@ -212,6 +227,19 @@ def test_a_clock_that_is_drawn_with_the_mouse_is_called_a_clock(page: Page, cloc
     page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.locator("#pad polyline")).to_have_count(0)
     expect(first_label(page)).to_have_count(0)
+
+
+def test_a_clock_that_is_drawn_with_a_finger_is_called_a_clock(
+    visit: Callable[..., Page], clock: list[list[list[int]]]
+) -> None:
+    phone = visit(390, 844, has_touch=True, is_mobile=True)
+    phone.locator("#pad svg").scroll_into_view_if_needed()
+    before = phone.evaluate("scrollY")
+    draw_with_finger(phone, clock)
+    expect(first_label(phone)).to_have_text("clock")
+    expect(phone.locator("#pad polyline")).to_have_count(len(clock))
+    assert phone.evaluate("scrollY") == before, "the page scrolled under the finger"
+    phone.close()
 
 
 def test_a_correction_is_on_the_disk_once(demo: Demo, page: Page, clock: list[list[list[int]]]) -> None:
@@ -300,6 +328,28 @@ def test_a_clip_has_its_frames_and_a_class(page: Page) -> None:
     expect(first_label(page)).to_be_visible()
     expect(page.locator(".strip img")).to_have_count(8)
     expect(page.locator(".chart").filter(visible=True).locator("polyline")).to_have_count(3)  # also flat ones
+
+
+def upload_clip(page: Page, name: str, content: bytes) -> None:
+    if (remove := page.get_by_label("Clear").filter(visible=True)).count():
+        remove.first.click()
+    page.locator("input[type=file][accept^=video]").set_input_files(
+        {"name": name, "mimeType": "video/mp4", "buffer": content}
+    )
+
+
+def test_a_visitors_own_clip_has_its_frames_and_a_class(demo: Demo, page: Page) -> None:
+    clip = next((demo.clone.folder / "data" / "video" / "raw" / "clips").rglob("*.mp4"))
+    upload_clip(page, "my: clip.mp4", clip.read_bytes())
+    expect(page.locator(".strip img")).to_have_count(8)
+    expect(first_label(page)).to_be_visible()
+
+
+def test_a_broken_clip_is_answered_in_words_without_a_path_of_the_server(demo: Demo, page: Page) -> None:
+    upload_clip(page, "my: broken.mp4", b"no clip at all" * 100)
+    expect(page.get_by_text("no video container that can be read").first).to_be_visible()
+    assert "unroll-demo-" not in page.locator(".toast-wrap").inner_text()
+    page.get_by_role("button", name="Close").first.click()
 
 
 def test_a_text_is_translated_and_what_stands_in_it_is_text(page: Page) -> None:

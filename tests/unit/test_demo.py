@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from flows.demo import corrections, guard, pictures
 from flows.demo.__main__ import takes_corrections
 from flows.demo.corrections import Corrections, Refusal
-from flows.demo.files import MAX_BYTES, MAX_LINE, require_small
+from flows.demo.files import MAX_BYTES, MAX_LINE, read_frame, require_small
 from flows.demo.models import Models, Refused, Version, aliases
 from flows.demo.strokes import MAX_POINTS, MAX_STROKES, MAX_TEXT, BadStrokes, parse, prefixes
 
@@ -46,6 +46,7 @@ def test_a_drawing_is_read_as_it_was_drawn():
         (json.dumps([[[0] * (MAX_POINTS + 1)] * 2]), "10,001 points"),
         (" " * (MAX_TEXT + 1), "524,289 characters"),
         (17, "found int"),
+        ("[[[0, 1], [0, 1], [0, 16]], [[4], [5]]]", "strokes with times and others without"),
     ],
 )
 def test_what_is_no_drawing_is_refused_with_a_reason(text, reason):
@@ -284,3 +285,25 @@ def test_a_file_that_would_take_long_to_read_is_refused_before_it_is_read(tmp_pa
         path.write_bytes(content)
         with pytest.raises(ValueError, match=said):
             require_small(path)
+
+
+def frame_of(tmp_path: Path, *lines: str) -> pd.DataFrame:
+    """What the Forecast tab reads of a CSV with the columns `day` and `sold`."""
+    path = tmp_path / "uploaded.csv"
+    path.write_text("\n".join(["day,sold", *lines, ""]))
+    return read_frame(str(path), "day", "sold", None)
+
+
+@pytest.mark.parametrize("value", ["1_000", "1,5", "inf", "nan", "1e400", "ten", "١٢"])
+def test_a_value_that_no_model_takes_is_named_with_its_line(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ValueError, match=f"^line 3: found '{value}' as sold; allowed: a number such as 1234.5, or"):
+        frame_of(tmp_path, "2024-01-01,5", f'2024-01-02,"{value}"', "no day,no value")
+
+
+def test_days_and_values_of_a_csv_are_read_as_they_stand(tmp_path: Path) -> None:
+    days = ["2024-01-01T00:30:00+02:00", "2024-01-01 23:30:00-08:00", "2024-01-02"]
+    frame = frame_of(tmp_path, *(f"{day}, 1e3" for day in days), "2024-01-03,")
+    assert list(frame["ds"]) == [*days, "2024-01-03"]
+    assert list(frame["y"].dropna()) == ["1e3"] * 3
+    with pytest.raises(ValueError, match=r"^line 2: found '02/01/2024' as day; allowed: a date such as 2015-12-31"):
+        frame_of(tmp_path, "02/01/2024,5")

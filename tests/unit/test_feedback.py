@@ -76,6 +76,14 @@ def test_a_clip_lies_in_the_folder_of_its_label(tmp_path: Path) -> None:
     assert (name[:17], name[-4:], content) == ("clock/2026-12-02-", ".mp4", MP4)
 
 
+def test_a_clip_is_kept_once_although_its_label_becomes_a_class(tmp_path: Path) -> None:
+    record = {"label": "a. cup", "clip": MP4}
+    assert Feedback(tmp_path, "video", ["clock"]).add(record) == "kept"
+    assert Feedback(tmp_path, "video", ["clock", "a. cup"]).add(record) == "known"
+    long = {"label": "é" * 60, "clip": MP4}  # too long a name for a folder below `other/`, and a class all the same
+    assert Feedback(tmp_path, "video", ["é" * 60]).add(long) == "kept"
+
+
 def test_a_made_drawing_is_kept_with_what_became_of_it(tmp_path: Path) -> None:
     record = {"label": "cup", "drawing": SQUARE, "temperature": 0.6, "kept": True}
     kept = feedback(tmp_path, "drawing")

@@ -163,7 +163,8 @@ def test_a_bad_date_costs_every_value_of_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("day,y\n1,2\n", r"'date' \(prepare.date_columns\) is not a column; the header is day, y"),
+        ("day,y\n1,2\n", r"'date' \(prepare.date_columns\) is not a column; the header is day, y$"),
+        ("day; date ;y\n1;2;3\n", r"the header is day; date ;y; it looks like prepare.delimiter: ';'$"),
         ("date,y,y\n", r"'y' \(prepare.value_columns\) is a column 2 times"),
         ("", "'date'"),
         ('date,"y\n1970-01-01,5\n', "line 1: found a value that spans several lines"),

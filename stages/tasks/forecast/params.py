@@ -11,6 +11,7 @@ from ... import params
 from ...params import AlarmParams, Block, Count, Dropout, Encoding, Positive, TaskParams
 
 Name = Annotated[str, Field(min_length=1)]
+Delimiter = Literal[",", ";", "\t", "|"]
 SERVED_COLUMNS = {"unique_id", "ds", "y"}  # the registered model is asked with these
 CLOSED_FORM_DAYS = 378  # of the past that the linear path in closed form reads, and so the most that is cleaned
 NEEDED_QUANTILES = (0.05, 0.5, 0.95)  # the registered model answers with these
@@ -33,7 +34,7 @@ class PrepareParams(params.PrepareParams):
     """How the files are to be read, which repairs are made, and where each series is cut."""
 
     encoding: Encoding
-    delimiter: Literal[",", ";", "\t", "|"]
+    delimiter: Delimiter
     decimal: Literal[".", ","]
     thousands: Literal["", ",", ".", " ", "'"]
     date_columns: Annotated[list[Name], Field(min_length=1, max_length=3)]

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import get_args
 
 from ....data.csv_rows import Row, rows
 from ....data.text import AUTO, open_text
 from ..data.numbers import MISSING, PLAIN, Notation
 from ..data.series import MAX_MAGNITUDE, MAX_YEAR, MIN_YEAR, Rejection, day_number, series_name
-from ..params import PrepareParams
+from ..params import Delimiter, PrepareParams
 from .doubts import Fractions
 from .names import Names
 
@@ -269,6 +270,12 @@ def _check_header(path: Path, header: list[str], params: PrepareParams) -> None:
         for name in [names] if isinstance(names, str) else names:
             if name and header.count(name) != 1:
                 found = f"is a column {header.count(name)} times" if name in header else "is not a column"
-                raise ValueError(
-                    f"{path.name}: {name!r} (prepare.{key}) {found}; the header is {', '.join(header)[:400]}"
-                )
+                hint = "" if name in header else _delimiter_hint(name, params.delimiter.join(header))
+                shown = ", ".join(header)[:400]
+                raise ValueError(f"{path.name}: {name!r} (prepare.{key}) {found}; the header is {shown}{hint}")
+
+
+def _delimiter_hint(name: str, line: str) -> str:
+    """What to set where a column is in the header once another delimiter splits it."""
+    marks = (mark for mark in get_args(Delimiter) if name in [cell.strip() for cell in line.split(mark)])
+    return next((f"; it looks like prepare.delimiter: {mark!r}" for mark in marks), "")

@@ -230,15 +230,18 @@ def read_series(rows: pd.DataFrame, *, duplicates: Duplicates, max_gap_days: int
 
     Raises ValueError for what is no date or no number, and Rejection, which is one, for what makes no series.
     """
-    days = _days(rows["ds"])
+    days = local_days(rows["ds"])
     past = ~_is_ahead(rows["y"], days)
     missing_day = "(leave a missing day out: it is filled from the same weekday a week earlier)"
     values = _numbers("y", rows["y"][past], days[past], f"finite numbers {missing_day}")
     return days, regularize(days[past], values, duplicates=duplicates, max_gap_days=max_gap_days, min_days=MIN_HISTORY)
 
 
-def _days(column: pd.Series) -> np.ndarray:
-    """`ds` as days since 1970-01-01; of a time with a zone, the date on its own clock, whatever the others' zones."""
+def local_days(column: pd.Series) -> np.ndarray:
+    """`ds` as days since 1970-01-01, `(rows,)`; of a time with a zone, the date on its own clock, whatever the others'.
+
+    Raises ValueError for what is no date.
+    """
     allowed = f"allowed: ISO 8601 dates from {MIN_YEAR} to {MAX_YEAR}, such as 2015-12-31"
     if pd.api.types.is_numeric_dtype(column):
         raise ValueError(f"ds holds numbers, such as {column.iloc[0]}; {allowed}")
