@@ -333,7 +333,10 @@ class Questions:
         """Have a loaded version answer. What it cannot answer counts against it, as the task's scores say."""
         description, examples = self.task.description(), len(self.chosen)
         with busy(f"{description.model_name} version {version} answers {examples:,} test examples"):
-            answers = model.predict(self.rows, params={"on_error": "report"})
+            assert self.rows is not None
+            # Without the columns that only other versions take, of which MLflow would warn.
+            columns = [name for name in model.metadata.get_input_schema().input_names() if name in self.rows]
+            answers = model.predict(self.rows[columns], params={"on_error": "report"})
         # Only where it is another than the task's own.
         other = {} if self.metric == description.metric else {"metric": self.metric}
         scores = self.task.comparison().scores(answers, self.prepared, self.raw, self.chosen, **other)

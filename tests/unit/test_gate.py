@@ -296,7 +296,7 @@ class Examples:
         return Identities([f"row {number}" for number in range(1000)])
 
     def examples(self, prepared: Path, raw: Path, chosen: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame({"row": chosen})
+        return pd.DataFrame({"row": chosen, "price": 1.0})
 
     def scores(self, answers: pd.DataFrame, prepared: Path, raw: Path, chosen: np.ndarray) -> Any:
         return mean(answers["right"].to_numpy(dtype=np.float64))
@@ -307,8 +307,10 @@ class Model:
 
     def __init__(self, share: float | None, words: str = "") -> None:
         self.share, self.words = share, words
+        self.metadata = SimpleNamespace(get_input_schema=lambda: SimpleNamespace(input_names=lambda: ["row"]))
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any]) -> pd.DataFrame:
+        assert list(rows) == ["row"], "a version is asked with its own columns alone"
         if self.share is None:
             raise KeyError("an old column at https://me:hunter2@host")
         right = rows["row"].to_numpy() < self.share * 1000
