@@ -38,39 +38,27 @@ from . import command
 from .data import REPOSITORY
 from .machine import free_port
 from .preprocess import enlarge
+from .ray_node import HERE, start_node
 
-_HERE = "127.0.0.1"
 _PER_CATEGORY = 200  # of the sample: a training of seconds, since it is the beginning and the end that cost more
-_START_SECONDS = 300
 _SIDES = ("processes", "1 node", "2 nodes")
 
 
 class Nodes:
-    """`ray start --block` processes on this machine."""
+    """Nodes on this machine."""
 
     def __init__(self, folder: Path) -> None:
         self.started: list[subprocess.Popen[bytes]] = []
         self._folder = folder
-        self.address = f"{_HERE}:{free_port()}"
+        self.address = f"{HERE}:{free_port()}"
 
     def add(self) -> None:
-        """Start a node of one CPU, the first one as the head, and wait until it is there."""
-        log = self._folder / f"{len(self.started)}.log"
-        options = [f"--address={self.address}"]
+        """Start a node, the first one as the head."""
+        options = ["--object-store-memory=500000000"]
         if not self.started:
-            port = self.address.rpartition(":")[2]
-            options = ["--head", f"--port={port}", f"--temp-dir={self._folder}/r", "--include-dashboard=false"]
-        ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--node-ip-address={_HERE}"]
-        environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
-        environment["RAY_worker_niceness"] = "0"  # else 15: whatever else runs here would go before this side alone
-        with log.open("wb") as file:
-            settings = ["--num-cpus=1", "--object-store-memory=500000000", *options]
-            self.started.append(subprocess.Popen([*ray, *settings], env=environment, stdout=file, stderr=file))
-        until = time.monotonic() + _START_SECONDS
-        while "runtime started" not in log.read_text(encoding="utf-8"):
-            if self.started[-1].poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"a node did not start: {log.read_text(encoding='utf-8')}")
-            time.sleep(0.2)
+            options += ["--head", f"--temp-dir={self._folder}/r", "--include-dashboard=false"]
+        log = self._folder / f"{len(self.started)}.log"
+        self.started.append(start_node(log, self.address, *options, environment=os.environ))
 
     def stop(self) -> None:
         """End the nodes, the head last."""

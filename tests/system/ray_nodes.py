@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +13,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import free_port
+from benchmarks.ray_node import HERE, start_node
 
-from .house import wait_until
-
-RAY = Path(sys.executable).with_name("ray")
-_HERE = "127.0.0.1"
-_STARTED = "runtime started"  # what `ray start` says
 _NAMESPACE = ("unshare", "--mount", "--propagation=private", "sh", "-c")
 
 
@@ -30,36 +25,26 @@ class Nodes:
     """
 
     def __init__(self, folder: Path, *, hidden: Path | None = None, own: Path | None = None) -> None:
-        self.address = f"{_HERE}:{free_port()}"
+        self.address = f"{HERE}:{free_port()}"
         self._folder, self._hidden, self._own = folder, hidden, own or folder.with_suffix(".own")
         self._started: list[subprocess.Popen[bytes]] = []
-        options = ["--head", f"--port={self.address.rpartition(':')[2]}", f"--temp-dir={folder}"]
-        self._start(*options, "--include-dashboard=false", f"--ray-client-server-port={free_port()}")
+        self._start(
+            "--head", f"--temp-dir={folder}", "--include-dashboard=false", f"--ray-client-server-port={free_port()}"
+        )
 
     def add(self, *options: str) -> None:
         """Start a node more."""
-        self._start(f"--address={self.address}", *options)
+        self._start(*options)
 
     def _start(self, *options: str) -> None:
         log = self._folder.with_suffix(f".{len(self._started)}.log")
         # No credentials, and no folder for temporary files that is the tests' own: nodes are other machines.
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_") and name != "TMPDIR"}
-        environment = {**kept, "RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
-        environment["RAY_worker_niceness"] = "0"  # else 15 more than ours: on a busy machine they would hardly run
-        environment["UNROLL_NODE_FOLDER"] = str(self._own / str(len(self._started)))
-        command = [str(RAY), "start", "--block", f"--node-ip-address={_HERE}", "--num-cpus=1"]
-        command += ["--object-store-memory=200000000", *options]
-        if self._hidden is not None:
-            command = [*_NAMESPACE, 'mount -t tmpfs none "$0" && exec "$@"', str(self._hidden), *command]
-        with log.open("wb") as file:
-            node = subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True)
-        self._started.append(node)
-
-        def ready() -> bool:
-            assert node.poll() is None, log.read_text()
-            return _STARTED in log.read_text()
-
-        wait_until(ready, "a node of the cluster", seconds=300)
+        environment = {**kept, "UNROLL_NODE_FOLDER": str(self._own / str(len(self._started)))}
+        hide = 'mount -t tmpfs none "$0" && exec "$@"'
+        prefix = () if self._hidden is None else (*_NAMESPACE, hide, str(self._hidden))
+        memory = "--object-store-memory=200000000"
+        self._started.append(start_node(log, self.address, memory, *options, environment=environment, prefix=prefix))
 
     def folders(self) -> list[Path]:
         """Those of the nodes that were brought something, also of dead ones."""
