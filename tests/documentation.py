@@ -111,6 +111,7 @@ NOT_RUN = {
     "ray *": "a cluster; tests/system/test_cluster.py",
     "docker *": "an engine; tests/system/test_dockerfile.py reads the file",
     "kubectl *": "a cluster; tests/system/test_manifests.py reads the files",
+    "head=$(kubectl *": "a cluster",
 }
 
 # Pages whose commands need files of their own, and the test that makes those.
