@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import groupby
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,8 +28,9 @@ class Block:
     def commands(self) -> list[str]:
         """The commands of a block in sh, without comments; a line that ends with a backslash goes on."""
         whole = self.text.replace("\\\n", " ")
-        lines = (" ".join(shlex.split(line, comments=True, posix=False)) for line in whole.splitlines())
-        return [part.strip() for line in lines if line for part in line.split(" && ")]
+        lines = (shlex.split(line, comments=True, posix=False) for line in whole.splitlines())
+        parts = [list(part) for words in lines for joint, part in groupby(words, "&&".__eq__) if not joint]
+        return [" ".join(words) for words in parts]
 
 
 def blocks(page: str, *languages: str) -> list[Block]:
