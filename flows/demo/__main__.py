@@ -14,7 +14,7 @@ import argparse
 import os
 import sys
 import tempfile
-import threading
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +24,7 @@ from stages.progress_bar import tell
 HERE = "127.0.0.1"
 _UPLOAD = "50mb"
 _MAX_THREADS = 16
+_WAIT_SECONDS = 0.5
 # Visits whose state is kept, 0.35 MB each; Gradio keeps 10,000. The oldest loses only the series of its forecast.
 _MAX_VISITS = 200
 _SETTINGS = {
@@ -102,7 +103,8 @@ def serve(host: str, port: int, folder: Path, *, corrections: bool) -> None:
     tell(f"the page is on http://{host}:{port}")
     models.watch()  # the page is there while they are loaded
     with suppress(KeyboardInterrupt):  # SIGTERM, too: stages/stopping.py
-        threading.Event().wait()
+        while True:  # Polars, which Gradio imports, has one long wait go on after Ctrl-C
+            time.sleep(_WAIT_SECONDS)
     built.close(verbose=False)
 
 

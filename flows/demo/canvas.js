@@ -117,6 +117,7 @@ function gallery() {
     place.querySelector('.shown').addEventListener('click', () => trigger('select', { index }));
     place.querySelectorAll('[data-liked]').forEach(button => button.addEventListener('click', () => {
       trigger('like', { index, liked: button.dataset.liked === 'true' });
+      place.querySelectorAll('[data-liked]').forEach(each => each.setAttribute('aria-pressed', each === button));
     }));
   });
   let endings = [];
@@ -124,7 +125,10 @@ function gallery() {
     const { drawings = [] } = JSON.parse(props.value || '{}');
     endings.forEach(end => end());
     endings = places.map((place, index) => {
-      place.querySelectorAll('button').forEach(button => { button.disabled = index >= drawings.length; });
+      place.querySelectorAll('button').forEach(button => {
+        button.disabled = index >= drawings.length;
+        button.removeAttribute('aria-pressed');
+      });
       return replay(place.querySelector('svg'), fitted(drawings[index] || []));
     });
   };

@@ -42,17 +42,21 @@ class Context:
         """A row to say what something is, by a class or another word, and the button that hands it in."""
         with gr.Row(elem_classes="joined"):
             word = self.class_list(task, label=label, allow_custom_value=True, value="", min_width=140)
-            keep = gr.Button("Hand in", min_width=120, scale=0)
+            keep = gr.Button("Submit", min_width=120, scale=0)
         return word, keep
 
-    def correct(self, task: str, record: Mapping[str, Any]) -> None:
-        """Hand a correction on and say so on the page, or why it is not taken."""
+    def correct(self, task: str, record: Mapping[str, Any], label: str = "") -> None:
+        """Hand a correction on and say so on the page, or why it is not taken. `label` is the class that a visitor has
+        typed, of which nothing is learned where the model does not know it.
+        """
         champion = self.models.get(task, CHAMPION)
+        classes = champion.classes if champion else ()
         try:
-            is_new = self.corrections.add(task, champion.classes if champion else (), record)
+            is_new = self.corrections.add(task, classes, record)
         except Refusal as error:
             raise problem(error, "Not kept") from None
-        gr.Info("It was saved." if is_new else "It had already been saved.", title="Thank you", duration=4)
+        known = "" if not label or label in classes else " The model has no such class, so it learns nothing from it."
+        gr.Info(f"It {'was' if is_new else 'had already been'} saved.{known}", title="Thank you", duration=4)
 
 
 def problem(reason: object, title: str) -> gr.Error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -18,6 +19,7 @@ from .strokes import MAX_TEXT, BadStrokes, Stroke, parse
 TASK = "drawing"
 _COUNT = 4
 _HOTTEST = 1.5
+_HINT = "Click a drawing to classify it."
 
 
 def build(context: Context, pad: gr.HTML, tabs: gr.Tabs) -> None:
@@ -29,14 +31,14 @@ def build(context: Context, pad: gr.HTML, tabs: gr.Tabs) -> None:
                 0.05, _HOTTEST, 0.6, step=0.05, label="Temperature", info="Low: typical drawings. High: unusual ones."
             )
             draw = gr.Button("Draw four", variant="primary")
-            gr.Markdown("Pick a drawing, and the classifier says what it takes it for.", elem_classes="hint")
+            hint = gr.Markdown(_HINT, elem_classes="hint")
         sides = context.sides[TASK] = two_sides()
         galleries = []
         for side in sides:
             with side.body:
-                label = "Hand this drawing to the classifier"
+                label = "Classify this drawing"
                 galleries.append(gallery(_COUNT, label, judged=context.corrections.enabled))
-    gr.on([draw.click, kind.input], partial(_draw, context), [kind, temperature, context.choice], galleries)
+    gr.on([draw.click, kind.input], partial(_draw, context), [kind, temperature, context.choice], [*galleries, hint])
 
     # No `partial`: Gradio finds no annotations of one, and so would not hand it the event.
     def judge(text: str, event: gr.EventData) -> None:
@@ -61,7 +63,7 @@ def _draw(context: Context, kind: str | None, temperature: float, choice: str) -
     kind = kind or (secrets.choice(known) if known else "#1")
     seeds = [secrets.randbelow(2**31) for _ in range(_COUNT)]
     rows = [{"label": kind, "temperature": float(temperature), "seed": seed} for seed in seeds]
-    return [_ask(version, rows) for version in versions]
+    return [*(_ask(version, rows) for version in versions), f"Drawn: {escape(kind)}. {_HINT}"]
 
 
 def _ask(version: Version | None, rows: list[dict[str, Any]]) -> str:

@@ -21,8 +21,10 @@ class BadFile(ValueError):
     """A file that makes no series; the message names the line, what was found and what is allowed."""
 
 
-def require_small(path: Path) -> None:
-    """Raise ValueError for a file that would take long to read: packed, large, or with a very long line."""
+def require_readable(path: Path) -> None:
+    """Raise ValueError for a file that would take long to read (packed, large, or with a very long line), or whose
+    columns are not separated by commas.
+    """
     if (size := path.stat().st_size) > MAX_BYTES:
         raise ValueError(f"found {size:,} bytes; allowed: {MAX_BYTES:,}")
     content = path.read_bytes()
@@ -30,12 +32,16 @@ def require_small(path: Path) -> None:
         raise ValueError("found a file packed with gzip; allowed: a CSV as text")
     if (longest := max(map(len, content.split(b"\n")))) > MAX_LINE:
         raise ValueError(f"found a line of {longest:,} bytes; allowed: {MAX_LINE:,}")
+    header = content.partition(b"\n")[0]
+    if header and b"," not in header:
+        found = header.decode(errors="replace").strip()[:80]
+        raise ValueError(f"found one column, {found!r}; allowed: a day and a value at least, separated by commas")
 
 
 def read_records(path: str, required: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The records of an uploaded file, each with its line. Raises BadFile without the server's path in it."""
     try:
-        require_small(Path(path))
+        require_readable(Path(path))
         yield from records(path, required, f"also {', '.join(required)}")
     except ValueError as error:
         raise BadFile(str(error).replace(f"{path}: ", "")) from None

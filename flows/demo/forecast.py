@@ -26,8 +26,11 @@ _TABLE_SECONDS = 60.0
 _ONE_SERIES = "(one series)"
 _NAMES = {  # what a column is often called
     "ds": ("ds", "date", "day", "datum", "timestamp", "service_date"),
-    "y": ("y", "value", "sales", "count", "rides", "total_rides", "temp_max"),
-    "unique_id": ("unique_id", "series", "id", "name", "store", "station"),
+    "y": ("y", "value", "sales", "sold", "count", "quantity", "orders", "rides", "total_rides", "temp_max"),
+    "unique_id": (
+        *("unique_id", "series", "id", "name", "store", "shop", "branch", "station", "city", "region"),
+        *("item", "product", "sku"),
+    ),
 }
 
 
@@ -37,7 +40,7 @@ def build(context: Context) -> None:
     with gr.Row():
         with gr.Column(min_width=300):
             file = gr.File(label="A CSV with one row per day", file_types=[".csv"], height=140)
-            gr.Examples([[str(example)]], file, label="Or this one")
+            gr.Examples([[str(example)]], file, label="Example")
             with gr.Row():
                 day, value, series = (gr.Dropdown(label=name, min_width=150) for name in ("Day", "Value", "Series"))
             ask = gr.Button("Forecast", variant="primary")
@@ -49,14 +52,21 @@ def build(context: Context) -> None:
                 answers.append(gr.State())
                 shown = gr.Dropdown(label="Show", visible=False)
                 picture = gr.HTML()
-                table = gr.Dataframe(label="Seven days ahead", interactive=False, buttons=[], visible=False)
+                table = gr.Dataframe(
+                    label="Seven days ahead",
+                    interactive=False,
+                    buttons=[],
+                    visible=False,
+                    column_widths=["30%", "17.5%", "17.5%", "17.5%", "17.5%"],
+                )
                 download = gr.DownloadButton("Download the table", visible=False, size="sm")
                 outputs += [answers[-1], shown, picture, table, download]
                 gr.on([shown.input], _show, [answers[-1], shown], [picture, table])
     columns = [day, value, series]
     inputs = [file, *columns, context.choice]
     file.change(partial(_open, context), [file, context.choice], [*columns, *outputs])
-    gr.on([ask.click, context.shown.change], partial(_answer, context), inputs, outputs)
+    asks = [ask.click, context.shown.change, *(column.input for column in columns)]
+    gr.on(asks, partial(_answer, context), inputs, outputs)
 
 
 def _open(context: Context, path: str | None, choice: str) -> list[object]:
@@ -99,8 +109,12 @@ def _answer(
     try:
         frame = read_frame(path, day, value, series if series != _ONE_SERIES else None)
         return [part for version in versions for part in _parts(_ask(version, frame), tables)]
-    except (BadFile, Refused) as error:
+    except BadFile as error:
         raise problem(error, "No forecast") from None
+    except Refused as error:
+        several = series in (None, _ONE_SERIES) and "prepare.duplicates" in str(error)
+        advice = "; for rows of several series, choose the column of their names as Series" if several else ""
+        raise problem(f"{error}{advice}", "No forecast") from None
 
 
 def _ask(version: Version | None, frame: pd.DataFrame) -> dict[str, pd.DataFrame] | None:
@@ -110,7 +124,9 @@ def _ask(version: Version | None, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     answer = version.predict_frame(frame)
     refused, answer = answer[answer["ds"].isna()], answer[answer["ds"].notna()]
     if len(refused):
-        gr.Warning(escape(f"{len(refused)} series have no forecast, such as: {refused['error'].iloc[0]}"), duration=30)
+        first = refused.iloc[0]
+        others = f" (and {len(refused) - 1} more series)" if len(refused) > 1 else ""
+        gr.Warning(escape(f"{first['unique_id']}: {first['error']}{others}"), title="No forecast", duration=30)
     names = list(dict.fromkeys(answer["unique_id"]))[:_SHOWN_SERIES]
     past = frame[frame["unique_id"].isin(names)]
     past = past.assign(ds=local_days(past["ds"]).astype("datetime64[D]").astype("datetime64[ns]"))
@@ -118,7 +134,7 @@ def _ask(version: Version | None, frame: pd.DataFrame) -> dict[str, pd.DataFrame
     days = past.dropna(subset=["y"]).groupby(["unique_id", "ds"])["y"].mean().reset_index()
     return {
         "history": days.groupby("unique_id").tail(_SHOWN_DAYS),
-        "ahead": answer.drop(columns="error", errors="ignore"),
+        "ahead": answer.drop(columns="error", errors="ignore").infer_objects(),
     }
 
 

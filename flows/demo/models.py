@@ -50,7 +50,8 @@ class Version:
     metric: str  # `accuracy 0.9638 [0.9514, 0.9743]`; empty where the version does not say
     card: str  # Markdown; empty where the version has none
     classes: Sequence[str]  # that the model knows; empty where it knows none
-    params: frozenset[str]  # of its signature, as are the outputs
+    params: frozenset[str]  # of its signature, as are inputs and outputs
+    inputs: frozenset[str]
     outputs: frozenset[str]
     model: Any  # a pyfunc
     # One answer of a model at a time: several would share the same few processors, and each would be late.
@@ -69,9 +70,12 @@ class Version:
         return self.predict_frame(pd.DataFrame(list(rows)), **params)
 
     def predict_frame(self, frame: pd.DataFrame, **params: Any) -> pd.DataFrame:
-        """The same for a frame. A row that cannot be answered has a text in `error` if another can."""
+        """The same for a frame, whose other columns the version does not see. A row that cannot be answered has a text
+        in `error` if another can.
+        """
         from mlflow.exceptions import MlflowException
 
+        frame = frame[[name for name in frame if name in self.inputs]]
         try:
             with self.lock:
                 answer: pd.DataFrame = self.model.predict(frame, params=params | self._reporting)
@@ -133,7 +137,7 @@ class Models:
         same = (self._loaded.get((task, other)) for other in ALIASES)
         twin = next((each for each in same if each and each.number == str(version.version)), None)
         if twin is None:
-            tell(f"{name} version {version.version} is loaded …")
+            tell(f"loading {name} version {version.version}")
         self._loaded[task, alias] = twin or _load(task, version)
 
 
@@ -160,6 +164,7 @@ def _load(task: str, version: ModelVersion) -> Version:
         card=card,
         classes=_classes(local),
         params=frozenset(param.name for param in (signature.params or [])),
+        inputs=frozenset(model.metadata.get_input_schema().input_names()),
         outputs=frozenset(signature.outputs.input_names() if signature.outputs else []),
         model=model,
     )

@@ -44,7 +44,7 @@ def build(models: Models, corrections: Corrections, folder: Path) -> gr.Blocks:
     with gr.Blocks(title="Unroll", analytics_enabled=False, delete_cache=(600, _KEPT_SECONDS), fill_width=True) as page:
         with gr.Row(elem_classes="top"):
             gr.HTML("<h1>Unroll</h1><p>Try the registered models.</p>", min_width=200)
-            choice = gr.Radio([*ALIASES, BOTH], value=ALIASES[0], label="Answers by", min_width=300)
+            choice = gr.Radio([*ALIASES, BOTH], value=ALIASES[0], label="Model", min_width=300)
         shown = gr.Textbox(visible="hidden")
         fault = gr.HTML(visible=False, elem_classes="fault")
         context = Context(models=models, corrections=corrections, folder=folder, choice=choice, shown=shown)

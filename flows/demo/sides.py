@@ -66,10 +66,17 @@ def _heading(models: Models, task: str, alias: str) -> str:
     version, name = models.get(task, alias), html.escape(models.names[task])
     if version is None:
         advice = "“make repro” makes one" if alias == CHAMPION else "the next version that is registered becomes it"
-        text = f"{name} has none yet: {advice}" if models.ready else f"{name} is loaded …"
+        text = f"{name} has none yet: {advice}" if models.ready else f"loading {name} …"
         return f'<div class="version"><b>{alias}</b><span>{text}</span></div>'
+    twin = alias != CHAMPION and _is_champion(models, task, version)
+    same = "<span>the same version as the champion</span>" if twin else ""
     return (
         f'<div class="version"><b>{alias}</b>'
         f"<span>{html.escape(version.name)} version {html.escape(version.number)}</span>"
-        f"<span>{html.escape(version.metric)}</span></div>"
+        f"<span>{html.escape(version.metric)}</span>{same}</div>"
     )
+
+
+def _is_champion(models: Models, task: str, version: Version) -> bool:
+    champion = models.get(task, CHAMPION)
+    return champion is not None and champion.number == version.number

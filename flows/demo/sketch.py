@@ -34,12 +34,13 @@ def build(context: Context) -> gr.HTML:
                 kind = gr.Dropdown(examples.classes, label="An example of", min_width=140)
                 show = gr.Button("Show one", min_width=120, scale=0)
             if context.corrections.enabled:
-                _build_correction(context, canvas)
+                word = _build_correction(context, canvas)
+                clear.click(None, None, word, js="() => ''")
         sides = context.sides[TASK] = two_sides()
         labels = []
         for side, name in zip(sides, ("bars", "other-bars"), strict=True):
             with side.body:
-                labels.append(gr.Label(label="Five likeliest", num_top_classes=5, elem_id=name))
+                labels.append(gr.Label(label="Most likely classes", num_top_classes=5, elem_id=name))
         with sides[0].body:
             belief = gr.HTML()
     for button, script in ((undo, _TAKE_BACK), (clear, "() => '[]'")):
@@ -60,8 +61,8 @@ def build(context: Context) -> gr.HTML:
     return canvas
 
 
-def _build_correction(context: Context, canvas: gr.HTML) -> None:
-    """Say what a drawing is: the model's own classes, and any other word."""
+def _build_correction(context: Context, canvas: gr.HTML) -> gr.Dropdown:
+    """Say what a drawing is, with the list that is returned: the model's own classes, and any other word."""
     word, keep = context.label_row(TASK, "It was a …")
 
     def correct(text: str, label: str | None) -> None:
@@ -71,9 +72,10 @@ def _build_correction(context: Context, canvas: gr.HTML) -> None:
         champion = context.models.get(TASK, CHAMPION)
         bars, _ = _ask(champion, strokes)
         recognized = label == next(iter(bars or {}), None)
-        context.correct(TASK, {"word": label, "drawing": strokes, "recognized": recognized})
+        context.correct(TASK, {"word": label, "drawing": strokes, "recognized": recognized}, label)
 
     keep.click(correct, [canvas, word], None)
+    return word
 
 
 def _answer(context: Context, text: str, choice: str) -> list[object]:
@@ -99,7 +101,7 @@ def _ask(version: Version | None, strokes: list[Stroke]) -> tuple[dict[str, floa
         raise problem(answer["error"].iloc[-1], "No answer")
     timed = len(strokes[0]) == 3
     return beliefs[-1], pictures.belief(
-        "Belief while it was drawn",
+        "Probability while it was drawn",
         [moment for moment, _ in moments],
         f"{moments[-1][0]:.3g} seconds" if timed else "the whole drawing",
         beliefs,

@@ -26,7 +26,7 @@ def build(context: Context) -> None:
                 label="Text", lines=1, max_lines=4, max_length=_MAX_TEXT, placeholder="Type, and press Enter"
             )
             ask = gr.Button("Translate", variant="primary")
-            offered = gr.Examples([[sentence] for sentence in examples.sentences()], text, label="Or one of these")
+            offered = gr.Examples([[sentence] for sentence in examples.sentences()], text, label="Examples")
             if context.corrections.enabled:
                 _build_correction(context, text)
         sides = context.sides[TASK] = two_sides()
@@ -37,7 +37,7 @@ def build(context: Context) -> None:
                     gr.Textbox(label="Translation", lines=2, buttons=["copy"], interactive=False),
                     gr.Dataframe(
                         headers=_COLUMNS,
-                        label="The best of its search",
+                        label="Best hypotheses",
                         interactive=False,
                         wrap=True,
                         buttons=[],
@@ -53,7 +53,7 @@ def build(context: Context) -> None:
 def _build_correction(context: Context, text: gr.Textbox) -> None:
     with gr.Row(elem_classes="joined"):
         better = gr.Textbox(label="A better translation", max_length=_MAX_TEXT, min_width=140)
-        keep = gr.Button("Keep", min_width=90, scale=0)
+        keep = gr.Button("Submit", min_width=90, scale=0)
 
     def correct(source: str, target: str) -> None:
         if not source.strip() or not target.strip():

@@ -38,7 +38,7 @@ def build(context: Context) -> None:
             gr.Examples(
                 [[str(path)] for path in examples.clips(context.folder)],
                 clip,
-                label="Or one of these",
+                label="Examples",
                 examples_per_page=8,
             )
             if context.corrections.enabled:
@@ -47,7 +47,7 @@ def build(context: Context) -> None:
         labels, curves = [], []
         for side in sides:
             with side.body:
-                labels.append(gr.Label(label="Five likeliest", num_top_classes=5))
+                labels.append(gr.Label(label="Most likely classes", num_top_classes=5))
                 curves.append(gr.HTML())
     gr.Markdown("Frames, evenly over the clip:", elem_classes="hint")
     strip = gr.Gallery(
@@ -60,13 +60,10 @@ def build(context: Context) -> None:
         interactive=False,
         elem_classes="strip",
     )
-    clip.change(_frames, clip, strip, queue=False, api_name="frames")
-    gr.on(
-        [clip.change, context.shown.change],
-        partial(_answer, context),
-        [clip, context.choice],
-        [*labels, *curves],
-    )
+    inputs, outputs = [clip, context.choice], [*labels, *curves]
+    shown = clip.change(_frames, clip, strip, queue=False, api_name="frames")
+    gr.on([shown.success, context.shown.change], partial(_answer, context), inputs, outputs)
+    shown.failure(lambda: [[], None, None, "", ""], None, [strip, *outputs], queue=False)  # its message is enough
 
 
 def _build_correction(context: Context, clip: gr.Video) -> None:
@@ -75,7 +72,8 @@ def _build_correction(context: Context, clip: gr.Video) -> None:
     def correct(path: str | None, label: str | None) -> None:
         if not path:
             raise gr.Error("There is no clip.", print_exception=False)
-        context.correct(TASK, {"label": said(label), "clip": Path(path)})
+        label = said(label)
+        context.correct(TASK, {"label": label, "clip": Path(path)}, label)
 
     keep.click(correct, [clip, word], None)
 
@@ -111,4 +109,4 @@ def _ask(version: Version | None, path: str | None) -> tuple[dict[str, float] | 
     beliefs = np.array(answer["probabilities_over_time"], dtype=float)
     shares = [(time + 1) / len(beliefs) for time in range(len(beliefs))]
     by_class = [dict(zip(names, map(float, row), strict=False)) for row in beliefs]
-    return bars, pictures.belief("Belief over the clip", shares, "the whole clip", by_class)
+    return bars, pictures.belief("Probability over the clip", shares, "the whole clip", by_class)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -249,7 +251,7 @@ def test_a_correction_is_on_the_disk_once(demo: Demo, page: Page, clock: list[li
     word.fill("tree")
     word.press("Enter")
     for said in ("It was saved.", "It had already been saved."):
-        page.get_by_role("button", name="Hand in").filter(visible=True).click()
+        page.get_by_role("button", name="Submit").filter(visible=True).click()
         expect(page.get_by_text(said)).to_be_visible()
     (file,) = (demo.feedback / "sketch").glob("*.ndjson")
     (line,) = file.read_text().splitlines()
@@ -358,7 +360,7 @@ def test_a_text_is_translated_and_what_stands_in_it_is_text(page: Page) -> None:
     text.fill("<img src=x onerror=\"document.title='hit'\"> 1.2.2003")
     text.press("Enter")
     expect(page.locator(".answer textarea").filter(visible=True)).not_to_have_value("")
-    expect(page.get_by_text("The best of its search")).to_be_visible()
+    expect(page.get_by_text("Best hypotheses")).to_be_visible()
     assert page.title() == "Unroll"
     picture = page.get_by_role("img", name="How much each token of the translation").filter(visible=True)
     expect(picture.locator("rect").first).to_be_visible()
@@ -372,7 +374,7 @@ def test_a_text_is_translated_and_what_stands_in_it_is_text(page: Page) -> None:
 def test_a_better_translation_and_the_class_of_a_clip_are_kept(demo: Demo, page: Page) -> None:
     page.get_by_label("Text", exact=True).fill("1 May 2003")
     page.get_by_label("A better translation").fill("2003-05-01")
-    page.get_by_role("button", name="Keep").filter(visible=True).click()
+    page.get_by_role("button", name="Submit").filter(visible=True).click()
     (pairs,) = wait_until(lambda: list((demo.feedback / "translation").glob("*.tsv")), "a translation in feedback/")
     assert pairs.read_text().splitlines() == ["1 May 2003\t2003-05-01"]
     tab(page, "Video")
@@ -380,7 +382,7 @@ def test_a_better_translation_and_the_class_of_a_clip_are_kept(demo: Demo, page:
     word = page.get_by_label("It shows …")
     word.fill(name)
     word.press("Enter")
-    page.get_by_role("button", name="Hand in").filter(visible=True).click()
+    page.get_by_role("button", name="Submit").filter(visible=True).click()
     (clip,) = wait_until(lambda: list((demo.feedback / "video").glob(f"{name}/*")), "a clip in feedback/")
     raw = demo.clone.folder / "data" / "video" / "raw" / "clips"
     assert clip.read_bytes() in [path.read_bytes() for path in raw.rglob("*") if path.is_file()]
@@ -399,6 +401,19 @@ def test_a_file_with_columns_of_its_own_is_forecast(page: Page, tmp_path: Path) 
     table = pd.read_csv(download.value.path())
     assert list(table.columns) == ["unique_id", "ds", "mean", "q05", "q50", "q95"]
     assert len(table) == 7
+
+
+def test_a_series_without_a_forecast_is_named_beside_the_others(page: Page) -> None:
+    days = DAYS.splitlines()
+    rows = [line.replace(",x", ",north") for line in days] + [line.replace(",x", ",south") for line in days[:5]]
+    upload(page, "two.csv", "\n".join(["date,sales,shop", *rows, ""]))
+    expect(page.get_by_text("south: 5 days; allowed: at least 14")).to_be_visible()
+    expect(page.get_by_role("gridcell", name="2024-04-29")).to_be_visible()
+    cells = page.get_by_role("gridcell").filter(visible=True).all_text_contents()
+    numbers = [cell.strip() for cell in cells if re.fullmatch(r"\s*-?[\d.]+\s*", cell)]
+    assert numbers
+    assert all(re.fullmatch(r"-?\d+(\.\d{1,2})?", number) for number in numbers), numbers
+    page.get_by_role("button", name="Close").first.click()
 
 
 def test_a_broken_file_is_answered_in_words_with_the_line(page: Page) -> None:
@@ -500,3 +515,9 @@ def test_a_correction_of_the_page_is_in_the_store_once_after_a_refresh(
         store, _ = open_prepared(clone.folder / "data/sketch/prepared")
         rows = [row for row in range(len(store)) if str(store.value("id", row)) in kept]
         assert [(str(store.value("label", row)), str(store.value("split", row))) for row in rows] == [("tree", "train")]
+
+
+def test_ctrl_c_ends_the_page(demo: Demo) -> None:
+    assert demo.process is not None
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(timeout=60) == 0

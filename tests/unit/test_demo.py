@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from flows.demo import corrections, guard, pictures
 from flows.demo.__main__ import takes_corrections
 from flows.demo.corrections import Corrections, Refusal
-from flows.demo.files import MAX_BYTES, MAX_LINE, read_frame, require_small
+from flows.demo.files import MAX_BYTES, MAX_LINE, read_frame, read_records, require_readable
 from flows.demo.models import Models, Refused, Version, aliases
 from flows.demo.strokes import MAX_POINTS, MAX_STROKES, MAX_TEXT, BadStrokes, parse, prefixes
 
@@ -175,6 +175,7 @@ def version(predict: Any, params: tuple[str, ...] = ("on_error",), outputs: tupl
         card="",
         classes=(),
         params=frozenset(params),
+        inputs=frozenset(["text", "drawing"]),
         outputs=frozenset(outputs),
         model=SimpleNamespace(predict=predict),
         lock=threading.Lock(),
@@ -189,11 +190,12 @@ def test_a_models_own_reason_is_what_a_visitor_reads():
         version(refuse).predict([{"text": ""}])
 
     def report(frame, params):
+        assert list(frame) == ["drawing"]
         assert params == {"on_error": "report", "beam_size": 1}
         return pd.DataFrame({"label": [None], "error": ["drawing: too long"]})
 
     with pytest.raises(Refused, match="drawing: too long"):
-        version(report).predict([{"drawing": 1}], beam_size=1)
+        version(report).predict([{"drawing": 1, "note": 2}], beam_size=1)
 
 
 def test_a_view_needs_the_param_that_asks_for_it_and_its_column():
@@ -276,7 +278,7 @@ def test_the_axis_of_a_picture_holds_all_values():
 def test_a_file_that_would_take_long_to_read_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "days.csv"
     path.write_bytes(b"ds,y\n" + b"2024-01-01,1\n" * 1000)
-    require_small(path)
+    require_readable(path)
     for content, said in (
         (gzip.compress(b"ds,y\n"), "packed with gzip"),
         (b"ds,y" + b",c" * MAX_LINE + b"\n", "found a line of 32,772 bytes; allowed: 16,384"),
@@ -284,7 +286,7 @@ def test_a_file_that_would_take_long_to_read_is_refused_before_it_is_read(tmp_pa
     ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=said):
-            require_small(path)
+            require_readable(path)
 
 
 def frame_of(tmp_path: Path, *lines: str) -> pd.DataFrame:
@@ -298,6 +300,12 @@ def frame_of(tmp_path: Path, *lines: str) -> pd.DataFrame:
 def test_a_value_that_no_model_takes_is_named_with_its_line(tmp_path: Path, value: str) -> None:
     with pytest.raises(ValueError, match=f"^line 3: found '{value}' as sold; allowed: a number such as 1234.5, or"):
         frame_of(tmp_path, "2024-01-01,5", f'2024-01-02,"{value}"', "no day,no value")
+
+
+def test_a_csv_with_other_separators_is_refused_with_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "uploaded.csv").write_text("day;sold\n2024-01-01;5,50\n")
+    with pytest.raises(ValueError, match="^found one column, 'day;sold'; allowed: .*, separated by commas$"):
+        next(read_records(str(tmp_path / "uploaded.csv"), ()))
 
 
 def test_days_and_values_of_a_csv_are_read_as_they_stand(tmp_path: Path) -> None:
