@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import gradio as gr
@@ -60,10 +61,13 @@ def build(context: Context) -> None:
         interactive=False,
         elem_classes="strip",
     )
-    inputs, outputs = [clip, context.choice], [*labels, *curves]
-    shown = clip.change(_frames, clip, strip, queue=False, api_name="frames")
-    gr.on([shown.success, context.shown.change], partial(_answer, context), inputs, outputs)
-    shown.failure(lambda: [[], None, None, "", ""], None, [strip, *outputs], queue=False)  # its message is enough
+    clip.change(_frames, clip, strip, queue=False, api_name="frames")
+    gr.on(
+        [clip.change, context.shown.change],
+        partial(_answer, context),
+        [clip, context.choice],
+        [*labels, *curves],
+    )
 
 
 def _build_correction(context: Context, clip: gr.Video) -> None:
@@ -82,13 +86,22 @@ def _frames(path: str | None) -> list[Image.Image]:
     if not path:
         return []
     try:
-        frames = read_clip(Path(path), _STRIP).frames
-    except (ClipError, OSError) as error:
-        raise problem(error, "Not a clip") from None
-    return [Image.fromarray(frame) for frame in frames]
+        return [Image.fromarray(frame) for frame in _read(path)]
+    except (ClipError, OSError):  # `_answer` says why
+        return []
+
+
+def _read(path: str) -> np.ndarray:
+    return read_clip(Path(path), _STRIP).frames
 
 
 def _answer(context: Context, path: str | None, choice: str) -> list[object]:
+    try:
+        if path:
+            _read(path)
+    except (ClipError, OSError) as error:
+        gr.Warning(escape(f"{error}"), title="Not a clip", duration=30)
+        path = None
     answers = [_ask(version, path) for version in per_side(context.models, TASK, choice)]
     return [*(bars for bars, _ in answers), *(curve for _, curve in answers)]
 
