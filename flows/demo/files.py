@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +51,28 @@ def read_frame(path: str, day: str, value: str, series: str | None) -> pd.DataFr
     """The rows of a CSV as the forecaster takes them, with what else stands there. Raises BadFile, naming the line."""
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []  # of the lines
-    for number, record in read_records(path, [name for name in (day, value, series) if name]):
-        if len(rows) >= _MAX_ROWS:
-            raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: at most that many")
-        numbers.append(number)
-        others = {name: cell for name, cell in record.items() if name not in (day, value, series)}
-        name = record[series].strip() if series else "series"
-        if not name:
-            raise BadFile(f"line {number}: found no {series}; allowed: the name of a series")
-        rows.append({**others, "unique_id": name, "ds": record[day].strip(), "y": record[value].strip() or None})
+    try:
+        for number, record in read_records(path, [name for name in (day, value, series) if name]):
+            if len(rows) >= _MAX_ROWS:
+                raise BadFile(f"found more than {_MAX_ROWS:,} rows; allowed: at most that many")
+            others = {name: cell for name, cell in record.items() if name not in (day, value, series)}
+            name = record[series].strip() if series else "series"
+            if not name:
+                raise BadFile(f"line {number}: found no {series}; allowed: the name of a series")
+            rows.append({**others, "unique_id": name, "ds": record[day].strip(), "y": record[value].strip() or None})
+            numbers.append(number)
+    except BadFile:
+        if rows:
+            _checked(rows, numbers, day, value)  # whose faults come first
+        raise
     if not rows:
         raise BadFile("found no rows; allowed: a header, and one row per day")
+    return _checked(rows, numbers, day, value)
+
+
+def _checked(rows: Sequence[Mapping[str, Any]], numbers: Sequence[int], day: str, value: str) -> pd.DataFrame:
+    """The rows as a table. Raises BadFile for the first bad day or value, with its line, which no model knows."""
     frame = pd.DataFrame(rows)
-    _check(frame, numbers, day, value)
-    return frame
-
-
-def _check(frame: pd.DataFrame, numbers: Sequence[int], day: str, value: str) -> None:
-    """Raise BadFile for the first bad day or value, with its line, which the model does not know."""
     days = pd.to_datetime(frame["ds"], format="ISO8601", errors="coerce", utc=True)
     values = pd.to_numeric(frame["y"], errors="coerce").to_numpy(dtype=float)
     bad_values = frame["y"].notna().to_numpy() & ~np.isfinite(values)
@@ -78,3 +82,4 @@ def _check(frame: pd.DataFrame, numbers: Sequence[int], day: str, value: str) ->
         else:
             found, allowed = f"found {frame['y'][row][:40]!r} as {value}", "a number such as 1234.5, or nothing"
         raise BadFile(f"line {numbers[row]}: {found}; allowed: {allowed}")
+    return frame

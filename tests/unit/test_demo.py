@@ -308,6 +308,13 @@ def test_a_csv_with_other_separators_is_refused_with_what_it_lacks(tmp_path: Pat
         next(read_records(str(tmp_path / "uploaded.csv"), ()))
 
 
+def test_of_two_faults_the_first_line_s_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="^line 3: found 'many' as sold"):
+        frame_of(tmp_path, "2024-01-01,5", "2024-01-02,many", "2024-01-03,7,8")
+    with pytest.raises(ValueError, match="^line 2: found 3 values for 2 columns"):
+        frame_of(tmp_path, "2024-01-03,7,8", "2024-01-02,many")
+
+
 def test_days_and_values_of_a_csv_are_read_as_they_stand(tmp_path: Path) -> None:
     days = ["2024-01-01T00:30:00+02:00", "2024-01-01 23:30:00-08:00", "2024-01-02"]
     frame = frame_of(tmp_path, *(f"{day}, 1e3" for day in days), "2024-01-03,")
