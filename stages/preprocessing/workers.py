@@ -18,7 +18,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _END = object()
-_AHEAD = 8  # items handed out per process before the first result is read: bounds what waits in memory
+_AHEAD = 8  # items per process that are begun before the first result is read: bounds what waits in memory
+_IN_HAND = 2  # of them, that a process is given where this one takes the next ones: it never waits for more
 
 
 class Crash(Exception):
@@ -37,9 +38,10 @@ def ordered_map(
 ) -> Iterator[tuple[Item, Result | Crash]]:
     """`function(item)` for each item, or a Crash where it killed its process; function, items, results are pickled.
 
-    Items are read as they are handed out, a few for each process at once. With `join_in` this process works on an item
-    that no other one has begun, rather than wait for the next result: while the others start, and whenever they lag
-    behind. A crash there is a crash of this process. Where UNROLL_RAY names a cluster, its processes work on them.
+    Items are read as they are handed out, a few for each process at once. With `join_in` this process works on the next
+    item that it has not handed out, rather than wait for a result: while the others start, and whenever they lag
+    behind. It takes none back, since a pool with cancelled items hangs where a process dies (Python 3.11). A crash here
+    is a crash of this process. Where UNROLL_RAY names a cluster, its processes work on them.
     """
     if connection.address() is None:
         yield from _ordered_map(function, items, processes, join_in)
@@ -53,40 +55,53 @@ def _ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], processes: int, join_in: bool
 ) -> Iterator[tuple[Item, Result | Crash]]:
     unread, more = iter(items), True
-    again: deque[Item] = deque()  # those that were in work when a process died
-    suspects = 0  # of them, that are to be tried alone, to find the one to blame
+    # Those that were on their way when a process died, each with its result or, to find the one to blame, to be tried
+    # alone.
+    again: deque[tuple[Item, Future[Result] | None]] = deque()
+    most = processes * _AHEAD
     while more or again:
+        alone = bool(again)
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1 if suspects else processes, context, initializer=end_with_parent)
+        pool = ProcessPoolExecutor(1 if alone else processes, context, initializer=end_with_parent)
         given: deque[tuple[Item, Future[Result]]] = deque()
         try:
             while True:
-                while (more or again) and len(given) < (1 if suspects else processes * _AHEAD):
-                    item = again.popleft() if again else next(unread, _END)
-                    if item is _END:
+                while again and not given:
+                    item, kept = again.popleft()
+                    given.append((item, kept or pool.submit(function, item)))
+                in_hand = processes * _IN_HAND if join_in else most
+                while more and not alone and len(given) < most and _unfinished(given) < in_hand:
+                    if (found := next(unread, _END)) is _END:
                         more = False
                     else:
-                        given.append((cast(Item, item), pool.submit(function, cast(Item, item))))
+                        item = cast(Item, found)
+                        given.append((item, pool.submit(function, item)))
                 if not given:
                     break
-                while join_in and not given[0][1].done():
-                    place = next((n for n, (_, future) in enumerate(given) if future.cancel()), None)
-                    if place is None:
-                        break
-                    given[place] = (given[place][0], _done(function, given[place][0]))
+                if join_in and more and not alone and len(given) < most and not given[0][1].done():
+                    if (found := next(unread, _END)) is _END:
+                        more = False
+                    else:
+                        item = cast(Item, found)
+                        given.append((item, _done(function, item)))
+                    continue
                 item, future = given[0]
                 yield item, future.result()
                 given.popleft()
-                suspects = max(suspects - 1, 0)
         except BrokenProcessPool:
-            if suspects:
+            if alone:
                 yield given.popleft()[0], Crash("the process died")
-                suspects -= 1
-            else:
-                suspects = len(given)
-            again.extendleft(item for item, _ in reversed(given))
+            again.extendleft((item, future if _has_result(future) else None) for item, future in reversed(given))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _unfinished(given: Iterable[tuple[Item, Future[Result]]]) -> int:
+    return sum(not future.done() for _, future in given)
+
+
+def _has_result(future: Future[Result]) -> bool:
+    return future.done() and not isinstance(future.exception(), BrokenProcessPool)
 
 
 def _done(function: Callable[[Item], Result], item: Item) -> Future[Result]:

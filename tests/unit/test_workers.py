@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -37,6 +38,27 @@ def test_this_process_joins_in_and_results_keep_their_order() -> None:
     assert [item for item, _ in results] == list(range(40))
     assert results[5][1] == os.getpid()  # the other one takes longer to start than this one for a dozen
     assert os.getpid() not in {process for _, process in ordered_map(_process_id, range(4), processes=1)}
+
+
+def _die_in_another_process(item: tuple[int, bytes]) -> int:
+    if multiprocessing.parent_process() is not None:
+        os._exit(9)
+    return item[0]
+
+
+def _join_in_beside_one_that_dies() -> None:
+    items = [(number, bytes(200_000)) for number in range(20)]  # more than a pipe holds, which nobody reads any more
+    results = list(ordered_map(_die_in_another_process, items, processes=1, join_in=True))
+    assert [item for item, _ in results] == items
+    assert [number for number, (_, result) in enumerate(results) if not isinstance(result, Crash)]
+    assert isinstance(results[0][1], Crash)
+
+
+def test_where_this_process_joins_in_one_that_dies_keeps_nothing_waiting() -> None:
+    code = "from tests.unit.test_workers import _join_in_beside_one_that_dies as run; run()"
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)
 
 
 def _refuse_five(number: int) -> int:
