@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +63,7 @@ def _ordered_map(
     while more or again:
         alone = bool(again)
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1 if alone else processes, context, initializer=end_with_parent)
+        pool = ProcessPoolExecutor(1 if alone else processes, context, initializer=_begin)
         given: deque[tuple[Item, Future[Result]]] = deque()
         try:
             while True:
@@ -94,6 +95,12 @@ def _ordered_map(
             again.extendleft((item, future if _has_result(future) else None) for item, future in reversed(given))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """In a new process: its parent alone answers Ctrl-C, which a terminal sends to both, and ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _unfinished(given: Iterable[tuple[Item, Future[Result]]]) -> int:
