@@ -68,15 +68,16 @@ def _ordered_map(
         try:
             while True:
                 while again and not given:
-                    item, kept = again.popleft()
+                    item, kept = again[0]
                     given.append((item, kept or pool.submit(function, item)))
+                    again.popleft()
                 in_hand = processes * _IN_HAND if join_in else most
                 while more and not alone and len(given) < most and _unfinished(given) < in_hand:
                     if (found := next(unread, _END)) is _END:
                         more = False
                     else:
                         item = cast(Item, found)
-                        given.append((item, pool.submit(function, item)))
+                        given.append((item, _submitted(pool, function, item)))
                 if not given:
                     break
                 if join_in and more and not alone and len(given) < most and not given[0][1].done():
@@ -90,7 +91,7 @@ def _ordered_map(
                 yield item, future.result()
                 given.popleft()
         except BrokenProcessPool:
-            if alone:
+            if alone and given:
                 yield given.popleft()[0], Crash("the process died")
             again.extendleft((item, future if _has_result(future) else None) for item, future in reversed(given))
         finally:
@@ -101,6 +102,16 @@ def _begin() -> None:
     """In a new process: its parent alone answers Ctrl-C, which a terminal sends to both, and ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
+
+
+def _submitted(pool: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """The result to come; that of an item which no process has seen, since the last one died meanwhile, is that."""
+    try:
+        return pool.submit(function, item)
+    except BrokenProcessPool as error:
+        future: Future[Result] = Future()
+        future.set_exception(error)
+        return future
 
 
 def _unfinished(given: Iterable[tuple[Item, Future[Result]]]) -> int:

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -38,6 +40,28 @@ def test_this_process_joins_in_and_results_keep_their_order() -> None:
     assert [item for item, _ in results] == list(range(40))
     assert results[5][1] == os.getpid()  # the other one takes longer to start than this one for a dozen
     assert os.getpid() not in {process for _, process in ordered_map(_process_id, range(4), processes=1)}
+
+
+def _die_after_the_first(number: int) -> int:
+    if number == 0:
+        threading.Timer(0.1, os._exit, (9,)).start()
+    return number
+
+
+def _first_and_then_those_after_its_process() -> Iterator[int]:
+    yield 0
+    until = time.monotonic() + 60
+    while multiprocessing.active_children() and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.2)  # until the pool knows
+    yield from range(1, 4)
+
+
+@pytest.mark.parametrize("join_in", [False, True])
+def test_an_item_that_is_read_after_its_process_has_died_is_not_lost(join_in: bool) -> None:
+    items = _first_and_then_those_after_its_process()
+    results = list(ordered_map(_die_after_the_first, items, processes=1, join_in=join_in))
+    assert results == [(number, number) for number in range(4)]
 
 
 def _die_in_another_process(item: tuple[int, bytes]) -> int:
