@@ -18,6 +18,9 @@ from . import arrival
 VARIABLE = "UNROLL_RAY"
 AUTO = "auto"  # the cluster that runs on this machine
 _ANSWER_SECONDS = 5.0  # until a head node that does not answer is given up
+# How a client of HTTP/2, and so of gRPC, begins, and the type of the server's first frame (RFC 9113, section 3.4).
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_HTTP2_SETTINGS = bytes([4])
 # Set before a worker process starts: no usage statistics, and what torch and the allocator read when they load.
 _AT_START = ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 # Set once it runs, from a message: what stands in Ray's runtime environment is shown in its dashboard, passwords too.
@@ -38,7 +41,7 @@ def address() -> str | None:
     if not named:
         return None
     host, _, port = named.rpartition(":")
-    if named != AUTO and not (host and port.isdecimal() and "/" not in host):
+    if named != AUTO and not (host and "/" not in host and port.isdecimal() and 0 < int(port) < 65536):
         raise ClusterError(
             f"{VARIABLE}: found {named!r}; allowed: HOST:PORT of a head node, as `ray start` prints it, or {AUTO}"
         )
@@ -97,12 +100,21 @@ def connected() -> Iterator[Any]:
 
 
 def _ask(named: str) -> None:
-    """Raise ClusterError where nothing listens at an address: Ray itself would try for a minute."""
+    """Raise ClusterError where no server, or one that does not speak gRPC as head nodes do, listens at an address: Ray
+    would try it for minutes and log each attempt.
+    """
     host, _, port = named.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS) as server:
+            if os.environ.get("RAY_USE_TLS") == "1":  # the server would wait for a handshake
+                return
+            server.settimeout(_ANSWER_SECONDS)
+            server.sendall(_HTTP2_PREFACE)
+            answer = server.recv(64)
+    except OSError as error:
         raise ClusterError(f"{VARIABLE}={named}: no head node answers at this address ({error})") from None
+    if answer[3:4] != _HTTP2_SETTINGS:
+        raise ClusterError(f"{VARIABLE}={named}: found a server that is no head node of Ray; it answers {answer!r}")
 
 
 def nodes(ray: Any) -> list[tuple[str, Mapping[str, float]]]:

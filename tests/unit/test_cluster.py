@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -239,7 +241,9 @@ def test_the_number_of_processors_is_not_known_before_a_cluster_is_asked(monkeyp
     assert workers.cores() == len(os.sched_getaffinity(0))
 
 
-@pytest.mark.parametrize("found", ["ray://head:10001", "head", "head:port", "http://head:1", ":6379"])
+@pytest.mark.parametrize(
+    "found", ["ray://head:10001", "head", "head:port", "http://head:1", ":6379", "head:99999", "head:0"]
+)
 def test_an_address_that_is_none_is_refused(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UNROLL_RAY", found)
     with pytest.raises(ClusterError, match=f"UNROLL_RAY: found '{found}'; allowed: HOST:PORT"):
@@ -257,6 +261,37 @@ def test_addresses(found: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_nobody_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ClusterError, match=r"UNROLL_RAY=127\.0\.0\.1:9: no head node answers at this address"):
         connection._ask("127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("answer", "line"),
+    [
+        (b"HTTP/1.0 400 Bad request syntax\r\n", r"no head node of Ray; it answers b'HTTP/1\.0 400 Bad request"),
+        (b"", r"no head node of Ray; it answers b''"),
+        (None, r"no head node answers at this address \(timed out\)"),
+        (bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), None),
+    ],
+    ids=["HTTP/1", "closes", "is silent", "HTTP/2"],
+)
+def test_a_server_that_is_no_head_node_is_told_apart(
+    answer: bytes | None, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                assert client.recv(64).startswith(b"PRI * HTTP/2.0")
+                if answer is None:
+                    client.recv(1)  # until the other side gives up
+                else:
+                    client.sendall(answer)
+
+        served = threads.submit(serve)
+        with pytest.raises(ClusterError, match=line) if line else nullcontext():
+            connection._ask(f"127.0.0.1:{server.getsockname()[1]}")
+        served.result()
 
 
 def test_without_ray_a_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
