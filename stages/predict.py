@@ -28,7 +28,7 @@ from .command import let_threads_sleep
 from .data.text import AUTO, check_encoding
 from .preprocessing.workers import Crash, ordered_map
 from .progress_bar import ProgressBar
-from .serving.tables import SUFFIXES, Columns, table_writer
+from .serving.tables import SUFFIXES, Columns, check_output, table_writer
 from .serving.threads import processors
 from .tasks.protocol import Rows, Task
 
@@ -117,6 +117,8 @@ def run(
 
     Raises ValueError or OSError where that cannot be done; the message is for a person.
     """
+    if output is not None:
+        check_output(output)
     reader = task.rows()
     unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded
@@ -125,6 +127,7 @@ def run(
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
     if unknown := params.keys() - set(known):  # MLflow would only warn
         raise ValueError(f"unknown params {sorted(unknown)}; allowed: {', '.join(known) or 'none'}")
+    _check_columns(model, address, first, task)
     chunks_read = filter(None, chain([first], unread))
     answered = answered_chunks(address, reader.KEY, chunks_read, params, processes=processes)
     head = list(islice(answered, 1))
@@ -141,6 +144,17 @@ def run(
     where = f" in {output}" if output else ""
     print(f"{reading}{_rows(written)}{where}: {written - bad:,} answered, {bad:,} with an error", file=sys.stderr)
     return bad < written or not written
+
+
+def _check_columns(model: PyFuncModel, address: str, rows: Sequence[Row], task: Task) -> None:
+    """Raise ValueError where no row has a column that the model needs: it would refuse each of them."""
+    found = {name for row in rows if "error" not in row for name in row}
+    needed = model.metadata.get_input_schema().required_input_names()
+    if found and (missing := [name for name in needed if name not in found]):
+        raise ValueError(
+            f"{address}: needs the column{'s' * (len(missing) != 1)} {', '.join(missing)}; the input has "
+            f"{', '.join(sorted(found))}; allowed: a model of {task.name}, and an input with all columns that it needs"
+        )
 
 
 def answered_chunks(

@@ -160,6 +160,14 @@ def translate(source: str, output: Path, **params: Any) -> bool:
     return run(Task("translation"), source, "models:/none", output, params)
 
 
+def test_a_model_of_another_task_is_refused_in_one_line(tmp_path: Path, model: Loaded) -> None:
+    (tmp_path / "drawings.ndjson").write_text('{"drawing": [[[0, 1], [0, 1]]]}\n')
+    line = "models:/none: needs the column text; the input has drawing, .*; allowed: a model of sketch, and "
+    with pytest.raises(ValueError, match=line):
+        run(Task("sketch"), str(tmp_path / "drawings.ndjson"), "models:/none", tmp_path / "out.csv", {})
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_every_line_has_its_row_in_the_table(tmp_path: Path, model: Loaded) -> None:
     translate(sentences(tmp_path, b"two words\n\n\xff\nlast"), tmp_path / "out.csv")
     rows = list(csv.DictReader((tmp_path / "out.csv").open(encoding="utf-8")))
@@ -449,6 +457,34 @@ def test_an_output_is_written_by_its_ending_in_any_case(tmp_path: Path, name: st
     with table_writer(predict._output(str(tmp_path / name)), {"text": "string"}) as write:
         write([{"text": "a"}])
     assert (tmp_path / name).read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_a_file_that_cannot_grow_is_named_and_goes(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("yesterday's")
+    writes = (
+        "import resource, sys\nfrom pathlib import Path\nfrom stages.serving.tables import table_writer\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "with table_writer(Path(sys.argv[1]), {'text': 'string'}) as write:\n"
+        "    write({'text': f'{n:09}'} for n in range(100_000))\n"
+    )
+    command = [sys.executable, "-c", writes, str(tmp_path / name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].startswith(f"OSError: {tmp_path / name}: cannot be written: ")
+    assert "File too large" in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "yesterday's"
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_input_is_read(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").touch()
+    for output, line in {
+        "folder.csv": "found a folder; allowed: the name of a file",
+        "file/new/a.csv": f"{tmp_path / 'file'} is a file; allowed: a file in a folder",
+    }.items():
+        with pytest.raises(OSError, match=f"^{tmp_path / output}: {line}$"):
+            run(Task("translation"), "no input", "no model", tmp_path / output, {})
 
 
 @pytest.mark.parametrize(
