@@ -70,7 +70,14 @@ def write(path: Path | None, figures: Mapping[str, Any]) -> None:
 
 
 def _command_line() -> str:
-    return shlex.join(["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    """This process's, without the file that the figures go to."""
+    main = sys.modules["__main__"].__spec__
+    assert main is not None
+    arguments = sys.argv[1:]
+    if "--json" in arguments:
+        place = arguments.index("--json")
+        del arguments[place : place + 2]
+    return shlex.join(["python", "-m", main.name.removesuffix(".__main__"), *arguments])
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -26,6 +26,7 @@ from stages.training.debug_modes import Subset
 from .. import command
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
+Rows = list[dict[str, object]]  # of a table
 COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
 
 
@@ -98,9 +99,11 @@ def figure(name: str, titles: Sequence[str], *, height: float = 3.2, xlabel: str
     picture.save(FIGURES / f"{name}.png", optimize=True)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows as Markdown."""
-    print(command.table([dict(zip(head, row, strict=True)) for row in rows]), flush=True)
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Rows:
+    """Print rows as Markdown, and return them."""
+    found = [dict(zip(head, row, strict=True)) for row in rows]
+    print(command.table(found), flush=True)
+    return found
 
 
 def each(values: Iterable[float], digits: int = 2) -> str:

@@ -14,7 +14,7 @@ from stages.tasks.sketch.model.network import SketchDataset
 from stages.training.batch_sampler import BucketBatchSampler
 from stages.training.inference import measure
 
-from .common import COLORS, Reader, each, figure, sketches, table
+from .common import COLORS, Reader, Rows, each, figure, sketches, table
 
 CLIPS = ("no clipping", "max_grad_norm 1.0", "clip_value 0.05")
 SEEDS = (1, 2, 3)
@@ -25,7 +25,7 @@ CELLS: dict[str, tuple[Cell, str]] = {
 }
 
 
-def clipping() -> None:
+def clipping() -> Rows:
     """A simple RNN with plain gradient descent and an LSTM with AdamW, at rates where single steps do harm."""
     _, train, validation = sketches()
     cases: list[tuple[str, Cell, type[torch.optim.SGD] | type[torch.optim.AdamW], float]] = [
@@ -49,7 +49,7 @@ def clipping() -> None:
 
     with figure("clipping", [name for name, *_ in cases], xlabel="step") as axes:
         axes[0].set_ylabel("norm of the gradient, before clipping")
-        table(("network", "clipping", "largest norm", "validation loss", "accuracy", "each seed's loss"), rows())
+        return table(("network", "clipping", "largest norm", "validation loss", "accuracy", "each seed's loss"), rows())
 
 
 def descend(
@@ -68,7 +68,7 @@ def descend(
             optimizer.step()
 
 
-def reach() -> None:
+def reach() -> Rows:
     """How much the loss at the end depends on the input so many steps before it, with fresh weights."""
     back = (1, 10, 50, 100, 199)
     # By name: cell, factor of its recurrent weights, forget gate's bias, style.
@@ -91,7 +91,7 @@ def reach() -> None:
     title = "‖∂ loss / ∂ input‖, relative to the last step's"
     with figure("vanishing", [title], xlabel="steps back from the end") as (axis,):
         axis.set_ylim(1e-16, 1e16)
-        table(("network", *(f"{steps} back" for steps in back)), rows())
+        return table(("network", *(f"{steps} back" for steps in back)), rows())
 
 
 def _norms(cell: Cell, factor: float, bias: float, seed: int, steps: int = 200, size: int = 64) -> Tensor:
@@ -124,7 +124,7 @@ def adding(count: int, steps: int, generator: torch.Generator) -> tuple[Tensor, 
     return torch.stack([numbers, marks], dim=-1), (numbers * marks).sum(dim=1)
 
 
-def memory() -> None:
+def memory() -> Rows:
     """The adding problem at growing length: squared error after a fixed number of steps."""
     lengths, steps, points = (20, 50, 100), 1000, 10
 
@@ -145,7 +145,7 @@ def memory() -> None:
             axis.axhline(1 / 6, color="gray", linewidth=1, linestyle=":")
             axis.set_ylim(5e-5, 1)
         axes[0].set_ylabel("squared error")
-        table(("cell", *titles), rows())
+        return table(("cell", *titles), rows())
 
 
 def _errors(cell: Cell, length: int, steps: int, points: int, seed: int) -> list[float]:

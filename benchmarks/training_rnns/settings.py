@@ -21,7 +21,7 @@ from stages.training.inference import predict
 from stages.training.loop import Epoch, fit
 
 from ..data import Overlay, overlaid
-from .common import COLORS, Reader, each, figure, prepared, sketches, some, table
+from .common import COLORS, Reader, Rows, each, figure, prepared, sketches, some, table
 
 SEEDS = (1, 2, 3, 4)
 # What differs from params.yaml.
@@ -64,7 +64,7 @@ CHANGES: dict[str, Overlay] = {
 }
 
 
-def settings() -> None:
+def settings() -> Rows:
     """A small sketch network on 800 drawings, with one thing changed at a time."""
     params, train, validation = sketches()
     few, unseen = some(train, 800), some(validation, 400)
@@ -90,9 +90,10 @@ def settings() -> None:
 
     title = f"validation loss of the best epoch, {len(SEEDS)} seeds"
     with figure("settings", [title], height=3.4) as (axis,):
-        table(("setting", "validation loss", "accuracy", "loss of the last epoch", "epochs run"), rows())
+        found = table(("setting", "validation loss", "accuracy", "loss of the last epoch", "epochs run"), rows())
         axis.set_yticks(range(len(CHANGES)), list(CHANGES), fontsize=8)
         axis.invert_yaxis()
+    return found
 
 
 class InUnit(Windows):
@@ -120,7 +121,7 @@ class InPixels(SketchDataset):
         return replace(pens, values=torch.cat([values, pens.values[:, :, 4:]], dim=-1))
 
 
-def scaling() -> None:
+def scaling() -> Rows:
     """The forecaster in three units, and an LSTM that reads drawings in pixels."""
     params, train, validation = sketches()
     pixels, unseen_pixels = (
@@ -137,11 +138,12 @@ def scaling() -> None:
     }
     titles = ["forecast: error on the validation days, °C", "sketch: validation accuracy"]
     with figure("scaling", titles, xlabel="epoch") as axes:
-        _cases(axes[0], ("forecast's values", "error in °C", "each seed"), degrees, min, 2)
-        _cases(axes[1], ("sketch's points", "accuracy", "each seed"), points, max, 3)
+        found = _cases(axes[0], ("forecast's values", "error in °C", "each seed"), degrees, min, 2)
+        found += _cases(axes[1], ("sketch's points", "accuracy", "each seed"), points, max, 3)
         axes[0].set_yscale("log")
         axes[0].set_yticks([3, 4, 6, 10], ["3", "4", "6", "10"])
         axes[0].set_yticks([], minor=True)
+    return found
 
 
 def _cases(
@@ -150,15 +152,15 @@ def _cases(
     cases: Mapping[str, Callable[[int], list[float]]],
     choose: Callable[[list[float]], float],
     digits: int,
-) -> None:
-    """Draw the mean curve of each case's seeds, and print the best epochs."""
+) -> Rows:
+    """Draw the mean curve of each case's seeds; the best epochs are the rows of a table."""
     rows = []
     for (name, train), color in zip(cases.items(), COLORS, strict=False):
         curves = [train(seed) for seed in SEEDS[:3]]
         axis.plot(range(1, len(curves[0]) + 1), np.mean(curves, axis=0), color=color, label=name)
         best = [choose(curve) for curve in curves]
         rows.append((name, f"{np.mean(best):.{digits}f}", each(best, digits)))
-    table(head, rows)
+    return table(head, rows)
 
 
 def _degrees(scaling: str, factor: float, seed: int) -> list[float]:

@@ -17,13 +17,13 @@ from stages.models.recurrent import RecurrentStack
 from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
 from ..timing import alternate
-from .common import COLORS, figure, sketches, table
+from .common import COLORS, Rows, figure, sketches, table
 
 BATCH = 32
 _AT_ONCE = 25  # batches of a round
 
 
-def padding() -> None:
+def padding() -> Rows:
     """Training steps of the sketch network's recurrent part over batches that are made in four ways."""
     params, train, _ = sketches()
     model, lengths = params.model, train.lengths
@@ -76,7 +76,7 @@ def padding() -> None:
         for axis in axes:
             axis.invert_yaxis()
             axis.tick_params(labelsize=8)
-    table(
+    return table(
         ("batches", "padding", "sequences/s"), ((name, f"{shares[name]:.0%}", f"{rates[name]:,.0f}") for name in ways)
     )
 
@@ -94,7 +94,7 @@ class _Loop(nn.Module):
         return unroll(lstm_cell, values, lengths, state, Weights.of(self.layer))[0]
 
 
-def unrolling() -> None:
+def unrolling() -> Rows:
     """The same LSTM as a dynamic loop, as a static graph of 60 steps, and as a fused kernel."""
     longest, inputs, hidden, sizes = 60, 32, 64, (15, 30, 60)
     torch.manual_seed(1)
@@ -129,4 +129,4 @@ def unrolling() -> None:
         axis.set_xticks(sizes)
         axis.set_ylim(bottom=0)
     head = ("way", *(f"{size} steps, ms" for size in sizes))
-    table(head, ((name, *(f"{value:.1f}" for value in values)) for name, values in medians.items()))
+    return table(head, ((name, *(f"{value:.1f}" for value in values)) for name, values in medians.items()))
