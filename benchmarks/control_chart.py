@@ -1,4 +1,4 @@
-"""How often the control chart of `score` cries wolf, and how soon it finds a change.
+"""How often the control chart of `score` raises a false alarm, and how soon it finds a change.
 
     python -m benchmarks.control_chart            the tables of docs/alarms-measured.md, on stretches that chose nothing
     python -m benchmarks.control_chart power      the last of these tables alone; --picture FILE draws it
@@ -16,7 +16,6 @@ split, and counts as found where any chart raises an alarm in time, one that cha
 
 from __future__ import annotations
 
-import argparse
 import copy
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,15 +25,16 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.evaluation.report import table_row
 from stages.monitoring.control_chart import CHARTS, ControlChart, Reference
 from stages.params import AlarmParams, load
 
+from . import command
 from .stretches import SERIES, YEAR, Stretch, made, real, typical_deviation
 
 CHOOSING, REPORTING = 1, 2  # seeds
 SHIFTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the power curve, in standard deviations
 
+Rows = list[dict[str, Any]]  # of a table
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of errors in standard deviations, by their days
 
 
@@ -151,8 +151,8 @@ def _group(stretch: Stretch, stationary: bool) -> str:
     return f"real: {name}" if stationary else "real, but not stationary"
 
 
-def report(limits: AlarmParams, seed: int) -> None:
-    """Print false alarms a year and the share of changes that are found, by group of stretches."""
+def report(limits: AlarmParams, seed: int) -> dict[str, Rows]:
+    """False alarms a year, and the share of changes that are found, by group of stretches: two tables, printed too."""
     rows: dict[str, list[tuple[dict[str, int], dict[str, list[bool]]]]] = {}
     for number, stretch in enumerate(stretches(seed)):
         group = _group(stretch, not stretch.real or is_stationary(stretch))
@@ -164,38 +164,46 @@ def report(limits: AlarmParams, seed: int) -> None:
         "all real": [row for group in counted if group.startswith("real") for row in rows[group]],
         "all": [row for group in counted for row in rows[group]],
     }
-    print(table_row(["stretches", "n", "false alarms a year", *CHARTS]))
-    print(table_row(["---"] * (3 + len(CHARTS))))
+    false_alarms, shares = [], []
     for group, results in rows.items():
-        years = sum(counts["days"] for counts, _ in results) / YEAR if results else np.nan
-        by_chart = [sum(counts[chart] for counts, _ in results) / years for chart in CHARTS]
-        print(table_row([group, str(len(results)), f"{sum(by_chart):.2f}", *(f"{rate:.2f}" for rate in by_chart)]))
-    print()
-    columns = [*CHANGES, *ADAPTED, "nothing, in 28 days"]
-    print(table_row(["stretches", *columns]))
-    print(table_row(["---"] * (1 + len(columns))))
-    for group, results in rows.items():
-        if results:
-            hits = {name: [hit for _, of in results for hit in of[name]] for name in (*CHANGES, *ADAPTED, "chance")}
-            shares = [f"{np.mean(some):.1%}" if some else "" for some in hits.values()]
-            print(table_row([group, *shares]), flush=True)
+        if not results:
+            continue
+        years = sum(counts["days"] for counts, _ in results) / YEAR
+        rates = {chart: sum(counts[chart] for counts, _ in results) / years for chart in CHARTS}
+        in_all = {"false alarms a year": sum(rates.values()), **rates}
+        false_alarms.append(
+            {"stretches": group, "n": len(results)} | {name: f"{rate:.2f}" for name, rate in in_all.items()}
+        )
+        hits = {name: [hit for _, of in results for hit in of[name]] for name in (*CHANGES, *ADAPTED, "chance")}
+        shares.append(
+            {"stretches": group} | {name: f"{np.mean(some):.1%}" if some else "" for name, some in hits.items()}
+        )
+    print(command.table(false_alarms), command.table(shares), sep="\n", flush=True)
+    return {"false alarms": false_alarms, "found": shares}
 
 
-def power(limits: AlarmParams, picture: Path | None) -> None:
-    """Print how often a level is found, by days, in independent errors, beside the optimal CUSUM of each shift."""
+def power(limits: AlarmParams, picture: Path | None) -> Rows:
+    """How often a level is found, by days, in independent errors, beside the optimal CUSUM of each shift: a table,
+    printed too.
+    """
     within = (7, 14, 21, 28)
-    best = ["optimal, both sides, 14 days", "28 days", "optimal, one side, 14 days", "28 days"]
-    print(table_row(["level", *(f"{days} days" for days in within), *best]))
-    print(table_row(["---"] * (1 + len(within) + len(best))))
-    curves = []
+    columns = [
+        *(f"{days} days" for days in within),
+        *(f"optimal, {sides}, {days} days" for sides in ("both sides", "one side") for days in (14, 28)),
+    ]
+    rows, curves = [], []
     for shift in SHIFTS:
         delays = np.array(list(_delays(limits, shift)))
         ours = [float(np.mean(delays <= days)) for days in within]
         known = [optimal(days, shift, sides) for sides in (2, 1) for days in (14, 28)]
-        print(table_row([f"{shift} σ", *(f"{share:.1%}" for share in (*ours, *known))]), flush=True)
+        rows.append(
+            {"level": f"{shift} σ"} | dict(zip(columns, (f"{share:.1%}" for share in (*ours, *known)), strict=True))
+        )
         curves.append([ours[1], ours[3], known[0], known[1]])
     if picture:
         _curves(np.array(curves)).savefig(picture, dpi=110, metadata={"Software": None})
+    print(command.table(rows), flush=True)
+    return rows
 
 
 def _delays(limits: AlarmParams, shift: float) -> Iterator[int]:
@@ -248,11 +256,7 @@ def replace_limits(limits: AlarmParams, factor: float) -> AlarmParams:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.control_chart",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command.parser("control_chart", __doc__)
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the power curve as well")
     parser.add_argument("what", nargs="?", choices=["report", "power", "choose"], default="report")
     args = parser.parse_args()
@@ -260,10 +264,8 @@ def main() -> None:
     if args.what == "choose":
         choose(monitor.alarm)
         return
-    if args.what == "report":
-        report(monitor.alarm, REPORTING)
-        print()
-    power(monitor.alarm, args.picture)
+    tables = report(monitor.alarm, REPORTING) if args.what == "report" else {}
+    command.write(args.json, {**tables, "power": power(monitor.alarm, args.picture)})
 
 
 if __name__ == "__main__":
