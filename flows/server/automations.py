@@ -2,8 +2,8 @@
 
     UNROLL_WEBHOOK=https://… python -m flows.server.deploy
 
-`flows.server.deploy` creates both; without UNROLL_WEBHOOK it removes the second one. The webhook receives JSON by POST:
-flow, run, state, message, link.
+`flows.server.deploy` creates both. Without UNROLL_WEBHOOK it keeps the second one as it is, and an empty UNROLL_WEBHOOK
+removes it. The webhook receives JSON by POST: flow, run, state, message, link.
 """
 
 from __future__ import annotations
@@ -52,17 +52,24 @@ _PAYLOAD = """{{ {
 def create_automations(client: SyncPrefectClient, file: Path, environment: Mapping[str, str] = os.environ) -> None:
     """Make the automations, or bring them up to date, for the flows that the prefect.yaml in `file` deploys."""
     _put(client, zombies(flows_of(file, without=_WAITING)))
-    address = environment.get(WEBHOOK)
-    if address:
-        block = Webhook(
-            url=SecretStr(address), headers=SecretDict({"Content-Type": "application/json"}), allow_private_urls=True
-        )
-        _put(client, failures(flows_of(file, without=_ORDERED), block.save(_BLOCK, overwrite=True)))
-        return
-    for automation in client.read_automations_by_name(FAILURES):
-        client.delete_automation(automation.id)
-    with suppress(ObjectNotFound):
-        client.delete_block_document(client.read_block_document_by_name(_BLOCK, "webhook").id)
+    block: Any  # the number of the webhook's block
+    match environment.get(WEBHOOK):
+        case "":
+            for automation in client.read_automations_by_name(FAILURES):
+                client.delete_automation(automation.id)
+            with suppress(ObjectNotFound):
+                client.delete_block_document(client.read_block_document_by_name(_BLOCK, "webhook").id)
+            return
+        case None:  # a restart of the servers takes no alert away
+            try:
+                block = client.read_block_document_by_name(_BLOCK, "webhook").id
+            except ObjectNotFound:
+                return
+        case address:
+            headers = SecretDict({"Content-Type": "application/json"})
+            webhook = Webhook(url=SecretStr(address), headers=headers, allow_private_urls=True)
+            block = webhook.save(_BLOCK, overwrite=True)
+    _put(client, failures(flows_of(file, without=_ORDERED), block))
 
 
 def flows_of(file: Path, *, without: Collection[str]) -> list[str]:

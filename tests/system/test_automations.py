@@ -85,8 +85,9 @@ def silent(flows: House) -> Run:
 def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
     received: list[dict[str, Any]] = []
     with listener(received) as address:
-        for _ in range(2):  # a second time changes nothing
-            deploy(flows, UNROLL_WEBHOOK=address)
+        deploy(flows, UNROLL_WEBHOOK=address)
+        deploy(flows, UNROLL_WEBHOOK=address)  # a second time changes nothing
+        deploy(flows)  # and without the address it stays
         assert len(automations(flows)) == len(set(automations(flows))) == 2
         good = flows.start("pipeline/pipeline", options={"tasks": ["forecast"], "up_to": "download", "where": "here"})
         assert good.wait() == "COMPLETED", good.message()
@@ -109,7 +110,7 @@ def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
         assert told["message"] == bad.message()
         assert told["link"].endswith(f"/runs/flow-run/{bad.id}")
         assert told["link"].startswith(flows.servers.prefect)
-    deploy(flows)
+    deploy(flows, UNROLL_WEBHOOK="")
     assert automations(flows) == ["unroll: runs that have died unseen are Crashed"]
 
 
