@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 from ..paths import search_path
@@ -92,11 +93,22 @@ def connected() -> Iterator[Any]:
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
     ray.cloudpickle.register_pickle_by_value(arrival)
+    events = importlib.import_module("ray._private.worker")
+    print_event, events.print_to_stdstream = events.print_to_stdstream, _print_event
     try:
         yield ray
     finally:
         ray.cloudpickle.unregister_pickle_by_value(arrival)
         ray.shutdown()
+        events.print_to_stdstream = print_event
+
+
+def _print_event(event: Mapping[str, Any], **_options: Any) -> None:
+    """Say in a line that a process or a node has died. Ray prints a paragraph to standard output, where a table may be
+    written.
+    """
+    for text in event["lines"]:
+        print(f"unroll: cluster: {shorten(text, 160, placeholder=' …')}", file=sys.stderr, flush=True)
 
 
 def _ask(named: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -292,6 +293,15 @@ def test_a_server_that_is_no_head_node_is_told_apart(
         with pytest.raises(ClusterError, match=line) if line else nullcontext():
             connection._ask(f"127.0.0.1:{server.getsockname()[1]}")
         served.result()
+
+
+def test_what_ray_says_of_a_dead_process_is_a_line_beside_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    ray_worker = pytest.importorskip("ray._private.worker")
+    assert callable(ray_worker.print_to_stdstream)  # what `connected` replaces
+    connection._print_event({"pid": "raylet", "is_err": False, "lines": ["A worker died.\n" + "Its id: 1 " * 50]})
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert re.fullmatch(r"unroll: cluster: A worker died\. Its id: .{,140} …\n", printed.err)
 
 
 def test_without_ray_a_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
