@@ -93,7 +93,7 @@ def connected() -> Iterator[Any]:
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
     ray.cloudpickle.register_pickle_by_value(arrival)
-    events = importlib.import_module("ray._private.worker")
+    events: Any = importlib.import_module("ray._private.worker")
     print_event, events.print_to_stdstream = events.print_to_stdstream, _print_event
     try:
         yield ray

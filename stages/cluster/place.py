@@ -16,6 +16,7 @@ import pickle
 import shutil
 import subprocess
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ _PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", "sources")
 _RUN_TAGS = "UNROLL_RUN_TAGS"  # stages.tracking adds them to a run; there is no commit to ask for on a node
 _NOT_DIRTY = ("--", ".", ":(exclude)dvc.lock", ":(exclude)sources/*.json")  # as stages.tracking has it
 _KEPT_CODES = 5
+_MARKER_SECONDS = 24 * 3600
 
 
 @contextmanager
@@ -45,6 +47,7 @@ def opened(ray: Any) -> Iterator[Place]:
     marker, resume_marker = Path.cwd() / ".resume" / name, resume_folder() / name
     for path in {marker, resume_marker}:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_markers(path.parent)
         path.touch()
     place = Place(
         run=name,
@@ -68,6 +71,14 @@ def opened(ray: Any) -> Iterator[Place]:
     finally:
         for path in {marker, resume_marker}:
             with suppress(OSError):
+                path.unlink()
+
+
+def _remove_markers(folder: Path) -> None:
+    """Remove the files of runs that were killed; one of today may belong to a run that goes on."""
+    for path in folder.glob("cluster.*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _MARKER_SECONDS:
                 path.unlink()
 
 

@@ -120,6 +120,17 @@ def test_a_node_that_shares_the_folder_works_in_it(project: Path, tmp_path: Path
         arrival._bring_code(here)
 
 
+def test_what_killed_runs_left_goes_a_day_later(project: Path) -> None:
+    (project / ".resume").mkdir(exist_ok=True)
+    old, new = (project / ".resume" / f"cluster.{name}" for name in ("old", "new"))
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (1, 1))
+    with place.opened(StandIn(shared=True)):
+        assert not old.exists()
+    assert new.exists()
+
+
 def test_the_code_is_unpacked_once_for_all_runs(project: Path, tmp_path: Path) -> None:
     with place.opened(StandIn(shared=False)) as here:
         arrival._bring_code(as_elsewhere(here))
