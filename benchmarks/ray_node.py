@@ -22,6 +22,7 @@ def start_node(
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", f"--node-ip-address={HERE}", "--num-cpus=1"]
     where = [f"--port={address.rpartition(':')[2]}"] if "--head" in options else [f"--address={address}"]
     variables = {
+        "RAY_AUTH_MODE": "disabled",  # else a head asks for a token once any session on this machine has made one
         **environment,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_raylet_start_wait_time_s": str(_START_SECONDS),

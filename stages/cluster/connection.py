@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -27,6 +30,9 @@ _AT_START = ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 # Set once it runs, from a message: what stands in Ray's runtime environment is shown in its dashboard, passwords too.
 _FORWARDED = ("AWS_", "AZURE_", "DVC_", "GOOGLE_", "MLFLOW_", "UNROLL_")
 _FORWARDED_NAMES = ("DO_NOT_TRACK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
+# As Ray's libraries write one: [2026-12-02 23:13:02,867 W 16445 16445] gcs_client.cc:210: Failed to …
+_LOG_LINE = re.compile(r"\[[\d-]+ [\d:,]+ [A-Z] \d+ \d+\] [\w.]+:\d+: (?P<message>.+)")
+_TOKEN_HINT = "; set RAY_AUTH_MODE=token, with the head node's ~/.ray/auth_token on this machine"
 
 
 _stage: str | None = None  # what this process runs, VERB@TASK
@@ -67,6 +73,8 @@ def connected() -> Iterator[Any]:
     Inside another such block it is that one's connection. Raises ClusterError where there is no Ray or no cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if "RAY_AUTH_TOKEN" in os.environ or _token_file().exists():  # then `ray start` asks for a token, too
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
@@ -81,15 +89,18 @@ def connected() -> Iterator[Any]:
     environment = {name: os.environ[name] for name in _AT_START if name in os.environ}
     environment |= {"PYTHONPATH": search_path(), "RAY_USAGE_STATS_ENABLED": "0"}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    logged: list[str] = []
     try:
-        ray.init(
-            address=named,
-            runtime_env={"env_vars": environment},
-            logging_level="WARNING",
-            log_to_driver=False,  # what our processes print is sent on as it is, and Ray's own lines lie in its logs
-        )
+        with _collected_log(logged):
+            ray.init(
+                address=named,
+                runtime_env={"env_vars": environment},
+                logging_level="WARNING",
+                log_to_driver=False,  # what our processes print is sent on as it is; Ray's own lines lie in its logs
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"{VARIABLE}={named}: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
+        reason = logged[-1] if logged else next(iter(str(error).splitlines()), type(error).__name__)
+        raise ClusterError(f"{VARIABLE}={named}: {reason}{_TOKEN_HINT * ('AuthToken' in reason)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
     ray.cloudpickle.register_pickle_by_value(arrival)
@@ -101,6 +112,34 @@ def connected() -> Iterator[Any]:
         ray.cloudpickle.unregister_pickle_by_value(arrival)
         ray.shutdown()
         events.print_to_stdstream = print_event
+
+
+def _token_file() -> Path:
+    """Where Ray looks for the token that head and nodes share."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+
+
+@contextmanager
+def _collected_log(messages: list[str]) -> Iterator[None]:
+    """Collect in `messages`, after the block, what Ray's libraries log to standard error: they do so each second while
+    they cannot connect. Other lines are printed then.
+    """
+    sys.stderr.flush()
+    standard_error = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
+            file.seek(0)
+            for line in file.read().decode(errors="replace").splitlines():
+                if found := _LOG_LINE.fullmatch(line):
+                    messages.append(found["message"])
+                else:
+                    print(line, file=sys.stderr)
 
 
 def _print_event(event: Mapping[str, Any], **_options: Any) -> None:

@@ -295,6 +295,16 @@ def test_a_server_that_is_no_head_node_is_told_apart(
         served.result()
 
 
+def test_what_ray_logs_while_it_connects_is_collected_and_other_lines_are_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    messages: list[str] = []
+    with connection._collected_log(messages):
+        os.write(2, b"[2026-12-02 23:13:02,867 W 16445 16445] gcs_client.cc:210: Failed: InvalidAuthToken\nother\n")
+    assert messages == ["Failed: InvalidAuthToken"]
+    assert capfd.readouterr().err == "other\n"
+
+
 def test_what_ray_says_of_a_dead_process_is_a_line_beside_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     ray_worker = pytest.importorskip("ray._private.worker")
     assert callable(ray_worker.print_to_stdstream)  # what `connected` replaces
