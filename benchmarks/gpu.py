@@ -243,6 +243,10 @@ def main() -> None:
     args = parser.parse_args()
     if wrong := [task for task in args.tasks if task not in tasks]:
         parser.error(f"found {', '.join(wrong)}; allowed: {', '.join(tasks)}")
+    if not (args.tiny or torch.cuda.is_available()):
+        parser.error(
+            f"torch {torch.__version__} sees no GPU; --tiny runs a few steps on the CPU, to test the benchmark"
+        )
     size = TINY if args.tiny else FULL
     measured = Measured(args.json, size.minutes)
     print(json.dumps(measured.figures["machine"]), flush=True)

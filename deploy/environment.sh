@@ -44,7 +44,11 @@ build() {
   install "$new" --require-hashes -r requirements.lock
   # torch stands apart, so that UV_TORCH_BACKEND=cpu (or cu130, …) chooses its build
   say "installing requirements-torch.txt"
-  install "$new" -r requirements-torch.txt
+  install "$new" -r requirements-torch.txt || {
+    [ -z "${UV_TORCH_BACKEND:-}" ] || echo "unroll: UV_TORCH_BACKEND=$UV_TORCH_BACKEND takes torch from PyTorch's own" \
+      "index; without the variable it comes from the package index of the rest" >&2
+    fail "torch was not installed"
+  }
   "$new/bin/uv" pip uninstall --quiet --python "$new/bin/python" pip
   locks base > "$new/.base"
   old=.venv.new.$$.old
@@ -65,4 +69,5 @@ for part in base "$@"; do
   # A lock holds all that is needed: none of it is to be looked up, or measured by bounds that `make lock` has lifted.
   install "$PWD/.venv" --no-deps --require-hashes -r "requirements-$part.lock"
   locks "$part" > ".venv/.$part"
+  say "ready, with $part"
 done

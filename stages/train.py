@@ -233,10 +233,11 @@ def _reported(
             resumed, folder = next((pair for pair in found if pair[0] is not None), (None, None))
             if resumed is not None:
                 print(f"train {task.name}: resuming after step {resumed}, from {folder}", flush=True)
+            facts: dict[str, Any] = {"parameters": parameters(network), "devices": distributed.described()}
+            print(f"train {task.name}: {facts['parameters']:,} weights, {facts['devices']}", flush=True)
             if tracked:
-                count = parameters(network)
                 run = stack.enter_context(
-                    training_run.training_run(task, params, signature, parameters=count, resumed_step=resumed)
+                    training_run.training_run(task, params, signature, resumed_step=resumed, **facts)
                 )
         stoppable = launch.stoppable("train", task.name, states[-1].folder)
         yield _Report(run, stack.enter_context(stoppable))

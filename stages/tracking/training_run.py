@@ -123,15 +123,16 @@ class TrainingRun:
 
 @contextmanager
 def training_run(
-    task: Task, params: TaskParams, signature: str, *, parameters: int, resumed_step: int | None = None
+    task: Task, params: TaskParams, signature: str, *, parameters: int, devices: str, resumed_step: int | None = None
 ) -> Iterator[TrainingRun]:
     """A run around a training: FINISHED, FAILED where the block raises, KILLED where it is stopped.
 
-    `parameters` is the number of weights. `resumed_step` is the first global step that this process reports where it
-    goes on from a checkpoint of an earlier one: it goes on in that one's run as well, and the steps that it repeats
-    stand there once. None begins a new run.
+    `parameters` is the number of weights, `devices` what they are trained on, in words. `resumed_step` is the first
+    global step that this process reports where it goes on from a checkpoint of an earlier one: it goes on in that one's
+    run as well, and the steps that it repeats stand there once. None begins a new run.
     """
-    run = TrainingRun(start(task, params, signature, resumed_step=resumed_step))
+    begin = start(task, params, signature, resumed_step=resumed_step)
+    run = TrainingRun(replace(begin, tags={**begin.tags, "unroll.devices": devices}))
     run.constants({"parameters": parameters})
     try:
         yield run

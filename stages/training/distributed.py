@@ -49,6 +49,12 @@ def device() -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
+def described() -> str:
+    """The ranks and their devices, in words: `1 rank, CPU`, `8 ranks, NVIDIA H200`."""
+    kind = torch.cuda.get_device_name(device()) if device().type == "cuda" else "CPU"
+    return f"{ranks()} rank{'s' * (ranks() != 1)}, {kind}"
+
+
 def configure(*, seed: int, threads: int) -> None:
     """Make this process deterministic: same seed, same number of threads, same bits on the same kind of machine."""
     torch.set_num_threads(threads)

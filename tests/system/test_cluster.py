@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -76,8 +77,9 @@ def ended(training: Training, status: int = 0) -> str:
 
 def test_ranks_on_a_cluster_train_the_weights_of_torchruns(clone: Clone, cluster: Nodes, trained: dict[str, bytes]):
     printed = ended(train(clone, cluster))
-    assert printed.startswith("epoch   0")  # as it is printed without a cluster, once
-    assert printed.count("epoch   1") == 1
+    assert re.match(r"train sketch: [\d,]+ weights, 2 ranks, CPU\nepoch   0", printed)
+    assert printed.count("unroll: cluster: 3 nodes: ") == 1
+    assert printed.count("epoch   1") == 1  # as it is printed without a cluster, once
     assert result(clone, "sketch") == trained
 
 

@@ -33,7 +33,7 @@ from stages.tracking import training_run
 training_run.content_md5 = lambda path: "data.dir"
 resumed = int(sys.argv[1]) if sys.argv[1:] else None
 task, params = Task("forecast"), load()["forecast"]
-with training_run.training_run(task, params, "abc", parameters=7, resumed_step=resumed) as run:
+with training_run.training_run(task, params, "abc", parameters=7, devices="1 rank, CPU", resumed_step=resumed) as run:
     for line in sys.stdin:
         run.metrics({"step_loss": 1 / (int(line) + 1)}, step=int(line))
         print(line.strip(), flush=True)

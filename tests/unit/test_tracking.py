@@ -31,7 +31,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def training(resumed_step: int | None = None) -> Any:
     params = load()["forecast"]
-    return training_run.training_run(Task("forecast"), params, "abc", parameters=7, resumed_step=resumed_step)
+    return training_run.training_run(
+        Task("forecast"), params, "abc", parameters=7, devices="1 rank, CPU", resumed_step=resumed_step
+    )
 
 
 def told(folder: Path) -> list[spool.Event]:
@@ -165,7 +167,7 @@ def test_no_secret_stands_in_a_spool(folder, monkeypatch):
     params = params.model_copy(update={"source": source})
     difference = f"+ url: s3://me:{SECRET}@example.org/\n"
     monkeypatch.setattr(training_run, "_git", lambda verb, *rest: difference if verb == "diff" else "")
-    with training_run.training_run(Task("forecast"), params, "abc", parameters=7):
+    with training_run.training_run(Task("forecast"), params, "abc", parameters=7, devices="1 rank, CPU"):
         pass
     (path,) = spool.pending(folder)
     text = path.read_text()
