@@ -103,7 +103,8 @@ def connected() -> Iterator[Any]:
         raise ClusterError(f"{VARIABLE}={named}: {reason}{_TOKEN_HINT * ('AuthToken' in reason)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
-    print(f"unroll: cluster: {described(ray)}", file=sys.stderr, flush=True)
+    found = ray.get_runtime_context().gcs_address  # `auto` may find another than its user meant
+    print(f"unroll: cluster {found}: {described(ray)}", file=sys.stderr, flush=True)
     ray.cloudpickle.register_pickle_by_value(arrival)
     events: Any = importlib.import_module("ray._private.worker")
     print_event, events.print_to_stdstream = events.print_to_stdstream, _print_event
