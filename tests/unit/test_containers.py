@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import shutil
+import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -192,6 +194,13 @@ def test_each_manifest_fits_its_schema_and_a_misspelt_one_does_not(manifest):
         if part in manifest:
             with pytest.raises(ValidationError):
                 _validate({**manifest, part: "x"})
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_finds_nothing_wrong_with_the_service():
+    command = ["systemd-analyze", "verify", str(REPOSITORY / "deploy/unroll.service")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""  # it warns of a wrong value, and goes on
 
 
 def test_the_pods_of_the_ray_cluster_are_pods_of_our_image_and_of_one_version():
