@@ -55,6 +55,13 @@ def address() -> str | None:
     return named
 
 
+def check_address() -> None:
+    """Raise ClusterError where UNROLL_RAY names an address at which no head node answers."""
+    named = address()
+    if named is not None and named != AUTO:
+        _ask(named)
+
+
 def runs(stage: str) -> None:
     """Say which stage of dvc.yaml this process runs."""
     global _stage
@@ -82,10 +89,8 @@ def connected() -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    check_address()
     named = address()
-    assert named is not None
-    if named != AUTO:
-        _ask(named)
     environment = {name: os.environ[name] for name in _AT_START if name in os.environ}
     environment |= {"PYTHONPATH": search_path(), "RAY_USAGE_STATS_ENABLED": "0"}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

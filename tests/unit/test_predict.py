@@ -160,6 +160,15 @@ def translate(source: str, output: Path, **params: Any) -> bool:
     return run(Task("translation"), source, "models:/none", output, params)
 
 
+def test_a_cluster_that_is_away_is_told_before_the_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNROLL_RAY", "127.0.0.1:9")
+    monkeypatch.setattr(predict, "_load", lambda address: pytest.fail("it was loaded"))
+    with pytest.raises(RuntimeError, match="UNROLL_RAY=127.0.0.1:9: no head node answers"):
+        translate(sentences(tmp_path, b"text"), tmp_path / "out.csv")
+
+
 def test_a_model_of_another_task_is_refused_in_one_line(tmp_path: Path, model: Loaded) -> None:
     (tmp_path / "drawings.ndjson").write_text('{"drawing": [[[0, 1], [0, 1]]]}\n')
     line = "models:/none: needs the column text; the input has drawing, .*; allowed: a model of sketch, and "
