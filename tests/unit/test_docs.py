@@ -157,6 +157,7 @@ NUMBERS = (
     *("processes", "1 node", "2 nodes"),
     *("drift", "warning or drift"),
     *("MAE", "MAE, held back", "MAE, refit", "in the 90 % band, held back", "in the 90 % band, refit", "saved"),
+    *("accuracy", "error", "lightgbm", "saved, lightgbm", "ridge", "saved, ridge", "saved, the better"),
 )
 NOT_SHOWN = {  # of rows that were written as text: their other cells are all shown
     *("level, 1 σ, in 14 days", "level of the series, 2 σ, in 14 days", "level of the series, 1 σ, in 28 days"),
@@ -186,7 +187,8 @@ def test_measured_figures_name_their_command_and_stand_on_the_pages_that_link_to
 def shown_cells(row: dict[str, Any]) -> list[set[str]]:
     """Of each cell of a row that a page shows, the ways to write it."""
     labels = [{comparable(str(row[column]))} for column in LABELS if column in row]
-    numbers = [written(row[column]) for column in NUMBERS if isinstance(row.get(column), float | int)]
+    values = [row[column] for column in NUMBERS if column in row and not isinstance(row[column], str)]
+    numbers = [written(one) for value in values for one in (value.values() if isinstance(value, dict) else [value])]
     texts = [
         {comparable(cell)}
         for column, cell in row.items()
@@ -196,11 +198,11 @@ def shown_cells(row: dict[str, Any]) -> list[set[str]]:
 
 
 def written(value: float) -> set[str]:
-    """A number as a table may show it: with three digits or more, as a share, as a percentage."""
-    if not -1 <= value <= 1:
-        return {f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"}
-    three = max(3, 2 - math.floor(math.log10(abs(value)))) if value else 3
-    return {f"{value:.{three}f}", f"{value:.3f}", f"{value:.1%}"}
+    """A number as a table may show it: with three to five digits, as a share, as a percentage."""
+    if abs(value) > 1:
+        size = math.floor(math.log10(abs(value)))
+        return {f"{value:,.{max(0, digits - size)}f}" for digits in (2, 3, 4)}
+    return {f"{value:.3f}", f"{value:.4f}", f"{value:.1%}"}
 
 
 def comparable(line: str) -> str:
