@@ -33,7 +33,9 @@ _UI = "http://127.0.0.1:5000"
 
 def main() -> None:
     """The command line."""
-    args = _parser().parse_args()
+    args, further = _parser().parse_known_args()
+    if further:  # told with the verb's own usage, which argparse does not
+        args.parser.error(f"unrecognized arguments: {' '.join(further)}")
     # Whoever waits for the answer would rather hear soon that the store is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     from ..command import one_line_errors
@@ -54,16 +56,19 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, purpose: str) -> argparse.ArgumentParser:
-        return verbs.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        made = verbs.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
+        made.set_defaults(parser=made)
+        return made
 
     chosen = verb("list", "list all versions with their aliases, verdicts and headline metric")
     chosen.add_argument("model", nargs="?", metavar="MODEL")
     chosen.add_argument(
         "--data", metavar="MD5", help="only versions made from this data: at least six digits of its DVC md5"
     )
-    verb("show", "show everything known about a version").add_argument("model", metavar="MODEL")
-    verb("verify", "recompute every hash of the versions").add_argument("model", nargs="?", metavar="MODEL")
-    verb("prove", "measure a version again in a fresh clone of its commit").add_argument("model", metavar="MODEL")
+    version = "NAME/VERSION"  # or NAME@ALIAS
+    verb("show", "show everything known about a version").add_argument("model", metavar=version)
+    verb("verify", "recompute every hash of the versions").add_argument("model", nargs="?", metavar=version)
+    verb("prove", "measure a version again in a fresh clone of its commit").add_argument("model", metavar=version)
     chosen = verb("rollback", "make the previous champion the champion again")
     chosen.add_argument("model", metavar="MODEL")
     chosen.add_argument("--by", default="", help="who decides (default: the current user)")
