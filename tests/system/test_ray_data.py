@@ -36,7 +36,7 @@ def test_it_gives_the_answers_of_one_process_in_their_order(
     if task == "drawing":
         table["seed"] = range(len(table))  # each row has another answer
     if task == "sketch":
-        table.loc[7, "drawing"] = "nonsense"
+        table.at[7, "drawing"] = []  # no stroke
     table.to_parquet(tmp_path / "questions.parquet")
     (script,) = re.findall(r"```python\n(.*?map_batches.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len([line for line in script.splitlines() if line.strip()]) <= 14
