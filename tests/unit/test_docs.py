@@ -179,7 +179,8 @@ def test_measured_figures_name_their_command_and_stand_on_the_pages_that_link_to
     lines = [comparable(line) for text in texts for line in text.splitlines()]
     parts = [part for name, part in figures.items() if name != "machine"]
     found = [row for part in parts for row in (part if isinstance(part, list) else [part])]
-    for row in (row for row in found if isinstance(row, dict)):  # of a table: its line holds every number of the row
+    rows = [row for row in found if isinstance(row, dict) and not str(row.get("test")).startswith("mean")]
+    for row in rows:  # of a table: its line holds every number of the row
         cells = shown_cells(row)
         assert any(all(any(holds(line, one) for one in ways) for ways in cells) for line in lines), (row, cells)
 
@@ -202,7 +203,7 @@ def written(value: float) -> set[str]:
     if abs(value) > 1:
         size = math.floor(math.log10(abs(value)))
         return {f"{value:,.{max(0, digits - size)}f}" for digits in (2, 3, 4)}
-    return {f"{value:.3f}", f"{value:.4f}", f"{value:.1%}"}
+    return {f"{value:.3f}", f"{value:.4f}", f"{value:.1%}", f"{100 * value:.1f}"}
 
 
 def comparable(line: str) -> str:
