@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from uuid import uuid4
@@ -171,3 +171,31 @@ def test_a_schedule_that_is_on_stays_on_when_flows_are_deployed_again(flows: Hou
         deploy(flows)
         (schedule,) = flows.get("deployments/name/pipeline/pipeline")["schedules"]
         assert (schedule["slug"], schedule["active"]) == ("nightly", active)
+
+
+def test_a_schedule_that_is_on_plans_its_runs_and_starts_them(flows: House) -> None:
+    """SQLAlchemy 2.1 once made the scheduler fail each minute, in the server's log alone."""
+    deployed = flows.get("deployments/name/pipeline/pipeline")
+    (schedule,) = deployed["schedules"]
+    address = f"{flows.servers.prefect}/api/deployments/{deployed['id']}/schedules"
+    soon = datetime.now(UTC) + timedelta(seconds=20)
+    every_day = {"interval": 86400, "anchor_date": soon.isoformat(), "timezone": "UTC"}
+    options = {"options": {"tasks": ["forecast"], "up_to": "download", "where": "here"}}
+    asked = [{"schedule": every_day, "active": True, "slug": "soon", "parameters": options}]
+    made = httpx.post(address, json=asked, timeout=30).raise_for_status().json()
+    try:
+        httpx.patch(f"{address}/{schedule['id']}", json={"active": True}, timeout=30).raise_for_status()
+        of_it = {"flow_runs": {"deployment_id": {"any_": [deployed["id"]]}, "tags": {"all_": ["auto-scheduled"]}}}
+
+        def planned() -> list[dict[str, Any]]:
+            return sorted(flows.post("flow_runs/filter", of_it), key=lambda run: run["expected_start_time"])
+
+        def at_two(runs: list[dict[str, Any]]) -> list[str]:
+            return [run["id"] for run in runs if "T02:00:00" in run["expected_start_time"]]
+
+        runs = wait_until(lambda: at_two(runs) and runs if (runs := planned()) else None, "the nights", seconds=150)
+        (first, *_) = (run for run in runs if run["id"] not in at_two(runs))
+        assert Run(flows, first["id"]).wait() == "COMPLETED"
+    finally:
+        httpx.delete(f"{address}/{made[0]['id']}", timeout=30).raise_for_status()
+        httpx.patch(f"{address}/{schedule['id']}", json={"active": False}, timeout=30).raise_for_status()
