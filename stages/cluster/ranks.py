@@ -26,6 +26,7 @@ from .connection import ClusterError, connected, described, nodes, running_stage
 from .remote import Cargo, fetch, stage_files
 
 _POLL = 0.5  # seconds between two looks at what was asked or told
+_LOOK_SECONDS = 5.0  # between two looks at which nodes are left
 _STOP_SECONDS = 30.0  # that ranks have to save their state in, as torchrun gives them
 _START_SECONDS = "60"  # until ranks that find no place are given up, once more for each restart
 
@@ -112,7 +113,10 @@ def run(name: str, count: int, work: Work, *, restarts: int) -> Ended:
         with TemporaryDirectory(prefix="unroll-ray-") as storage, outputs.Received() as received:
             fitting = _Fitting(_trainer(config, count, gpu=gpu, restarts=restarts, storage=storage))
             asked: float | None = None
+            waits, looked = False, time.monotonic()
             while fitting.wait(_POLL):
+                if time.monotonic() - looked > _LOOK_SECONDS:
+                    waits, looked = _tell_if_it_waits(ray, name, count, gpu=gpu, told=waits), time.monotonic()
                 if message := _news(ray, mailbox, received):
                     return Ended(message)
                 if stop_requested() and asked is None:
@@ -161,12 +165,33 @@ def _news(ray: Any, mailbox: Any, received: outputs.Received) -> str | None:
 
 def _has_gpus(ray: Any, name: str, count: int) -> bool:
     """Whether ranks get a GPU each. Raises ClusterError where the cluster has fewer GPUs, or CPUs, than ranks."""
+    gpu = _places(ray)[0] > 0
+    if lacking := _lacking(ray, count, gpu=gpu):
+        raise ClusterError(f"{name} asks for {lacking}")
+    return gpu
+
+
+def _places(ray: Any) -> tuple[int, int]:
+    """How many GPUs and CPUs the living nodes have, busy ones too."""
     gpus, cpus = (int(sum(resources.get(kind, 0) for _, resources in nodes(ray))) for kind in ("GPU", "CPU"))
-    needed, there = ("a GPU and a CPU", min(gpus, cpus)) if gpus else ("a CPU", cpus)
-    if there < count:
-        asked = f"{count} rank{'s' * (count != 1)}, {needed} each"
-        raise ClusterError(f"{name} asks for {asked}; the cluster has {described(ray)}")
-    return gpus > 0
+    return gpus, cpus
+
+
+def _lacking(ray: Any, count: int, *, gpu: bool) -> str:
+    """What so many ranks need and what the cluster has, if that is less; else nothing."""
+    gpus, cpus = _places(ray)
+    if (min(gpus, cpus) if gpu else cpus) >= count:
+        return ""
+    needed = "a GPU and a CPU" if gpu else "a CPU"
+    return f"{count} rank{'s' * (count != 1)}, {needed} each; the cluster has {described(ray)}"
+
+
+def _tell_if_it_waits(ray: Any, name: str, count: int, *, gpu: bool, told: bool) -> bool:
+    """Say once that too few nodes are left, while Ray Train waits for one to come back."""
+    lacking = _lacking(ray, count, gpu=gpu)
+    if lacking and not told:
+        print(f"unroll: {name} waits for {lacking}", file=sys.stderr, flush=True)
+    return bool(lacking)
 
 
 def _trainer(config: dict[str, Any], count: int, *, gpu: bool, restarts: int, storage: str) -> Any:

@@ -342,6 +342,14 @@ def test_ranks_get_a_gpu_each_where_there_are_any() -> None:
     assert not ranks._has_gpus(StandIn({"CPU": 4.0}), "train.ranks", 2)
 
 
+def test_it_says_once_that_too_few_nodes_are_left(capsys: pytest.CaptureFixture[str]) -> None:
+    told = False
+    for cpus in (2.0, 1.0, 1.0, 2.0, 1.0):
+        told = ranks._tell_if_it_waits(StandIn({"CPU": cpus}), "train.ranks", 2, gpu=False, told=told)
+    line = "unroll: train.ranks waits for 2 ranks, a CPU each; the cluster has 1 node: a 1 CPU\n"
+    assert capsys.readouterr().err == 2 * line
+
+
 @pytest.mark.parametrize(
     ("ended", "status"),
     [(ranks.Ended(stopped=True), 75), (ranks.Ended(), None), (ranks.Ended("step 3: not finite"), "step 3: not finite")],
