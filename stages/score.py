@@ -3,7 +3,7 @@
     python -m stages.score forecast            the stored forecasts, up to the end of the newest data
     python -m stages.score sketch FILE         a file that `predict` reads, with the right answers in it
 
-Prints one line, and writes `scores/TASK/score.json` with the verdict, none or alarm, tables and a picture.
+Prints one line, and writes `scores/TASK/score.json` with the verdict, `none` or `alarm`, tables and a picture.
 The exit status is 0 for either verdict.
 """
 
@@ -156,7 +156,8 @@ def main() -> None:
         write(scored, FOLDER / task.name)
         for note in scored.notes:
             print(f"{task.name}: {note}")
-        print(f"{task.name}: {scored.verdict}: {scored.summary}; see {FOLDER / task.name}")
+        verdict = "no alarm" if scored.verdict == "none" else scored.verdict
+        print(f"{task.name}: {verdict}: {scored.summary}; see {FOLDER / task.name}")
         if scored.verdict == "alarm":
             print(f"{task.name}: docs/living.md describes what to do after an alarm")
 

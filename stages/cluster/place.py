@@ -27,7 +27,7 @@ from typing import IO, Any
 from ..paths import resume_address, resume_folder
 from . import arrival
 from .arrival import NODE_FOLDER, Place, node_folder
-from .connection import VARIABLE, forwarded
+from .connection import VARIABLE, ClusterError, forwarded
 from .remote import dvc_config
 
 _PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", "sources")
@@ -46,9 +46,15 @@ def opened(ray: Any) -> Iterator[Place]:
     name = f"cluster.{uuid.uuid4().hex}"
     marker, resume_marker = Path.cwd() / ".resume" / name, resume_folder() / name
     for path in {marker, resume_marker}:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_markers(path.parent)
-        path.touch()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_markers(path.parent)
+            path.touch()
+        except OSError as error:
+            raise ClusterError(
+                f"{path.parent}: {error.strerror}; allowed: a folder in which a file can be made, which shows nodes "
+                "whether they share it (UNROLL_RESUME)"
+            ) from None
     place = Place(
         run=name,
         folder=str(Path.cwd()),

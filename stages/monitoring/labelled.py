@@ -38,7 +38,7 @@ def judge(
     found = {"value": value, "low": low, "high": high, "n": count}
     found |= {"evaluation": before, "evaluation_low": before_low, "evaluation_high": before_high}
     found |= {"difference": difference, "difference_low": float(lowest), "difference_high": float(highest)}
-    reason = "worse than in the evaluation" if worse else "no worse than in the evaluation, as far as these can tell"
+    reason = "worse than in the evaluation" if worse else "not significantly worse than in the evaluation"
     if count < _FEWEST:
         reason = f"too few to tell; allowed: {_FEWEST} or more"
     summary = (

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote, unquote
 
 from ..paths import project_root
 from .private import private_file
@@ -82,8 +81,8 @@ def found_or_none(request: Callable[[], T]) -> T | None:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of a store that is an sqlite database; None for any other. SQLAlchemy, too, decodes such a path."""
-    return Path(unquote(uri.removeprefix(_SQLITE).partition("?")[0])) if uri.startswith(_SQLITE) else None
+    """The file of a store that is an sqlite database; None for any other."""
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0]) if uri.startswith(_SQLITE) else None
 
 
 def missing_database() -> Path | None:
@@ -95,13 +94,13 @@ def missing_database() -> Path | None:
 
 
 def sqlite_uri(file: Path, *, driver: str = "") -> str:
-    """The address of an sqlite database, by which SQLAlchemy finds it whatever its path holds.
+    """The address of an sqlite database; `driver`: of SQLAlchemy, where it is not Python's own.
 
-    `driver`: of SQLAlchemy, where it is not Python's own. Slashes, too, are encoded where anything is: MLflow makes the
-    folder of a path that it does not decode.
+    Raises ValueError for a path with a question mark: SQLAlchemy 2.0 takes what follows for options.
     """
-    path = str(file)
-    return f"sqlite{driver and '+'}{driver}:///{quote(path, safe='') if set(path) & set('?#%') else path}"
+    if "?" in str(file):
+        raise ValueError(f"{file}: found a question mark; allowed: a folder without one")
+    return f"sqlite{driver and '+'}{driver}:///{file}"
 
 
 def make_private(uri: str) -> None:

@@ -120,6 +120,13 @@ def test_a_node_that_shares_the_folder_works_in_it(project: Path, tmp_path: Path
         arrival._bring_code(here)
 
 
+def test_a_resume_folder_that_cannot_be_written_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "file").touch()
+    monkeypatch.setenv("UNROLL_RESUME", str(project / "file" / "resume"))
+    with pytest.raises(ClusterError, match=r"/file/resume: Not a directory; allowed: a folder"):
+        place.opened(StandIn(shared=True)).__enter__()
+
+
 def test_what_killed_runs_left_goes_a_day_later(project: Path) -> None:
     (project / ".resume").mkdir(exist_ok=True)
     old, new = (project / ".resume" / f"cluster.{name}" for name in ("old", "new"))
