@@ -18,6 +18,8 @@ from stages.evaluation.report import format_interval, format_number, table_row
 
 from .data import REPOSITORY
 
+Rows = list[dict[str, Any]]  # of a table
+
 
 def parser(name: str, description: str | None, *, host: str = "") -> argparse.ArgumentParser:
     """A parser with `--json`; for what reads a copy of a `host`'s files, with `--data` and `--work` as well."""
@@ -73,10 +75,9 @@ def _command_line() -> str:
     """This process's, without the file that the figures go to."""
     main = sys.modules["__main__"].__spec__
     assert main is not None
-    arguments = sys.argv[1:]
-    if "--json" in arguments:
-        place = arguments.index("--json")
-        del arguments[place : place + 2]
+    written = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    written.add_argument("--json")
+    _, arguments = written.parse_known_args()
     return shlex.join(["python", "-m", main.name.removesuffix(".__main__"), *arguments])
 
 

@@ -29,12 +29,12 @@ from stages.monitoring.control_chart import CHARTS, ControlChart, Reference
 from stages.params import AlarmParams, load
 
 from . import command
+from .command import Rows
 from .stretches import SERIES, YEAR, Stretch, made, real, typical_deviation
 
 CHOOSING, REPORTING = 1, 2  # seeds
 SHIFTS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # of the power curve, in standard deviations
 
-Rows = list[dict[str, Any]]  # of a table
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of errors in standard deviations, by their days
 
 

@@ -119,12 +119,13 @@ def run(
     """
     if output is not None:
         check_output(output)
-    if not _alone(processes):
+    alone = _alone(processes)
+    if not alone:
         connection.check_address()
     reader = task.rows()
     unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded, and so is a cluster
-    address = address if _alone(processes) else _pinned(address)
+    address = address if alone else _pinned(address)
     model = _loaded[address] = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
     if unknown := params.keys() - set(known):  # MLflow would only warn

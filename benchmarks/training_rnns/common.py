@@ -24,9 +24,9 @@ from stages.tasks.sketch.params import Params as SketchParams
 from stages.training.debug_modes import Subset
 
 from .. import command
+from ..command import Rows
 
 FIGURES = Path(__file__).resolve().parents[2] / "docs" / "figures"
-Rows = list[dict[str, object]]  # of a table
 COLORS = ("#0b6bcb", "#d9480f", "#2b8a3e", "#862e9c")
 
 

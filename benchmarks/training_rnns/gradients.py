@@ -14,7 +14,8 @@ from stages.tasks.sketch.model.network import SketchDataset
 from stages.training.batch_sampler import BucketBatchSampler
 from stages.training.inference import measure
 
-from .common import COLORS, Reader, Rows, each, figure, sketches, table
+from ..command import Rows
+from .common import COLORS, Reader, each, figure, sketches, table
 
 CLIPS = ("no clipping", "max_grad_norm 1.0", "clip_value 0.05")
 SEEDS = (1, 2, 3)

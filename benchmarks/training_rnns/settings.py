@@ -20,8 +20,9 @@ from stages.tasks.sketch.params import Params as SketchParams
 from stages.training.inference import predict
 from stages.training.loop import Epoch, fit
 
+from ..command import Rows
 from ..data import Overlay, overlaid
-from .common import COLORS, Reader, Rows, each, figure, prepared, sketches, some, table
+from .common import COLORS, Reader, each, figure, prepared, sketches, some, table
 
 SEEDS = (1, 2, 3, 4)
 # What differs from params.yaml.

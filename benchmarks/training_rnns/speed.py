@@ -16,8 +16,9 @@ from stages.models.cells import Weights, lstm_cell, unroll
 from stages.models.recurrent import RecurrentStack
 from stages.training.batch_sampler import BucketBatchSampler, padding_share
 
+from ..command import Rows
 from ..timing import alternate
-from .common import COLORS, Rows, figure, sketches, table
+from .common import COLORS, figure, sketches, table
 
 BATCH = 32
 _AT_ONCE = 25  # batches of a round

@@ -104,11 +104,12 @@ def connected() -> Iterator[Any]:
                 log_to_driver=False,  # what our processes print is sent on as it is; Ray's own lines lie in its logs
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        if named == AUTO and not logged:
-            raise ClusterError(
-                f"{VARIABLE}={AUTO}: no cluster runs here; start one with `ray start --head`, or name HOST:PORT"
-            ) from None
-        reason = logged[-1] if logged else next(iter(str(error).splitlines()), type(error).__name__)
+        if logged:
+            reason = logged[-1]
+        elif named == AUTO:
+            reason = "no cluster runs here; start one with `ray start --head`, or name HOST:PORT"
+        else:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ClusterError(f"{VARIABLE}={named}: {reason}{_TOKEN_HINT * ('AuthToken' in reason)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
@@ -184,6 +185,11 @@ def nodes(ray: Any) -> list[tuple[str, Mapping[str, float]]]:
     alive = [node for node in ray.nodes() if node["Alive"]]
     alive.sort(key=lambda node: ("node:__internal_head__" not in node["Resources"], node["NodeManagerAddress"]))
     return [(node["NodeManagerHostname"], node["Resources"]) for node in alive]
+
+
+def total(ray: Any, kind: str) -> int:
+    """How many of a resource (`CPU`, `GPU`) the living nodes have, busy ones too."""
+    return int(sum(resources.get(kind, 0) for _, resources in nodes(ray)))
 
 
 def described(ray: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from ..paths import resume_folder
 from . import arrival, place
 from .arrival import Place, node_folder
-from .connection import VARIABLE, ClusterError, connected, described, importable, nodes
+from .connection import VARIABLE, ClusterError, connected, described, importable, total
 from .remote import Cargo, fetch, stage_gpus
 
 Item = TypeVar("Item")
@@ -40,10 +40,10 @@ def ordered_map(
     function raises, and ClusterError where the cluster has no CPUs, or no DVC remote for such nodes.
     """
     with connected() as ray, place.opened(ray) as here:
-        cpus = int(sum(resources.get("CPU", 0) for _, resources in nodes(ray)))
+        cpus = total(ray, "CPU")
         if not cpus:
             raise ClusterError(f"{VARIABLE}: the cluster has no CPU to work on; it has {described(ray)}")
-        share = stage_gpus() if any(resources.get("GPU") for _, resources in nodes(ray)) else 0.0
+        share = stage_gpus() if total(ray, "GPU") else 0.0
         window = min(processes, cpus) * ahead
         send = _Sender(ray, here, function, share)
         unread, more = iter(items), True

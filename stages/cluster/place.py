@@ -16,7 +16,6 @@ import pickle
 import shutil
 import subprocess
 import tarfile
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,7 +23,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import IO, Any
 
-from ..paths import resume_address, resume_folder
+from ..paths import delete_older, resume_address, resume_folder
 from . import arrival
 from .arrival import NODE_FOLDER, Place, node_folder
 from .connection import VARIABLE, ClusterError, forwarded
@@ -48,13 +47,14 @@ def opened(ray: Any) -> Iterator[Place]:
     for path in {marker, resume_marker}:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_markers(path.parent)
             path.touch()
         except OSError as error:
             raise ClusterError(
                 f"{path.parent}: {error.strerror}; allowed: a folder in which a file can be made, which shows nodes "
                 "whether they share it (UNROLL_RESUME)"
             ) from None
+        with suppress(OSError):  # of runs that were killed; one of today may belong to a run that goes on
+            delete_older(path.parent.glob("cluster.*"), _MARKER_SECONDS)
     place = Place(
         run=name,
         folder=str(Path.cwd()),
@@ -77,14 +77,6 @@ def opened(ray: Any) -> Iterator[Place]:
     finally:
         for path in {marker, resume_marker}:
             with suppress(OSError):
-                path.unlink()
-
-
-def _remove_markers(folder: Path) -> None:
-    """Remove the files of runs that were killed; one of today may belong to a run that goes on."""
-    for path in folder.glob("cluster.*"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _MARKER_SECONDS:
                 path.unlink()
 
 

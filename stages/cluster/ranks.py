@@ -22,7 +22,7 @@ from ..paths import resume_address
 from ..stopping import STATUS, stop_signals
 from . import arrival, outputs, place
 from .arrival import Place, node_folder
-from .connection import ClusterError, connected, described, nodes, running_stage
+from .connection import ClusterError, connected, described, running_stage, total
 from .remote import Cargo, fetch, stage_files
 
 _POLL = 0.5  # seconds between two looks at what was asked or told
@@ -165,22 +165,15 @@ def _news(ray: Any, mailbox: Any, received: outputs.Received) -> str | None:
 
 def _has_gpus(ray: Any, name: str, count: int) -> bool:
     """Whether ranks get a GPU each. Raises ClusterError where the cluster has fewer GPUs, or CPUs, than ranks."""
-    gpu = _places(ray)[0] > 0
+    gpu = total(ray, "GPU") > 0
     if lacking := _lacking(ray, count, gpu=gpu):
         raise ClusterError(f"{name} asks for {lacking}")
     return gpu
 
 
-def _places(ray: Any) -> tuple[int, int]:
-    """How many GPUs and CPUs the living nodes have, busy ones too."""
-    gpus, cpus = (int(sum(resources.get(kind, 0) for _, resources in nodes(ray))) for kind in ("GPU", "CPU"))
-    return gpus, cpus
-
-
 def _lacking(ray: Any, count: int, *, gpu: bool) -> str:
     """What so many ranks need and what the cluster has, if that is less; else nothing."""
-    gpus, cpus = _places(ray)
-    if (min(gpus, cpus) if gpu else cpus) >= count:
+    if all(total(ray, kind) >= count for kind in ("CPU", *(["GPU"] if gpu else []))):
         return ""
     needed = "a GPU and a CPU" if gpu else "a CPU"
     return f"{count} rank{'s' * (count != 1)}, {needed} each; the cluster has {described(ray)}"

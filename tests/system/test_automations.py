@@ -188,13 +188,14 @@ def test_a_schedule_that_is_on_plans_its_runs_and_starts_them(flows: House) -> N
         of_it = {"flow_runs": {"deployment_id": {"any_": [deployed["id"]]}, "tags": {"all_": ["auto-scheduled"]}}}
 
         def planned() -> list[dict[str, Any]]:
-            return sorted(flows.post("flow_runs/filter", of_it), key=lambda run: run["expected_start_time"])
+            """All planned runs, once nights are among them."""
+            runs = sorted(flows.post("flow_runs/filter", of_it), key=lambda run: run["expected_start_time"])
+            return runs if any(at_two(run) for run in runs) else []
 
-        def at_two(runs: list[dict[str, Any]]) -> list[str]:
-            return [run["id"] for run in runs if "T02:00:00" in run["expected_start_time"]]
+        def at_two(run: dict[str, Any]) -> bool:
+            return "T02:00:00" in run["expected_start_time"]
 
-        runs = wait_until(lambda: at_two(runs) and runs if (runs := planned()) else None, "the nights", seconds=150)
-        (first, *_) = (run for run in runs if run["id"] not in at_two(runs))
+        first = next(run for run in wait_until(planned, "the nights", seconds=150) if not at_two(run))
         assert Run(flows, first["id"]).wait() == "COMPLETED"
     finally:
         httpx.delete(f"{address}/{made[0]['id']}", timeout=30).raise_for_status()
