@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -80,8 +79,6 @@ def connected() -> Iterator[Any]:
     Inside another such block it is that one's connection. Raises ClusterError where there is no Ray or no cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    if "RAY_AUTH_TOKEN" in os.environ or _token_file().exists():  # then `ray start` asks for a token, too
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray = importlib.import_module("ray")
     except ModuleNotFoundError:
@@ -124,11 +121,6 @@ def connected() -> Iterator[Any]:
         ray.cloudpickle.unregister_pickle_by_value(arrival)
         ray.shutdown()
         events.print_to_stdstream = print_event
-
-
-def _token_file() -> Path:
-    """Where Ray looks for the token that head and nodes share."""
-    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
 
 
 @contextmanager
