@@ -19,7 +19,7 @@ import argparse
 import getpass
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,9 +33,7 @@ _UI = "http://127.0.0.1:5000"
 
 def main() -> None:
     """The command line."""
-    args, further = _parser().parse_known_args()
-    if further:  # told with the verb's own usage, which argparse does not
-        args.parser.error(f"unrecognized arguments: {' '.join(further)}")
+    args = _parser().parse_args()
     # Whoever waits for the answer would rather hear soon that the store is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     from ..command import one_line_errors
@@ -49,16 +47,24 @@ def main() -> None:
     sys.exit(1 if failed else 0)
 
 
+class _VerbParser(argparse.ArgumentParser):
+    """A verb's parser, which refuses unknown arguments with the verb's own usage; argparse would show the module's."""
+
+    def parse_known_args(self, *given: Any, **named: Any) -> tuple[Any, list[str]]:
+        args, further = super().parse_known_args(*given, **named)
+        if further:
+            self.error(f"unrecognized arguments: {' '.join(further)}")
+        return args, further
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m stages.registry", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_VerbParser)
 
     def verb(name: str, purpose: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
-        made.set_defaults(parser=made)
-        return made
+        return verbs.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
 
     chosen = verb("list", "list all versions with their aliases, verdicts and headline metric")
     chosen.add_argument("model", nargs="?", metavar="MODEL")
