@@ -1,17 +1,16 @@
 """The recipes on real data, over HTTP: what they reach and how long each stage takes.
 
-    python -m benchmarks.real_data quickdraw --data ../shared/data/quickdraw
+    python -m benchmarks.real_data quickdraw
     python -m benchmarks.real_data ucf101 --data ../shared/data/ucf101
-    python -m benchmarks.real_data quickdraw --data ../shared/data/quickdraw --seeds 3     three trainings, seeds 1 to 3
+    python -m benchmarks.real_data quickdraw --seeds 3     three trainings, seeds 1 to 3, and their means
 
 Clones HEAD into a temporary folder, serves `--data` on a free port of 127.0.0.1 in place of the recipe's host, lays the
 recipe over params.yaml and runs the stages up to `evaluate` one by one; `train` and `evaluate` again for each further
-seed, on the same data and with the same judge.
+seed, on the same data and with the same judge. The mean of the seeds' intervals is the mean of their bounds.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import http.server
 import json
@@ -20,11 +19,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from stages.recipe import RECIPES, apply, override
 
+from . import command
 from .data import REPOSITORY
 
 VERBS = ("download", "preprocess", "train", "evaluate")
@@ -35,8 +37,10 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def measure(recipe: str, address: str, clone: Path, seeds: int) -> None:
-    """Run one recipe in a clone of HEAD and print seconds a stage, then the metrics, for each seed of the training."""
+def measure(recipe: str, address: str, clone: Path, seeds: int) -> dict[str, Any]:
+    """Run one recipe in a clone of HEAD: the report of the preparation, the seconds of each stage and the metrics, both
+    by seed, and the means of the metrics over the seeds.
+    """
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
     tasks = apply(clone / RECIPES / f"{recipe}.yaml", clone / "params.yaml")
     first, *others = tasks  # a recipe's first task has the data
@@ -45,27 +49,63 @@ def measure(recipe: str, address: str, clone: Path, seeds: int) -> None:
     stages = [(verb, first) for verb in VERBS]
     if others:  # what draws is measured by a judge
         stages += [("judge", first), *((verb, task) for task in others for verb in VERBS[2:])]
-    files = [f"metrics/preprocess/{first}.json", *(f"metrics/{task}.json" for task in tasks)]
+    seconds: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
     for seed in range(1, seeds + 1):
         override([f"{task}.train.seed={seed}" for task in tasks], clone / "params.yaml")
         for verb, task in stages:
             started = time.perf_counter()
             run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
-            print(f"seed {seed}: {verb}@{task}: {time.perf_counter() - started:.1f} s", flush=True)
-        for name in files:
-            print(f"seed {seed}: {name}", json.dumps(json.loads((clone / name).read_text(encoding="utf-8")), indent=1))
-        stages, files = [(verb, task) for task in tasks for verb in VERBS[2:]], files[-len(tasks) :]
+            seconds.append({"stage": f"{verb}@{task}", "seed": seed, "seconds": time.perf_counter() - started})
+            print(f"seed {seed}: {verb}@{task}: {seconds[-1]['seconds']:.1f} s", flush=True)
+        for task in tasks:
+            found = json.loads((clone / f"metrics/{task}.json").read_text(encoding="utf-8"))
+            metrics.append({"task": task, "seed": str(seed), **with_intervals(found)})
+            print(json.dumps(metrics[-1], indent=1), flush=True)
+        stages = [(verb, task) for task in tasks for verb in VERBS[2:]]
+    if seeds > 1:
+        metrics += [mean([row for row in metrics if row["task"] == task]) for task in tasks]
+    prepared = json.loads((clone / f"metrics/preprocess/{first}.json").read_text(encoding="utf-8"))
+    return {"recipe": recipe, "prepared": prepared, "seconds": seconds, "metrics": metrics}
+
+
+def with_intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """A metrics file with each interval beside its value: `{"value", "low", "high"}`."""
+    bounds = {f"{name}_{bound}" for name in metrics for bound in ("low", "high")}
+    return {
+        name: {"value": value, **{bound: metrics[f"{name}_{bound}"] for bound in ("low", "high")}}
+        if f"{name}_low" in metrics
+        else value
+        for name, value in metrics.items()
+        if name not in bounds
+    }
+
+
+def mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The mean of every number and of every bound of the rows of one task."""
+    row: dict[str, Any] = {"task": rows[0]["task"], "seed": "mean"}
+    for name, value in rows[0].items():
+        if isinstance(value, dict):
+            row[name] = {part: fmean(other[name][part] for other in rows) for part in value}
+        elif not isinstance(value, str):
+            row[name] = fmean(other[name] for other in rows)
+    return row
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command.parser("real_data", __doc__)
     parser.add_argument("recipe")
-    parser.add_argument("--data", type=Path, required=True, help="the folder that stands in for the host")
+    parser.add_argument(
+        "--data", type=Path, help="the folder that stands in for the host; default: ../shared/data/RECIPE"
+    )
     parser.add_argument("--file", default="", help="path below the address, such as /fra-eng.zip")
     parser.add_argument("--seeds", type=int, default=1, help="trainings, with seeds from 1 on; default: %(default)s")
     args = parser.parse_args()
-    handler = functools.partial(_Quiet, directory=str(args.data.resolve()))
+    source = args.data or REPOSITORY.parent / "shared" / "data" / args.recipe
+    if not source.is_dir():
+        parser.error(f"--data: found {source}; allowed: a folder that is there")
+    handler = functools.partial(_Quiet, directory=str(source.resolve()))
     with (
         tempfile.TemporaryDirectory() as folder,
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
@@ -73,9 +113,10 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             address = f"http://127.0.0.1:{server.server_address[1]}{args.file}"
-            measure(args.recipe, address, Path(folder, "clone"), args.seeds)
+            found = measure(args.recipe, address, Path(folder, "clone"), args.seeds)
         finally:
             server.shutdown()
+    command.write(args.json, {"machine": command.machine(), **found})
 
 
 if __name__ == "__main__":
