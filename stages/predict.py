@@ -125,6 +125,7 @@ def run(
     reader = task.rows()
     unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded, and so is a cluster
+    processes = processes if first else 1  # no other process is started, nor a cluster asked, for an empty source
     address = address if alone else _pinned(address)
     model = _loaded[address] = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]

@@ -337,6 +337,14 @@ def test_several_processes_give_the_table_of_one(
     assert len(list(csv.DictReader((tmp_path / "three.csv").open(encoding="utf-8")))) == 3001
 
 
+def test_an_empty_source_starts_no_other_process(
+    tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "ordered_map", lambda *_, **__: pytest.fail("processes were started"))
+    assert run(Task("translation"), sentences(tmp_path, b""), "folder", tmp_path / "out.csv", {}, processes=2)
+    assert (tmp_path / "out.csv").read_text().splitlines()[0].startswith("number,text,")
+
+
 def test_rows_that_end_their_process_are_named(tmp_path: Path, model: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(function, items, **options: Any):
         yield from (
