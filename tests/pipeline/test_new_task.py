@@ -19,6 +19,7 @@ def check(clone: Clone, *tests: str) -> None:
     clone.run(sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", *tests)
 
 
+@pytest.mark.slow
 def test_the_smallest_task_passes_them(tmp_path):
     clone = make_clone(tmp_path)
     add_toy(clone)

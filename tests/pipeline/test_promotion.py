@@ -48,7 +48,14 @@ def promotion(finished: tuple[Clone, list[str]], tmp_path: Path, store: MlflowCl
     return run
 
 
-@pytest.mark.parametrize("name", ["drawing", "forecast", "sketch", "translation", "video"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "forecast",
+        "sketch",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("drawing", "translation", "video")),
+    ],
+)
 def test_a_version_that_answers_becomes_champion(name, promotion, store):
     done = promotion("approve", name, "--version=1", "--champion=none", "--by=Ada", "--reason=good")
     assert done.returncode == 0, done.stderr

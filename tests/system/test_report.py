@@ -61,6 +61,7 @@ pipeline(PipelineOptions(tasks=["forecast"], where="here"))
 """
 
 
+@pytest.mark.slow
 def test_a_registry_that_is_away_fails_no_run(flows, forced):
     environment = {**flows.environment, "MLFLOW_TRACKING_URI": "http://user:secret@127.0.0.1:9"}
     done = subprocess.run(

@@ -91,6 +91,7 @@ def test_a_killed_worker_and_the_run_after_it(flows: House) -> None:
     assert again.wait() == "CANCELLED"
 
 
+@pytest.mark.slow
 def test_ctrl_c(flows: House, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "flows.run", "forecast", "--up-to", "train"]
     settings = [part for override in long_training(4)["overrides"] for part in ("--set", override)]

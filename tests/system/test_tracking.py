@@ -154,6 +154,7 @@ def end(process: subprocess.Popen[str]) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_in_mid_run_has_everything_once_after_it_came_back(tmp_path):
     port = free_port()
     store = Store(tmp_path, f"http://me:hunter2@127.0.0.1:{port}")
