@@ -51,11 +51,13 @@ def main() -> None:
     print(f"{'rank':>5} {'sequences':>12} {'padded steps':>14}")
     for rank in range(args.ranks):
         print(f"{rank:>5} {counts[:, rank].sum():>12,} {padded[:, rank].sum():>14,}")
-    slowest = padded.max(axis=1).sum() * args.ranks
-    print(f"padding: {1 - real.sum() / padded.sum():.1%}")
-    print(f"waiting for the slowest rank: {1 - padded.sum() / slowest:.2%} of all ranks' time")
-    shares = {"sequences": counts.sum(axis=0).tolist(), "padded_steps": padded.sum(axis=0).tolist()}
-    command.write(args.json, {**shares, "waiting_share": float(1 - padded.sum() / slowest)})
+    padding = float(1 - real.sum() / padded.sum())
+    waiting = float(1 - padded.sum() / (padded.max(axis=1).sum() * args.ranks))
+    print(f"padding: {padding:.1%}")
+    print(f"waiting for the slowest rank: {waiting:.2%} of all ranks' time")
+    plan = {"ranks": args.ranks, "sequences": len(lengths), "sequences a step": batch_size}
+    plan |= {"padding": padding, "waiting": waiting, "first step, ms": 1000 * ready}
+    command.write(args.json, {"machine": command.machine(), "plan": [plan]})
 
 
 if __name__ == "__main__":

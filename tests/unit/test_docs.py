@@ -157,6 +157,7 @@ NUMBERS = (
     *("processes", "1 node", "2 nodes"),
     *("drift", "warning or drift"),
     *("MAE", "MAE, held back", "MAE, refit", "in the 90 % band, held back", "in the 90 % band, refit", "saved"),
+    *("padding", "waiting"),
     *("accuracy", "error", "lightgbm", "saved, lightgbm", "ridge", "saved, ridge", "saved, the better"),
 )
 NOT_SHOWN = {  # of rows that were written as text: their other cells are all shown
