@@ -290,11 +290,9 @@ def _count_fits(pasts: Sequence[np.ndarray], done: Any, begun: Any) -> None:
 _CALENDAR: Mapping[str, Overlay] = {"ridge, the network's calendar": {"last_year": False}}
 _HOLIDAYS: Mapping[str, Overlay] = {
     **_CALENDAR,
-    "ridge, the network's calendar and the year before": {},
     "ridge, holidays and the days beside them": {"holiday_days": 1, "last_year": False},
     "ridge, no holidays": {"covariates": ["day_of_week", "day_of_year"], "last_year": False},
 }
-_BY_WINDOW: Mapping[str, Overlay] = {**_CALENDAR, "ridge, scaled by window": {"scaling": "window"}}
 _ETS = {"AutoETS": partial(_by_history, model="autoets")}
 _RECENT_ETS = {f"AutoETS, last {RECENT_DAYS} days": partial(_by_history, model="autoets", days=RECENT_DAYS)}
 _THETA = {"AutoTheta": partial(_by_history, model="autotheta", days=RECENT_DAYS)}
@@ -302,7 +300,7 @@ _THETA = {"AutoTheta": partial(_by_history, model="autotheta", days=RECENT_DAYS)
 BASELINES: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Overlay]]] = {
     "cta": (_RECENT_ETS, _HOLIDAYS),
     "seattle": (_ETS | _THETA, _CALENDAR),
-    "melbourne": (_ETS | _THETA, _BY_WINDOW),
+    "melbourne": (_ETS | _THETA, _CALENDAR),
     "births": (_ETS | _RECENT_ETS | _THETA, _HOLIDAYS),
 }
 
