@@ -158,7 +158,7 @@ def decide(
     if missing and not own_weights:
         return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured for the baseline {' and '.join(missing)}")
     value = metrics[metric]
-    found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
+    found = f"{metric} {value:.4g} against {best[1]:.4g} of {best[0]}, the best of register.must_beat"
     hardest = best_baseline(metrics, metric)
     if hardest and hardest != best and simpler_is_better(metrics, metric):
         more = "higher" if higher_is_better(metric) else "lower"
