@@ -31,6 +31,12 @@ _FORWARDED = ("AWS_", "AZURE_", "DVC_", "GOOGLE_", "MLFLOW_", "UNROLL_")
 _FORWARDED_NAMES = ("DO_NOT_TRACK", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
 # As Ray's libraries write one: [2026-12-02 23:13:02,867 W 16445 16445] gcs_client.cc:210: Failed to …
 _LOG_LINE = re.compile(r"\[[\d-]+ [\d:,]+ [A-Z] \d+ \d+\] [\w.]+:\d+: (?P<message>.+)")
+# Ray's paragraphs about what has died, as far as they say what and where.
+_PROCESS_DIED = re.compile(
+    r"worker died or was killed.*Worker IP address: (?P<node>\S+).*Worker PID: (?P<pid>\d+)", re.S
+)
+_NODE_DIED = re.compile(r"node with node id: \S+ and address: (?P<node>\S+) and node name: .*marked dead", re.S)
+_TASK_RETRIED = re.compile(r"^Task \S+ failed\. There are \S+ retries remaining")
 _TOKEN_HINT = "; set RAY_AUTH_MODE=token, with the head node's ~/.ray/auth_token on this machine"
 
 
@@ -107,6 +113,8 @@ def connected() -> Iterator[Any]:
             reason = "no cluster runs here; start one with `ray start --head`, or name HOST:PORT"
         else:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
+        if "Method not found" in reason:  # from a worker node, or from Ray's client server
+            reason = "a server of Ray, but no head node; name the port that `ray start --head` has printed"
         raise ClusterError(f"{VARIABLE}={named}: {reason}{_TOKEN_HINT * ('AuthToken' in reason)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
@@ -151,7 +159,15 @@ def _print_event(event: Mapping[str, Any], **_options: Any) -> None:
     written.
     """
     for text in event["lines"]:
-        print(f"unroll: cluster: {shorten(text, 160, placeholder=' …')}", file=sys.stderr, flush=True)
+        if _TASK_RETRIED.search(text):  # why is another event
+            continue
+        if found := _PROCESS_DIED.search(text):
+            line = f"process {found['pid']} on {found['node']} died; its work is tried again"
+        elif found := _NODE_DIED.search(text):
+            line = f"node {found['node']} died; its work is tried on the others"
+        else:
+            line = shorten(text, 160, placeholder=" …")
+        print(f"unroll: cluster: {line}", file=sys.stderr, flush=True)
 
 
 def _ask(named: str) -> None:

@@ -308,10 +308,22 @@ def test_what_ray_logs_while_it_connects_is_collected_and_other_lines_are_printe
 def test_what_ray_says_of_a_dead_process_is_a_line_beside_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     ray_worker = pytest.importorskip("ray._private.worker")
     assert callable(ray_worker.print_to_stdstream)  # what `connected` replaces
-    connection._print_event({"pid": "raylet", "is_err": False, "lines": ["A worker died.\n" + "Its id: 1 " * 50]})
+    paragraphs = (
+        "A worker died or was killed while executing a task by an unexpected system error. To troubleshoot the "
+        "problem, check the logs for the dead worker. Lease ID: 5a Worker ID: 4b Node ID: 3c Worker IP address: "
+        "127.0.0.1 Worker port: 10009 Worker PID: 4711 Worker exit type: SYSTEM_ERROR",
+        "Task run_item failed. There are 1 retries remaining, so the task will be retried. Error: ",
+        "The node with node id: 3c and address: 10.0.0.2 and node name: 10.0.0.2 has been marked dead because the "
+        "detector has missed too many heartbeats from it.",
+        "Another event.\n" + "Its id: 1 " * 50,
+    )
+    connection._print_event({"pid": "raylet", "is_err": False, "lines": paragraphs})
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert re.fullmatch(r"unroll: cluster: A worker died\. Its id: .{,140} …\n", printed.err)
+    process, node, other = printed.err.splitlines()
+    assert process == "unroll: cluster: process 4711 on 127.0.0.1 died; its work is tried again"
+    assert node == "unroll: cluster: node 10.0.0.2 died; its work is tried on the others"
+    assert re.fullmatch(r"unroll: cluster: Another event\. Its id: .{,140} …", other)
 
 
 def test_without_ray_a_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,10 @@ SENTENCES: dict[str, Any] = {
 def test_the_gate_judges_by_the_metric_that_the_metrics_file_names() -> None:
     assert decide(TRANSLATOR, SENTENCES, "full", PARAMS, None).decision is Decision.CHALLENGER_LOST
     verdict = decide(TRANSLATOR, {**SENTENCES, "metric": "chrf"}, "full", PARAMS, None)
-    assert (verdict.decision, verdict.reason) == (Decision.CHAMPION, "chrf 62 against 15 of copy, the best of register.must_beat")
+    assert (verdict.decision, verdict.reason) == (
+        Decision.CHAMPION,
+        "chrf 62 against 15 of copy, the best of register.must_beat",
+    )
 
 
 def test_a_version_says_by_a_tag_what_it_was_judged_by() -> None:
