@@ -125,7 +125,6 @@ def run(
     reader = task.rows()
     unread = chunks(reader, source, encoding)
     first = next(unread, [])  # a file that is not there is reported before the model is loaded, and so is a cluster
-    processes = processes if first else 1  # no other process is started, nor a cluster asked, for an empty source
     address = address if alone else _pinned(address)
     model = _loaded[address] = _load(address)
     known = [param.name for param in model.metadata.get_params_schema() or () if param.name != "on_error"]
@@ -177,14 +176,17 @@ def answered_chunks(
     if _alone(processes):
         yield from ((rows, function(rows)) for rows in chunks_read)
         return
+    unreadable: list[Exception] = []
+    readable = _up_to_error(chunks_read, unreadable)
+    head = list(islice(readable, 1))
+    if not head and not unreadable:  # no process is started, nor a cluster asked, for an empty source
+        return
     # The processes share the processors; a cluster lends each of them one. The number of threads changes no answer.
     processes = processes or sys.maxsize
     on_cluster = connection.address() is not None
     os.environ.setdefault("UNROLL_THREADS", str(1 if on_cluster else max(1, processors() // processes)))
     first = 1
-    unreadable: list[Exception] = []
-    readable = _up_to_error(chunks_read, unreadable)
-    for rows, answers in ordered_map(function, readable, processes=max(processes - 1, 1), join_in=True):
+    for rows, answers in ordered_map(function, chain(head, readable), processes=max(processes - 1, 1), join_in=True):
         if isinstance(answers, Crash):
             raise RuntimeError(f"rows {first:,} to {first + len(rows) - 1:,}: {answers} while answering them")
         yield rows, answers
