@@ -36,7 +36,8 @@ _PROCESS_DIED = re.compile(
     r"worker died or was killed.*Worker IP address: (?P<node>\S+).*Worker PID: (?P<pid>\d+)", re.S
 )
 _NODE_DIED = re.compile(r"node with node id: \S+ and address: (?P<node>\S+) and node name: .*marked dead", re.S)
-_TASK_RETRIED = re.compile(r"^Task \S+ failed\. There are \S+ retries remaining")
+# What follows from it: the tasks of a process, and of a node the process of Ray itself.
+_CONSEQUENCE = re.compile(r"^Task \S+ failed\. There are \S+ retries remaining|Raylet is terminated\.")
 _TOKEN_HINT = "; set RAY_AUTH_MODE=token, with the head node's ~/.ray/auth_token on this machine"
 
 
@@ -159,7 +160,7 @@ def _print_event(event: Mapping[str, Any], **_options: Any) -> None:
     written.
     """
     for text in event["lines"]:
-        if _TASK_RETRIED.search(text):  # why is another event
+        if _CONSEQUENCE.search(text):
             continue
         if found := _PROCESS_DIED.search(text):
             line = f"process {found['pid']} on {found['node']} died; its work is tried again"

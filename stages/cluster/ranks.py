@@ -180,10 +180,12 @@ def _lacking(ray: Any, count: int, *, gpu: bool) -> str:
 
 
 def _tell_if_it_waits(ray: Any, name: str, count: int, *, gpu: bool, told: bool) -> bool:
-    """Say once that too few nodes are left, while Ray Train waits for one to come back."""
+    """Say once that too few nodes are left, while Ray Train waits for one to come back, and once that it has."""
     lacking = _lacking(ray, count, gpu=gpu)
     if lacking and not told:
-        print(f"unroll: {name} waits for {lacking}", file=sys.stderr, flush=True)
+        print(f"unroll: {name} waits a few minutes for {lacking}", file=sys.stderr, flush=True)
+    if told and not lacking:
+        print(f"unroll: {name}: the cluster has room again; the ranks start", file=sys.stderr, flush=True)
     return bool(lacking)
 
 
