@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from stages.evaluation.report import format_interval, format_number, table_row
@@ -86,6 +87,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     head = list(dict.fromkeys(column for row in rows for column in row))
     cells = [head, ["---"] * len(head), *([_text(row.get(column, "–")) for column in head] for row in rows)]
     return "".join(f"{table_row(row)}\n" for row in cells)
+
+
+def mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The mean of each column of numbers, and of each interval's value and bounds."""
+    found: dict[str, Any] = {}
+    for name, value in rows[0].items():
+        if isinstance(value, dict):
+            found[name] = {part: fmean(row[name][part] for row in rows) for part in value}
+        elif isinstance(value, (int, float)):
+            found[name] = fmean(row[name] for row in rows)
+    return found
 
 
 def _text(value: Any) -> str:

@@ -128,10 +128,18 @@ class Trial:
 
 
 def main(
-    name: str, doc: str | None, rows: Sequence[Row], *, host: str, minutes: float | None = 0.0, compared: str = ""
+    name: str,
+    doc: str | None,
+    rows: Sequence[Row],
+    *,
+    host: str,
+    minutes: float | None = 0.0,
+    compared: str = "",
+    means: bool = False,
 ) -> None:
     """The command line of a benchmark; `compared` is the column that is compared with a part's first row, `minutes` how
-    long a training takes where nothing else is asked for; None for rows that train by themselves.
+    long a training takes where nothing else is asked for; None for rows that train by themselves. `means`: the rows of
+    a part are seeds, and their means are a last row.
     """
     parser = command.parser(name, doc, host=host)
     names = [*dict.fromkeys(row.part for row in rows if row.part), *(row.name for row in rows)]
@@ -159,6 +167,9 @@ def main(
         print(f"{row.name}: {result['rows'][-1]}", flush=True)
         write_json(work / f"{name}.json", result)
         (work / f"{name}.md").write_text(markdown(result["rows"]), encoding="utf-8")
+    if means:
+        for part, own in _by_part(result["rows"]).items():
+            result["rows"] += [{"row": f"{part}/mean", **command.mean(own)}] * (len(own) > 1)
     print(f"\n{markdown(result['rows'])}")
     command.write(args.json, result)
 
@@ -179,7 +190,11 @@ def _as_json(cell: Cell) -> Any:
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """A table for each part."""
-    by_part: dict[str, list[Mapping[str, Any]]] = {}
+    return "\n".join(map(command.table, _by_part(rows).values()))
+
+
+def _by_part(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        by_part.setdefault(row["row"].rpartition("/")[0], []).append(row)
-    return "\n".join(map(command.table, by_part.values()))
+        found.setdefault(row["row"].rpartition("/")[0], []).append(row)
+    return found

@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from stages.recipe import RECIPES, apply, override
@@ -64,7 +63,8 @@ def measure(recipe: str, address: str, clone: Path, seeds: int) -> dict[str, Any
             print(json.dumps(metrics[-1], indent=1), flush=True)
         stages = [(verb, task) for task in tasks for verb in VERBS[2:]]
     if seeds > 1:
-        metrics += [mean([row for row in metrics if row["task"] == task]) for task in tasks]
+        by_task = [[row for row in metrics if row["task"] == task] for task in tasks]
+        metrics += [{"task": rows[0]["task"], "seed": "mean", **command.mean(rows)} for rows in by_task]
     prepared = json.loads((clone / f"metrics/preprocess/{first}.json").read_text(encoding="utf-8"))
     return {"recipe": recipe, "prepared": prepared, "seconds": seconds, "metrics": metrics}
 
@@ -79,17 +79,6 @@ def with_intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in metrics.items()
         if name not in bounds
     }
-
-
-def mean(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The mean of every number and of every bound of the rows of one task."""
-    row: dict[str, Any] = {"task": rows[0]["task"], "seed": "mean"}
-    for name, value in rows[0].items():
-        if isinstance(value, dict):
-            row[name] = {part: fmean(other[name][part] for other in rows) for part in value}
-        elif not isinstance(value, str):
-            row[name] = fmean(other[name] for other in rows)
-    return row
 
 
 def main() -> None:

@@ -91,4 +91,4 @@ ROWS = (
 )
 
 if __name__ == "__main__":
-    quality.main("translation_sizes", __doc__, ROWS, host="tatoeba", minutes=None)
+    quality.main("translation_sizes", __doc__, ROWS, host="tatoeba", minutes=None, means=True)
