@@ -4,6 +4,7 @@
     python -m benchmarks.forecast_quality kinds                           the kinds of network on Chicago's rail
     python -m benchmarks.forecast_quality global                          one network for the four series together
     python -m benchmarks.forecast_quality speed                           100 series of five years, against AutoETS
+    python -m benchmarks.forecast_quality short                           series of 200 to 400 days
 
 Chicago's rail is forecast from every day of 2018, the others from 51 weeks. Settings were chosen on the validation
 days, which end before the test year begins. Errors are means of absolute errors over the seven days, in the series'
@@ -62,14 +63,12 @@ NAIVE = {"seasonal naive": seasonal_naive, "naive": naive}
 SERIES = ("cta", "seattle", "melbourne", "births")
 KINDS: Sequence[Overlay] = (
     {},
-    *({"kind": kind} for kind in ("rnn", "lstm", "gru", "conv_gru", "seq2seq")),
+    *({"kind": kind} for kind in ("rnn", "lstm", "conv_gru", "seq2seq")),
     {"layers": 2},
     {"kind": "seq2seq", "decoding": "recursive"},
     {"decoding": "recursive"},
     {"blend": "seasonal_naive"},
-    {"last_year": False},
     {"covariates": ["day_of_week", "day_of_year"]},
-    {"members": 1},
 )
 ONE_THREAD: Overlay = {"train": {"threads": 1}}
 # Files in Nixtla's long format, and the settings for one network for the four series or one each.
@@ -89,6 +88,14 @@ HUNDRED: Overlay = {
     "model": {"members": 1, "last_year": True},
     "train": {"threads": 1, "epochs": 2, "batch_size": 512},
 }
+# What docs/own-data-forecast.md says to set for a short series: validation and test days by the days that there are.
+SHORT_DAYS = {200: (28, 28), 300: (28, 56), 400: (42, 84)}
+SHORT: Overlay = {
+    "prepare": LONG,
+    "model": {"covariates": ["day_of_week"]},
+    "train": {"threads": 1, "epochs": 60},
+}
+SHORT_END = "2018-10-31"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,6 +220,30 @@ def together(trial: Trial, series: Sequence[str]) -> Mapping[str, Cell]:
     errors = test.actuals.errors(test.forecast[..., 0])
     names = test.windows.store.column("id").tolist()
     return {f"MAE, {name}": float(np.nanmean(errors[test.actuals.series == row])) for row, name in enumerate(names)}
+
+
+def short(trial: Trial, days: int) -> Mapping[str, Cell]:
+    """The errors on the test weeks of the last `days` days of Chicago's bus and rail before the end of October 2018."""
+    table = pd.read_csv(trial.source / FILES["cta"]).drop_duplicates("service_date")
+    table["ds"] = pd.to_datetime(table["service_date"], format="%m/%d/%Y")
+    table = table[table["ds"] <= SHORT_END].sort_values("ds").tail(days)
+    path = trial.work / f"short-{days}.csv"
+    _write_long(path, ((name, table["ds"].iloc[0], table[name].to_numpy()) for name in ("bus", "rail_boardings")))
+    validation_days, test_days = SHORT_DAYS[days]
+    prepare = {"validation_days": validation_days, "test_days": test_days}
+    own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}, "prepare": prepare})
+    test = Test.of(own, ORIGINS["test"])
+    windows = (Windows(own.folder, own.params.model, ORIGINS[split]) for split in ("train", "validation", "test"))
+    forecasts = {
+        "network": test.forecast[..., 0],
+        "seasonal naive": _fitted("seasonal naive", test.histories(), trial.work),
+        "ridge": ridge(*windows),
+    }
+    cells: dict[str, Cell] = {"days": days, "test weeks": len(test.windows)}
+    cells |= {name: scores.point_scores(test.actuals, one)["mae"].value() for name, one in forecasts.items()}
+    levels = own.params.model.quantiles
+    scored = scores.all_scores(test.actuals, test.forecast[..., 0], test.forecast[..., 1:], levels)
+    return cells | {"in the 90 % band": scored["coverage_90"].value()}
 
 
 def _values(trial: Trial, name: str) -> tuple[str, date, np.ndarray]:
@@ -340,6 +371,10 @@ ROWS = (
         for name, series in {"one network for the four": SERIES, **{f"{one} alone": (one,) for one in SERIES}}.items()
     ),
     Row(name="speed/100 series", task="forecast", overlay=HUNDRED, measure=speed),
+    *(
+        Row(name=f"short/{days} days", task="forecast", overlay=SHORT, measure=partial(short, days=days))
+        for days in SHORT_DAYS
+    ),
 )
 
 if __name__ == "__main__":
