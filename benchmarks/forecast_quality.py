@@ -223,7 +223,7 @@ def together(trial: Trial, series: Sequence[str]) -> Mapping[str, Cell]:
 
 
 def short(trial: Trial, days: int) -> Mapping[str, Cell]:
-    """The errors on the test weeks of the last `days` days of Chicago's bus and rail before the end of October 2018."""
+    """The errors of forecasts from each test day of the last `days` days of Chicago's bus and rail up to `SHORT_END`."""
     table = pd.read_csv(trial.source / FILES["cta"]).drop_duplicates("service_date")
     table["ds"] = pd.to_datetime(table["service_date"], format="%m/%d/%Y")
     table = table[table["ds"] <= SHORT_END].sort_values("ds").tail(days)
@@ -239,7 +239,7 @@ def short(trial: Trial, days: int) -> Mapping[str, Cell]:
         "seasonal naive": _fitted("seasonal naive", test.histories(), trial.work),
         "ridge": ridge(*windows),
     }
-    cells: dict[str, Cell] = {"days": days, "test weeks": len(test.windows)}
+    cells: dict[str, Cell] = {"days": days, "forecasts": len(test.windows)}
     cells |= {name: scores.point_scores(test.actuals, one)["mae"].value() for name, one in forecasts.items()}
     levels = own.params.model.quantiles
     scored = scores.all_scores(test.actuals, test.forecast[..., 0], test.forecast[..., 1:], levels)
