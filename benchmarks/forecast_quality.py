@@ -223,7 +223,7 @@ def together(trial: Trial, series: Sequence[str]) -> Mapping[str, Cell]:
 
 
 def short(trial: Trial, days: int) -> Mapping[str, Cell]:
-    """The errors of forecasts from each test day of the last `days` days of Chicago's bus and rail up to `SHORT_END`."""
+    """The errors on the test days of the last `days` days of Chicago's bus and rail up to `SHORT_END`."""
     table = pd.read_csv(trial.source / FILES["cta"]).drop_duplicates("service_date")
     table["ds"] = pd.to_datetime(table["service_date"], format="%m/%d/%Y")
     table = table[table["ds"] <= SHORT_END].sort_values("ds").tail(days)
