@@ -2,6 +2,7 @@
 
 python -m stages.refresh                  all tasks with data of their own
 python -m stages.refresh forecast         one task
+python -m stages.refresh forecast --accept    take earlier data that were corrected or lost, this once
 python -m stages.refresh --check          only report; the pins stay
 python -m stages.refresh --weights [TASK] pin what `train.start_from` refers to now: sources/weights/TASK.json
 
@@ -64,8 +65,9 @@ class _AskedHost(PresentHost):
         return found
 
 
-def refresh_task(task: Task, params: TaskParams, *, check: bool = False) -> Refreshed:
-    """Ask for a task's source, or for that of the task whose data it learns from; move the pin, unless `check`.
+def refresh_task(task: Task, params: TaskParams, *, check: bool = False, accept: bool = False) -> Refreshed:
+    """Ask for a task's source, or for that of the task whose data it learns from; move the pin, unless `check`, and
+    unless earlier data have changed, which must be allowed by `accept` or by `monitor.rewritten_past`.
 
     Two at once: the second waits, and then finds nothing new. Raises ValueError where a source that was never pinned
     cannot be had, and where the pin is damaged.
@@ -94,7 +96,8 @@ def refresh_task(task: Task, params: TaskParams, *, check: bool = False) -> Refr
         found = look(old, new, fetched, records, date.today(), owner.paths.raw) if same_source else Findings()
         if unpinned:
             found.notes.insert(0, _compared_with_raw(path, owner.paths.raw, old))
-        result = _result(old if same_source else None, new, found, params.monitor.rewritten_past)
+        accept = accept or params.monitor.rewritten_past == "accept"
+        result = _result(old if same_source else None, new, found, task.name, accept=accept)
         if result.state == "new" and not check:
             if path.is_file():
                 fetched.keep_pin(path.read_text(encoding="utf-8"))
@@ -210,7 +213,7 @@ def _nothing_new(pin: Pin) -> str:
     return f"nothing new in {pins.counted(len(pin.files), 'file')}" if pin.files else "a built-in sample"
 
 
-def _result(old: Pin | None, new: Pin, found: Findings, rewritten_past: str) -> Refreshed:
+def _result(old: Pin | None, new: Pin, found: Findings, task: str, *, accept: bool) -> Refreshed:
     """What to say and do about another version of a source; `old` is None where it is the first."""
     from .sources.look import in_words
 
@@ -220,8 +223,8 @@ def _result(old: Pin | None, new: Pin, found: Findings, rewritten_past: str) -> 
         )
         return Refreshed(state="new", summary=said, files=len(new.files), files_changed=len(new.files))
     changed, lines, said = pins.difference(old, new)
-    if found.faults and rewritten_past == "refuse":
-        way_out = "pin and data stay; set monitor.rewritten_past: accept to take it"
+    if found.faults and not accept:
+        way_out = f"pin and data stay; `python -m stages.refresh {task} --accept` takes it"
         summary = f"refused, since its earlier data have changed: {in_words(found.faults)}; {way_out}"
         return Refreshed(state="refused", summary=summary, files=len(old.files))
     if found.faults:
@@ -240,11 +243,18 @@ def main() -> None:
     parser.add_argument("tasks", nargs="*", metavar="TASK", help=f"one or more of {', '.join(allowed)}; default: all")
     parser.add_argument("--check", action="store_true", help="only report")
     parser.add_argument(
+        "--accept",
+        action="store_true",
+        help="take the TASK's source this once, although it has rewritten or lost earlier data",
+    )
+    parser.add_argument(
         "--weights", action="store_true", help="pin the weights that trainings start from, not the sources"
     )
     args = parser.parse_args()
     if args.weights and args.check:
         parser.error("--weights: found with --check; allowed: alone, since it pins what params.yaml names")
+    if args.accept and not args.tasks:
+        parser.error("--accept: found no TASK; allowed: with the tasks whose earlier data may change")
     with one_line_errors("unroll: refresh"):
         from .params import load
 
@@ -258,7 +268,7 @@ def main() -> None:
         owners = dict.fromkeys(Task(name).description().dataset_task for name in args.tasks or allowed)
         states = []
         for name in owners:
-            result = refresh_task(Task(name), params[name], check=args.check)
+            result = refresh_task(Task(name), params[name], check=args.check, accept=args.accept)
             states.append(result.state)
             failed = result.state in ("away", "refused")
             line = f"{'unroll: refresh ' if failed else ''}{name}: {result.summary}"

@@ -13,6 +13,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import tarfile
@@ -33,6 +34,7 @@ _PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", "sources")
 _RUN_TAGS = "UNROLL_RUN_TAGS"  # stages.tracking adds them to a run; there is no commit to ask for on a node
 _NOT_DIRTY = ("--", ".", ":(exclude)dvc.lock", ":(exclude)sources/*.json")  # as stages.tracking has it
 _KEPT_CODES = 5
+_MARKER = re.compile(r"cluster\.[0-9a-f]{32}")
 _MARKER_SECONDS = 24 * 3600
 
 
@@ -44,17 +46,20 @@ def opened(ray: Any) -> Iterator[Place]:
     """
     name = f"cluster.{uuid.uuid4().hex}"
     marker, resume_marker = Path.cwd() / ".resume" / name, resume_folder() / name
-    for path in {marker, resume_marker}:
+    markers = list(dict.fromkeys((resume_marker, marker)))
+    for path in markers:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         except OSError as error:
+            with suppress(OSError):
+                resume_marker.unlink()
             raise ClusterError(
                 f"{path.parent}: {error.strerror}; allowed: a folder in which a file can be made, which shows nodes "
                 "whether they share it (UNROLL_RESUME)"
             ) from None
         with suppress(OSError):  # of runs that were killed; one of today may belong to a run that goes on
-            delete_older(path.parent.glob("cluster.*"), _MARKER_SECONDS)
+            delete_older((file for file in path.parent.iterdir() if _MARKER.fullmatch(file.name)), _MARKER_SECONDS)
     place = Place(
         run=name,
         folder=str(Path.cwd()),
@@ -75,7 +80,7 @@ def opened(ray: Any) -> Iterator[Place]:
             place["environment"][_RUN_TAGS] = _run_tags()
         yield place
     finally:
-        for path in {marker, resume_marker}:
+        for path in markers:
             with suppress(OSError):
                 path.unlink()
 

@@ -125,17 +125,20 @@ def test_a_resume_folder_that_cannot_be_written_is_named(project: Path, monkeypa
     monkeypatch.setenv("UNROLL_RESUME", str(project / "file" / "resume"))
     with pytest.raises(ClusterError, match=r"/file/resume: Not a directory; allowed: a folder"):
         place.opened(StandIn(shared=True)).__enter__()
+    assert not list(project.rglob("cluster.*"))
 
 
 def test_what_killed_runs_left_goes_a_day_later(project: Path) -> None:
     (project / ".resume").mkdir(exist_ok=True)
-    old, new = (project / ".resume" / f"cluster.{name}" for name in ("old", "new"))
-    for path in (old, new):
+    old, new, others = (project / ".resume" / f"cluster.{name}" for name in ("0" * 32, "1" * 32, "yaml"))
+    for path in (old, new, others):
         path.touch()
-    os.utime(old, (1, 1))
+    for path in (old, others):
+        os.utime(path, (1, 1))
     with place.opened(StandIn(shared=True)):
         assert not old.exists()
     assert new.exists()
+    assert others.exists()  # as the file that Ray's launcher reads may be called
 
 
 def test_the_code_is_unpacked_once_for_all_runs(project: Path, tmp_path: Path) -> None:

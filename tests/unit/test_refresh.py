@@ -221,9 +221,12 @@ def test_a_past_that_was_rewritten_is_refused_and_all_stays(host: Host, tmp_path
         assert "\n" not in result.summary
     assert pin() == before
     assert downloaded(params, tmp_path / "raw") == text.encode()
-    accepted = refresh(params_of("forecast", f"{host.url}/s.csv", rewritten_past="accept"))
-    assert accepted.state == "new"
-    assert said in accepted.summary
+    assert "`python -m stages.refresh forecast --accept` takes it" in result.summary
+    accepting = params_of("forecast", f"{host.url}/s.csv", rewritten_past="accept")
+    for accepted in (refresh(accepting, check=True), refresh(params, accept=True)):
+        assert accepted.state == "new"
+        assert said in accepted.summary
+    assert pin() != before
     assert downloaded(params, tmp_path / "raw2") == file.content
 
 
