@@ -17,6 +17,7 @@ import re
 import shutil
 import subprocess
 import tarfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +37,7 @@ _NOT_DIRTY = ("--", ".", ":(exclude)dvc.lock", ":(exclude)sources/*.json")  # as
 _KEPT_CODES = 5
 _MARKER = re.compile(r"cluster\.[0-9a-f]{32}")
 _MARKER_SECONDS = 24 * 3600
+_TOUCH_SECONDS = 600
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def opened(ray: Any) -> Iterator[Place]:
                 f"{path.parent}: {error.strerror}; allowed: a folder in which a file can be made, which shows nodes "
                 "whether they share it (UNROLL_RESUME)"
             ) from None
-        with suppress(OSError):  # of runs that were killed; one of today may belong to a run that goes on
+        with suppress(OSError):  # of runs that were killed: a run that goes on touches its own
             delete_older((file for file in path.parent.iterdir() if _MARKER.fullmatch(file.name)), _MARKER_SECONDS)
     place = Place(
         run=name,
@@ -72,6 +74,8 @@ def opened(ray: Any) -> Iterator[Place]:
         code_sha256="",
         papers=None,
     )
+    over = threading.Event()
+    threading.Thread(target=_keep, args=(markers, over), daemon=True).start()
     try:
         if not all(_shared(ray, place)):
             code, sha256 = _code()
@@ -80,9 +84,18 @@ def opened(ray: Any) -> Iterator[Place]:
             place["environment"][_RUN_TAGS] = _run_tags()
         yield place
     finally:
+        over.set()
         for path in markers:
             with suppress(OSError):
                 path.unlink()
+
+
+def _keep(markers: list[Path], over: threading.Event) -> None:
+    """Touch the markers of a run now and then, so that no other run takes it for one that was killed."""
+    while not over.wait(_TOUCH_SECONDS):
+        for path in markers:
+            with suppress(OSError):  # the folder may be away for a moment
+                os.utime(path)
 
 
 def _shared(ray: Any, place: Place) -> list[bool]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,18 @@ def test_what_killed_runs_left_goes_a_day_later(project: Path) -> None:
         assert not old.exists()
     assert new.exists()
     assert others.exists()  # as the file that Ray's launcher reads may be called
+
+
+def test_a_run_of_days_keeps_its_markers(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "_TOUCH_SECONDS", 0.01)
+    with place.opened(StandIn(shared=True)):
+        (marker,) = project.rglob("cluster.*")
+        os.utime(marker, (1, 1))
+        deadline = time.monotonic() + 10
+        while marker.stat().st_mtime == 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with place.opened(StandIn(shared=True)):
+            assert marker.exists()
 
 
 def test_the_code_is_unpacked_once_for_all_runs(project: Path, tmp_path: Path) -> None:
