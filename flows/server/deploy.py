@@ -2,7 +2,7 @@
 
     python -m flows.server.deploy
 
-A schedule that somebody has switched on stays on.
+A schedule that somebody has switched on stays on. Of the runs that it has missed, only the newest remains.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from prefect.exceptions import ObjectAlreadyExists
 
 from .address import check_server
 from .automations import create_automations
+from .missed import drop_missed
 from .servers import ServersError
 
 PREFECT_FILE = Path("prefect.yaml")
@@ -65,6 +66,9 @@ def main() -> None:
         create_pools(client)
         create_automations(client, PREFECT_FILE)
         chosen = active_schedules(client)
+        names = [each["name"] for each in yaml.safe_load(PREFECT_FILE.read_text(encoding="utf-8"))["deployments"]]
+        for line in drop_missed(client, names):
+            print(f"unroll: {line}", flush=True)
         done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False)
         activate_schedules(client, chosen)
     sys.exit(done.returncode)

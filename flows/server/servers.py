@@ -183,6 +183,9 @@ class Servers:
         done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ServersError(f"the flows could not be deployed:\n{done.stdout}{done.stderr}".rstrip())
+        for line in done.stdout.splitlines():
+            if line.startswith("unroll: "):  # the rest is Prefect's
+                tell(line.removeprefix("unroll: "))
 
     def _start_backend(self, running: Mapping[str, psutil.Process]) -> None:
         """Start PostgreSQL if that is chosen and not there, and note which backend the servers use."""
