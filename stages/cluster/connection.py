@@ -16,6 +16,7 @@ from textwrap import shorten
 from typing import Any
 
 from ..paths import search_path
+from ..stopping import STATUS, Interrupted
 from . import arrival
 
 VARIABLE = "UNROLL_RAY"
@@ -125,11 +126,23 @@ def connected() -> Iterator[Any]:
     events: Any = importlib.import_module("ray._private.worker")
     print_event, events.print_to_stdstream = events.print_to_stdstream, _print_event
     try:
-        yield ray
+        with _interrupts_as_ours():
+            yield ray
     finally:
         ray.cloudpickle.unregister_pickle_by_value(arrival)
         ray.shutdown()
         events.print_to_stdstream = print_event
+
+
+@contextmanager
+def _interrupts_as_ours() -> Iterator[None]:
+    """While Ray waits for a result, it makes a KeyboardInterrupt of what the handler of a signal raises, and so a
+    traceback of a stop.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(STATUS) from None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..paths import resume_folder
+from ..progress_bar import tell
 from . import arrival, place
 from .arrival import Place, node_folder
 from .connection import VARIABLE, ClusterError, connected, described, importable, total
@@ -20,6 +21,7 @@ Result = TypeVar("Result")
 
 # By Ray, of an item whose process or node died, also of one whose result went with its node.
 _RETRIES = 1
+_PATIENCE = 60.0  # seconds
 _END = object()
 GPU = "UNROLL_GPU"  # set where an item has been lent a GPU
 
@@ -46,7 +48,7 @@ def ordered_map(
         share = stage_gpus() if total(ray, "GPU") else 0.0
         window = min(processes, cpus) * ahead
         send = _Sender(ray, here, function, share)
-        unread, more = iter(items), True
+        unread, more, told = iter(items), True, False
         given: deque[tuple[Item, _Part]] = deque()
         while more or given:
             while more and len(given) < window:
@@ -65,6 +67,9 @@ def ordered_map(
                 else:
                     given.append((cast(Item, item), _Part.here(function, cast(Item, item))))
             item, part = given.popleft()
+            if not told and part.reference is not None:
+                told = True
+                _tell_if_it_waits(ray, part.reference)
             result: Result | Died
             try:
                 result = part.result(ray)
@@ -77,6 +82,14 @@ def ordered_map(
                 except _system_errors(ray):
                     result = Died("the process died")
             yield item, result
+
+
+def _tell_if_it_waits(ray: Any, first: Any) -> None:
+    """Say that there is no result yet, where the first takes long: other work may hold the cluster's processors."""
+    if ray.wait([first], timeout=_PATIENCE, fetch_local=False)[0]:
+        return
+    free = f"{int(ray.available_resources().get('CPU', 0))} of {total(ray, 'CPU')} CPUs are free"
+    tell(f"unroll: cluster: no result after {_PATIENCE:.0f} s; {free}, and other work may hold the rest")
 
 
 class _Sender:

@@ -41,7 +41,8 @@ def test_it_gives_the_answers_of_one_process_in_their_order(
     (script,) = re.findall(r"```python\n(.*?map_batches.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len([line for line in script.splitlines() if line.strip()]) <= 14
     assert ADDRESS in script
-    (tmp_path / "script.py").write_text(script.replace(ADDRESS, str(model)), encoding="utf-8")
+    script = script.replace(ADDRESS, str(model)).replace("/shared/", f"{tmp_path}/")
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": "local"}
     done = subprocess.run(
         [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

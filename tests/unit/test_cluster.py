@@ -90,6 +90,9 @@ class StandIn:
     def wait(self, references: list[Any], **options: Any) -> tuple[list[Any], list[Any]]:
         return [], references
 
+    def available_resources(self) -> dict[str, float]:
+        return {}  # without the kinds that are all taken
+
     def get(self, reference: Any) -> Any:
         self.waiting = [other for other in self.waiting if other is not reference]
         try:
@@ -171,6 +174,12 @@ def test_an_item_whose_process_died_is_tried_alone_and_then_left_out(cluster: St
     assert str(crash) == "the process died"  # as without a cluster
     assert results == {number: number for number in (0, 1, 2, 4, 5, 6, 7)}
     assert [tried.count(number) for number in (2, 3, 5)] == [1, 2, 2]
+
+
+def test_it_says_once_that_the_first_result_takes_long(cluster: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    list(workers.ordered_map(abs, range(8), processes=2))
+    line = "unroll: cluster: no result after 60 s; 0 of 2 CPUs are free, and other work may hold the rest\n"
+    assert capsys.readouterr().err == line
 
 
 def test_what_the_function_raises_is_raised(cluster: StandIn) -> None:
@@ -303,6 +312,12 @@ def test_what_ray_logs_while_it_connects_is_collected_and_other_lines_are_printe
         os.write(2, b"[2026-12-02 23:13:02,867 W 16445 16445] gcs_client.cc:210: Failed: InvalidAuthToken\nother\n")
     assert messages == ["Failed: InvalidAuthToken"]
     assert capfd.readouterr().err == "other\n"
+
+
+def test_a_stop_while_ray_waits_ends_the_command_with_its_status() -> None:
+    with pytest.raises(SystemExit) as ended, connection._interrupts_as_ours():
+        raise KeyboardInterrupt
+    assert ended.value.code == 75
 
 
 def test_what_ray_says_of_a_dead_process_is_a_line_beside_a_table(capsys: pytest.CaptureFixture[str]) -> None:
