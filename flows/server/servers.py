@@ -263,7 +263,9 @@ def _check_free(name: str, port: int) -> None:
         try:
             probe.bind((_HOST, port))
         except OSError:
-            message = f"{name}: port {port} is in use by another program; set {_port_variable(name)} to another port"
+            message = f"{name}: port {port} is in use by another program"
+            message += ", such as `make ui`; end that, or" if name == "mlflow" else ";"
+            message += f" set {_port_variable(name)} to another port"
             raise ServersError(message) from None
 
 

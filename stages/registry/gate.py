@@ -158,7 +158,7 @@ def decide(
     if missing and not own_weights:
         return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured for the baseline {' and '.join(missing)}")
     value = metrics[metric]
-    found = f"{metric} {value:.4g} against {best[1]:.4g} of {best[0]}, the best of register.must_beat"
+    found = f"{metric} {value:.4g} against {best[1]:.4g} of {best[0]} (must_beat)"
     hardest = best_baseline(metrics, metric)
     if hardest and hardest != best and simpler_is_better(metrics, metric):
         more = "higher" if higher_is_better(metric) else "lower"
@@ -192,9 +192,9 @@ def _against(comparison: Comparison, register: RegisterParams) -> tuple[str, str
     if chance is None or comparison.same or chance >= register.confidence:
         return "", ""
     if more is None:
-        return f"not better than the champion with a chance of {register.confidence:.0%}", ""
+        return f"not better than the champion (register.confidence: {register.confidence:.0%})", ""
     if 1 - chance >= register.confidence:
-        return f"{more}, but is worse than the champion with a chance of {register.confidence:.0%}", ""
+        return f"{more}, but is worse than the champion (register.confidence: {register.confidence:.0%})", ""
     return "", f"{more}; not worse: "
 
 
