@@ -39,7 +39,6 @@ _PROCESS_DIED = re.compile(
 _NODE_DIED = re.compile(r"node with node id: \S+ and address: (?P<node>\S+) and node name: .*marked dead", re.S)
 # What follows from it: the tasks of a process, and of a node the process of Ray itself.
 _CONSEQUENCE = re.compile(r"^Task \S+ failed\. There are \S+ retries remaining|Raylet is terminated\.")
-_TOKEN_HINT = "; set RAY_AUTH_MODE=token, with the head node's ~/.ray/auth_token on this machine"
 
 
 _stage: str | None = None  # what this process runs, VERB@TASK
@@ -108,7 +107,7 @@ def connected() -> Iterator[Any]:
                 logging_level="WARNING",
                 log_to_driver=False,  # what our processes print is sent on as it is; Ray's own lines lie in its logs
             )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if logged:
             reason = logged[-1]
         elif named == AUTO:
@@ -117,7 +116,7 @@ def connected() -> Iterator[Any]:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
         if "Method not found" in reason:  # from a worker node, or from Ray's client server
             reason = "a server of Ray, but no head node; name the port that `ray start --head` has printed"
-        raise ClusterError(f"{VARIABLE}={named}: {reason}{_TOKEN_HINT * ('AuthToken' in reason)}") from None
+        raise ClusterError(f"{VARIABLE}={named}: {_about_tokens(reason)}") from None
     for number, handler in handlers.items():  # Ray has put its own in the place of ours
         signal.signal(number, handler)
     found = ray.get_runtime_context().gcs_address  # `auto` may find another than its user meant
@@ -132,6 +131,17 @@ def connected() -> Iterator[Any]:
         ray.cloudpickle.unregister_pickle_by_value(arrival)
         ray.shutdown()
         events.print_to_stdstream = print_event
+
+
+def _about_tokens(reason: str) -> str:
+    """Why Ray refuses to connect, and what to do where the head node asks for a token."""
+    mode = os.environ.get("RAY_AUTH_MODE", "")
+    if "no authentication token was found" in reason:
+        return f"RAY_AUTH_MODE={mode}: found no token; allowed: the head node's ~/.ray/auth_token on this machine"
+    if "AuthToken" not in reason:
+        return reason
+    set_mode = "" if mode == "token" else "set RAY_AUTH_MODE=token, and "
+    return f"{reason}; {set_mode}copy the head node's ~/.ray/auth_token to this machine"
 
 
 @contextmanager

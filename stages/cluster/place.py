@@ -57,8 +57,8 @@ def opened(ray: Any) -> Iterator[Place]:
             with suppress(OSError):
                 resume_marker.unlink()
             raise ClusterError(
-                f"{path.parent}: {error.strerror}; allowed: a folder in which a file can be made, which shows nodes "
-                "whether they share it (UNROLL_RESUME)"
+                f"{path.parent}: {error.strerror}; allowed: a folder that can be written (UNROLL_RESUME): a file in it "
+                "shows nodes whether they share it"
             ) from None
         with suppress(OSError):  # of runs that were killed: a run that goes on touches its own
             delete_older((file for file in path.parent.iterdir() if _MARKER.fullmatch(file.name)), _MARKER_SECONDS)

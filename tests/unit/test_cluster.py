@@ -314,6 +314,32 @@ def test_what_ray_logs_while_it_connects_is_collected_and_other_lines_are_printe
     assert capfd.readouterr().err == "other\n"
 
 
+@pytest.mark.parametrize(
+    ("mode", "reason", "line"),
+    [
+        (
+            "token",
+            "Token authentication is enabled but no authentication token was found. To",
+            "RAY_AUTH_MODE=token: fo",
+        ),
+        (
+            "",
+            "Failed: InvalidAuthToken",
+            "Failed: InvalidAuthToken; set RAY_AUTH_MODE=token, and copy the head node's ~/",
+        ),
+        (
+            "token",
+            "Failed: InvalidAuthToken",
+            "Failed: InvalidAuthToken; copy the head node's ~/.ray/auth_token to this",
+        ),
+        ("", "timed out", "timed out"),
+    ],
+)
+def test_what_to_do_about_a_token_is_said(mode: str, reason: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    assert connection._about_tokens(reason).startswith(line)
+
+
 def test_a_stop_while_ray_waits_ends_the_command_with_its_status() -> None:
     with pytest.raises(SystemExit) as ended, connection._interrupts_as_ours():
         raise KeyboardInterrupt
