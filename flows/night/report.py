@@ -54,7 +54,7 @@ def lines(one: TaskNight) -> list[str]:
     """What the state of the flow says of a task; nothing where nothing was new."""
     told = []
     if one.news.state != "unchanged":
-        stays = "" if one.news.state == "new" else "; the champion stays"
+        stays = "" if one.news.state == "new" or (one.decision and one.decision.retrain) else "; the champion stays"
         told.append(f"source: {one.news.summary}{stays}")
     if one.failed or one.decision or one.edited:
         told.append(decision(one))
