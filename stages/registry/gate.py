@@ -158,13 +158,15 @@ def decide(
     if missing and not own_weights:
         return Verdict(Decision.CHALLENGER_LOST, f"{metric} was not measured for the baseline {' and '.join(missing)}")
     value = metrics[metric]
-    found = f"{metric} {value:.4g} against {best[1]:.4g} of {best[0]} (must_beat)"
+    found = f"{metric} {value:.4g} against {best[1]:.4g} of the {best[0]} baseline"
     hardest = best_baseline(metrics, metric)
     if hardest and hardest != best and simpler_is_better(metrics, metric):
         more = "higher" if higher_is_better(metric) else "lower"
         numbers = f"{format_number(hardest[1], like=value)} against {format_number(value)}"
         note = f"{hardest[0]}, which is not in register.must_beat, has a {more} {metric}: {numbers}"
         found = f"note: {note}; {found}"
+    elif hardest and hardest != best:
+        found += " (the best of register.must_beat)"
     if not own_weights and not (value > best[1] if higher_is_better(metric) else value < best[1]):
         return Verdict(Decision.CHALLENGER_LOST, f"does not beat its baselines ({found})")
     if mode != "full":

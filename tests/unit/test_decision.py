@@ -23,7 +23,7 @@ from stages.registry.decision import (
     verdict_text,
 )
 
-COMPARED = "mae 2.6 against 3.2 of autoets (must_beat)"
+COMPARED = "mae 2.6 against 3.2 of the autoets baseline"
 
 
 class Killed(BaseException):

@@ -68,7 +68,7 @@ def with_register(**changed: Any) -> Any:
 
 def test_without_a_champion_the_baselines_decide():
     verdict = decide(SKETCH, BEATEN, "full", PARAMS, None)
-    assert verdict == Verdict(Decision.CHAMPION, "accuracy 0.9 against 0.45 of linear (must_beat)")
+    assert verdict == Verdict(Decision.CHAMPION, "accuracy 0.9 against 0.45 of the linear baseline")
 
 
 FORECASTS = {"naive": 3.2, "seasonal_naive": 4.0, "autoets": 9.0, "autotheta": 9.0}
@@ -102,10 +102,12 @@ def test_a_baseline_that_is_better_is_noted_first_and_stops_nobody_unless_it_mus
     verdict = decide(FORECAST, metrics, "full", strict, None)
     assert verdict == Verdict(
         Decision.CHALLENGER_LOST,
-        "does not beat its baselines (mae 2.5 against 2.4 of lightgbm (must_beat))",
+        "does not beat its baselines (mae 2.5 against 2.4 of the lightgbm baseline)",
     )
     better = decide(FORECAST, of_forecasts(2.3, lightgbm=2.4, ridge=2.6), "full", FORECAST_PARAMS, None)
-    assert better == Verdict(Decision.CHAMPION, "mae 2.3 against 3.2 of naive (must_beat)")
+    assert better == Verdict(
+        Decision.CHAMPION, "mae 2.3 against 3.2 of the naive baseline (the best of register.must_beat)"
+    )
 
 
 def test_a_baseline_that_must_be_beaten_and_was_not_measured_promotes_nobody():
@@ -184,7 +186,7 @@ def test_who_was_refit_on_more_must_only_not_be_worse(chance, promoted):
     shown = f"on 1000 test examples 0.9 against 0.88 of version 3, better with a chance of {chance:.1%}"
     if promoted:
         assert verdict.decision is Decision.CHAMPION
-        assert verdict.reason.endswith(f"(must_beat); has learned 31 days more; not worse: {shown}")
+        assert verdict.reason.endswith(f"baseline; has learned 31 days more; not worse: {shown}")
     else:
         assert verdict.decision is Decision.CHALLENGER_LOST
         assert verdict.reason.startswith(

@@ -39,7 +39,7 @@ def test_the_gate_judges_by_the_metric_that_the_metrics_file_names() -> None:
     verdict = decide(TRANSLATOR, {**SENTENCES, "metric": "chrf"}, "full", PARAMS, None)
     assert (verdict.decision, verdict.reason) == (
         Decision.CHAMPION,
-        "chrf 62 against 15 of copy (must_beat)",
+        "chrf 62 against 15 of the copy baseline",
     )
 
 

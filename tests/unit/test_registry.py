@@ -213,7 +213,7 @@ def test_the_list_says_whose_number_stands_beside_a_refit_network(monkeypatch, c
     one = version(3)
     one.tags |= {
         "unroll.metric.mae": "2.5651",
-        "unroll.reason": "mae 2.565 against 3.2 of autoets (must_beat)",
+        "unroll.reason": "mae 2.565 against 3.2 of the autoets baseline",
     }
     one.creation_timestamp = 0
     monkeypatch.setattr(table, "list_versions", lambda *_: [(Task("forecast"), one)])
