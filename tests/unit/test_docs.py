@@ -161,7 +161,12 @@ NUMBERS = (
     *("padding", "waiting"),
     *("accuracy", "error", "lightgbm", "saved, lightgbm", "ridge", "saved, ridge", "saved, the better"),
 )
-ALSO_SHOWN = {"forecast-short.json": ("network", "seasonal naive", "ridge", "in the 90 % band")}
+ALSO_SHOWN = {
+    "forecast-short.json": ("network", "seasonal naive", "ridge", "in the 90 % band"),
+    "serving.json": ("one row, p50 ms", "p95 ms", "rows/s (series/s)", "import, s", "load, s", "first answer, s"),
+    "neighbour.json": ("alone, ms", "beside, ms"),
+    "decode.json": ("times_bare", "times_bare_in_processor_time"),
+}
 NOT_SHOWN = {  # of rows that were written as text: their other cells are all shown
     *("level, 1 σ, in 14 days", "level of the series, 2 σ, in 14 days", "level of the series, 1 σ, in 28 days"),
     *("optimal, one side, 14 days", "optimal, one side, 28 days", "month", "test"),

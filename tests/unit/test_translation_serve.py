@@ -70,7 +70,7 @@ MODEL = ModelParams(
 )
 
 
-def untrained(root: Path, params: PrepareParams) -> tuple[Path, Path]:
+def untrained(root: Path, params: PrepareParams, model: ModelParams = MODEL) -> tuple[Path, Path]:
     """The prepared folder and the weights folder of an untrained network."""
     (root / "raw").mkdir()
     download(SOURCE, root / "raw")
@@ -78,7 +78,7 @@ def untrained(root: Path, params: PrepareParams) -> tuple[Path, Path]:
         prepare(root / "raw", params, output)
     _, data = open_prepared(root / "prepared")
     torch.manual_seed(0)
-    save_network(root / "weights", build(MODEL, data), MODEL, data, prepared=root / "prepared", training={})
+    save_network(root / "weights", build(model, data), model, data, prepared=root / "prepared", training={})
     return root / "prepared", root / "weights"
 
 
@@ -219,10 +219,14 @@ def test_a_length_penalty_of_0_scores_by_the_sum(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beam_size", "max_length", "sentences"), [(5, 100, 64), (1, 7, 64), (10, 100, 32), (32, 1000, 1)]
+    ("kind", "beam_size", "max_length", "sentences"),
+    [
+        *(("rnn", 5, 100, 256), ("rnn", 1, 7, 256), ("rnn", 10, 100, 128), ("rnn", 32, 1000, 4)),
+        *(("transformer", 5, 100, 64), ("transformer", 1, 7, 64), ("transformer", 32, 1000, 1)),
+    ],
 )
 def test_large_options_take_no_more_memory_at_a_time(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, beam_size: int, max_length: int, sentences: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, beam_size: int, max_length: int, sentences: int
 ) -> None:
     asked: list[int] = []
 
@@ -230,6 +234,8 @@ def test_large_options_take_no_more_memory_at_a_time(
         asked.append(options["batch_size"])
         return [[Translation([5], -1.0)] for _ in sources]
 
+    model = ModelParams.model_validate({**MODEL.model_dump(), "kind": kind})
+    predictor = Predictor(untrained(tmp_path, PREPARE, model)[1])
     monkeypatch.setattr("stages.tasks.translation.serve.predictor.translate", translate)
     ask(predictor, "5", "6", beam_size=beam_size, max_length=max_length)
     assert asked == [sentences]

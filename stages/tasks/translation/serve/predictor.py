@@ -17,12 +17,14 @@ from ....serving.predictor import Item, Row, as_flag, as_number, shown
 from ..data.text import normalise
 from ..data.tokenizer import load_tokenizers
 from ..model.network import Translator, build, make_batch
+from ..model.transformer import TransformerTranslator
 from ..model.translate import Translation, translate
 from ..params import LARGEST_BEAM, LARGEST_LENGTH_PENALTY, LONGEST_TRANSLATION, ModelParams
 
 _CHARACTERS_A_TOKEN = 100  # a text with more characters for each allowed token is refused before it is tokenised
-# Sentences searched at a time, and tokens that all their hypotheses may come to: a Transformer keeps vectors of each.
-_BATCH_SIZE, _BATCH_TOKENS = 64, 32_000
+# Sentences searched at a time, and tokens that all their hypotheses may come to: a Transformer keeps vectors of each. A
+# recurrent network's step is so little work that two threads gain nothing below 256 sentences.
+_TRANSFORMER_BATCH, _RECURRENT_BATCH = (64, 32_000), (256, 128_000)
 _BATCH_PAIRS = 100_000  # of a source's and a translation's token, of which attention holds a vector each
 _ATTENTION = ("tokens", "attention")
 _N_BEST = ("n_best_translations", "n_best_scores")
@@ -58,6 +60,7 @@ class Predictor(predictor.Predictor):
         network, data = load_network(folder, build, ModelParams)
         assert isinstance(network, Translator)
         self._network = network
+        self._batch = _TRANSFORMER_BATCH if isinstance(network, TransformerTranslator) else _RECURRENT_BATCH
         self._source, self._target = load_tokenizers(folder, data)
         self._max_tokens: int = data["max_source_tokens"]
         self._attends = not self.unavailable(folder)
@@ -93,12 +96,13 @@ class Predictor(predictor.Predictor):
         attends = as_flag("attention", options["attention"])
         if attends and not self._attends:
             raise ValueError("attention: found true; allowed: false, as this model has none (model.attention: none)")
+        sentences, tokens = self._batch
         lists = translate(
             self._network,
             examples,
             beam_size=beam_size,
             max_length=max_length,
-            batch_size=max(1, min(_BATCH_SIZE, _BATCH_TOKENS // (beam_size * max_length))),
+            batch_size=max(1, min(sentences, tokens // (beam_size * max_length))),
             length_penalty=_length_penalty(options["length_penalty"]),
             n_best=_whole("n_best", options["n_best"], beam_size, ", which is beam_size"),
         )
@@ -117,7 +121,7 @@ class Predictor(predictor.Predictor):
     def _weights(self, sources: Sequence[np.ndarray], written: Sequence[list[int]]) -> list[list[list[float]]]:
         """Of each source `(time,)` and its translation, the weights of attention `(target time, time)`."""
         pairs = max(map(len, sources)) * (max(map(len, written)) + 1)  # with the end token
-        size = max(1, min(_BATCH_SIZE, _BATCH_PAIRS // pairs))
+        size = max(1, min(self._batch[0], _BATCH_PAIRS // pairs))
         weights: list[list[list[float]]] = []
         for start in range(0, len(sources), size):
             read, said = list(sources[start : start + size]), written[start : start + size]
