@@ -164,6 +164,7 @@ NUMBERS = (
 ALSO_SHOWN = {
     "forecast-short.json": ("network", "seasonal naive", "ridge", "in the 90 % band"),
     "serving.json": ("one row, p50 ms", "p95 ms", "rows/s (series/s)", "import, s", "load, s", "first answer, s"),
+    "forecast-kinds.json": ("MAE of 2017", "weights", "training, s"),
     "neighbour.json": ("alone, ms", "beside, ms"),
     "decode.json": ("times_bare", "times_bare_in_processor_time"),
 }
