@@ -127,8 +127,8 @@ class Test:
 
 
 def _origins(trial: Trial) -> Origins:
-    """Every day of Chicago's test year; of the other series 51 weeks."""
-    return rolling_origins(10**6, 1) if trial.row.part == "cta" else rolling_origins(51, 7)
+    """Every test day of Chicago's year and of short series; of the other series 51 weeks."""
+    return ORIGINS["test"] if trial.row.part in ("cta", "short") else rolling_origins(51, 7)
 
 
 def _errors(test: Test, forecast: np.ndarray) -> dict[str, Cell]:
@@ -233,12 +233,11 @@ def short(trial: Trial, days: int) -> Mapping[str, Cell]:
     validation_days, test_days = SHORT_DAYS[days]
     prepare = {"validation_days": validation_days, "test_days": test_days}
     own = trial.overlaid({"source": {"kind": "csv", "url": path.as_uri()}, "prepare": prepare})
-    test = Test.of(own, ORIGINS["test"])
-    windows = (Windows(own.folder, own.params.model, ORIGINS[split]) for split in ("train", "validation", "test"))
+    test = Test.of(own, _origins(own))
     forecasts = {
         "network": test.forecast[..., 0],
         "seasonal naive": _fitted("seasonal naive", test.histories(), trial.work),
-        "ridge": ridge(*windows),
+        "ridge": _on_windows(own, own.params.model, ridge),
     }
     cells: dict[str, Cell] = {"days": days, "forecasts": len(test.windows)}
     cells |= {name: scores.point_scores(test.actuals, one)["mae"].value() for name, one in forecasts.items()}

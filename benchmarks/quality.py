@@ -169,7 +169,8 @@ def main(
         (work / f"{name}.md").write_text(markdown(result["rows"]), encoding="utf-8")
     if means:
         for part, own in _by_part(result["rows"]).items():
-            result["rows"] += [{"row": f"{part}/mean", **command.mean(own)}] * (len(own) > 1)
+            if len(own) > 1:
+                result["rows"].append({"row": f"{part}/mean", **command.mean(own)})
     print(f"\n{markdown(result['rows'])}")
     command.write(args.json, result)
 

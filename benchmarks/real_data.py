@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from stages.evaluation.report import HIGH, LOW
 from stages.recipe import RECIPES, apply, override
 
 from . import command
@@ -71,10 +72,10 @@ def measure(recipe: str, address: str, clone: Path, seeds: int) -> dict[str, Any
 
 def with_intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """A metrics file with each interval beside its value: `{"value", "low", "high"}`."""
-    bounds = {f"{name}_{bound}" for name in metrics for bound in ("low", "high")}
+    bounds = {name + end for name in metrics for end in (LOW, HIGH)}
     return {
-        name: {"value": value, **{bound: metrics[f"{name}_{bound}"] for bound in ("low", "high")}}
-        if f"{name}_low" in metrics
+        name: {"value": value, "low": metrics[name + LOW], "high": metrics[name + HIGH]}
+        if name + LOW in metrics
         else value
         for name, value in metrics.items()
         if name not in bounds

@@ -74,8 +74,13 @@ def create_automations(client: SyncPrefectClient, file: Path, environment: Mappi
 
 def flows_of(file: Path, *, without: Collection[str]) -> list[str]:
     """The names of the flows that prefect.yaml deploys, sorted, but for some."""
-    deployments: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]
-    return sorted({entry["entrypoint"].rpartition(":")[2] for entry in deployments} - set(without))
+    return sorted({entry["entrypoint"].rpartition(":")[2] for entry in declared_deployments(file)} - set(without))
+
+
+def declared_deployments(file: Path) -> list[dict[str, Any]]:
+    """The deployments of prefect.yaml."""
+    found: list[dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))["deployments"]
+    return found
 
 
 def zombies(flows: Sequence[str]) -> AutomationCore:

@@ -19,7 +19,7 @@ from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectAlreadyExists
 
 from .address import check_server
-from .automations import create_automations
+from .automations import create_automations, declared_deployments
 from .missed import drop_missed
 from .servers import ServersError
 
@@ -66,8 +66,7 @@ def main() -> None:
         create_pools(client)
         create_automations(client, PREFECT_FILE)
         chosen = active_schedules(client)
-        names = [each["name"] for each in yaml.safe_load(PREFECT_FILE.read_text(encoding="utf-8"))["deployments"]]
-        for line in drop_missed(client, names):
+        for line in drop_missed(client, [entry["name"] for entry in declared_deployments(PREFECT_FILE)]):
             print(f"unroll: {line}", flush=True)
         done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], check=False)
         activate_schedules(client, chosen)

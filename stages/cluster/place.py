@@ -13,7 +13,6 @@ import hashlib
 import io
 import os
 import pickle
-import re
 import shutil
 import subprocess
 import tarfile
@@ -35,7 +34,7 @@ _PAPERS = ("params.yaml", "dvc.yaml", "dvc.lock", ".dvcignore", "sources")
 _RUN_TAGS = "UNROLL_RUN_TAGS"  # stages.tracking adds them to a run; there is no commit to ask for on a node
 _NOT_DIRTY = ("--", ".", ":(exclude)dvc.lock", ":(exclude)sources/*.json")  # as stages.tracking has it
 _KEPT_CODES = 5
-_MARKER = re.compile(r"cluster\.[0-9a-f]{32}")
+_MARKERS = f"cluster.{'[0-9a-f]' * 32}"
 _MARKER_SECONDS = 24 * 3600
 _TOUCH_SECONDS = 600
 
@@ -48,20 +47,6 @@ def opened(ray: Any) -> Iterator[Place]:
     """
     name = f"cluster.{uuid.uuid4().hex}"
     marker, resume_marker = Path.cwd() / ".resume" / name, resume_folder() / name
-    markers = list(dict.fromkeys((resume_marker, marker)))
-    for path in markers:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        except OSError as error:
-            with suppress(OSError):
-                resume_marker.unlink()
-            raise ClusterError(
-                f"{path.parent}: {error.strerror}; allowed: a folder that can be written (UNROLL_RESUME): a file in it "
-                "shows nodes whether they share it"
-            ) from None
-        with suppress(OSError):  # of runs that were killed: a run that goes on touches its own
-            delete_older((file for file in path.parent.iterdir() if _MARKER.fullmatch(file.name)), _MARKER_SECONDS)
     place = Place(
         run=name,
         folder=str(Path.cwd()),
@@ -74,9 +59,11 @@ def opened(ray: Any) -> Iterator[Place]:
         code_sha256="",
         papers=None,
     )
-    over = threading.Event()
-    threading.Thread(target=_keep, args=(markers, over), daemon=True).start()
+    markers, over = {marker, resume_marker}, threading.Event()
     try:
+        for path in markers:
+            _mark(path)
+        threading.Thread(target=_keep, args=(markers, over), daemon=True).start()
         if not all(_shared(ray, place)):
             code, sha256 = _code()
             place["code"], place["code_sha256"] = ray.put(code), sha256
@@ -90,7 +77,21 @@ def opened(ray: Any) -> Iterator[Place]:
                 path.unlink()
 
 
-def _keep(markers: list[Path], over: threading.Event) -> None:
+def _mark(path: Path) -> None:
+    """Make a marker, and delete those of runs that were killed: a run that goes on touches its own."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise ClusterError(
+            f"{path.parent}: {error.strerror}; allowed: a folder that can be written (UNROLL_RESUME): a file in it "
+            "shows nodes whether they share it"
+        ) from None
+    with suppress(OSError):
+        delete_older(path.parent.glob(_MARKERS), _MARKER_SECONDS)
+
+
+def _keep(markers: set[Path], over: threading.Event) -> None:
     """Touch the markers of a run now and then, so that no other run takes it for one that was killed."""
     while not over.wait(_TOUCH_SECONDS):
         for path in markers:

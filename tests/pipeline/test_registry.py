@@ -383,9 +383,16 @@ def test_a_cleared_cache_keeps_what_versions_stand_on(tmp_path, monkeypatch):
     assert [cache_path(cache, md5).is_file() for md5 in (row, data, weights, idle)] == [True, True, True, False]
 
 
-def test_a_store_that_is_away_is_one_line(store, monkeypatch):
+@pytest.mark.parametrize(
+    "verbs",
+    [
+        ("list", "rollback toy", "sync"),
+        pytest.param(("show toy", "verify toy", "prove toy", "gc"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_store_that_is_away_is_one_line(verbs, store, monkeypatch):
     monkeypatch.setattr(Store, "uri", "http://me:hunter2@127.0.0.1:9")
-    for verb in ("list", "rollback toy", "sync"):
+    for verb in verbs:
         (line,) = (
             line for line in store.registry(*verb.split(), status=1).splitlines() if "no receipt yet" not in line
         )

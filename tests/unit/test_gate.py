@@ -101,8 +101,7 @@ def test_a_baseline_that_is_better_is_noted_first_and_stops_nobody_unless_it_mus
     strict = FORECAST_PARAMS.model_copy(update={"register_": asked})
     verdict = decide(FORECAST, metrics, "full", strict, None)
     assert verdict == Verdict(
-        Decision.CHALLENGER_LOST,
-        "does not beat its baselines (mae 2.5 against 2.4 of the lightgbm baseline)",
+        Decision.CHALLENGER_LOST, "does not beat its baselines (mae 2.5 against 2.4 of the lightgbm baseline)"
     )
     better = decide(FORECAST, of_forecasts(2.3, lightgbm=2.4, ridge=2.6), "full", FORECAST_PARAMS, None)
     assert better == Verdict(

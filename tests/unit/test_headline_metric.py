@@ -37,10 +37,7 @@ SENTENCES: dict[str, Any] = {
 def test_the_gate_judges_by_the_metric_that_the_metrics_file_names() -> None:
     assert decide(TRANSLATOR, SENTENCES, "full", PARAMS, None).decision is Decision.CHALLENGER_LOST
     verdict = decide(TRANSLATOR, {**SENTENCES, "metric": "chrf"}, "full", PARAMS, None)
-    assert (verdict.decision, verdict.reason) == (
-        Decision.CHAMPION,
-        "chrf 62 against 15 of the copy baseline",
-    )
+    assert (verdict.decision, verdict.reason) == (Decision.CHAMPION, "chrf 62 against 15 of the copy baseline")
 
 
 def test_a_version_says_by_a_tag_what_it_was_judged_by() -> None:

@@ -211,10 +211,7 @@ def test_what_the_gate_found_is_shown_also_where_older_code_has_written_it(facts
 
 def test_the_list_says_whose_number_stands_beside_a_refit_network(monkeypatch, capsys):
     one = version(3)
-    one.tags |= {
-        "unroll.metric.mae": "2.5651",
-        "unroll.reason": "mae 2.565 against 3.2 of the autoets baseline",
-    }
+    one.tags |= {"unroll.metric.mae": "2.5651", "unroll.reason": "mae 2.565 against 3.2 of the autoets baseline"}
     one.creation_timestamp = 0
     monkeypatch.setattr(table, "list_versions", lambda *_: [(Task("forecast"), one)])
     monkeypatch.setattr(table, "answering_network", lambda *_: "refit")
