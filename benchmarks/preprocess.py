@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -232,10 +231,10 @@ def scale(work: Path, sizes: tuple[int, ...]) -> dict[str, Any]:
 def one(folder: Path) -> dict[str, float]:
     """Prepare a folder in this process and its own; megabytes and seconds."""
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=folder.parent) as target:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as target, timing.peaks_of_children() as peaks:
         ours(next(folder.glob("*.ndjson")), Path(target))
         figures = timing.memory()
-    figures["peak_megabytes_of_a_worker"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    figures["peak_megabytes_of_a_worker"] = max(peaks.values(), default=0.0)
     figures |= {"seconds": time.perf_counter() - started, "processor_seconds": timing.processor_seconds()}
     return {name: round(value, 2) for name, value in figures.items()}
 

@@ -6,11 +6,7 @@
 from __future__ import annotations
 
 import ast
-import json
-import math
 import re
-from collections.abc import Sequence
-from datetime import date
 from fnmatch import fnmatch
 from functools import cache
 from importlib import import_module
@@ -150,76 +146,3 @@ def test_what_no_test_runs_is_on_the_list_and_the_list_holds_nothing_else() -> N
     assert {pattern for pattern in NOT_RUN if not any(fnmatch(command, pattern) for command in found)} == set()
     assert {page for page in NOT_RUN_PYTHON if not blocks(page, "python")} == set()
     assert {pattern for pattern in RUN_ELSEWHERE if not any(fnmatch(page, pattern) for page in PAGES)} == set()
-
-
-LABELS = ("data", "change", "stretches", "series", "year")
-NUMBERS = (
-    *("ours", "theirs", "times, by processor time", "MASE", "processor seconds"),
-    *("processes", "1 node", "2 nodes"),
-    *("drift", "warning or drift"),
-    *("MAE", "MAE, held back", "MAE, refit", "in the 90 % band, held back", "in the 90 % band, refit", "saved"),
-    *("padding", "waiting"),
-    *("accuracy", "error", "lightgbm", "saved, lightgbm", "ridge", "saved, ridge", "saved, the better"),
-)
-ALSO_SHOWN = {
-    "forecast-short.json": ("network", "seasonal naive", "ridge", "in the 90 % band"),
-    "serving.json": ("one row, p50 ms", "p95 ms", "rows/s (series/s)", "import, s", "load, s", "first answer, s"),
-    "forecast-kinds.json": ("MAE of 2017", "weights", "training, s"),
-    "neighbour.json": ("alone, ms", "beside, ms"),
-    "decode.json": ("times_bare", "times_bare_in_processor_time"),
-}
-NOT_SHOWN = {  # of rows that were written as text: their other cells are all shown
-    *("level, 1 σ, in 14 days", "level of the series, 2 σ, in 14 days", "level of the series, 1 σ, in 28 days"),
-    *("optimal, one side, 14 days", "optimal, one side, 28 days", "month", "test"),
-}
-NUMERIC = re.compile(r"[\d.,%e+· -]+|[\d.]+ \([\d.]+ to [\d.]+\)")
-MEASURED = sorted((REPOSITORY / "docs/measured").glob("*.json"))
-
-
-@pytest.mark.parametrize("file", MEASURED, ids=lambda file: file.name)
-def test_measured_figures_name_their_command_and_stand_on_the_pages_that_link_to_them(file: Path) -> None:
-    figures = json.loads(file.read_text(encoding="utf-8"))
-    assert re.fullmatch(r"python -m benchmarks\.\w+( .*)?", figures["command"])
-    date.fromisoformat(figures["date"])
-    texts = [(REPOSITORY / page).read_text(encoding="utf-8") for page in PAGES]
-    texts = [text for text in texts if f"(measured/{file.name})" in text]
-    assert texts
-    assert all(figures["date"] in text for text in texts)
-    lines = [comparable(line) for text in texts for line in text.splitlines()]
-    parts = [part for name, part in figures.items() if name != "machine"]
-    found = [row for part in parts for row in (part if isinstance(part, list) else [part])]
-    rows = [row for row in found if isinstance(row, dict) and not str(row.get("test")).startswith("mean")]
-    for row in rows:  # of a table: its line holds every number of the row
-        cells = shown_cells(row, (*NUMBERS, *ALSO_SHOWN.get(file.name, ())))
-        assert any(all(any(holds(line, one) for one in ways) for ways in cells) for line in lines), (row, cells)
-
-
-def shown_cells(row: dict[str, Any], columns: Sequence[str]) -> list[set[str]]:
-    """Of each cell of a row that a page shows, the ways to write it."""
-    labels = [{comparable(str(row[column]))} for column in LABELS if column in row]
-    values = [row[column] for column in columns if column in row and not isinstance(row[column], str)]
-    numbers = [written(one) for value in values for one in (value.values() if isinstance(value, dict) else [value])]
-    texts = [
-        {comparable(cell)}
-        for column, cell in row.items()
-        if column not in (*LABELS, *NOT_SHOWN) and isinstance(cell, str) and NUMERIC.fullmatch(cell)
-    ]
-    return [*labels, *numbers, *texts]
-
-
-def written(value: float) -> set[str]:
-    """A number as a table may show it: with three to five digits, as a share, as a percentage."""
-    if abs(value) > 1:
-        size = math.floor(math.log10(abs(value)))
-        return {f"{value:,.{max(0, digits - size)}f}" for digits in (2, 3, 4)}
-    return {f"{value:.3f}", f"{value:.4f}", f"{value:.1%}", f"{100 * value:.1f}"}
-
-
-def comparable(line: str) -> str:
-    """Without what only a page has: bold, code, a blank before a percent sign."""
-    return re.sub(r"\*\*|`", "", line).replace(" %", "%").replace("−", "-")
-
-
-def holds(line: str, cell: str) -> bool:
-    """Whether a cell stands in a line, and not as a part of a longer number."""
-    return re.search(rf"(?<![\d.]){re.escape(cell)}(?![\d.]*\d)", line) is not None
