@@ -41,6 +41,15 @@ ALSO_SHOWN = {
         "peak_megabytes_of_a_worker",
     ),
     "preprocess-grown.json": ("added", "from_nothing", "share"),
+    "training.json": (
+        *("sequences_per_second", "test_accuracy", "best_test_accuracy"),
+        *("bare_milliseconds_a_step", "engine_milliseconds_a_step"),
+        *("one_rank_sequences_per_second", "two_ranks_sequences_per_second", "throughput_ratio"),
+    ),
+    "training-memory.json": (
+        *("peak_megabytes", "anonymous_megabytes", "store_megabytes"),
+        *("seconds_to_open", "seconds_to_first_step"),
+    ),
     "decode.json": ("times_bare", "times_bare_in_processor_time"),
 }
 NOT_SHOWN = {  # of rows that were written as text: their other cells are all shown
