@@ -26,6 +26,7 @@ REPORT = "report.md"
 
 _SHOWN_FEATURES = 3  # as pictures
 _UNKNOWN = "not known"
+_UNDECIDED = "its data could not be updated, so nothing is decided and the champion stays"
 
 
 def decisions(nights: Sequence[TaskNight]) -> str:
@@ -37,17 +38,20 @@ def decisions(nights: Sequence[TaskNight]) -> str:
 def decision(one: TaskNight) -> str:
     """What was decided about the models of a task, and why, in a sentence."""
     if one.failed:
-        return "its data could not be updated, so nothing is decided and the champion stays"
-    told = [one.news.summary] if one.news.state in ("away", "refused") else []
-    if one.edited:
-        told.append(f"{one.edited.name} runs regardless of the policy ({reasons(one.edited)})")
+        return _UNDECIDED
+    source = [one.news.summary] if one.news.state in ("away", "refused") else []
+    return "; ".join([*_decided(one), *source]) or "no new data to learn from"
+
+
+def _decided(one: TaskNight) -> list[str]:
+    edited = [f"{one.edited.name} runs regardless of the policy ({reasons(one.edited)})"] if one.edited else []
     if one.decision is None:
-        return "; ".join(told or ["no new data to learn from"])
+        return edited
     models = ", ".join(one.waiting)
     if not one.decision.retrain:
-        return "; ".join([f"{models} held back: {one.decision.reason}", *told])
+        return [f"{models} held back: {one.decision.reason}", *edited]
     cut_short = f", as decided in the interrupted nightly run of {one.goes_on}" if one.goes_on else ""
-    return "; ".join([f"{models} trained again{cut_short}: {one.decision.reason}", *told])
+    return [f"{models} trained again{cut_short}: {one.decision.reason}", *edited]
 
 
 def lines(one: TaskNight) -> list[str]:
@@ -56,8 +60,8 @@ def lines(one: TaskNight) -> list[str]:
     if one.news.state != "unchanged":
         stays = "" if one.news.state == "new" or (one.decision and one.decision.retrain) else "; the champion stays"
         told.append(f"source: {one.news.summary}{stays}")
-    if one.failed or one.decision or one.edited:
-        told.append(decision(one))
+    if decided := [_UNDECIDED] if one.failed else _decided(one):
+        told.append("; ".join(decided))
     told += one.models
     if isinstance(one.forecast, str):
         told.append(f"no forecasts: {one.forecast}")

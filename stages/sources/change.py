@@ -22,7 +22,8 @@ def change_in_words(path: Path, md5: str) -> str:
     except ValueError:  # an older format
         return f"new pin, {counted(len(new.files), 'file')}"
     if old.source != new.source:
-        return f"another source, {counted(len(new.files), 'file')}" if new.files else "a sample"
+        said = "another source" if old.files else "pinned for the first time"
+        return f"{said}, {counted(len(new.files), 'file')}" if new.files else "a sample"
     return pins.difference(old, new)[2]
 
 

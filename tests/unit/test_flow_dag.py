@@ -106,10 +106,10 @@ def test_a_changed_file_and_a_missing_output_are_named(folder: Path) -> None:
 
 
 def test_a_pin_that_moved_says_what_of_the_source_has_changed(folder: Path) -> None:
-    def pin(*lines: int) -> str:
+    def pin(*lines: int, source: str = "abc") -> str:
         contents = [Content(bytes=3 * n, sha256=f"{n:064x}", md5=f"{n:032x}", lines=n) for n in lines]
         files = {f"{i}.csv": PinnedFile(url=f"https://host/{i}.csv", content=c) for i, c in enumerate(contents)}
-        return Pin(source="abc".zfill(64), files=files).text()
+        return Pin(source=source.zfill(64), files=files).text()
 
     path = folder / "sources" / "a.json"
     path.parent.mkdir()
@@ -124,6 +124,12 @@ def test_a_pin_that_moved_says_what_of_the_source_has_changed(folder: Path) -> N
     assert planned(folder)["first@a"].reasons == ("source: 2 of 3 files changed, 92 lines more",)
     shutil.rmtree(folder / ".fetched")
     assert planned(folder)["first@a"].reasons == ("source: new pin, 3 files",)
+    for before, said in (((), "pinned for the first time"), ((10,), "another source")):
+        path.write_text(pin(*before, source="def"))
+        repro(folder)
+        Fetched(folder).keep_pin(path.read_text())
+        path.write_text(pin(10, 20))
+        assert planned(folder)["first@a"].reasons == (f"source: {said}, 2 files",)
     path.write_text('{"source": "abc", "files": {}}')
     with pytest.raises(PipelineError, match='sources/a.json: not a pin .*: source: found "abc"; allowed: 64'):
         planned(folder)
