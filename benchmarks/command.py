@@ -24,6 +24,8 @@ Rows = list[dict[str, Any]]  # of a table
 
 def parser(name: str, description: str | None, *, host: str = "") -> argparse.ArgumentParser:
     """A parser with `--json`; for what reads a copy of a `host`'s files, with `--data` and `--work` as well."""
+    if sys.dont_write_bytecode:  # so a process takes a second longer to start than it would for a user
+        print("PYTHONDONTWRITEBYTECODE is set: start-up and imports are measured too slow", file=sys.stderr)
     made = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",
         description=description,

@@ -126,7 +126,8 @@ def main() -> None:
 
         mlflow_runs.open_client()  # opens a local store, which takes a second
         line.wait()
-        print(_registry_status().model_dump_json())
+        print(_registry_status().model_dump_json(), flush=True)
+    os._exit(0)  # to take down what MLflow has imported would take a second, which the flow would wait for
 
 
 if __name__ == "__main__":
