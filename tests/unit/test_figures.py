@@ -50,6 +50,7 @@ ALSO_SHOWN = {
         *("peak_megabytes", "anonymous_megabytes", "store_megabytes"),
         *("seconds_to_open", "seconds_to_first_step"),
     ),
+    "sketch-six-classes.json": ("recognised",),
     "decode.json": ("times_bare", "times_bare_in_processor_time"),
 }
 NOT_SHOWN = {  # of rows that were written as text: their other cells are all shown
