@@ -13,12 +13,13 @@ from typing import Annotated, Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from stages.tasks.protocol import Task
 
 from .execution import cancellation
 from .execution.supervisor import CommandResult, run_supervised
+from .options import Options
 from .reports.scores import show_scores
 
 FORECASTING = [name for name in Task.names() if Task(name).has_forecasts]
@@ -30,7 +31,7 @@ def _check_task(name: str) -> str:
     return name
 
 
-class ForecastOptions(BaseModel):
+class ForecastOptions(Options):
     """The form that starts the flow."""
 
     tasks: list[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from stages.tasks.protocol import Task
 
@@ -20,7 +20,13 @@ Verb = Literal["download", "preprocess", "train", "evaluate", "register"]
 TaskName = Annotated[str, AfterValidator(_check_task), WithJsonSchema({"type": "string", "enum": list(Task.names())})]
 
 
-class PipelineOptions(BaseModel):
+class Options(BaseModel):
+    """A form that starts a flow. A misspelt option is refused: without it, the run would do something else."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PipelineOptions(Options):
     """What to run, and where."""
 
     tasks: list[TaskName] = Field(default=list(Task.names()), min_length=1, description="Tasks to bring up to date")

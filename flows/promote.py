@@ -22,7 +22,7 @@ from prefect.input import RunInput
 from prefect.input.actions import create_flow_run_input, read_flow_run_input
 from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from stages.registry.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES, SideBySide
 from stages.registry.status import Version
@@ -30,7 +30,7 @@ from stages.tasks.protocol import Task
 
 from .execution import cancellation
 from .execution.supervisor import run_supervised
-from .options import TaskName
+from .options import Options, TaskName
 from .reports import pictures
 from .reports.report import MLFLOW_UI
 from .reports.tables import comparison_report
@@ -39,7 +39,7 @@ _SHOWN_KEY = "seen"  # of the versions that the person was shown, among the flow
 _FORM_KEY = "decision"
 
 
-class Candidate(BaseModel):
+class Candidate(Options):
     """Which version may become champion: the form that starts the flow."""
 
     task: TaskName = Field(description="Task of the model")

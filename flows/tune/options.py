@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ..options import PipelineOptions, TaskName, Verb
+from ..options import Options, PipelineOptions, TaskName, Verb
 from .study import Method
 
 
-class TuneOptions(BaseModel):
+class TuneOptions(Options):
     """What to search, and how."""
 
     task: TaskName = Field(description="Task whose params are searched")

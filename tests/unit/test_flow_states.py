@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import StateType
 from prefect.states import Cancelled, Completed, Crashed, Failed
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from flows.execution import remote
 from flows.execution.cancellation import stopping
@@ -20,7 +20,10 @@ from flows.execution.locks import StoppedError
 from flows.execution.remote import Order
 from flows.execution.stage import Outcome, StageError, TimeLimitError
 from flows.execution.states import check_completed, state_of, summary
+from flows.forecast import ForecastOptions
 from flows.options import PipelineOptions
+from flows.promote import Candidate
+from flows.tune.options import TuneOptions
 from stages.registry.decision import OVERRIDES_VARIABLE
 from stages.tasks.protocol import Task
 
@@ -61,6 +64,21 @@ def test_the_form_starts_with_all_tasks_and_names_mistakes() -> None:
         PipelineOptions(tasks=["sketches"])
     with pytest.raises(ValidationError, match="at least 1 item"):
         PipelineOptions(tasks=[])
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        (PipelineOptions, {"task": ["sketch"]}),
+        (TuneOptions, {"task": "sketch", "search": ["sketch.train.epochs=int(1, 4)"], "trial": 3}),
+        (ForecastOptions, {"task": "forecast"}),
+        (Candidate, {"task": "sketch", "Version": "3"}),
+    ],
+)
+def test_a_form_refuses_an_option_that_it_does_not_have(form: type[BaseModel], found: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        form(**found)
+    assert form.model_json_schema()["additionalProperties"] is False  # so that Prefect's server refuses it, too
 
 
 def test_an_order_takes_nothing_that_git_could_read_as_an_option() -> None:
