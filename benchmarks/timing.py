@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
+
 _LOOK_SECONDS = 0.1
 
 
@@ -91,10 +93,9 @@ def peaks_of_children() -> Iterator[dict[int, float]]:
 
     def look() -> None:
         while not ended.wait(_LOOK_SECONDS):
-            for task in Path("/proc/self/task").iterdir():
-                with suppress(OSError, KeyError):  # a thread or a child has ended
-                    for number in map(int, (task / "children").read_text(encoding="utf-8").split()):
-                        peaks[number] = _status(number)["VmHWM"]
+            for child in psutil.Process().children():
+                with suppress(OSError, KeyError):  # it has ended
+                    peaks[child.pid] = _status(child.pid)["VmHWM"]
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()

@@ -26,7 +26,6 @@ REPORT = "report.md"
 
 _SHOWN_FEATURES = 3  # as pictures
 _UNKNOWN = "not known"
-_UNDECIDED = "its data could not be updated, so nothing is decided and the champion stays"
 
 
 def decisions(nights: Sequence[TaskNight]) -> str:
@@ -37,13 +36,14 @@ def decisions(nights: Sequence[TaskNight]) -> str:
 
 def decision(one: TaskNight) -> str:
     """What was decided about the models of a task, and why, in a sentence."""
-    if one.failed:
-        return _UNDECIDED
-    source = [one.news.summary] if one.news.state in ("away", "refused") else []
+    source = [one.news.summary] if one.news.state in ("away", "refused") and not one.failed else []
     return "; ".join([*_decided(one), *source]) or "no new data to learn from"
 
 
 def _decided(one: TaskNight) -> list[str]:
+    """The decision without what became of the source; empty where there was none to make."""
+    if one.failed:
+        return ["its data could not be updated, so nothing is decided and the champion stays"]
     edited = [f"{one.edited.name} runs regardless of the policy ({reasons(one.edited)})"] if one.edited else []
     if one.decision is None:
         return edited
@@ -60,7 +60,7 @@ def lines(one: TaskNight) -> list[str]:
     if one.news.state != "unchanged":
         stays = "" if one.news.state == "new" or (one.decision and one.decision.retrain) else "; the champion stays"
         told.append(f"source: {one.news.summary}{stays}")
-    if decided := [_UNDECIDED] if one.failed else _decided(one):
+    if decided := _decided(one):
         told.append("; ".join(decided))
     told += one.models
     if isinstance(one.forecast, str):

@@ -126,8 +126,8 @@ def main() -> None:
 
         mlflow_runs.open_client()  # opens a local store, which takes a second
         line.wait()
-        print(_registry_status().model_dump_json(), flush=True)
-    os._exit(0)  # to take down what MLflow has imported would take a second, which the flow would wait for
+        print(_registry_status().model_dump_json())
+        mlflow_runs.end_process()
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ NOT_SHOWN = {  # of rows that were written as text: their other cells are all sh
     *("level, 1 σ, in 14 days", "level of the series, 2 σ, in 14 days", "level of the series, 1 σ, in 28 days"),
     *("optimal, one side, 14 days", "optimal, one side, 28 days", "month", "test"),
 }
+DECIMAL = re.compile(r"\d+\.\d+")
 NUMERIC = re.compile(r"[\d.,%e+· -]+|[\d.]+ \([\d.]+ to [\d.]+\)")
 MEASURED = sorted((REPOSITORY / "docs/measured").glob("*.json"))
 
@@ -116,8 +117,8 @@ def shown_cells(row: dict[str, Any], columns: Sequence[str]) -> list[set[str]]:
 
 
 def written(value: float) -> set[str]:
-    """A number as a table may show it: a whole one, with three to five digits, as a share, as a percentage."""
-    ways = {f"{value:,.0f}"} if value == round(value) else set()
+    """A number as a table may show it: with three to five digits, as a share, as a percentage; a count as it is."""
+    ways = {f"{value:,}"} if isinstance(value, int) else set()
     if abs(value) > 1:
         size = math.floor(math.log10(abs(value)))
         return ways | {f"{value:,.{max(0, digits - size)}f}" for digits in (2, 3, 4)}
@@ -132,9 +133,6 @@ def comparable(line: str) -> str:
 def holds(line: str, cell: str) -> bool:
     """Whether a cell stands in a line, and not as a part of a longer number."""
     return re.search(rf"(?<![\d.]){re.escape(cell)}(?![\d.]*\d)", line) is not None
-
-
-DECIMAL = re.compile(r"\d+\.\d+")
 
 
 def numbers_of(table: str) -> list[tuple[str, set[str]]]:
