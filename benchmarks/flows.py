@@ -138,18 +138,30 @@ def up_to_date(servers: Servers, folder: Path, repeat: int) -> dict[str, list[fl
     return found
 
 
-def summary(found: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers set against each other: seconds, and how many times as fast."""
-    result: dict[str, float] = {}
+def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The numbers set against each other: seconds, of what is repeated the medians, and how many times as fast."""
+    rows: list[dict[str, Any]] = []
     if "dvc_repro" in found:
         serial, one, two = found["dvc_repro"], found["flow_parallel_1"], found["flow_parallel_2"]
-        result["a_stage_more_than_dvc"] = (one - serial) / 20
-        result["parallel_2_times_dvc"] = serial / two
-        result["parallel_2_times_parallel_1"] = one / two
+        rows = [
+            {"from an empty cache": "dvc repro", "seconds": serial},
+            {"from an empty cache": "flow, one stage at a time", "seconds": one, "times dvc repro": serial / one},
+            {
+                **{"from an empty cache": "flow, two at a time", "seconds": two},
+                **{"times dvc repro": serial / two, "times one at a time": one / two},
+            },
+        ]
     middle = {name: median(found[name]) for name in UP_TO_DATE}
-    for kind in ("command", "flow"):
-        result[f"{kind}_more_than_20_empty_tasks"] = middle[f"{kind}_up_to_date"] - middle[f"empty_{kind}"]
-    return middle | result
+    command_more, flow_more = (middle[f"{kind}_up_to_date"] - middle[f"empty_{kind}"] for kind in ("command", "flow"))
+    return [
+        *rows,
+        {"up to date": "20 empty tasks", "command, s": middle["empty_command"], "run, s": middle["empty_flow"]},
+        {
+            **{"up to date": "flow", "command, s": middle["command_up_to_date"], "run, s": middle["flow_up_to_date"]},
+            **{"command, s more": command_more, "run, s more": flow_more},
+        },
+        {"up to date": "dvc repro", "command, s": middle["dvc_repro_up_to_date"]},
+    ]
 
 
 def main() -> None:
@@ -160,7 +172,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
         found = (measure_up_to_date if args.up_to_date else measure)(Path(work), args.repeat)
-    found["summary"] = summary(found)
+    found["table"] = table(found)
     print(json.dumps(found, indent=2))
     command.write(args.json, found)
 

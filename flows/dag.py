@@ -33,7 +33,7 @@ class PipelineError(ValueError):
 class Resources:
     """What a stage's `meta` asks for. DVC ignores it."""
 
-    gpus: int = 0
+    gpus: int = 0  # for each rank
     num_gpus: float = 0  # of a GPU, for each process on a Ray cluster that works on a part; stages.cluster reads it
     retries: int = 0
     timeout: float | None = None  # seconds
@@ -97,6 +97,13 @@ class Pipeline:
             allowed = ", ".join(Resources.__slots__)
             raise PipelineError(f"dvc.yaml: {name}: meta: found {', '.join(sorted(unknown))}; allowed: {allowed}")
         return Resources(**meta)
+
+    def ranks(self, name: str) -> int:
+        """How many processes the stage starts: `sketch.train.ranks` of train@sketch; 1 where no param says so."""
+        verb, _, task = name.partition("@")
+        read = [self._params.read(dep) for dep in self._stages[name].deps if getattr(dep, "params", ())]
+        block = next((values[key] for values in read if (key := f"{task}.{verb}") in values), {})
+        return int(block.get("ranks", 1))
 
     def params(self, name: str) -> tuple[str, ...]:
         """The keys of params.yaml that the stage reads, as forecast.train; what stands below them counts, too."""

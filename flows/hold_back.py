@@ -13,8 +13,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
+from stages.monitoring.retraining import decide
 from stages.params import TaskParams, load
 from stages.params_yaml import ParamsError
 from stages.tasks.protocol import Task
@@ -44,24 +46,25 @@ def unfinished(plan: Sequence[PlannedStage]) -> set[str]:
 
 
 def held_back(
-    pipeline: Pipeline, params: Mapping[str, TaskParams], among: Iterable[str] | None = None
+    pipeline: Pipeline, params: Mapping[str, TaskParams], day: date, among: Iterable[str] | None = None
 ) -> dict[str, str]:
-    """The tasks, of those named or of all, whose models wait and that the next night, as far as is known without the
-    registry, leaves as they are: why, by task.
+    """The tasks, of those named or of all, whose models wait and that a night on this day, as far as is known without
+    the registry, leaves as they are: why, by task.
 
-    Whether the pause after a training is over, and what drift and scores say, stands in the last night's record where
-    that speaks of the same data.
+    When the last training was, and what drift and scores say, stands in the last night's record where that speaks of
+    the same data; the policy is that of `params`, which may have been edited since.
     """
     held = {}
     for name in tasks_waiting(pipeline, among):
         owner = Task(name).description().dataset_task
-        policy = params[owner].monitor.retrain
+        monitor = params[owner].monitor
         record = read_record(pipeline.root, owner)
-        known = record is not None and record.data == data_of(pipeline, owner) and record.policy == policy
-        if record and known and record.reason and not record.retrain:
-            held[name] = record.reason
-        elif policy != "on_new_data":
-            held[name] = f"{policy}; the next nightly run decides"
+        if record and record.data == data_of(pipeline, owner) and record.watched:
+            decision = decide(monitor, record.watched.evidence(day))
+            if not decision.retrain and (record.done or not record.retrain):
+                held[name] = decision.reason
+        elif monitor.retrain != "on_new_data":
+            held[name] = f"{monitor.retrain}; the next nightly run decides"
     return held
 
 

@@ -16,6 +16,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -106,7 +107,7 @@ def main() -> None:
         params, pipeline = load(), Pipeline(Path())
         plan = pipeline.plan(stages_of(args.targets, args.up_to), force=args.force)
         if not args.force:
-            plan = hold_back(plan, held_back(pipeline, params, unfinished(plan)))
+            plan = hold_back(plan, held_back(pipeline, params, datetime.now(UTC).date(), unfinished(plan)))
     except (PipelineError, ParamsError) as error:
         sys.exit(f"unroll: plan: {error}")
     if args.json:

@@ -19,7 +19,7 @@ class NightRecord(BaseModel):
     night: str  # when it began, in UTC
     data: str  # DVC's hash of the prepared data that it saw
     source: str = ""  # what had come from the source, in words
-    policy: str  # `monitor.retrain`
+    source_fault: str = ""  # why the source could not be checked, or was refused
     retrain: bool
     reason: str
     done: bool = False  # the night came to its end: what it decided was carried out

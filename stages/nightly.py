@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from .command import let_threads_sleep, one_line_errors
 from .data.files import read_json, write_text
+from .monitoring.retraining import Evidence
 from .tasks.protocol import Task
 
 if TYPE_CHECKING:
@@ -62,6 +63,17 @@ class Watched(Answer):
     features: Rows = []  # of the data beside those the champion has learned from; what has changed most first
     scores: Literal["none", "alarm", "unknown"] = "unknown"
     scores_summary: str = ""
+
+    def evidence(self, day: date) -> Evidence:
+        """What a policy decides by on a day."""
+        return Evidence(
+            day=day,
+            last_training=self.last_training,
+            drift=self.drift,
+            drift_summary=self.drift_summary,
+            scores=self.scores,
+            scores_summary=self.scores_summary,
+        )
 
 
 class Forecast(Answer):

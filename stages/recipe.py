@@ -19,7 +19,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from .params import Block, load
+from .params import RENAMED, Block, load
 from .params_yaml import PARAMS_FILE, ParamsError, parse, read
 from .tasks.protocol import Task
 
@@ -73,7 +73,7 @@ def lay_over(overlay: Mapping[str, Any], params: Path, *, source: str) -> list[s
         if task not in Task.names():
             raise ParamsError(f"{source}: {task}: not a task; allowed: {', '.join(Task.names())}")
         try:
-            lay_within(document[task], blocks, Task(task).params_type())
+            lay_within(document[task], blocks, Task(task).params_type(), prefix=f"{source}: {task}.")
         except (KeyError, TypeError) as error:
             raise ParamsError(f"{source}: {task}: no such key: {error}") from None
     with params.open("w", encoding="utf-8") as file:
@@ -82,17 +82,23 @@ def lay_over(overlay: Mapping[str, Any], params: Path, *, source: str) -> list[s
         load(params)
     except ParamsError as error:
         params.write_text(before, encoding="utf-8")
-        raise ParamsError(f"{source}: {error}") from None
+        # Not the file's path: it may be that of a run's worktree, which is soon deleted.
+        raise ParamsError(f"{source}: {str(error).replace(f'{params}: ', '')}") from None
     return list(overlay)
 
 
-def lay_within(target: Any, overlay: Mapping[str, Any], block: type[Block]) -> None:
-    """Lay nested mappings over the values of a block and of the blocks in it, in place."""
+def lay_within(target: Any, overlay: Mapping[str, Any], block: type[Block], *, prefix: str = "") -> None:
+    """Lay nested mappings over the values of a block and of the blocks in it, in place.
+
+    Raises ParamsError for a key that the block does not have; its message begins with `prefix`.
+    """
     types = {field.alias or name: field.annotation for name, field in block.model_fields.items()}
     for key, value in overlay.items():
         inner = types.get(key)
+        if key not in types and not any(old.endswith(f".{key}") for old in RENAMED):  # `load` says what those are now
+            raise ParamsError(f"{prefix}{key}: unknown key; allowed: {', '.join(types)}")
         if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, Block):
-            lay_within(target[key], value, inner)
+            lay_within(target.setdefault(key, {}), value, inner, prefix=f"{prefix}{key}.")
         else:
             target[key] = value
 

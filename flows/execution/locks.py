@@ -60,7 +60,10 @@ def leased(count: int, *, stop: threading.Event, on_wait: Callable[[], None] = l
     """
     devices = gpus() if count else ()
     if devices and len(devices) < count:
-        raise ValueError(f"{count} GPUs are requested under `meta` in dvc.yaml; this machine has {len(devices)}")
+        raise ValueError(
+            f"GPUs of this machine: found {len(devices)}, but the stage needs {count}: its ranks (params.yaml) times "
+            f"`gpus` (its `meta` in dvc.yaml)"
+        )
     if not devices:
         yield Lease(devices=(), descriptors=())
         return

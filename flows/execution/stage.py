@@ -6,6 +6,7 @@ nothing replaces the outputs that it reads: its own lock is held exclusively, th
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
+
+from stages.cluster.connection import VARIABLE as CLUSTER
 
 from ..dag import Pipeline, PlannedStage
 from .locks import StoppedError, leased, locked
@@ -121,8 +124,10 @@ def run_stage(checkout: Checkout, name: str, *, force: bool = False, on_line: Ca
         if planned.verdict == "cached":
             return UNCHANGED
         needs = checkout.pipeline.resources(name)
-        with leased(needs.gpus, stop=checkout.stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
-            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not needs.gpus else {}
+        # On a cluster, Ray gives each rank its GPU.
+        gpus = needs.gpus * (1 if os.environ.get(CLUSTER) else checkout.pipeline.ranks(name))
+        with leased(gpus, stop=checkout.stop, on_wait=lambda: on_line("waiting for a GPU")) as lease:
+            visible = {"CUDA_VISIBLE_DEVICES": ",".join(lease.devices)} if lease.devices or not gpus else {}
             checkout.dvc(
                 *("repro", "--quiet", "--single-item", *(("--force",) if force else ()), name),
                 timeout=needs.timeout,

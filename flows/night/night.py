@@ -19,7 +19,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Failed
 
-from stages.monitoring.retraining import Evidence, Retraining, decide
+from stages.monitoring.retraining import Retraining, decide
 from stages.nightly import SourceNews
 from stages.params import load
 from stages.paths import project_root
@@ -102,8 +102,7 @@ class _Night:
             news = SourceNews(state="refused", summary=answer) if isinstance(answer, str) else answer
             if news.state in ("away", "refused"):
                 self._log.warning("%s: %s", owner, news.summary)
-            policy = self._params[owner].monitor.retrain
-            nights.append(TaskNight(owner=owner, news=news, policy=policy, before=read_record(self._root, owner)))
+            nights.append(TaskNight(owner=owner, news=news, before=read_record(self._root, owner)))
         return nights
 
     def _refused(self) -> str:
@@ -120,7 +119,8 @@ class _Night:
         """Show the plan as far as it is known now; returns what fetches and prepares."""
         plan = self._planned(force=self._options.force)
         if not self._options.force:
-            plan = hold_back(plan, held_back(self._latest(), self._params, unfinished(plan)))
+            held = held_back(self._latest(), self._params, self._began.date(), unfinished(plan))
+            plan = hold_back(plan, held)
         plan = placement(self._checkout, plan, self._options)
         self._reporter.expect(plan)
         create_markdown_artifact(plan_table(plan), key="plan", description="Which stages run, where and why")
@@ -177,21 +177,13 @@ class _Night:
     def _decide(self, one: TaskNight) -> Retraining:
         if self._options.force:
             return Retraining(True, "requested with force")
-        before, watched = one.before, one.watched
+        before, watched, monitor = one.before, one.watched, self._params[one.owner].monitor
         if before and before.retrain and not before.done and before.data == one.data:
             one.goes_on = before.night
             return Retraining(True, before.reason)
         if watched is None:
-            return Retraining(False, f"{one.policy}: the champion could not be checked: {one.fault}")
-        evidence = Evidence(
-            day=self._began.date(),
-            last_training=watched.last_training,
-            drift=watched.drift,
-            drift_summary=watched.drift_summary,
-            scores=watched.scores,
-            scores_summary=watched.scores_summary,
-        )
-        return decide(self._params[one.owner].monitor, evidence)
+            return Retraining(False, f"{monitor.retrain}: the champion could not be checked: {one.fault}")
+        return decide(monitor, watched.evidence(self._began.date()))
 
     def _pin_weights(self) -> None:
         """Have what trains again begin with the newest weights that its params name: an alias may have moved."""
@@ -229,6 +221,8 @@ class _Night:
         states = self._runs.states
         told = [one for one in self._nights if one.is_told]
         for one in told:
+            if one.watched is None and not one.fault:
+                one.hear(None)  # tonight only its source was looked at
             report.show(self._root, one)
         noted = self._ask.note([one.owner for one in told if one.champion])
         for owner, fault in noted.items():

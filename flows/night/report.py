@@ -36,7 +36,7 @@ def decisions(nights: Sequence[TaskNight]) -> str:
 
 def decision(one: TaskNight) -> str:
     """What was decided about the models of a task, and why, in a sentence."""
-    source = [one.news.summary] if one.news.state in ("away", "refused") and not one.failed else []
+    source = [one.source_fault] if one.source_fault and not one.failed else []
     return "; ".join([*_decided(one), *source]) or "no new data to learn from"
 
 

@@ -22,7 +22,6 @@ class TaskNight:
 
     owner: str  # the task whose data it is about
     news: SourceNews
-    policy: str  # `monitor.retrain`
     before: NightRecord | None
     failed: bool = False  # its data could not be brought up to date
     data: str = ""  # DVC's hash of the prepared data
@@ -49,6 +48,11 @@ class TaskNight:
         return self.before.source if self.before and not self.before.done else ""
 
     @property
+    def source_fault(self) -> str:
+        """Why the source could not be checked, or was refused; empty where all is well."""
+        return self.news.summary if self.news.state in ("away", "refused") else ""
+
+    @property
     def held_back(self) -> str:
         """Why its models wait; empty where they do not."""
         return self.decision.reason if self.decision and not self.decision.retrain else ""
@@ -61,10 +65,14 @@ class TaskNight:
 
     @property
     def is_told(self) -> bool:
-        """Whether there is anything to report: other data, another decision, an edit, another champion."""
+        """Whether there is anything to report: other data, a source that is away or refused or is well again, another
+        decision, an edit, another champion.
+        """
         known = (self.before.retrain, self.before.reason) if self.before else None
         decided = self.decision is not None and (self.decision.retrain, self.decision.reason) != known
-        return not self.failed and (self.has_news or decided or self.edited is not None or self.asks_forecasts)
+        of_source = bool(self.source_fault or (self.before and self.before.source_fault))
+        news = self.has_news or of_source or decided or self.edited is not None or self.asks_forecasts
+        return news and not self.failed
 
     def stages(self, names: Iterable[str]) -> list[str]:
         """Those of these stages that are of its data, or of a model that learns from them."""
@@ -103,7 +111,7 @@ class TaskNight:
             night=f"{began:%Y-%m-%d %H:%M}",
             data=self.data,
             source=self.came,
-            policy=self.policy,
+            source_fault=self.source_fault,
             retrain=decision is not None and decision.retrain,
             reason=decision.reason if decision else "",
             done=done,

@@ -11,7 +11,7 @@ from stages.evaluation.report import (
     best_baseline,
     format_number,
     headline_metric,
-    is_bound,
+    metric_names,
     table_row,
     with_interval,
 )
@@ -68,7 +68,8 @@ def metrics_table(results: Sequence[TaskResult]) -> str:
         champion = result.model.champion if result.model else None
         columns = [result.task.name, "this run", "champion"]
         theirs = champion.metrics if champion else {}
-        rows = [[name, _value(result.metrics, name), _value(theirs, name)] for name in _models_own(result.metrics)]
+        names = metric_names(result.metrics, headline_metric(result.metrics, result.task.description()))
+        rows = [[name, _value(result.metrics, name), _value(theirs, name)] for name in names]
         parts.append(markdown_table(columns, rows, align="lrr"))
     return "\n\n".join(parts)
 
@@ -156,7 +157,7 @@ def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str
     candidate, champion = comparison.candidate, comparison.champion
     metric = candidate.metric or task.description().metric
     ours, theirs = candidate.metrics, champion.metrics if champion else {}
-    others = [name for name in _models_own(ours) if name != metric]
+    others = [name for name in metric_names(ours, metric) if name != metric]
     columns = [
         task.name,
         f"version {candidate.version}",
@@ -204,12 +205,6 @@ def _links(comparison: SideBySide, ui: str | None) -> str:
     versions = [comparison.candidate, *([comparison.champion] if comparison.champion else [])]
     links = [f"{version_link(comparison.model, version, ui)}, run {run_link(version, ui)}" for version in versions]
     return f" In MLflow: {'; '.join(links)}."
-
-
-def _models_own(metrics: Mapping[str, Any]) -> list[str]:
-    """The metrics of the model itself: no baselines, no ends of intervals."""
-    numbers = [name for name, value in metrics.items() if isinstance(value, (int, float))]
-    return [name for name in numbers if not name.startswith("baseline_") and not is_bound(metrics, name)]
 
 
 def _value(metrics: Mapping[str, float], name: str) -> str:

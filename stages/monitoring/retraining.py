@@ -44,13 +44,16 @@ def decide(monitor: MonitorParams, evidence: Evidence) -> Retraining:
     wanted = _by_policy(monitor.retrain, evidence, last)
     free = last + timedelta(days=monitor.pause_days)
     if wanted.retrain and evidence.day < free:
-        ago = (evidence.day - last).days
         return Retraining(
             False,
-            f"{wanted.reason}, but pause_days requires {monitor.pause_days} days between two trainings; the last was "
-            f"on {last}, {ago} {'day' if ago == 1 else 'days'} ago, and the next may be on {free}",
+            f"{wanted.reason}, but pause_days requires {_days(monitor.pause_days)} between two trainings; the last was "
+            f"on {last}, {_days((evidence.day - last).days)} ago, and the next may be on {free}",
         )
     return wanted
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
 
 
 def _by_policy(policy: str, evidence: Evidence, last: date) -> Retraining:

@@ -185,6 +185,7 @@ def _prove(client: MlflowClient, target: Target) -> bool:
 
 
 def _roll_back(client: MlflowClient, target: Target, args: argparse.Namespace) -> None:
+    from .champion import NONE, PREVIOUS_CHAMPION
     from .promotion import Review, roll_back
 
     if target.version:
@@ -194,6 +195,9 @@ def _roll_back(client: MlflowClient, target: Target, args: argparse.Namespace) -
         f"{target.name} version {came} is champion again; version {left} is not, and registering it again will not "
         f"make it champion"
     )
+    before = client.get_model_version(target.name, came).tags.get(PREVIOUS_CHAMPION, NONE)
+    if before != NONE:
+        print(f"before it, version {before} was champion: another `rollback` goes back to that one")
 
 
 def _collect(client: MlflowClient, args: argparse.Namespace) -> None:

@@ -1,19 +1,23 @@
 """Promotion by a person: compare a version with the champion, then approve or reject it.
 
-    python -m stages.registry.promotion compare TASK --folder F     write a version beside the champion, with pictures
-    python -m stages.registry.promotion approve TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
-    python -m stages.registry.promotion reject  TASK --version 3 --champion 2 --by NAME --reason TEXT --run NAME
+    python -m stages.registry.promotion compare TASK [--version 3]            show a version beside the champion
+    python -m stages.registry.promotion approve TASK --version 3 --champion 2 --by NAME --reason TEXT
+    python -m stages.registry.promotion reject  TASK --version 3 --by NAME --reason TEXT
 
-A champion changes as a whole or not at all (`champion`). `--champion` is the champion that the person compared with
-("none" if there was none); if the champion has changed since, nothing is decided.
+A champion changes as a whole or not at all (`champion`). `--champion` is the version that the person compared with, as
+`compare` shows it ("none" if there was none); if the champion has changed since, nothing is approved.
 """
 
 from __future__ import annotations
 
 import argparse
+import getpass
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
@@ -70,8 +74,8 @@ class Review:
         return {f"{DECIDED}_{key}": value for key, value in facts.items()}
 
 
-def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> SideBySide:
-    """A version (a number, or an alias) beside the champion; writes its pictures and its learning curve into `folder`.
+def compare(client: MlflowClient, task: Task, version: str) -> SideBySide:
+    """A version (a number, or an alias) beside the champion.
 
     Raises PromotionError where there is no such version, or where the run that measured it is gone.
     """
@@ -84,11 +88,6 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Sid
             f"{name} version {candidate.version}: MLflow no longer has the run that measured it ({found.run_id}), so "
             f"it cannot be compared"
         )
-    for path in (CURVE, f"evaluation/{PICTURES}"):
-        parent = path.rpartition("/")[0]
-        if any(file.path == path for file in client.list_artifacts(candidate.run_id, parent or None)):
-            local = Path(client.download_artifacts(candidate.run_id, path, str(folder)))
-            local.rename(folder / local.name)
     return SideBySide(
         model=name,
         candidate=candidate,
@@ -96,6 +95,18 @@ def compare(client: MlflowClient, task: Task, version: str, folder: Path) -> Sid
         commit=facts(found).get("unroll.git_commit", "unknown"),
         dirty=facts(found).get("unroll.git_dirty") == "true",
     )
+
+
+def download_pictures(client: MlflowClient, candidate: Version, folder: Path) -> None:
+    """Write the learning curve of a version and the pictures of its evaluation to `folder`, where its run has any."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as downloads:
+        for path in (CURVE, f"evaluation/{PICTURES}"):
+            parent = path.rpartition("/")[0]
+            if any(file.path == path for file in client.list_artifacts(candidate.run_id, parent or None)):
+                local = Path(client.download_artifacts(candidate.run_id, path, downloads))
+                copy = partial(shutil.copytree, dirs_exist_ok=True) if local.is_dir() else shutil.copyfile
+                copy(local, folder / local.name)
 
 
 def approve(client: MlflowClient, task: Task, version: str, champion_version: str, review: Review) -> str:
@@ -161,21 +172,31 @@ def main() -> None:
     parser.add_argument("verb", choices=["compare", "approve", "reject"])
     parser.add_argument("task", choices=Task.names(), metavar="TASK", help=f"one of {', '.join(Task.names())}")
     parser.add_argument("--version", default=CHALLENGER, help="number of the version (default: the challenger)")
-    parser.add_argument("--folder", type=Path, default=Path(), help="compare: the folder to write to")
-    parser.add_argument("--champion", default=NONE, help="the champion that the person compared it with")
-    parser.add_argument("--by", default="", help="who decides")
-    parser.add_argument("--reason", default="", help="why")
-    parser.add_argument("--run", default="", help="the flow run in which it was decided")
+    parser.add_argument(
+        "--folder", type=Path, help="compare: write the comparison, the learning curve and pictures to this folder"
+    )
+    parser.add_argument("--champion", default="", help="approve: the champion that the version was compared with")
+    parser.add_argument("--by", default="", help="approve, reject: who decides (default: the current user)")
+    parser.add_argument("--reason", default="", help="approve, reject: why")
+    parser.add_argument("--run", default="", help="approve, reject: the flow run in which it was decided")
     args = parser.parse_args()
-    task, review = Task(args.task), Review(by=args.by, reason=args.reason, run=args.run)
+    if args.verb == "approve" and not args.champion:
+        parser.error(
+            f"approve: --champion is missing; allowed: a version, as `compare {args.task}` shows it, or {NONE}"
+        )
+    task, review = Task(args.task), Review(by=args.by or getpass.getuser(), reason=args.reason, run=args.run)
     with one_line_errors("unroll: promotion"):
         from ..tracking import mlflow_runs
+        from .table import show_comparison
 
         client = mlflow_runs.open_client()
         match args.verb:
             case "compare":
-                found = compare(client, task, args.version, args.folder)
-                (args.folder / COMPARISON).write_text(found.model_dump_json(indent=2), encoding="utf-8")
+                found = compare(client, task, args.version)
+                show_comparison(task, found)
+                if args.folder:
+                    download_pictures(client, found.candidate, args.folder)
+                    (args.folder / COMPARISON).write_text(found.model_dump_json(indent=2), encoding="utf-8")
             case "approve":
                 print(f"{task.description().model_name}: {approve(client, task, args.version, args.champion, review)}")
             case "reject":

@@ -1,4 +1,4 @@
-"""Tables of the registry: a row a task, as at the end of `make repro`, and a row a version."""
+"""Tables of the registry: one row a task (the end of `make repro`), one a version; a version beside the champion."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from rich.console import Console
 from rich.table import Table
 
 from ..data.files import read_json
-from ..evaluation.report import best_baseline, format_number, headline_metric, with_interval
+from ..evaluation.report import (
+    baseline_keys,
+    best_baseline,
+    format_number,
+    headline_metric,
+    metric_names,
+    with_interval,
+)
+from ..provenance.hashes import parse_signature
 from ..tasks.protocol import Task
 from ..tracking import mlflow_runs
-from .champion import answering_network
+from .champion import NONE, answering_network
 from .decision import METRIC, metric_of, verdict_text
 from .lineage import Target, creation_time, list_versions, name_and_aliases
 from .status import describe
@@ -20,6 +28,10 @@ from .versions import registered
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from .promotion import SideBySide
+
+_SHORT_HASH = 12  # characters of a hash that are shown
 
 
 def show_tasks() -> None:
@@ -52,6 +64,30 @@ def show_versions(client: MlflowClient, target: Target | None, md5: str | None) 
     if table.row_count:
         _print_wide(table)
     return bool(table.row_count)
+
+
+def show_comparison(task: Task, comparison: SideBySide) -> None:
+    """Print the metrics of a version beside those of the champion, what was decided about both, and how to approve."""
+    candidate, champion = comparison.candidate, comparison.champion
+    if champion and champion.version == candidate.version:
+        print(f"{comparison.model} version {candidate.version} is already the champion")
+        return
+    metric = candidate.metric or task.description().metric
+    versions = [candidate, champion] if champion else [candidate]
+    table = Table("", f"version {candidate.version}", f"champion, version {champion.version}" if champion else "")
+    for name in [*metric_names(candidate.metrics, metric), *baseline_keys(candidate.metrics, metric)]:
+        table.add_row(name, *(with_interval(v.metrics, name) if name in v.metrics else "" for v in versions))
+    signatures = [parse_signature(version.signature) for version in versions]
+    for label, part in (("examples", "n"), ("test data", "data")):
+        table.add_row(label, *(signature.get(part, "unknown")[:_SHORT_HASH] for signature in signatures))
+    _print_wide(table)
+    for version in versions:
+        decided = f"{version.decision}: {version.reason}" if version.decision else "not judged yet"
+        print(f"{comparison.model} {version.version}: {decided}")
+    print(
+        f"To make it champion: python -m stages.registry.promotion approve {task.name} --version {candidate.version} "
+        f"--champion {champion.version if champion else NONE} --reason TEXT"
+    )
 
 
 def _table(*columns: str) -> Table:

@@ -78,6 +78,33 @@ def test_a_version_that_does_not_answer_leaves_everything_as_it_was(promotion, s
     assert "unroll.decision" not in store.get_model_version("forecaster", broken.version).tags
 
 
+def test_a_version_beside_the_champion_is_printed_with_what_approves_it(promotion, store, tmp_path):
+    version = store.get_model_version("forecaster", "1")
+    other = store.create_model_version("forecaster", version.source, version.run_id, tags=version.tags)
+    store.set_registered_model_alias("forecaster", "champion", other.version)
+    done = promotion("compare", "forecast", "--version=1", f"--folder={tmp_path / 'files'}")
+    assert done.returncode == 0, done.stderr
+    for part in (f"champion, version {other.version}", "mae", "baseline_seasonal_naive_mae", "examples", "test data"):
+        assert part in done.stdout
+    assert done.stdout.splitlines()[-1] == (
+        "To make it champion: python -m stages.registry.promotion approve forecast --version 1 "
+        f"--champion {other.version} --reason TEXT"
+    )
+    assert sorted(path.name for path in (tmp_path / "files").iterdir()) == [
+        "comparison.json",
+        "pictures",
+        "training.csv",
+    ]
+    done = promotion("compare", "forecast", f"--version={other.version}")
+    assert done.stdout == f"forecaster version {other.version} is already the champion\n"
+
+
+def test_an_approval_names_the_champion_that_it_saw(promotion, store):
+    done = promotion("approve", "forecast", "--by=Ada")
+    assert done.returncode == 2
+    assert "approve: --champion is missing; allowed: a version, as `compare forecast` shows it, or none" in done.stderr
+
+
 def test_a_version_whose_run_is_gone_cannot_be_judged(promotion, store, tmp_path):
     store.delete_run(store.get_model_version("forecaster", "1").run_id)
     done = promotion("compare", "forecast", "--version=1", f"--folder={tmp_path}")

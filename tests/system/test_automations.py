@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,9 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from prefect.events import Event
+
+from tests.documentation import REPOSITORY
 
 from .house import House, Run, wait_until
 
@@ -112,6 +116,39 @@ def test_a_failed_run_calls_the_webhook_once_and_others_never(flows, silent):
         assert told["link"].startswith(flows.servers.prefect)
     deploy(flows, UNROLL_WEBHOOK="")
     assert automations(flows) == ["unroll: runs that have died unseen are Crashed"]
+
+
+def test_the_automation_of_the_docs_tells_of_a_night_whose_source_is_away(flows, tmp_path):
+    """As `docs/nights.md` has it: with the block of the webhook for failed runs."""
+    page = (REPOSITORY / "docs" / "nights.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(name: a night.*?)```", page, re.S)
+    received: list[dict[str, Any]] = []
+    with listener(received) as address:
+        deploy(flows, UNROLL_WEBHOOK=address)
+        (failures,) = [one for one in flows.post("automations/filter", {}) if "webhook" in one["name"]]
+        block = failures["actions"][0]["block_document_id"]
+        file = tmp_path / "automation.yaml"
+        file.write_text(text.replace("block_document_id: ID", f"block_document_id: {block}"), encoding="utf-8")
+        create = [sys.executable, "-m", "prefect", "automation", "create", "--from-file", str(file)]
+        subprocess.run(create, env=flows.environment, check=True, capture_output=True, timeout=120)
+        time.sleep(QUIET_SECONDS)  # until the server has heard of it
+        payload = {"decision": "held back", "source": "http://host/days.csv: no answer", "drift": "", "scores": ""}
+        for state in ("unchanged", "away"):
+            resource = {"prefect.resource.id": "unroll.model.x", "unroll.task": "forecast", "unroll.source": state}
+            event = Event(event="unroll.night.decided", resource=resource, payload=payload)
+            sent = httpx.post(f"{flows.servers.prefect}/api/events", json=[event.model_dump(mode="json")], timeout=30)
+            sent.raise_for_status()
+        wait_until(lambda: received, "a call of the webhook", seconds=60)
+        time.sleep(QUIET_SECONDS)
+    (told,) = received
+    assert {key: told[key] for key in ("task", "source", "decision")} == {
+        "task": "forecast",
+        "source": "http://host/days.csv: no answer",
+        "decision": "held back",
+    }
+    (mine,) = [one["id"] for one in flows.post("automations/filter", {}) if one["name"] == "a night without its source"]
+    httpx.delete(f"{flows.servers.prefect}/api/automations/{mine}").raise_for_status()
+    deploy(flows, UNROLL_WEBHOOK="")
 
 
 def test_a_long_run_lives_on_however_it_was_started(flows, silent):

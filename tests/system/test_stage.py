@@ -42,6 +42,13 @@ stages:
     cmd: echo $CUDA_VISIBLE_DEVICES > greedy.txt
     outs: [greedy.txt]
     meta: {gpus: 1}
+  train:
+    foreach: [sketch]
+    do:
+      cmd: echo $CUDA_VISIBLE_DEVICES > train.txt
+      params: [sketch.train]
+      outs: [train.txt]
+      meta: {gpus: 1}
 """
 
 
@@ -52,6 +59,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     root.mkdir()
     (root / "dvc.yaml").write_text(PIPELINE)
     (root / "input.txt").write_text("first\n")
+    (root / "params.yaml").write_text("sketch: {train: {ranks: 2}}\n")
     (root / ".gitignore").write_text("runs.log\n")
     for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
         subprocess.run(command, cwd=root, check=True)
@@ -151,6 +159,18 @@ def test_a_stage_sees_only_the_gpu_that_it_leased(checkout: Checkout, monkeypatc
     run(checkout, "first", force=True)
 
 
+def test_a_stage_leases_a_gpu_for_each_of_its_ranks(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c")
+    run(checkout, "train@sketch")
+    assert (checkout.root / "train.txt").read_text() == "GPU-a,GPU-b\n"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a")
+    with pytest.raises(ValueError, match="found 1, but the stage needs 2"):
+        run(checkout, "train@sketch", force=True)
+    monkeypatch.setenv("UNROLL_RAY", "auto")  # Ray gives them out, maybe on other machines
+    run(checkout, "train@sketch", force=True)
+    assert (checkout.root / "train.txt").read_text() == "GPU-a\n"
+
+
 def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
     checkout: Checkout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +193,7 @@ def test_a_lease_outlives_its_asker_only_as_long_as_the_work_does(
 
 def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    with pytest.raises(ValueError, match="2 GPUs are requested"), leased(2, stop=threading.Event()):
+    with pytest.raises(ValueError, match="found 1, but the stage needs 2"), leased(2, stop=threading.Event()):
         pass
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with leased(2, stop=threading.Event()) as lease:

@@ -31,6 +31,10 @@ ALSO_SHOWN = {
         *("MAE, cta", "MAE, seattle", "MAE, melbourne", "MAE, births"),
         *("forecasts", "to train, forecast and score, s", "MASE of seasonal naive", "fits of AutoETS in that time"),
     ),
+    "flows.json": (
+        *("seconds", "times dvc repro", "times one at a time"),
+        *("command, s", "run, s", "command, s more", "run, s more"),
+    ),
     "neighbour.json": ("alone, ms", "beside, ms"),
     "preprocess.json": (
         *("a_second", "times_tutorial", "times_tutorial_in_processor_time"),

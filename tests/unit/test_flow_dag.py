@@ -72,6 +72,15 @@ def test_stages_come_in_order_with_what_they_wait_for(folder: Path) -> None:
     assert pipeline.needed(["first@b"]) == ("first@b",)
 
 
+def test_a_stage_has_as_many_ranks_as_its_own_block_says(folder: Path) -> None:
+    (folder / "dvc.yaml").write_text(DVC_YAML.replace("- ${key}\n", "- ${key}.first\n        - ${key}.other\n", 1))
+    (folder / "params.yaml").write_text(
+        "a: {first: {ranks: 2}, other: {ranks: 4}}\nb: {first: {}, other: {ranks: 4}}\n"
+    )
+    pipeline = Pipeline(folder)
+    assert [pipeline.ranks(name) for name in ("first@a", "first@b", "second")] == [2, 1, 1]
+
+
 def test_a_stage_that_never_ran_runs_and_one_that_has_does_not(folder: Path) -> None:
     before = planned(folder)
     assert before["first@a"].verdict == "run"

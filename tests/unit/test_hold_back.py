@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from flows import hold_back as module
 from flows.dag import Pipeline
 from flows.hold_back import data_of, held_back, hold_back, tasks_waiting
 from flows.record import NightRecord, read_record, write_record
+from stages.nightly import Watched
 from stages.sources.pins import Content, Pin, PinnedFile, path_of
 
 
@@ -93,13 +95,18 @@ def repro(*targets: str) -> list[str]:
         return [stage.name for stage in repo.reproduce(targets=list(targets) or None)]
 
 
-def params(retrain: str) -> Any:
-    return {"forecast": SimpleNamespace(monitor=SimpleNamespace(retrain=retrain))}
+TODAY = date(2026, 12, 1)
+
+
+def params(retrain: str, pause_days: int = 7) -> Any:
+    return {"forecast": SimpleNamespace(monitor=SimpleNamespace(retrain=retrain, pause_days=pause_days))}
 
 
 def verdicts(retrain: str) -> dict[str, str]:
     pipeline = Pipeline(Path())
-    return {stage.name: stage.verdict for stage in hold_back(pipeline.plan(), held_back(pipeline, params(retrain)))}
+    return {
+        stage.name: stage.verdict for stage in hold_back(pipeline.plan(), held_back(pipeline, params(retrain), TODAY))
+    }
 
 
 def test_nothing_waits_while_nothing_is_new(folder: Path) -> None:
@@ -127,25 +134,37 @@ def test_the_plan_says_that_the_policy_holds_it_back_and_why_it_would_run(folder
     write_pin(folder, "tuesday")
     repro("preprocess@forecast")
     pipeline = Pipeline(folder)
-    train = hold_back(pipeline.plan(["train@forecast"]), held_back(pipeline, params("monthly")))[-1]
+    train = hold_back(pipeline.plan(["train@forecast"]), held_back(pipeline, params("monthly"), TODAY))[-1]
     assert train.reasons == (
         "monitor.retrain: monthly; the next nightly run decides",
         f"{Path('data/forecast/prepared')}: modified",
     )
 
 
-def test_the_last_nights_reason_stands_as_long_as_data_and_policy_are_the_same(folder: Path) -> None:
+def test_a_plan_decides_by_what_the_last_night_saw_of_the_same_data_and_by_todays_params(folder: Path) -> None:
     write_pin(folder, "tuesday")
     repro("preprocess@forecast")
     pipeline = Pipeline(folder)
     record = NightRecord(
-        night="2026-12-01", data=data_of(pipeline, "forecast"), policy="on_new_data", retrain=False, reason="pause_days"
+        night="2026-12-01 02:00",
+        data=data_of(pipeline, "forecast"),
+        retrain=False,
+        reason="on_new_data: …, but pause_days requires 7 days between two trainings",
+        watched=Watched(last_training=date(2026, 11, 28), drift="drift"),
     )
     write_record(folder, "forecast", record)
-    assert held_back(pipeline, params("on_new_data")) == {"forecast": "pause_days"}
-    assert held_back(pipeline, params("monthly")) == {"forecast": "monthly; the next nightly run decides"}
+    held = held_back(pipeline, params("on_new_data"), TODAY)["forecast"]
+    assert "pause_days requires 7 days between two trainings; the last was on 2026-11-28, 3 days ago" in held
+    assert held_back(pipeline, params("on_new_data", pause_days=3), TODAY) == {}  # params.yaml was edited
+    assert held_back(pipeline, params("on_new_data"), date(2026, 12, 5)) == {}
+    assert held_back(pipeline, params("on_drift", pause_days=0), TODAY) == {}
+    assert held_back(pipeline, params("never"), TODAY)["forecast"].startswith("never: ")
+    cut_short = record.model_copy(update={"retrain": True, "done": False})
+    write_record(folder, "forecast", cut_short)
+    assert held_back(pipeline, params("never"), TODAY) == {}  # the next night goes on with it
     write_record(folder, "forecast", record.model_copy(update={"data": "other"}))
-    assert held_back(pipeline, params("on_new_data")) == {}
+    assert held_back(pipeline, params("on_new_data"), TODAY) == {}
+    assert held_back(pipeline, params("on_alarm"), TODAY) == {"forecast": "on_alarm; the next nightly run decides"}
 
 
 @pytest.mark.parametrize(

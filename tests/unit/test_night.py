@@ -39,7 +39,7 @@ WATCHED = Watched(
 
 
 def before(**changes: Any) -> NightRecord:
-    facts = {"night": "2026-11-30 02:00", "data": "old", "policy": "on_new_data", "retrain": False, "reason": ""}
+    facts = {"night": "2026-11-30 02:00", "data": "old", "retrain": False, "reason": ""}
     return NightRecord.model_validate(facts | {"done": True, "champion": "3"} | changes)
 
 
@@ -47,7 +47,6 @@ def one(**changes: Any) -> TaskNight:
     facts: dict[str, Any] = {
         "owner": "forecast",
         "news": NEW,
-        "policy": "on_new_data",
         "before": before(),
         "data": "new",
     }
@@ -85,6 +84,10 @@ def test_a_night_tells_of_data_decisions_and_champions_that_are_other_than_the_l
     assert not one(before=same, waiting=("forecast",), decision=held).is_told
     assert one(before=same, waiting=("forecast",), decision=Retraining(True, "monthly: due")).is_told
     assert one(before=same, champion="4").is_told
+    assert one(news=AWAY, before=same, champion="3").is_told  # each night: nobody knows what the source has
+    well_again = SourceNews(state="unchanged", summary="nothing new in 1 file")
+    assert one(news=well_again, before=before(data="new", source_fault=AWAY.summary), champion="3").is_told
+    assert not one(news=well_again, before=same, champion="3").is_told
     assert one().is_told
     assert not one(failed=True).is_told
 
@@ -110,11 +113,14 @@ def test_what_a_night_has_found_is_there_for_the_next_one(tmp_path: Path) -> Non
         night="2026-12-01 02:00",
         data="new",
         source=NEW.summary,
-        policy="on_new_data",
         retrain=False,
         reason="monthly: not yet",
         watched=WATCHED,
     )
+    one(news=AWAY).write(tmp_path, BEGAN)
+    away = read_record(tmp_path, "forecast")
+    assert away is not None
+    assert away.source_fault == AWAY.summary
     later = one(before=kept)
     later.hear(None)
     assert later.watched == WATCHED

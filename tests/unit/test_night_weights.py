@@ -64,7 +64,6 @@ class Night:
             TaskNight(
                 owner=owner,
                 news=NEW,
-                policy="on_alarm",
                 before=None,
                 waiting=tuple(tasks[owner]),
                 decision=Retraining(trains, "on_alarm"),

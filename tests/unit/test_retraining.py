@@ -57,6 +57,8 @@ def test_the_pause_holds_back_until_its_day_and_says_so() -> None:
         "trainings; the last was on 2026-11-02, 6 days ago, and the next may be on 2026-11-09"
     )
     assert decide(monitor("on_new_data"), evidence(day=date(2026, 11, 9))).retrain
+    tomorrow = decide(monitor("on_new_data", pause_days=1), evidence(day=LAST))
+    assert "requires 1 day between two trainings; the last was on 2026-11-02, 0 days ago" in tomorrow.reason
     assert decide(monitor("on_new_data", pause_days=0), evidence(day=LAST)).retrain
 
 
