@@ -26,6 +26,7 @@ NUMBERS = (
 ALSO_SHOWN = {
     "forecast-short.json": ("network", "seasonal naive", "ridge", "in the 90 % band"),
     "serving.json": ("one row, p50 ms", "p95 ms", "rows/s (series/s)", "import, s", "load, s", "first answer, s"),
+    "serving-image.json": ("as installed, MB", "without CUDA, MB", "of that torch, MB"),
     "forecast-kinds.json": ("MAE of 2017", "weights", "training, s"),
     "forecast-global.json": (
         *("MAE, cta", "MAE, seattle", "MAE, melbourne", "MAE, births"),
