@@ -80,7 +80,7 @@ def test_a_version_that_does_not_answer_leaves_everything_as_it_was(promotion, s
 
 def test_a_version_beside_the_champion_is_printed_with_what_approves_it(promotion, store, tmp_path):
     version = store.get_model_version("forecaster", "1")
-    other = store.create_model_version("forecaster", version.source, version.run_id, tags=version.tags)
+    other = store.create_model_version("forecaster", "file:///no/such/model", version.run_id, tags=version.tags)
     store.set_registered_model_alias("forecaster", "champion", other.version)
     done = promotion("compare", "forecast", "--version=1", f"--folder={tmp_path / 'files'}")
     assert done.returncode == 0, done.stderr
