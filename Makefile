@@ -51,7 +51,7 @@ test-pipeline: developer ## test the real pipeline in temporary clones
 test-system: developer ## test environments and servers
 	@python -m pytest tests/system -q -m "not slow"
 
-test-slow: developer ## test workers, containers, searches, promotion, the demo page (two hours); PART=3/30 runs a thirtieth
+test-slow: developer ## test workers, containers, searches, promotion, the demo page (two hours); PART=3/60 runs a sixtieth
 	@deploy/environment.sh demo
 	@python -m pytest tests -v -m slow $(if $(PART),--part $(PART))
 

@@ -1,4 +1,4 @@
-"""Parts of the tests: CI runs a thirtieth of the slow ones, another with each commit, so that none rots unseen."""
+"""Parts of the tests: CI runs a sixtieth of the slow ones, another with each commit, so that none rots unseen."""
 
 from __future__ import annotations
 

@@ -120,6 +120,7 @@ def test_the_same_weights_and_code_are_one_version_whatever_their_metrics_say(st
     assert measured not in (0.999, 0.01)
 
 
+@pytest.mark.slow
 def test_a_fix_of_the_serving_code_becomes_champion_though_it_was_measured_badly(store):
     store.register()
     predictor = store.clone.folder / "stages" / "tasks" / "toy" / "serve" / "predictor.py"
@@ -169,6 +170,7 @@ def test_params_of_one_run_alone_make_a_challenger_that_params_yaml_or_a_person_
     assert store.register().startswith(f"{MODEL} version 1: champion: ")
 
 
+@pytest.mark.slow
 def test_a_champion_that_has_learned_the_test_examples_is_not_asked_them(store):
     store.register()
     learned = store.clone.folder / "weights" / "toy" / "measured" / LEARNED_NAME
@@ -188,6 +190,7 @@ def test_a_champion_that_has_learned_the_test_examples_is_not_asked_them(store):
     assert store.with_alias("champion") == "1"
 
 
+@pytest.mark.slow
 def test_a_champion_that_cannot_be_asked_does_not_stand_in_the_way(store):
     store.register()
     shutil.rmtree(model_folder(store, "1"))
@@ -217,6 +220,7 @@ def test_what_was_rolled_back_stays_so_when_it_is_registered_again(store):
     assert again.strip() == f"unroll: registry: {MODEL} version 1 is the first champion; no earlier champion exists"
 
 
+@pytest.mark.slow
 def test_a_rollback_to_a_version_that_does_not_answer_changes_nothing(store):
     store.variants((-1, 0.9))
     store.register()
@@ -284,6 +288,7 @@ def test_tampered_weights_are_found(store):
         assert "differs  weights: found " in store.registry(verb, "toy@champion", status=1)
 
 
+@pytest.mark.slow
 def test_a_data_md5_leads_to_the_versions_that_came_from_it(store):
     store.register()
     version = store.client.get_model_version(MODEL, "1")

@@ -30,6 +30,7 @@ def test_a_flow_runs_the_stages_and_then_finds_them_cached(flows: House) -> None
     assert flows.clone.repro("register@forecast") == []
 
 
+@pytest.mark.slow
 def test_the_forecast_flow_keeps_what_the_champion_says_and_scores_it(flows: House) -> None:
     run = flows.start("pipeline/pipeline", options=FORECAST)
     assert run.wait() == "COMPLETED", run.message()

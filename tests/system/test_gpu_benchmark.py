@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 from benchmarks.gpu_data import MAKERS
@@ -49,6 +50,7 @@ def needed() -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_it_runs_tiny_on_a_cpu_with_what_it_may_import(tmp_path: Path) -> None:
     kept = needed()
     refused = {

@@ -213,6 +213,7 @@ def test_asked_to_stop_it_saves_and_says_so_with_its_status(sketch: tuple[Clone,
     assert result(clone, "sketch") == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sketch", [2], indirect=True)
 def test_a_rank_that_dies_is_started_again_and_resumes(sketch: tuple[Clone, dict[str, bytes]]) -> None:
     clone, written = sketch
@@ -224,6 +225,7 @@ def test_a_rank_that_dies_is_started_again_and_resumes(sketch: tuple[Clone, dict
     assert result(clone, "sketch") == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sketch", [2], indirect=True)
 def test_an_error_that_would_come_again_is_one_line_and_no_restart(sketch: tuple[Clone, dict[str, bytes]]) -> None:
     clone, _ = sketch
