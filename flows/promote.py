@@ -24,8 +24,8 @@ from prefect.runtime import flow_run as present_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
-from stages.registry.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES, SideBySide
-from stages.registry.status import Version
+from stages.registry.promotion import CHALLENGER, COMPARISON, CURVE, NONE, PICTURES
+from stages.registry.status import SideBySide, Version
 from stages.tasks.protocol import Task
 
 from .execution import cancellation

@@ -17,8 +17,7 @@ from stages.evaluation.report import (
 )
 from stages.metrics import higher_is_better
 from stages.provenance.hashes import parse_signature
-from stages.registry.promotion import SideBySide
-from stages.registry.status import ModelStatus, Version
+from stages.registry.status import ModelStatus, SideBySide, Version
 from stages.tasks.protocol import Task
 from stages.tracking import pages
 

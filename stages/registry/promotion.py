@@ -20,8 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
 from ..command import one_line_errors
 from ..tasks.protocol import Task
 from .champion import (
@@ -37,22 +35,12 @@ from .champion import (
     with_alias,
 )
 from .decision import CHALLENGER, CHAMPION, Decision, Verdict, facts, write_verdict
-from .status import Version, describe
+from .status import SideBySide, Version, describe
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 COMPARISON, PICTURES, CURVE = "comparison.json", "pictures", "training.csv"  # in the folder of `compare`
-
-
-class SideBySide(BaseModel):
-    """A version that may become champion, and the one that is."""
-
-    model: str
-    candidate: Version
-    champion: Version | None
-    commit: str
-    dirty: bool  # the commit had uncommitted changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,16 @@ class Version(BaseModel):
     metrics: dict[str, float]  # of the test split, under the names of metrics/TASK.json
 
 
+class SideBySide(BaseModel):
+    """A version that may become champion, and the one that is."""
+
+    model: str
+    candidate: Version
+    champion: Version | None
+    commit: str
+    dirty: bool  # the commit had uncommitted changes
+
+
 class ModelStatus(BaseModel):
     """A registered model as this checkout sees it."""
 

@@ -22,14 +22,12 @@ from ..tracking import mlflow_runs
 from .champion import NONE, answering_network
 from .decision import METRIC, metric_of, verdict_text
 from .lineage import Target, creation_time, list_versions, name_and_aliases
-from .status import describe
+from .status import SideBySide, describe
 from .versions import registered
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
-    from .promotion import SideBySide
 
 _SHORT_HASH = 12  # characters of a hash that are shown
 

@@ -56,6 +56,11 @@ ALSO_SHOWN = {
         *("seconds_to_open", "seconds_to_first_step"),
     ),
     "sketch-six-classes.json": ("recognised",),
+    "sketch-comparisons.json": ("top-1",),
+    "video.json": (
+        *("of the processor, s", "accuracy, the first", "accuracy, the lowest loss", "loss"),
+        *("accuracy, the last", "the last epoch"),
+    ),
     "translation-sizes.json": ("BLEU", "chrF", "nearest's BLEU", "nearest's chrF"),
     "decode.json": ("times_bare", "times_bare_in_processor_time"),
 }

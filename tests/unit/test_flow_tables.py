@@ -20,8 +20,7 @@ from flows.reports.tables import (
     same_data,
 )
 from stages.registry.decision import Decision
-from stages.registry.promotion import SideBySide
-from stages.registry.status import ModelStatus, Version
+from stages.registry.status import ModelStatus, SideBySide, Version
 from stages.tasks.protocol import Task
 
 SIGNATURE = "data:abc.dir|split:test|n:51|seed:1|torch:2.13.0"
