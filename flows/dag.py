@@ -102,7 +102,7 @@ class Pipeline:
         """How many processes the stage starts: `sketch.train.ranks` of train@sketch; 1 where no param says so."""
         verb, _, task = name.partition("@")
         read = [self._params.read(dep) for dep in self._stages[name].deps if getattr(dep, "params", ())]
-        block = next((values[key] for values in read if (key := f"{task}.{verb}") in values), {})
+        block: Mapping[str, Any] = next((values[key] for values in read if (key := f"{task}.{verb}") in values), {})
         return int(block.get("ranks", 1))
 
     def params(self, name: str) -> tuple[str, ...]:
