@@ -147,18 +147,22 @@ def table(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             {"from an empty cache": "dvc repro", "seconds": serial},
             {"from an empty cache": "flow, one stage at a time", "seconds": one, "times dvc repro": serial / one},
             {
-                **{"from an empty cache": "flow, two at a time", "seconds": two},
-                **{"times dvc repro": serial / two, "times one at a time": one / two},
+                "from an empty cache": "flow, two at a time",
+                "seconds": two,
+                "times dvc repro": serial / two,
+                "times one at a time": one / two,
             },
         ]
     middle = {name: median(found[name]) for name in UP_TO_DATE}
-    command_more, flow_more = (middle[f"{kind}_up_to_date"] - middle[f"empty_{kind}"] for kind in ("command", "flow"))
     return [
         *rows,
         {"up to date": "20 empty tasks", "command, s": middle["empty_command"], "run, s": middle["empty_flow"]},
         {
-            **{"up to date": "flow", "command, s": middle["command_up_to_date"], "run, s": middle["flow_up_to_date"]},
-            **{"command, s more": command_more, "run, s more": flow_more},
+            "up to date": "flow",
+            "command, s": middle["command_up_to_date"],
+            "run, s": middle["flow_up_to_date"],
+            "command, s more": middle["command_up_to_date"] - middle["empty_command"],
+            "run, s more": middle["flow_up_to_date"] - middle["empty_flow"],
         },
         {"up to date": "dvc repro", "command, s": middle["dvc_repro_up_to_date"]},
     ]

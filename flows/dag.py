@@ -101,9 +101,11 @@ class Pipeline:
     def ranks(self, name: str) -> int:
         """How many processes the stage starts: `sketch.train.ranks` of train@sketch; 1 where no param says so."""
         verb, _, task = name.partition("@")
-        read = [self._params.read(dep) for dep in self._stages[name].deps if getattr(dep, "params", ())]
-        block: Mapping[str, Any] = next((values[key] for values in read if (key := f"{task}.{verb}") in values), {})
-        return int(block.get("ranks", 1))
+        values: dict[str, Any] = {}
+        for dep in self._stages[name].deps:
+            if getattr(dep, "params", ()):
+                values |= self._params.read(dep)
+        return int(values.get(f"{task}.{verb}", {}).get("ranks", 1))
 
     def params(self, name: str) -> tuple[str, ...]:
         """The keys of params.yaml that the stage reads, as forecast.train; what stands below them counts, too."""

@@ -61,7 +61,7 @@ def held_back(
         record = read_record(pipeline.root, owner)
         if record and record.data == data_of(pipeline, owner) and record.watched:
             decision = decide(monitor, record.watched.evidence(day))
-            if not decision.retrain and (record.done or not record.retrain):
+            if not decision.retrain and not record.is_cut_short:
                 held[name] = decision.reason
         elif monitor.retrain != "on_new_data":
             held[name] = f"{monitor.retrain}; the next nightly run decides"

@@ -26,6 +26,11 @@ class NightRecord(BaseModel):
     champion: str = ""  # version that forecasts were made with; empty where there is none
     watched: Watched | None = None  # what was known of drift, scores and the last training
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the night had decided to train, and did not come to its end: the next one goes on with it."""
+        return self.retrain and not self.done
+
 
 def read_record(root: Path, task: str) -> NightRecord | None:
     """The record of the last night that looked at a task; None where there is none that this code reads."""

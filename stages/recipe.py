@@ -24,6 +24,7 @@ from .params_yaml import PARAMS_FILE, ParamsError, parse, read
 from .tasks.protocol import Task
 
 RECIPES = Path("recipes")
+_RENAMED = tuple(f".{old}" for old in RENAMED)
 
 
 def available() -> dict[str, str]:
@@ -95,10 +96,13 @@ def lay_within(target: Any, overlay: Mapping[str, Any], block: type[Block], *, p
     types = {field.alias or name: field.annotation for name, field in block.model_fields.items()}
     for key, value in overlay.items():
         inner = types.get(key)
-        if key not in types and not any(old.endswith(f".{key}") for old in RENAMED):  # `load` says what those are now
-            raise ParamsError(f"{prefix}{key}: unknown key; allowed: {', '.join(types)}")
+        name = f"{prefix}{key}"
+        if key not in types and not name.endswith(_RENAMED):  # `load` says what those are now
+            raise ParamsError(f"{name}: unknown key; allowed: {', '.join(types)}")
         if isinstance(value, Mapping) and isinstance(inner, type) and issubclass(inner, Block):
-            lay_within(target.setdefault(key, {}), value, inner, prefix=f"{prefix}{key}.")
+            if key not in target:
+                target[key] = {}
+            lay_within(target[key], value, inner, prefix=f"{name}.")
         else:
             target[key] = value
 

@@ -100,9 +100,10 @@ class _Night:
         nights = []
         for owner, answer in self._ask.refresh(owners).items():
             news = SourceNews(state="refused", summary=answer) if isinstance(answer, str) else answer
-            if news.state in ("away", "refused"):
-                self._log.warning("%s: %s", owner, news.summary)
-            nights.append(TaskNight(owner=owner, news=news, before=read_record(self._root, owner)))
+            one = TaskNight(owner=owner, news=news, before=read_record(self._root, owner))
+            if one.source_fault:
+                self._log.warning("%s: %s", owner, one.source_fault)
+            nights.append(one)
         return nights
 
     def _refused(self) -> str:
@@ -178,7 +179,7 @@ class _Night:
         if self._options.force:
             return Retraining(True, "requested with force")
         before, watched, monitor = one.before, one.watched, self._params[one.owner].monitor
-        if before and before.retrain and not before.done and before.data == one.data:
+        if before and before.is_cut_short and before.data == one.data:
             one.goes_on = before.night
             return Retraining(True, before.reason)
         if watched is None:

@@ -59,7 +59,7 @@ def metrics_table(results: Sequence[TaskResult]) -> str:
     # Lines, not cells: the gate's reasons are long, and the page of an artifact is narrow.
     models = [result.model for result in results if result.model]
     registered = [
-        f"- `{model.name}` version {model.here.version}: {_decided(model.here)}" for model in models if model.here
+        f"- `{model.name}` version {model.here.version}: {model.here.verdict}" for model in models if model.here
     ]
     if registered:
         parts.append("\n".join(registered))
@@ -164,9 +164,9 @@ def comparison_report(task: Task, comparison: SideBySide, ui: str | None) -> str
     ]
     rows = [[f"**{metric}** {_arrow(metric)}", _value(ours, metric), _value(theirs, metric)]]
     rows += [[n, _value(ours, n), _value(theirs, n)] for n in (*baseline_keys(ours, metric), *others)]
-    gate = f"The registry's gate: {_decided(candidate)}. {_measured_on(candidate)}"
+    gate = f"The registry's gate: {candidate.verdict}. {_measured_on(candidate)}"
     if champion:
-        gate += f" The champion: {_decided(champion)}. {_measured_on(champion)}"
+        gate += f" The champion: {champion.verdict}. {_measured_on(champion)}"
     dirty = " with uncommitted changes" if comparison.dirty else ""
     return "\n\n".join(
         [
@@ -212,7 +212,3 @@ def _value(metrics: Mapping[str, float], name: str) -> str:
 
 def _arrow(metric: str) -> str:
     return "↑" if higher_is_better(metric) else "↓"
-
-
-def _decided(version: Version) -> str:
-    return f"{version.decision}: {version.reason}" if version.decision else "never judged"

@@ -42,6 +42,11 @@ class Version(BaseModel):
     metric: str = ""  # that it is judged by; empty where older code has made it
     metrics: dict[str, float]  # of the test split, under the names of metrics/TASK.json
 
+    @property
+    def verdict(self) -> str:
+        """What was decided about it, for people."""
+        return f"{self.decision}: {self.reason}" if self.decision else "never judged"
+
 
 class SideBySide(BaseModel):
     """A version that may become champion, and the one that is."""

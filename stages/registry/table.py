@@ -80,8 +80,7 @@ def show_comparison(task: Task, comparison: SideBySide) -> None:
         table.add_row(label, *(signature.get(part, "unknown")[:_SHORT_HASH] for signature in signatures))
     _print_wide(table)
     for version in versions:
-        decided = f"{version.decision}: {version.reason}" if version.decision else "not judged yet"
-        print(f"{comparison.model} {version.version}: {decided}")
+        print(f"{comparison.model} {version.version}: {version.verdict}")
     print(
         f"To make it champion: python -m stages.registry.promotion approve {task.name} --version {candidate.version} "
         f"--champion {champion.version if champion else NONE} --reason TEXT"

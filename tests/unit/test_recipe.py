@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -76,6 +77,13 @@ def test_an_override_sets_single_keys_and_reads_values_as_the_file_does(params):
     assert (after["sketch"].train.epochs, after["sketch"].train.learning_rate) == (3, 0.001)
     assert after["video"].train.seed == 9
     assert "# " in params.read_text(encoding="utf-8")
+
+
+def test_an_override_of_a_task_without_a_block_is_one_line(params):
+    text = params.read_text(encoding="utf-8")
+    params.write_text(re.sub(r"(?ms)^sketch:\n.*?(?=^\w)", "sketch:\n", text), encoding="utf-8")
+    with pytest.raises(ParamsError, match=r"^override: sketch: no such key: "):
+        override(["sketch.train.epochs=3"], params)
 
 
 @pytest.mark.parametrize(
