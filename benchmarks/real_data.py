@@ -3,10 +3,12 @@
     python -m benchmarks.real_data quickdraw
     python -m benchmarks.real_data ucf101 --data ../shared/data/ucf101
     python -m benchmarks.real_data quickdraw --seeds 3     three trainings, seeds 1 to 3, and their means
+    python -m benchmarks.real_data multi30k --clone FOLDER     keep the weights and the prepared data
 
-Clones HEAD into a temporary folder, serves `--data` on a free port of 127.0.0.1 in place of the recipe's host, lays the
-recipe over params.yaml and runs the stages up to `evaluate` one by one; `train` and `evaluate` again for each further
-seed, on the same data and with the same judge. The mean of the seeds' intervals is the mean of their bounds.
+Clones HEAD into a temporary folder, or `--clone`, serves `--data` on a free port of 127.0.0.1 in place of the recipe's
+host, lays the recipe over params.yaml and runs the stages up to `evaluate` one by one; `train` and `evaluate` again for
+each further seed, on the same data and with the same judge. The mean of the seeds' intervals is the mean of their
+bounds.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -54,10 +57,11 @@ def measure(recipe: str, address: str, clone: Path, seeds: int) -> dict[str, Any
     for seed in range(1, seeds + 1):
         override([f"{task}.train.seed={seed}" for task in tasks], clone / "params.yaml")
         for verb, task in stages:
-            started = time.perf_counter()
+            started, processor = time.perf_counter(), _processor_seconds()
             run([sys.executable, "-m", f"stages.{verb}", task], stdout=None if verb == "train" else subprocess.DEVNULL)
-            seconds.append({"stage": f"{verb}@{task}", "seed": seed, "seconds": time.perf_counter() - started})
-            print(f"seed {seed}: {verb}@{task}: {seconds[-1]['seconds']:.1f} s", flush=True)
+            took = {"seconds": time.perf_counter() - started, "processor_seconds": _processor_seconds() - processor}
+            seconds.append({"stage": f"{verb}@{task}", "seed": seed, **took})
+            print(f"seed {seed}: {verb}@{task}: {took['seconds']:.1f} s", flush=True)
         for task in tasks:
             found = json.loads((clone / f"metrics/{task}.json").read_text(encoding="utf-8"))
             metrics.append({"task": task, "seed": str(seed), **with_intervals(found)})
@@ -68,6 +72,12 @@ def measure(recipe: str, address: str, clone: Path, seeds: int) -> dict[str, Any
         metrics += [{"task": rows[0]["task"], "seed": "mean", **command.mean(rows)} for rows in by_task]
     prepared = json.loads((clone / f"metrics/preprocess/{first}.json").read_text(encoding="utf-8"))
     return {"recipe": recipe, "prepared": prepared, "seconds": seconds, "metrics": metrics}
+
+
+def _processor_seconds() -> float:
+    """Of all processes that this one started and that have ended, with those that they started."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def with_intervals(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,6 +100,7 @@ def main() -> None:
         "--data", type=Path, help="the folder that stands in for the host; default: ../shared/data/RECIPE"
     )
     parser.add_argument("--file", default="", help="path below the address, such as /fra-eng.zip")
+    parser.add_argument("--clone", type=Path, help="a new folder to clone into; default: a temporary one")
     parser.add_argument("--seeds", type=int, default=1, help="trainings, with seeds from 1 on; default: %(default)s")
     args = parser.parse_args()
     source = args.data or REPOSITORY.parent / "shared" / "data" / args.recipe
@@ -103,7 +114,7 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             address = f"http://127.0.0.1:{server.server_address[1]}{args.file}"
-            found = measure(args.recipe, address, Path(folder, "clone"), args.seeds)
+            found = measure(args.recipe, address, args.clone or Path(folder, "clone"), args.seeds)
         finally:
             server.shutdown()
     command.write(args.json, {"machine": command.machine(), **found})
