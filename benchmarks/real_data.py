@@ -4,6 +4,7 @@
     python -m benchmarks.real_data ucf101 --data ../shared/data/ucf101
     python -m benchmarks.real_data quickdraw --seeds 3     three trainings, seeds 1 to 3, and their means
     python -m benchmarks.real_data multi30k --clone FOLDER     keep the weights and the prepared data
+    python -m benchmarks.real_data multi30k --override translation.train.precision=float32     another setting
 
 Clones HEAD into a temporary folder, or `--clone`, serves `--data` on a free port of 127.0.0.1 in place of the recipe's
 host, lays the recipe over params.yaml and runs the stages up to `evaluate` one by one; `train` and `evaluate` again for
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def measure(recipe: str, address: str, clone: Path, seeds: int) -> dict[str, Any]:
-    """Run one recipe in a clone of HEAD: the report of the preparation, the seconds of each stage and the metrics, both
+def measure(recipe: str, address: str, clone: Path, seeds: int, overrides: Sequence[str]) -> dict[str, Any]:
+    """Run one recipe, with overrides, in a clone of HEAD: the report of the preparation, the seconds of each stage and the metrics, both
     by seed, and the means of the metrics over the seeds.
     """
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
     tasks = apply(clone / RECIPES / f"{recipe}.yaml", clone / "params.yaml")
     first, *others = tasks  # a recipe's first task has the data
-    override([f"{first}.source.url={address}"], clone / "params.yaml")
+    override([f"{first}.source.url={address}", *overrides], clone / "params.yaml")
     run = functools.partial(subprocess.run, cwd=clone, check=True)
     stages = [(verb, first) for verb in VERBS]
     if others:  # what draws is measured by a judge
@@ -101,6 +102,9 @@ def main() -> None:
     )
     parser.add_argument("--file", default="", help="path below the address, such as /fra-eng.zip")
     parser.add_argument("--clone", type=Path, help="a new folder to clone into; default: a temporary one")
+    parser.add_argument(
+        "--override", nargs="*", default=[], metavar="TASK.BLOCK.KEY=VALUE", help="settings other than the recipe's"
+    )
     parser.add_argument("--seeds", type=int, default=1, help="trainings, with seeds from 1 on; default: %(default)s")
     args = parser.parse_args()
     source = args.data or REPOSITORY.parent / "shared" / "data" / args.recipe
@@ -114,7 +118,7 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             address = f"http://127.0.0.1:{server.server_address[1]}{args.file}"
-            found = measure(args.recipe, address, args.clone or Path(folder, "clone"), args.seeds)
+            found = measure(args.recipe, address, args.clone or Path(folder, "clone"), args.seeds, args.override)
         finally:
             server.shutdown()
     command.write(args.json, {"machine": command.machine(), **found})
