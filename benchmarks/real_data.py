@@ -42,8 +42,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 def measure(recipe: str, address: str, clone: Path, seeds: int, overrides: Sequence[str]) -> dict[str, Any]:
-    """Run one recipe, with overrides, in a clone of HEAD: the report of the preparation, the seconds of each stage and the metrics, both
-    by seed, and the means of the metrics over the seeds.
+    """Run one recipe, with overrides, in a clone of HEAD: the report of the preparation, the seconds of each stage and
+    the metrics, both by seed, and the means of the metrics over the seeds.
     """
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
     tasks = apply(clone / RECIPES / f"{recipe}.yaml", clone / "params.yaml")
