@@ -17,14 +17,12 @@ from stages.evaluation.report import (
 )
 from stages.metrics import higher_is_better
 from stages.provenance.hashes import parse_signature
-from stages.registry.status import ModelStatus, SideBySide, Version
+from stages.registry.status import ModelStatus, SideBySide, Version, same_data
 from stages.tasks.protocol import Task
 from stages.tracking import pages
 
 from ..dag import PlannedStage
 from ..plan import MEANING, reasons
-
-_SAME_DATA = ("data", "split", "n")  # what two signatures share whose metrics may be compared; the seed is training's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,12 +118,6 @@ def compare(value: float, others: float, metric: str, *, this: str = "this run",
     if value == others:
         return "equal"
     return f"{this if (value > others) == higher_is_better(metric) else other} is better"
-
-
-def same_data(one: str, other: str) -> bool:
-    """Whether two signatures are of the same examples of the same data."""
-    first, second = parse_signature(one), parse_signature(other)
-    return all(first.get(key) == second.get(key) for key in _SAME_DATA) and bool(first)
 
 
 def links_table(models: Mapping[str, ModelStatus], tasks: Sequence[str], ui: str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from ..command import one_line_errors
+from ..provenance.hashes import parse_signature
 from ..tasks.protocol import Task
 from ..tracking.store import found_or_none, store_errors
 from .champion import with_alias
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+_SAME_DATA = ("data", "split", "n")  # what two signatures share whose metrics may be compared; the seed is training's
 _TEST = "test_"  # what `mlflow_runs.log_evaluation` puts before the name of a metric
 
 
@@ -56,6 +58,12 @@ class SideBySide(BaseModel):
     champion: Version | None
     commit: str
     dirty: bool  # the commit had uncommitted changes
+
+
+def same_data(one: str, other: str) -> bool:
+    """Whether two signatures are of the same examples of the same data."""
+    first, second = parse_signature(one), parse_signature(other)
+    return all(first.get(key) == second.get(key) for key in _SAME_DATA) and bool(first)
 
 
 class ModelStatus(BaseModel):

@@ -22,7 +22,7 @@ from ..tracking import mlflow_runs
 from .champion import NONE, answering_network
 from .decision import METRIC, metric_of, verdict_text
 from .lineage import Target, creation_time, list_versions, name_and_aliases
-from .status import SideBySide, describe
+from .status import SideBySide, describe, same_data
 from .versions import registered
 
 if TYPE_CHECKING:
@@ -65,26 +65,36 @@ def show_versions(client: MlflowClient, target: Target | None, md5: str | None) 
 
 
 def show_comparison(task: Task, comparison: SideBySide) -> None:
-    """Print the metrics of a version beside those of the champion, what was decided about both, and how to approve."""
+    """Print the metrics of a version beside those of the champion, what was decided about both, and how to
+    approve or reject it.
+    """
     candidate, champion = comparison.candidate, comparison.champion
     if champion and champion.version == candidate.version:
         print(f"{comparison.model} version {candidate.version} is already the champion")
         return
     metric = candidate.metric or task.description().metric
     versions = [candidate, champion] if champion else [candidate]
-    table = Table("", f"version {candidate.version}", f"champion, version {champion.version}" if champion else "")
+    beside = f"champion, version {champion.version}" if champion else "no champion"
+    table = Table("", f"version {candidate.version}", beside)
     for name in [*metric_names(candidate.metrics, metric), *baseline_keys(candidate.metrics, metric)]:
         table.add_row(name, *(with_interval(v.metrics, name) if name in v.metrics else "" for v in versions))
     signatures = [parse_signature(version.signature) for version in versions]
     for label, part in (("examples", "n"), ("test data", "data")):
         table.add_row(label, *(signature.get(part, "unknown")[:_SHORT_HASH] for signature in signatures))
     _print_wide(table)
+    if champion and not same_data(candidate.signature, champion.signature):
+        known = all(version.signature for version in versions)
+        print(
+            "The two were measured on different test data: a difference above may come from the data."
+            if known
+            else "It is not known whether the two were measured on the same test data."
+        )
     for version in versions:
         print(f"{comparison.model} {version.version}: {version.verdict}")
-    print(
-        f"To make it champion: python -m stages.registry.promotion approve {task.name} --version {candidate.version} "
-        f"--champion {champion.version if champion else NONE} --reason TEXT"
-    )
+    command, which = "python -m stages.registry.promotion", f"{task.name} --version {candidate.version}"
+    seen = champion.version if champion else NONE
+    print(f"To make it champion: {command} approve {which} --champion {seen} --reason TEXT")
+    print(f"To turn it down: {command} reject {which} --reason TEXT")
 
 
 def _table(*columns: str) -> Table:

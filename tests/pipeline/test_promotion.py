@@ -86,10 +86,12 @@ def test_a_version_beside_the_champion_is_printed_with_what_approves_it(promotio
     assert done.returncode == 0, done.stderr
     for part in (f"champion, version {other.version}", "mae", "baseline_seasonal_naive_mae", "examples", "test data"):
         assert part in done.stdout
-    assert done.stdout.splitlines()[-1] == (
+    assert "different test data" not in done.stdout
+    assert done.stdout.splitlines()[-2:] == [
         "To make it champion: python -m stages.registry.promotion approve forecast --version 1 "
-        f"--champion {other.version} --reason TEXT"
-    )
+        f"--champion {other.version} --reason TEXT",
+        "To turn it down: python -m stages.registry.promotion reject forecast --version 1 --reason TEXT",
+    ]
     assert sorted(path.name for path in (tmp_path / "files").iterdir()) == [
         "comparison.json",
         "pictures",

@@ -16,11 +16,10 @@ from flows.reports.tables import (
     comparison_report,
     links_table,
     metrics_table,
-    parse_signature,
-    same_data,
 )
+from stages.provenance.hashes import parse_signature
 from stages.registry.decision import Decision
-from stages.registry.status import ModelStatus, SideBySide, Version
+from stages.registry.status import ModelStatus, SideBySide, Version, same_data
 from stages.tasks.protocol import Task
 
 SIGNATURE = "data:abc.dir|split:test|n:51|seed:1|torch:2.13.0"

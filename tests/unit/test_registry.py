@@ -22,6 +22,7 @@ from stages.registry import lineage, table, versions
 from stages.registry.decision import DECISION, OLDER_VERDICT
 from stages.registry.garbage import collectable
 from stages.registry.packaging import code_digest, serving_options, write_code
+from stages.registry.status import SideBySide, Version
 from stages.registry.verify import verify_data
 from stages.sources.dvc_cache import cache_path
 from stages.tasks.protocol import Task
@@ -273,6 +274,33 @@ def test_a_description_holds_the_main_table_of_the_card_as_far_as_there_is_room(
     long = versions.main_table(metrics | {f"metric_{number}_{'x' * 90}": 1.0 for number in range(100)}, "mae")
     assert 3000 < len(long) <= 3500
     assert long.startswith(table)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ("data:abc.dir|split:test|n:51", ""),
+        ("data:other.dir|split:test|n:51", "were measured on different test data"),
+        ("data:abc.dir|split:test|n:52", "were measured on different test data"),
+        ("", "It is not known whether the two were measured on the same test data"),
+        (None, ""),
+    ],
+)
+def test_a_comparison_says_when_the_test_data_differ_and_how_to_decide(capsys, theirs, told):
+    def measured(number: str, signature: str) -> Version:
+        facts: dict[str, Any] = {"decision": None, "reason": "", "run_id": "0", "experiment_id": "7", "metric": "mae"}
+        return Version(version=number, signature=signature, metrics={"mae": 2.0}, **facts)
+
+    candidate = measured("4", "data:abc.dir|split:test|n:51")
+    champion = None if theirs is None else measured("3", theirs)
+    sides = SideBySide(model="forecaster", candidate=candidate, champion=champion, commit="0", dirty=False)
+    table.show_comparison(Task("forecast"), sides)
+    *above, approve, reject = capsys.readouterr().out.splitlines()
+    warnings = [line for line in above if "test data" in line and "│" not in line]  # the table has a row of that name
+    assert len(warnings) == bool(told)
+    assert all(told in line for line in warnings)
+    assert approve.endswith(f"approve forecast --version 4 --champion {'none' if theirs is None else 3} --reason TEXT")
+    assert reject.endswith("reject forecast --version 4 --reason TEXT")
 
 
 @pytest.mark.parametrize("uri", ["", "elsewhere.db"])
