@@ -92,6 +92,9 @@ class Drift:
         if not self.examples:
             unseen = f"that {self.model} version {self.version} was not trained on"
             return f"{self.task}: none: no examples in {self.what} {unseen}"
+        if not self.features:
+            needed = f"needed: enough of what {self.model} version {self.version} was trained on"
+            return f"{self.task}: none: nothing could be compared: {self.examples:,} examples in {self.what}; {needed}"
         if not changed:
             looked = f"{len(self.features)} features of {self.examples:,} examples in {self.what}"
             return f"{self.task}: none: no significant and large change in {looked}, {against}"

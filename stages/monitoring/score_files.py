@@ -2,7 +2,7 @@
 
 score.json    verdict, alarms, metrics beside those of the evaluation, what was skipped
 table.csv     forecasts: a row for each day of a series on the charts
-slices.csv    metrics by days ahead, day and series, or by class
+slices.csv    metrics by days ahead, day, series and version, or by class
 score.png     forecasts: the last 90 days of errors against their band, alarms marked
 """
 

@@ -51,8 +51,8 @@ class Scored:
     summary: str  # a sentence or two for people
     metrics: dict[str, dict[str, float]]  # by metric: value, low, high, n, and those of the evaluation
     table: pd.DataFrame  # a row for each day of a series on the charts, or for each answer to a labelled file
-    slices: pd.DataFrame  # slice, value, n and metrics: by days ahead, day and series of the last 90 days, or by class
-    notes: tuple[str, ...] = field(default=())  # what was passed over, and why
+    slices: pd.DataFrame  # slice, value, n and metrics: days ahead, day, series, version of the last 90 days, or class
+    notes: tuple[str, ...] = field(default=())  # what was passed over, and why; whose forecasts these are
 
 
 def references(predictions: Mapping[int, pd.DataFrame | None]) -> dict[tuple[int, str], Reference]:
@@ -100,8 +100,21 @@ def compare(
         metrics=metrics,
         table=days,
         slices=_slices(recent),
-        notes=(*_without_forecasts(actuals, last), *_not_in_verdict(forecasts, days, alarm)),
+        notes=(
+            *_several_versions(recent),
+            *_without_forecasts(actuals, last),
+            *_not_in_verdict(forecasts, days, alarm),
+        ),
     )
+
+
+def _several_versions(recent: pd.DataFrame) -> tuple[str, ...]:
+    """That the metrics are of more than one version, which may have been rolled back since."""
+    counts = recent["version"].value_counts().sort_index()
+    if len(counts) < 2:
+        return ()
+    shares = ", ".join(f"{count:,} of version {version}" for version, count in counts.items())
+    return (f"the forecast days of the last {RECENT_DAYS} are {shares}; slices.csv has the metrics of each",)
 
 
 def _without_forecasts(actuals: pd.DataFrame, last: pd.Timestamp) -> tuple[str, ...]:
@@ -232,10 +245,11 @@ def _scores(rows: pd.DataFrame) -> dict[str, Scores]:
 
 
 def _slices(recent: pd.DataFrame) -> pd.DataFrame:
-    """`slice`, `value`, `n` and METRICS: by days ahead, by day, by series."""
+    """`slice`, `value`, `n` and METRICS: by days ahead, by day, by series, by version."""
     rows = recent.assign(mae=recent["error"], mase=recent["error"] / recent["scale"], coverage_90=recent["inside"])
     tables = []
-    for kind, column in (("days ahead", "ahead"), ("day", "ds"), ("series", "unique_id")):
+    kinds = (("days ahead", "ahead"), ("day", "ds"), ("series", "unique_id"), ("version", "version"))
+    for kind, column in kinds:
         grouped = rows.groupby(column, sort=True)[list(METRICS)]
         table = grouped.mean().assign(n=grouped.size()).reset_index(names="value")
         text = table["value"].dt.strftime("%Y-%m-%d") if column == "ds" else table["value"].astype(str)

@@ -255,6 +255,9 @@ def test_the_summary_and_the_table_name_what_has_changed_most(tmp_path):
     assert found.as_json()["features"][0]["verdict"] == "drift"
     assert save_pictures(found, tmp_path)[0].name == "01-number-0.png"
     assert drift((), 0).summary == "sketch: none: no examples in x that m version 3 was not trained on"
+    assert drift((), 2).summary.startswith(
+        "sketch: none: nothing could be compared: 2 examples in x; needed: enough of"
+    )
 
 
 def test_pictures_of_series_are_drawn(tmp_path):

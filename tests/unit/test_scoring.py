@@ -132,6 +132,19 @@ def test_days_that_came_without_a_forecast_are_told():
     assert compare(forecasts(20, "a"), actuals(26, "a"), {}, LIMITS).notes == ()
 
 
+def test_of_several_versions_each_has_its_share_and_its_own_metrics():
+    said = pd.concat([forecasts(20, "a"), forecasts(20, "a", version=2)])
+    said = said[(said["version"] == 2) == (said["origin"] >= START + pd.Timedelta(days=12))]
+    found = compare(said, actuals(26, "a"), {}, LIMITS)
+    assert found.notes == (
+        "the forecast days of the last 90 are 84 of version 1, 56 of version 2; slices.csv has the metrics of each",
+    )
+    by_version = found.slices[found.slices["slice"] == "version"].set_index("value")
+    assert by_version["n"].to_dict() == {"1": 84, "2": 56}
+    mean = (by_version["mae"] * by_version["n"]).sum() / by_version["n"].sum()
+    assert mean == pytest.approx(found.metrics["mae"]["value"])
+
+
 def test_nothing_to_compare_is_no_alarm_and_is_written(tmp_path):
     for said in (forecasts(7, "a"), forecasts(7, "a").iloc[:0]):
         scored = compare(said, actuals(5, "b"), {}, LIMITS)
