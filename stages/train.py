@@ -145,6 +145,15 @@ def _fit(
     return history
 
 
+def _tell_of_emulation(name: str, precision: str) -> None:
+    """One line where the processor computes the chosen precision step by step in float32."""
+    from .training import distributed
+
+    if distributed.is_emulated(precision):
+        slow = f"this processor has no instructions for {precision}, so float32 is faster"
+        tell(f"unroll: train {name}: {slow} ({name}.train.precision)")
+
+
 def _tell_of_last_epoch(name: str, params: TrainParams, history: TrainingHistory) -> None:
     if params.mode == "full" and params.choose == "best" and history.still_improving:
         tell(f"unroll: train {name}: still improving in its last epoch ({params.epochs}): train.epochs may be too few")
@@ -235,6 +244,7 @@ def _reported(
                 print(f"train {task.name}: resuming after step {resumed}, from {folder}", flush=True)
             facts: dict[str, Any] = {"parameters": parameters(network), "devices": distributed.described()}
             print(f"train {task.name}: {facts['parameters']:,} weights, {facts['devices']}", flush=True)
+            _tell_of_emulation(task.name, params.train.precision)
             if tracked:
                 run = stack.enter_context(
                     training_run.training_run(task, params, signature, resumed_step=resumed, **facts)

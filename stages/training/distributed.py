@@ -18,6 +18,7 @@ from ..stopping import end_with_parent
 _FAULT, _JOINED, _HEARD, _LEFT = "unroll/fault", "unroll/joined", "unroll/heard", "unroll/left"
 _SECONDS_TO_TELL = 2.0  # between the end of a rank's connections and its words
 _SECONDS_TO_HEAR = 120.0  # a rank that computes hears at its next message
+_INSTRUCTIONS = {"bfloat16": ("avx512_bf16", "amx_bf16"), "float16": ("avx512_fp16", "amx_fp16")}  # of x86 processors
 
 
 class StageError(RuntimeError):
@@ -53,6 +54,16 @@ def described() -> str:
     """The ranks and their devices, in words: `1 rank, CPU`, `8 ranks, NVIDIA H200`."""
     kind = torch.cuda.get_device_name(device()) if device().type == "cuda" else "CPU"
     return f"{ranks()} rank{'s' * (ranks() != 1)}, {kind}"
+
+
+def is_emulated(precision: str) -> bool:
+    """Whether this rank's device is an x86 processor without instructions for a precision, which then is slower than
+    float32 instead of faster.
+    """
+    if precision == "float32" or device().type != "cpu":
+        return False
+    has = torch.cpu.get_capabilities()
+    return has.get("architecture") == "x86_64" and not any(has.get(name) for name in _INSTRUCTIONS[precision])
 
 
 def configure(*, seed: int, threads: int) -> None:
